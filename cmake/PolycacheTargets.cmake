@@ -1,0 +1,85 @@
+# How targets of this project are made, so that the folders' own lists stay short.
+
+# Modules lie below the library, in the build as after install, so that libpolycache finds
+# them by its own path and a build tree works like an installed one.
+set(POLYCACHE_LIB_OUTPUT_DIR "${CMAKE_CURRENT_BINARY_DIR}/lib")
+set(POLYCACHE_PLUGIN_OUTPUT_DIR "${POLYCACHE_LIB_OUTPUT_DIR}/polycache")
+set(POLYCACHE_SUMMARY "" CACHE INTERNAL "")
+
+# Language level, warnings, sanitizers and visibility of one target of ours.
+function(polycache_target_defaults target)
+  target_compile_features(${target} PUBLIC cxx_std_20)
+  set_target_properties(${target} PROPERTIES
+    CXX_EXTENSIONS OFF
+    CXX_VISIBILITY_PRESET hidden
+    VISIBILITY_INLINES_HIDDEN ON
+    POSITION_INDEPENDENT_CODE ON)
+  if(PROJECT_IS_TOP_LEVEL OR POLYCACHE_WARNINGS_AS_ERRORS)
+    target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Wshadow -Wconversion
+      $<$<BOOL:${POLYCACHE_WARNINGS_AS_ERRORS}>:-Werror>)
+  endif()
+  if(POLYCACHE_SANITIZE)
+    target_compile_options(${target} PRIVATE -fsanitize=${POLYCACHE_SANITIZE} -fno-omit-frame-pointer
+      -fno-sanitize-recover=all)
+    target_link_options(${target} PRIVATE -fsanitize=${POLYCACHE_SANITIZE})
+  endif()
+endfunction()
+
+# polycache_backend(NAME sources... LINK libraries...): the static library
+# polycache::NAME from this folder; its public header is include/polycache/backends/NAME.h.
+function(polycache_backend name)
+  cmake_parse_arguments(arg "" "" "LINK" ${ARGN})
+  add_library(polycache_${name} STATIC ${arg_UNPARSED_ARGUMENTS})
+  add_library(polycache::${name} ALIAS polycache_${name})
+  polycache_target_defaults(polycache_${name})
+  set_target_properties(polycache_${name} PROPERTIES EXPORT_NAME ${name})
+  target_include_directories(polycache_${name} PUBLIC
+    $<BUILD_INTERFACE:${CMAKE_CURRENT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
+  target_link_libraries(polycache_${name} PUBLIC polycache::polycache PRIVATE ${arg_LINK})
+  set_property(GLOBAL APPEND PROPERTY POLYCACHE_STATIC_LIBRARIES polycache_${name})
+  set_property(GLOBAL APPEND PROPERTY POLYCACHE_BACKEND_HEADER_DIRS ${CMAKE_CURRENT_SOURCE_DIR}/include)
+endfunction()
+
+# polycache_plugin(NAME source LINK libraries...): the loadable module polycache_NAME.so.
+function(polycache_plugin name)
+  cmake_parse_arguments(arg "" "" "LINK" ${ARGN})
+  add_library(polycache_plugin_${name} MODULE ${arg_UNPARSED_ARGUMENTS})
+  polycache_target_defaults(polycache_plugin_${name})
+  set_target_properties(polycache_plugin_${name} PROPERTIES
+    PREFIX "" OUTPUT_NAME polycache_${name}
+    LIBRARY_OUTPUT_DIRECTORY ${POLYCACHE_PLUGIN_OUTPUT_DIR}
+    INSTALL_RPATH "$ORIGIN/..")
+  target_link_libraries(polycache_plugin_${name} PRIVATE polycache::polycache ${arg_LINK})
+  target_link_options(polycache_plugin_${name} PRIVATE -Wl,-z,nodelete -Wl,--exclude-libs,ALL)
+  if(NOT POLYCACHE_SANITIZE)
+    target_link_options(polycache_plugin_${name} PRIVATE -Wl,-z,defs)
+  endif()
+  set_property(GLOBAL APPEND PROPERTY POLYCACHE_PLUGINS polycache_plugin_${name})
+endfunction()
+
+# Decides whether to build a store whose client library may be missing: `found` is whether
+# it is there, `package` what to install. Sets POLYCACHE_HAVE_<STORE> in the caller.
+function(polycache_decide store found package)
+  set(have OFF)
+  if(POLYCACHE_WITH_${store} STREQUAL "OFF")
+    set(note "off (POLYCACHE_WITH_${store}=OFF)")
+  elseif(found)
+    set(have ON)
+    set(note "yes")
+  elseif(POLYCACHE_WITH_${store} STREQUAL "ON")
+    message(FATAL_ERROR "POLYCACHE_WITH_${store}=ON, but its client library was not found; install ${package}.")
+  else()
+    set(note "no (${package} is not installed)")
+  endif()
+  set(POLYCACHE_HAVE_${store} ${have} PARENT_SCOPE)
+  string(TOLOWER ${store} word)
+  polycache_note("store ${word}" "${note}")
+endfunction()
+
+function(polycache_note what value)
+  set(POLYCACHE_SUMMARY "${POLYCACHE_SUMMARY}\n  ${what}: ${value}" CACHE INTERNAL "")
+endfunction()
+
+function(polycache_print_summary)
+  message(STATUS "polycache ${PROJECT_VERSION}${POLYCACHE_SUMMARY}")
+endfunction()

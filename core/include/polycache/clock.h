@@ -1,0 +1,33 @@
+// Time, as stores see it.
+//
+// Two clocks, because there are two questions. A deadline kept in this process uses
+// steady_now(), which never jumps and goes on while the machine sleeps. A deadline that
+// outlives the process or is shared with others (a database row) uses system_now().
+//
+// Implementations must be thread-safe. Tests use ManualClock
+// (polycache/testing/manual_clock.h) and never sleep.
+
+#pragma once
+
+#include <chrono>
+
+#include "polycache/export.h"
+
+namespace polycache {
+
+class POLYCACHE_API Clock {
+ public:
+  Clock() = default;
+  Clock(const Clock&) = delete;
+  Clock& operator=(const Clock&) = delete;
+  virtual ~Clock();
+
+  // The real clock counts from boot (CLOCK_BOOTTIME); only differences mean anything.
+  virtual std::chrono::steady_clock::time_point steady_now() const noexcept = 0;
+  virtual std::chrono::system_clock::time_point system_now() const noexcept = 0;
+
+  // The machine's clocks. Lives forever.
+  static const Clock& real() noexcept;
+};
+
+}  // namespace polycache

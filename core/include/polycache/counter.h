@@ -1,0 +1,22 @@
+// What a counter is, on every store: a decimal integer, `0` or `-?[1-9][0-9]*`, in signed
+// 64 bits. For authors of backends whose store cannot add by itself.
+
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+#include "polycache/export.h"
+
+namespace polycache {
+
+// The number that these stored bytes are, or empty if they are no counter ("007", "-0",
+// "+1", " 1", "1.5", "" and anything beyond 64 bits are none).
+POLYCACHE_API std::optional<std::int64_t> parse_counter(std::string_view bytes) noexcept;
+
+// Stored counter + delta. Throws ValueError if `bytes` are no counter or the sum
+// overflows; the caller (Cache) adds alias and key to its message.
+POLYCACHE_API std::int64_t add_to_counter(std::string_view bytes, std::int64_t delta);
+
+}  // namespace polycache

@@ -1,0 +1,66 @@
+// Abilities that only some stores have. A Backend hands them out by name; core and
+// recipes ask for them and say which is missing. Adding an ability adds a struct
+// here and changes nothing else. Every stock store is tested for what it offers.
+
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string_view>
+
+#include "polycache/backend.h"
+
+namespace polycache {
+
+// Reading values with what is left of their lives. Reads the entry itself, never a
+// replica that may lag behind: what pop, incr_version and the second look of get_or_set
+// read with.
+struct TtlExtension {
+  static constexpr std::string_view id = "polycache.ttl/1";
+  using Sink = FunctionRef<void(std::size_t index, std::string_view value, Ttl left)>;
+  virtual bool get(std::string_view key,
+                   FunctionRef<void(std::string_view value, Ttl left)> sink) = 0;
+  virtual void get_many(std::span<const std::string_view> keys, Sink sink) = 0;
+
+ protected:
+  ~TtlExtension() = default;
+};
+
+// Atomic compare-and-put and compare-and-erase: the ground of locks and leases, and of pop
+// where the store has nothing better. Neither creates an entry.
+struct CompareExtension {
+  static constexpr std::string_view id = "polycache.compare/1";
+  // Replaces the value if the stored bytes equal `expected`. Without ttl the
+  // lifetime stays. Returns whether it did.
+  virtual bool put_if_equal(std::string_view key, std::string_view expected, std::string_view value,
+                            std::optional<Ttl> ttl) = 0;
+  virtual bool erase_if_equal(std::string_view key, std::string_view expected) = 0;
+
+ protected:
+  ~CompareExtension() = default;
+};
+
+// Reading and removing in one step, where the store does it in one round trip.
+struct PopExtension {
+  static constexpr std::string_view id = "polycache.pop/1";
+  // Removes a live entry and calls `sink` once with its value; of several callers one gets
+  // it. Returns whether there was one.
+  virtual bool pop(std::string_view key, ValueSink sink) = 0;
+
+ protected:
+  ~PopExtension() = default;
+};
+
+// Removing all keys that begin with something ("clear": "prefix").
+struct ErasePrefixExtension {
+  static constexpr std::string_view id = "polycache.erase_prefix/1";
+  // Returns how many entries were removed; expired ones may be counted.
+  virtual std::size_t erase_prefix(std::string_view prefix) = 0;
+
+ protected:
+  ~ErasePrefixExtension() = default;
+};
+
+}  // namespace polycache

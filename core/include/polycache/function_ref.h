@@ -1,0 +1,56 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <type_traits>
+#include <utility>
+
+namespace polycache {
+
+template <class Signature>
+class FunctionRef;
+
+// A callable passed by reference: two words, no allocation, no ownership. For parameters
+// only; valid during the call it is passed to. Takes anything that can be called with
+// Args, free functions included; where R is void, what it returns is dropped.
+// (std::function_ref of C++26, reduced to what we need; trivially copyable, so safe across
+// plugins.)
+template <class R, class... Args>
+class FunctionRef<R(Args...)> {
+ public:
+  // NOLINTNEXTLINE(google-explicit-constructor): implicit by design
+  FunctionRef(R (*function)(Args...)) noexcept
+      : call_([](Target target, Args... args) -> R {
+          return reinterpret_cast<R (*)(Args...)>(target.function)(std::forward<Args>(args)...);
+        }) {
+    target_.function = reinterpret_cast<void (*)()>(function);
+  }
+
+  template <class F>
+  requires(!std::is_same_v<std::remove_cvref_t<F>, FunctionRef> &&
+           !std::is_function_v<std::remove_reference_t<F>> && std::is_invocable_r_v<R, F&, Args...>)
+      FunctionRef(F&& f)
+  noexcept  // NOLINT(google-explicit-constructor): implicit by design
+      : call_([](Target target, Args... args) -> R {
+          auto& callable = *static_cast<std::remove_reference_t<F>*>(target.object);
+          if constexpr (std::is_void_v<R>) {
+            std::invoke(callable, std::forward<Args>(args)...);
+          } else {
+            return std::invoke(callable, std::forward<Args>(args)...);
+          }
+        }) {
+    target_.object = const_cast<void*>(static_cast<const void*>(std::addressof(f)));
+  }
+
+  R operator()(Args... args) const { return call_(target_, std::forward<Args>(args)...); }
+
+ private:
+  union Target {
+    void* object;
+    void (*function)();
+  };
+  Target target_;
+  R (*call_)(Target, Args...);
+};
+
+}  // namespace polycache

@@ -1,0 +1,81 @@
+// A layer is a backend that wraps a backend: metrics, tracing, compression, fault
+// tolerance. Derive from Layer and override what you mean to change; everything else is
+// forwarded. Derive from LayerFactory and say in wrap() how one is made.
+//
+// Caution: overriding get() does not change get_many(); a layer that must see every read
+// overrides both.
+
+#pragma once
+
+#include <memory>
+#include <utility>
+
+#include "polycache/backend.h"
+
+namespace polycache {
+
+// A session around a session.
+class POLYCACHE_API Layer : public Backend {
+ public:
+  // REQUIRES: inner != nullptr
+  explicit Layer(std::unique_ptr<Backend> inner) noexcept : inner_(std::move(inner)) {}
+  ~Layer() override;
+
+  bool get(std::string_view key, ValueSink sink) override { return inner_->get(key, sink); }
+  bool put(std::string_view key, std::string_view value, Ttl ttl, PutMode mode) override {
+    return inner_->put(key, value, ttl, mode);
+  }
+  bool touch(std::string_view key, Ttl ttl) override { return inner_->touch(key, ttl); }
+  bool erase(std::string_view key) override { return inner_->erase(key); }
+  void clear() override { inner_->clear(); }
+  bool contains(std::string_view key, ValueSink head) override {
+    return inner_->contains(key, head);
+  }
+  std::optional<std::int64_t> incr(std::string_view key, std::int64_t delta) override {
+    return inner_->incr(key, delta);
+  }
+  void get_many(std::span<const std::string_view> keys, IndexedValueSink sink) override {
+    inner_->get_many(keys, sink);
+  }
+  void put_many(std::span<const Item> items, PutMode mode, IndexSink on_failure) override {
+    inner_->put_many(items, mode, on_failure);
+  }
+  std::size_t erase_many(std::span<const std::string_view> keys) override {
+    return inner_->erase_many(keys);
+  }
+  // Null unless overridden: an extension of the store would go past this layer. A
+  // layer that changes neither keys nor bytes wraps and offers the ones it knows.
+  void* extension(std::string_view id) noexcept override;
+
+ protected:
+  Backend& inner() noexcept { return *inner_; }
+
+ private:
+  std::unique_ptr<Backend> inner_;
+};
+
+// A factory around a factory: sessions of the inner one, wrapped. Key rules are the inner
+// one's.
+class POLYCACHE_API LayerFactory : public BackendFactory {
+ public:
+  // REQUIRES: inner != nullptr
+  explicit LayerFactory(std::shared_ptr<BackendFactory> inner) noexcept
+      : inner_(std::move(inner)) {}
+  ~LayerFactory() override;
+
+  std::unique_ptr<Backend> connect() final { return wrap(inner_->connect()); }
+  StoreTraits traits() const noexcept override { return inner_->traits(); }
+  void validate_key(std::string_view final_key,
+                    FunctionRef<void(std::string_view)> warn) const override {
+    inner_->validate_key(final_key, warn);
+  }
+
+ protected:
+  // Called concurrently.
+  virtual std::unique_ptr<Backend> wrap(std::unique_ptr<Backend> session) = 0;
+
+ private:
+  std::shared_ptr<BackendFactory> inner_;
+};
+
+}  // namespace polycache

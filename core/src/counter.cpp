@@ -1,0 +1,33 @@
+#include "polycache/counter.h"
+
+#include <charconv>
+#include <string>
+
+#include "polycache/error.h"
+#include "polycache/text.h"
+
+namespace polycache {
+
+std::optional<std::int64_t> parse_counter(std::string_view bytes) noexcept {
+  const std::string_view digits = bytes.starts_with('-') ? bytes.substr(1) : bytes;
+  if (digits.empty() || digits.front() < '0' || digits.front() > '9') return std::nullopt;
+  if (digits.front() == '0' && bytes.size() > 1) return std::nullopt;  // "007", "-0"
+  std::int64_t value = 0;
+  const char* const end = bytes.data() + bytes.size();
+  const auto [rest, error] = std::from_chars(bytes.data(), end, value);
+  if (error != std::errc() || rest != end) return std::nullopt;
+  return value;
+}
+
+std::int64_t add_to_counter(std::string_view bytes, std::int64_t delta) {
+  const std::optional<std::int64_t> value = parse_counter(bytes);
+  if (!value) throw ValueError("the stored value is no decimal 64-bit integer");
+  std::int64_t sum = 0;
+  if (__builtin_add_overflow(*value, delta, &sum)) {
+    throw ValueError("the sum of " + std::to_string(*value) + " and " + std::to_string(delta) +
+                     " is beyond 64 bits");
+  }
+  return sum;
+}
+
+}  // namespace polycache

@@ -1,0 +1,86 @@
+// What a factory is created with, for tests that drive a backend without a registry.
+//
+//   polycache::testing::TestContext context(clock);
+//   auto factory = polycache::testing::make_factory(polycache::locmem::plugin, context,
+//                                                   {.location = {"here"}});
+//   auto session = factory->connect();
+
+#pragma once
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "polycache/backend.h"
+#include "polycache/error.h"
+#include "polycache/option_reader.h"
+#include "polycache/plugin.h"
+
+namespace polycache::testing {
+
+struct TestOptions {
+  std::vector<std::string> location = {};
+  OptionMap options = {};
+};
+
+// Keeps the process-wide objects of the factories made with it, and what they reported.
+// Must outlive them.
+class TestContext {
+ public:
+  explicit TestContext(const Clock& clock = Clock::real()) : clock_(clock) {}
+
+  const Clock& clock() const noexcept { return clock_; }
+
+  std::vector<std::string> warnings() const {
+    const std::lock_guard lock(mutex_);
+    return warnings_;
+  }
+
+  // Throws ConfigError for wrong options, unknown ones included.
+  std::unique_ptr<BackendFactory> make(const PluginDescriptor& plugin, const TestOptions& test,
+                                       std::shared_ptr<BackendFactory> inner = nullptr) {
+    const OptionReader reader("caches.test", test.location, test.options);
+    const auto no_sibling = [](std::string_view) -> std::shared_ptr<BackendFactory> {
+      throw ConfigError("there is no other alias in this test");
+    };
+    const auto process_wide = [this](std::string_view id,
+                                     FunctionRef<std::shared_ptr<void>()> make_object) {
+      const std::lock_guard lock(mutex_);
+      auto& slot = objects_[std::string(id)];
+      if (!slot) slot = make_object();
+      return slot;
+    };
+    const BackendContext context{.alias = "test",
+                                 .clock = clock_,
+                                 .key_head = ":1:",
+                                 .inner = std::move(inner),
+                                 .sibling = no_sibling,
+                                 .report =
+                                     [this](const Warning& warning) {
+                                       const std::lock_guard lock(mutex_);
+                                       warnings_.emplace_back(warning.message);
+                                     },
+                                 .process_wide = process_wide};
+    auto factory = plugin.create(reader, context);
+    reader.reject_unread();
+    return factory;
+  }
+
+ private:
+  const Clock& clock_;
+  mutable std::mutex mutex_;  // guards what follows
+  std::vector<std::string> warnings_;
+  std::map<std::string, std::shared_ptr<void>> objects_;
+};
+
+inline std::unique_ptr<BackendFactory> make_factory(const PluginDescriptor& plugin,
+                                                    TestContext& context,
+                                                    const TestOptions& options = {}) {
+  return context.make(plugin, options);
+}
+
+}  // namespace polycache::testing

@@ -1,0 +1,66 @@
+#include "polycache/text.h"
+
+#include <gtest/gtest.h>
+
+#include <array>
+
+#include "polycache/counter.h"
+#include "polycache/error.h"
+
+using namespace std::chrono_literals;
+
+namespace polycache {
+namespace {
+
+TEST(ParseDuration, ReadsWhatPeopleWrite) {
+  EXPECT_EQ(parse_duration("250ms"), 250ms);
+  EXPECT_EQ(parse_duration("1h30m"), 90min);
+  EXPECT_EQ(parse_duration("1.5h"), 90min);
+  EXPECT_EQ(parse_duration("-5s"), -5s);
+  EXPECT_EQ(parse_duration("7d"), 24h * 7);
+}
+
+TEST(ParseDuration, RefusesEverythingElse) {
+  for (const char* text : {"", "-", "5", "s", "5 s", "5x", "1h30", "nan", "1e400s", "99999999999w"})
+    EXPECT_FALSE(parse_duration(text)) << text;
+}
+
+TEST(ParseSize, ReadsBothKindsOfUnits) {
+  EXPECT_EQ(parse_size("64MiB"), 64 * 1024 * 1024);
+  EXPECT_EQ(parse_size("10kB"), 10000);
+  EXPECT_EQ(parse_size("512"), 512);
+  for (const char* text : {"", "-1", "MiB", "1 MiB", "1mib", "99999999999TiB"})
+    EXPECT_FALSE(parse_size(text)) << text;
+}
+
+TEST(Nearest, FindsTypingErrorsOnly) {
+  constexpr std::array<std::string_view, 3> words{"max_entries", "max_bytes", "policy"};
+  EXPECT_EQ(nearest("max_entires", words), "max_entries");
+  EXPECT_EQ(nearest("polcy", words), "policy");
+  EXPECT_FALSE(nearest("compression", words));
+}
+
+TEST(Quoted, ShowsNoRawControlCharacter) {
+  EXPECT_EQ(quote("a\"b\n\xff清"), "\"a\\\"b\\x0a\\xff清\"");
+  EXPECT_LT(quote(std::string(1000, 'x')).size(), 100U);
+}
+
+TEST(WithoutCredentials, HidesUserAndPassword) {
+  EXPECT_EQ(without_credentials("redis://user:secret@host:1/2"), "redis://host:1/2");
+  EXPECT_EQ(without_credentials("redis://:p@ss@host"), "redis://host");
+  EXPECT_EQ(without_credentials("redis://:p/a@host"), "redis://host");
+  EXPECT_EQ(without_credentials("/var/cache/a.db"), "/var/cache/a.db");
+}
+
+TEST(Counter, IsOneSpellingOfASigned64BitInteger) {
+  EXPECT_EQ(parse_counter("0"), 0);
+  EXPECT_EQ(parse_counter("-9223372036854775808"), INT64_MIN);
+  for (const char* text : {"", "-", "-0", "007", "+1", " 1", "1 ", "1.5", "9223372036854775808"})
+    EXPECT_FALSE(parse_counter(text)) << text;
+  EXPECT_EQ(add_to_counter("2", -5), -3);
+  EXPECT_THROW(add_to_counter("9223372036854775807", 1), ValueError);
+  EXPECT_THROW(add_to_counter("x", 1), ValueError);
+}
+
+}  // namespace
+}  // namespace polycache
