@@ -4,7 +4,8 @@
 # them by its own path and a build tree works like an installed one.
 set(POLYCACHE_LIB_OUTPUT_DIR "${CMAKE_CURRENT_BINARY_DIR}/lib")
 set(POLYCACHE_PLUGIN_OUTPUT_DIR "${POLYCACHE_LIB_OUTPUT_DIR}/polycache")
-set(POLYCACHE_SUMMARY "" CACHE INTERNAL "")
+set(POLYCACHE_PLUGIN_SYMBOLS "${CMAKE_CURRENT_LIST_DIR}/plugin_symbols.map")
+set_property(GLOBAL PROPERTY POLYCACHE_SUMMARY "")
 
 # Language level, warnings, sanitizers and visibility of one target of ours.
 function(polycache_target_defaults target)
@@ -50,7 +51,11 @@ function(polycache_plugin name)
     LIBRARY_OUTPUT_DIRECTORY ${POLYCACHE_PLUGIN_OUTPUT_DIR}
     INSTALL_RPATH "$ORIGIN/..")
   target_link_libraries(polycache_plugin_${name} PRIVATE polycache::polycache ${arg_LINK})
-  target_link_options(polycache_plugin_${name} PRIVATE -Wl,-z,nodelete -Wl,--exclude-libs,ALL)
+  # Only the descriptor's symbol leaves a module: not even the standard library's templates
+  # in it, which would bind to those of whatever was loaded before.
+  target_link_options(polycache_plugin_${name} PRIVATE -Wl,-z,nodelete -Wl,--exclude-libs,ALL
+    -Wl,--version-script=${POLYCACHE_PLUGIN_SYMBOLS})
+  set_property(TARGET polycache_plugin_${name} APPEND PROPERTY LINK_DEPENDS ${POLYCACHE_PLUGIN_SYMBOLS})
   if(NOT POLYCACHE_SANITIZE)
     target_link_options(polycache_plugin_${name} PRIVATE -Wl,-z,defs)
   endif()
@@ -77,9 +82,10 @@ function(polycache_decide store found package)
 endfunction()
 
 function(polycache_note what value)
-  set(POLYCACHE_SUMMARY "${POLYCACHE_SUMMARY}\n  ${what}: ${value}" CACHE INTERNAL "")
+  set_property(GLOBAL APPEND_STRING PROPERTY POLYCACHE_SUMMARY "\n  ${what}: ${value}")
 endfunction()
 
 function(polycache_print_summary)
-  message(STATUS "polycache ${PROJECT_VERSION}${POLYCACHE_SUMMARY}")
+  get_property(summary GLOBAL PROPERTY POLYCACHE_SUMMARY)
+  message(STATUS "polycache ${PROJECT_VERSION}${summary}")
 endfunction()

@@ -1,0 +1,76 @@
+// The key function "hashed": final keys that every store accepts, of any length and content
+// of the user's key.
+//
+// A key whose plain final key, "prefix:version:key", memcached would take stays plain, so
+// that others can read it. Any other becomes "prefix:version:#" and the first 32 hex digits
+// of SHA-256 of the key. A key that looks like such a result itself is hashed too, so that
+// no key of a user can stand in the place of another's hash. A prefix that no store would
+// take is not mended.
+
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <limits>
+#include <string>
+#include <string_view>
+
+#include "polycache/error.h"
+#include "polycache/plugin.h"
+
+namespace polycache::hashed {
+namespace {
+
+constexpr std::size_t kLongestKey = 250;  // what memcached takes, in bytes
+constexpr char kHashMark = '#';
+constexpr std::size_t kHashDigits = 32;
+
+bool is_portable(std::string_view final_key) {
+  return final_key.size() <= kLongestKey &&
+         std::all_of(final_key.begin(), final_key.end(),
+                     [](unsigned char c) { return c > 0x20 && c != 0x7f; });
+}
+
+bool looks_hashed(std::string_view key) {
+  return key.size() == 1 + kHashDigits && key.front() == kHashMark &&
+         key.find_first_not_of("0123456789abcdef", 1) == std::string_view::npos;
+}
+
+void append_hash(std::string& out, std::string_view key) {
+  // OpenSSL would tidy up at the exit of the process, while other threads may still hash.
+  static const int ready = OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, nullptr);
+  std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
+  if (ready != 1 ||
+      EVP_Digest(key.data(), key.size(), digest.data(), nullptr, EVP_sha256(), nullptr) != 1) {
+    throw CacheError("the key function \"hashed\" cannot hash: libcrypto refuses SHA-256");
+  }
+  constexpr std::string_view hex = "0123456789abcdef";
+  out += kHashMark;
+  for (std::size_t i = 0; i < kHashDigits / 2; ++i) {
+    out += hex[digest[i] >> 4U];
+    out += hex[digest[i] & 0xfU];
+  }
+}
+
+void append_final_key(std::string& out, std::string_view key, std::string_view prefix,
+                      int version) {
+  const std::size_t begin = out.size();
+  std::array<char, std::numeric_limits<int>::digits10 + 2> digits{};
+  const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), version).ptr;
+  out.append(prefix).append(1, ':').append(digits.data(), end).append(1, ':');
+  const std::size_t head = out.size();
+  out.append(key);
+  if (is_portable(std::string_view(out).substr(begin)) && !looks_hashed(key)) return;
+  out.resize(head);
+  append_hash(out, key);
+}
+
+constexpr PluginDescriptor plugin =
+    key_function_plugin("hashed", POLYCACHE_VERSION, append_final_key, kKeepsHead);
+
+}  // namespace
+}  // namespace polycache::hashed
+
+POLYCACHE_PLUGIN(polycache::hashed::plugin);
