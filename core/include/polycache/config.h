@@ -67,8 +67,8 @@ struct CacheConfig {
 // A part of a configuration file that belongs to a recipe ("loaders", "queries"): kept as
 // it stands, with its place, and read by that recipe.
 struct ConfigSection {
-  std::string json;
-  std::string place;  // "caches.json:30"
+  std::string json;   // with its comments and its ${…}; whole: the braces do match
+  std::string place;  // "caches.json:30": where its first character stands
 };
 
 struct POLYCACHE_API Config {
@@ -76,10 +76,11 @@ struct POLYCACHE_API Config {
   std::vector<std::filesystem::path> plugin_path = {};
   std::map<std::string, ConfigSection, std::less<>> sections = {};
 
-  // For messages: where each member stands ("caches.default.timeout" → "caches.json:12"),
-  // which members must not be shown since they came out of ${…}, and the file's folder,
-  // which relative plugin and key function paths start from. All empty for a Config made
-  // by hand.
+  // For messages: where each member stands ("caches.default.timeout",
+  // "caches.default.layers[0].options.x", "caches.default.location[1]" → "caches.json:12"),
+  // which members must not be shown since ${…} was in them (a list, if in one of its items),
+  // and the file's folder, which relative plugin and key function paths start from. All
+  // empty for a Config made by hand.
   std::map<std::string, std::string, std::less<>> places = {};
   std::set<std::string, std::less<>> hidden = {};
   std::filesystem::path folder = {};
@@ -94,9 +95,10 @@ struct POLYCACHE_API Config {
 
   // Changes one member of one alias, as a command line does: "default.timeout=60s",
   // "default.location=redis://…", "default.options.max_entries=100". The value is JSON, or
-  // taken as a string where it is not. An alias that is not there is made. Throws
-  // ConfigError.
-  void apply(std::string_view assignment);
+  // taken as a string where it is not JSON or the member is always one; ${…} works in it. An
+  // alias that is not there is made. `place` says in messages where this was written, such as
+  // "--cache". Throws ConfigError, and then changes nothing.
+  void apply(std::string_view assignment, std::string_view place = "assignment");
 };
 
 }  // namespace polycache
