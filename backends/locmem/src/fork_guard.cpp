@@ -1,0 +1,61 @@
+#include "fork_guard.h"
+
+#include <pthread.h>
+
+#include <memory>
+
+namespace polycache::locmem {
+namespace {
+
+constinit std::mutex guards_mutex;  // guards what follows, and is held over a fork
+// Those whose handlers are this copy of the code: one, except in tests that make
+// process-wide objects of their own.
+constinit ForkGuard* guards = nullptr;
+
+}  // namespace
+
+ForkGuard& ForkGuard::of(const BackendContext& context) {
+  // Not destroyed even where a test destroys its process-wide objects: the handlers stay.
+  const auto object = context.process_wide(
+      "locmem/fork/1", [] { return std::shared_ptr<void>(new ForkGuard, [](void*) {}); });
+  auto& guard = *static_cast<ForkGuard*>(object.get());
+  std::call_once(guard.registered_, register_handlers, guard);
+  return guard;
+}
+
+void ForkGuard::register_handlers(ForkGuard& guard) {
+  static constexpr auto before = [] {
+    guards_mutex.lock();
+    for (ForkGuard* g = guards; g != nullptr; g = g->next_) g->before_fork();
+  };
+  static constexpr auto after = [] {
+    for (ForkGuard* g = guards; g != nullptr; g = g->next_) g->after_fork();
+    guards_mutex.unlock();
+  };
+  const std::lock_guard lock(guards_mutex);
+  if (guards == nullptr) pthread_atfork(before, after, after);
+  guard.next_ = guards;
+  guards = &guard;
+}
+
+void ForkGuard::add(Forkable& store) {
+  const std::lock_guard lock(mutex_);
+  stores_.insert(&store);
+}
+
+void ForkGuard::remove(Forkable& store) noexcept {
+  const std::lock_guard lock(mutex_);
+  stores_.erase(&store);
+}
+
+void ForkGuard::before_fork() noexcept {
+  mutex_.lock();
+  for (Forkable* store : stores_) store->lock_for_fork();
+}
+
+void ForkGuard::after_fork() noexcept {
+  for (Forkable* store : stores_) store->unlock_after_fork();
+  mutex_.unlock();
+}
+
+}  // namespace polycache::locmem

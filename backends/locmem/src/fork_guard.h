@@ -1,0 +1,44 @@
+// Keeps fork() from copying a store in the middle of a change: the stores' locks are taken
+// before a fork and released on both sides, so a child can use what it inherited.
+
+#pragma once
+
+#include <mutex>
+#include <set>
+
+#include "polycache/backend.h"
+
+namespace polycache::locmem {
+
+// Something whose locks must be held while the process forks.
+class Forkable {
+ public:
+  virtual void lock_for_fork() noexcept = 0;
+  virtual void unlock_after_fork() noexcept = 0;
+
+ protected:
+  ~Forkable() = default;
+};
+
+// One per process; never destroyed. Thread-safe.
+class ForkGuard {
+ public:
+  // The one of the process that `context` belongs to.
+  static ForkGuard& of(const BackendContext& context);
+
+  void add(Forkable& store);
+  void remove(Forkable& store) noexcept;
+
+ private:
+  static void register_handlers(ForkGuard& guard);
+  void before_fork() noexcept;
+  void after_fork() noexcept;
+
+  std::once_flag registered_;
+  ForkGuard* next_ = nullptr;
+
+  std::mutex mutex_;  // guards what follows
+  std::set<Forkable*> stores_;
+};
+
+}  // namespace polycache::locmem

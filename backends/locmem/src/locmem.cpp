@@ -1,0 +1,64 @@
+#include "polycache/backends/locmem.h"
+
+#include <string>
+#include <utility>
+
+#include "location.h"
+#include "polycache/abi.h"
+#include "session.h"
+#include "settings.h"
+
+namespace polycache::locmem {
+namespace {
+
+std::unique_ptr<BackendFactory> create(const OptionReader& options, const BackendContext& context) {
+  return std::make_unique<Factory>(options, context);
+}
+
+std::string location_name(const OptionReader& options) {
+  if (options.location().size() > 1) {
+    options.reject_location("the store locmem has one location, the name of a store; give one");
+  }
+  return options.location().empty() ? std::string() : options.location().front();
+}
+
+}  // namespace
+
+const PluginDescriptor plugin = backend_plugin("locmem", POLYCACHE_VERSION, create);
+
+struct Factory::Impl {
+  KeyRules rules;
+  std::shared_ptr<Location> location;
+  std::shared_ptr<const Claim> claim;
+  std::shared_ptr<const SessionContext> sessions;
+};
+
+Factory::Factory(const OptionReader& options, const BackendContext& context, KeyRules rules)
+    : impl_(std::make_unique<Impl>()) {
+  const std::string name = location_name(options);
+  const Settings settings = Settings::read(options);
+  impl_->rules = rules;
+  impl_->location = Location::named(name, context);
+  std::string conflict;
+  impl_->claim = impl_->location->claim(context.alias, settings, conflict);
+  if (!impl_->claim) {
+    options.reject_location("the aliases of one location share a store and must agree on it, but " +
+                            conflict + "; give them the same options, or two locations");
+    // Only the message matters now: the configuration is refused as a whole.
+    impl_->location = std::make_shared<Location>(context.clock, ForkGuard::of(context));
+    impl_->claim = impl_->location->claim(context.alias, settings, conflict);
+  }
+  impl_->sessions = std::make_shared<const SessionContext>(
+      SessionContext{std::string(context.alias), context.report, impl_->claim->store});
+}
+
+Factory::~Factory() = default;
+
+std::unique_ptr<Backend> Factory::connect() {
+  impl_->location->keep(*impl_->claim);
+  return std::make_unique<Session>(impl_->sessions);
+}
+
+StoreTraits Factory::traits() const noexcept { return {.key_rules = impl_->rules}; }
+
+}  // namespace polycache::locmem

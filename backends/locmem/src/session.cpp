@@ -1,0 +1,94 @@
+#include "session.h"
+
+#include <utility>
+
+#include "polycache/text.h"
+
+namespace polycache::locmem {
+
+Session::Session(std::shared_ptr<const SessionContext> context) noexcept
+    : context_(std::move(context)), store_(*context_->store) {}
+
+// Says what was refused, so that a false is no riddle.
+bool Session::stored(PutResult result, std::string_view key, std::string_view value) const {
+  if (result == PutResult::refused) [[unlikely]] {
+    const std::string message = "the value of " + quote(key) +
+                                " was not stored: " + std::to_string(value.size()) +
+                                " bytes do not fit into memory or max_bytes";
+    context_->report({.kind = Warning::Kind::value_refused,
+                      .alias = context_->alias,
+                      .key = key,
+                      .message = message});
+  }
+  return result == PutResult::stored;
+}
+
+bool Session::get(std::string_view key, ValueSink sink) { return store_.get(key, sink); }
+
+bool Session::put(std::string_view key, std::string_view value, Ttl ttl, PutMode mode) {
+  return stored(store_.put(key, value, ttl, mode), key, value);
+}
+
+bool Session::touch(std::string_view key, Ttl ttl) { return store_.touch(key, ttl); }
+
+bool Session::erase(std::string_view key) { return store_.erase(key); }
+
+void Session::clear() { store_.clear(); }
+
+bool Session::contains(std::string_view key, ValueSink head) { return store_.contains(key, head); }
+
+std::optional<std::int64_t> Session::incr(std::string_view key, std::int64_t delta) {
+  return store_.incr(key, delta);
+}
+
+void Session::get_many(std::span<const std::string_view> keys, IndexedValueSink sink) {
+  for (std::size_t i = 0; i < keys.size(); ++i) {
+    store_.get(keys[i], [&](std::string_view value) { sink(i, value); });
+  }
+}
+
+void Session::put_many(std::span<const Item> items, PutMode mode, IndexSink on_failure) {
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    const auto& [key, value, ttl] = items[i];
+    if (!stored(store_.put(key, value, ttl, mode), key, value)) on_failure(i);
+  }
+}
+
+std::size_t Session::erase_many(std::span<const std::string_view> keys) {
+  std::size_t erased = 0;
+  for (const std::string_view key : keys) erased += store_.erase(key) ? 1 : 0;
+  return erased;
+}
+
+void* Session::extension(std::string_view id) noexcept {
+  if (id == TtlExtension::id) return static_cast<TtlExtension*>(this);
+  if (id == CompareExtension::id) return static_cast<CompareExtension*>(this);
+  if (id == PopExtension::id) return static_cast<PopExtension*>(this);
+  if (id == ErasePrefixExtension::id) return static_cast<ErasePrefixExtension*>(this);
+  return nullptr;
+}
+
+bool Session::get(std::string_view key, FunctionRef<void(std::string_view value, Ttl left)> sink) {
+  return store_.get_with_ttl(key, sink);
+}
+
+void Session::get_many(std::span<const std::string_view> keys, TtlExtension::Sink sink) {
+  for (std::size_t i = 0; i < keys.size(); ++i) {
+    store_.get_with_ttl(keys[i], [&](std::string_view value, Ttl left) { sink(i, value, left); });
+  }
+}
+
+bool Session::put_if_equal(std::string_view key, std::string_view expected, std::string_view value,
+                           std::optional<Ttl> ttl) {
+  return stored(store_.put_if_equal(key, expected, value, ttl), key, value);
+}
+
+bool Session::erase_if_equal(std::string_view key, std::string_view expected) {
+  return store_.erase_if_equal(key, expected);
+}
+
+bool Session::pop(std::string_view key, ValueSink sink) { return store_.pop(key, sink); }
+
+std::size_t Session::erase_prefix(std::string_view prefix) { return store_.erase_prefix(prefix); }
+
+}  // namespace polycache::locmem

@@ -1,0 +1,44 @@
+#include "settings.h"
+
+#include <string_view>
+
+#include "store.h"
+
+namespace polycache::locmem {
+namespace {
+
+constexpr std::int64_t kDefaultMaxBytes = 64 << 20;
+constexpr std::string_view kPolicyNames[] = {"lru", "django"};
+
+std::string_view name_of(Policy policy) { return kPolicyNames[static_cast<std::size_t>(policy)]; }
+
+Policy policy_named(std::string_view name) {
+  return name == name_of(Policy::django) ? Policy::django : Policy::lru;
+}
+
+}  // namespace
+
+Settings Settings::read(const OptionReader& options) {
+  Settings result;
+  result.max_bytes = static_cast<std::uint64_t>(options.bytes(
+      "max_bytes", kDefaultMaxBytes, static_cast<std::int64_t>(Store::kSmallestEntry)));
+  result.max_entries = static_cast<std::uint64_t>(
+      options.integer("max_entries", static_cast<std::int64_t>(kNoLimit), 1));
+  result.policy = policy_named(options.choice("policy", {"lru", "django"}, "lru"));
+  result.cull_frequency = static_cast<std::uint64_t>(options.integer("cull_frequency", 3, 0));
+  if (options.has("cull_frequency") && result.policy != Policy::django) {
+    options.reject("cull_frequency",
+                   "only the policy \"django\" culls; remove it, or set \"policy\" to \"django\"");
+  }
+  return result;
+}
+
+std::string Settings::text() const {
+  std::string result = "max_bytes " + std::to_string(max_bytes);
+  if (max_entries != kNoLimit) result += ", max_entries " + std::to_string(max_entries);
+  result += ", policy " + std::string(name_of(policy));
+  if (policy == Policy::django) result += ", cull_frequency " + std::to_string(cull_frequency);
+  return result;
+}
+
+}  // namespace polycache::locmem

@@ -1,0 +1,32 @@
+// What the options of one alias say about its store.
+
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <string>
+
+#include "polycache/option_reader.h"
+
+namespace polycache::locmem {
+
+enum class Policy : std::uint8_t { lru, django };
+
+struct Settings {
+  static constexpr std::uint64_t kNoLimit = std::numeric_limits<std::int64_t>::max();
+
+  std::uint64_t max_bytes = kNoLimit;
+  std::uint64_t max_entries = kNoLimit;
+  Policy policy = Policy::lru;
+  std::uint64_t cull_frequency = 3;  // of the policy django
+
+  // Reports what is wrong to the reader and goes on with the defaults.
+  static Settings read(const OptionReader& options);
+
+  // As a message shows them.
+  std::string text() const;
+
+  friend bool operator==(const Settings&, const Settings&) = default;
+};
+
+}  // namespace polycache::locmem

@@ -1,0 +1,3 @@
+#include "polycache/backends/dummy.h"
+
+POLYCACHE_PLUGIN(polycache::dummy::plugin);

@@ -1,0 +1,3 @@
+#include "polycache/backends/locmem.h"
+
+POLYCACHE_PLUGIN(polycache::locmem::plugin);
