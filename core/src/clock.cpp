@@ -1,8 +1,15 @@
 #include "polycache/clock.h"
 
+#include <atomic>
 #include <ctime>
 
 namespace polycache {
+
+namespace {
+constinit std::atomic<std::uint64_t> next_identity{1};
+}
+
+Clock::Clock() noexcept : identity_(next_identity.fetch_add(1, std::memory_order_relaxed)) {}
 
 Clock::~Clock() = default;
 

@@ -3,6 +3,9 @@
 #include <pthread.h>
 
 #include <atomic>
+#include <mutex>
+
+#include "cold_mutex.h"
 
 namespace polycache {
 namespace {
@@ -15,6 +18,11 @@ const int registered =
     pthread_atfork(nullptr, nullptr, [] { forks.fetch_add(1, std::memory_order_relaxed); });
 
 }  // namespace
+
+std::mutex& cold_mutex() noexcept {
+  static constinit std::mutex mutex;
+  return mutex;
+}
 
 std::uint32_t fork_count() noexcept {
   static_cast<void>(registered);

@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "cold_mutex.h"
 #include "no_destructor.h"
 
 namespace polycache {
@@ -35,14 +36,10 @@ std::string_view to_string(Warning::Kind kind) noexcept {
 }
 
 void log_first_of_each_kind(const Warning& warning) {
-  struct Seen {
-    std::mutex mutex;  // guards kinds
-    std::set<std::pair<std::string, Warning::Kind>, std::less<>> kinds;
-  };
-  static NoDestructor<Seen> seen;
+  static NoDestructor<std::set<std::pair<std::string, Warning::Kind>>> seen;
   {
-    const std::lock_guard lock(seen->mutex);
-    if (!seen->kinds.emplace(std::string(warning.alias), warning.kind).second) return;
+    const std::lock_guard lock(cold_mutex());
+    if (!seen->emplace(std::string(warning.alias), warning.kind).second) return;
   }
   std::string line = "polycache: ";
   line.append(warning.alias).append(": ").append(warning.message);

@@ -180,8 +180,8 @@ struct BackendContext {
 
   // One object per id in the whole process, made at first use and kept for its life,
   // however often this code is linked or loaded: what makes two plugins that carry the
-  // same code share one in-process store. Id, e.g.: "locmem/1:" + location + "@" + address
-  // of the clock. Thread-safe; of two concurrent makers one result is dropped.
+  // same code share one in-process store. Id, e.g.: "locmem/1:" + location + "@" +
+  // clock.identity(). Thread-safe; of two concurrent makers one result is dropped.
   FunctionRef<std::shared_ptr<void>(std::string_view id, FunctionRef<std::shared_ptr<void>()> make)>
       process_wide;
 };

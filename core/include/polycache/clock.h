@@ -10,6 +10,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 
 #include "polycache/export.h"
 
@@ -17,10 +18,15 @@ namespace polycache {
 
 class POLYCACHE_API Clock {
  public:
-  Clock() = default;
+  Clock() noexcept;
   Clock(const Clock&) = delete;
   Clock& operator=(const Clock&) = delete;
   virtual ~Clock();
+
+  // A number that no other clock of this process has or had. What is kept by the time of
+  // one clock must not be shared with users of another: part of the id of anything that
+  // lives in BackendContext::process_wide.
+  std::uint64_t identity() const noexcept { return identity_; }
 
   // The real clock counts from boot (CLOCK_BOOTTIME); only differences mean anything.
   virtual std::chrono::steady_clock::time_point steady_now() const noexcept = 0;
@@ -28,6 +34,9 @@ class POLYCACHE_API Clock {
 
   // The machine's clocks. Lives forever.
   static const Clock& real() noexcept;
+
+ private:
+  std::uint64_t identity_;
 };
 
 }  // namespace polycache

@@ -1,0 +1,15 @@
+// Everything a program needs: caches["alias"], configuration, keys, errors. Codecs beyond
+// the built-in ones are headers of their own: codec_json.h, codec_binary.h.
+
+#pragma once
+
+#include "polycache/abi.h"        // IWYU pragma: export
+#include "polycache/cache.h"      // IWYU pragma: export
+#include "polycache/codec.h"      // IWYU pragma: export
+#include "polycache/config.h"     // IWYU pragma: export
+#include "polycache/error.h"      // IWYU pragma: export
+#include "polycache/extension.h"  // IWYU pragma: export
+#include "polycache/key.h"        // IWYU pragma: export
+#include "polycache/options.h"    // IWYU pragma: export
+#include "polycache/registry.h"   // IWYU pragma: export
+#include "polycache/warning.h"    // IWYU pragma: export

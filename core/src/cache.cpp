@@ -1,0 +1,590 @@
+#include "polycache/cache.h"
+
+#include <limits>
+#include <utility>
+
+#include "cache_state.h"
+#include "flights.h"
+#include "frame.h"
+#include "operation.h"
+#include "polycache/error.h"
+#include "polycache/extension.h"
+#include "polycache/text.h"
+
+namespace polycache {
+namespace {
+
+// What reading an entry came to.
+enum class Outcome : unsigned char { absent, value, undecodable, damaged };
+
+struct Reading {
+  Outcome outcome = Outcome::absent;
+  std::string thrown;  // what a codec's exception said
+
+  bool has_value() const noexcept { return outcome == Outcome::value; }
+  bool unreadable() const noexcept {
+    return outcome == Outcome::undecodable || outcome == Outcome::damaged;
+  }
+};
+
+// Takes a value out of its frame and hands it to `decode`. Never throws: it runs inside
+// the store's code.
+template <class Decode>
+void read_entry(Reading& reading, std::string_view stored, Decode&& decode) noexcept {
+  if (frame::is_frame(stored)) [[unlikely]] {
+    const auto payload = frame::payload(stored);
+    if (!payload) {
+      reading.outcome = Outcome::damaged;
+      return;
+    }
+    stored = *payload;
+  }
+  reading.outcome = Outcome::undecodable;
+  try {
+    if (decode(stored)) reading.outcome = Outcome::value;
+  } catch (const std::exception& error) {
+    try {
+      reading.thrown = error.what();
+    } catch (...) {  // out of memory: the warning says less
+    }
+  } catch (...) {  // a user's codec may throw anything
+  }
+}
+
+void warn_unreadable(const CacheState& state, std::string_view final_key, const Reading& reading) {
+  if (reading.outcome == Outcome::damaged) {
+    state.warn(
+        Warning::Kind::entry_damaged, final_key,
+        "the entry " + quote(final_key) + " is damaged or of a newer format; it counts as a miss");
+  } else if (reading.outcome == Outcome::undecodable) {
+    std::string message =
+        "the entry " + quote(final_key) + " is not of the type that was asked for";
+    if (!reading.thrown.empty()) message += " (its codec threw: " + reading.thrown + ")";
+    state.warn(Warning::Kind::undecodable_value, final_key, message + "; it counts as a miss");
+  }
+}
+
+// Reads the entry itself, never a replica that may lag behind.
+bool read_authoritative(Backend& session, std::string_view key, ValueSink sink) {
+  if (auto* const ttl = static_cast<TtlExtension*>(session.extension(TtlExtension::id))) {
+    return ttl->get(key, [&](std::string_view value, Ttl) { sink(value); });
+  }
+  return session.get(key, sink);
+}
+
+// An encoder's buffer: the cache's own, so that calls allocate nothing, but moved out, so
+// that a nested call meets a fresh one.
+class Scratch {
+ public:
+  explicit Scratch(std::string& home) noexcept : home_(home), buffer_(std::move(home)) {
+    home.clear();
+  }
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+  ~Scratch() {
+    if (buffer_.capacity() <= most_kept) home_ = std::move(buffer_);
+  }
+
+  std::string& buffer() noexcept { return buffer_; }
+
+ private:
+  static constexpr std::size_t most_kept = std::size_t{1} << 16U;
+
+  std::string& home_;
+  std::string buffer_;
+};
+
+// The bytes to store: framed if they would be taken for a frame otherwise.
+std::string_view stored_form(std::string_view value, std::string& framed) {
+  if (!frame::is_frame(value)) [[likely]]
+    return value;
+  framed = frame::wrap(value);
+  return framed;
+}
+
+// The final keys of a bulk operation, in one allocation.
+class FinalKeys {
+ public:
+  FinalKeys(const CacheState& state, std::optional<int> version, std::size_t count)
+      : state_(state), version_(version) {
+    ends_.reserve(count);
+  }
+
+  void add(std::string_view key) {
+    FinalKey final_key;
+    state_.compose(final_key, key, version_);
+    text_.append(final_key.view());
+    ends_.push_back(text_.size());
+  }
+
+  // After the last add().
+  std::vector<std::string_view> views() const {
+    std::vector<std::string_view> views;
+    views.reserve(ends_.size());
+    std::size_t begin = 0;
+    for (const std::size_t end : ends_) {
+      views.push_back(std::string_view(text_).substr(begin, end - begin));
+      begin = end;
+    }
+    return views;
+  }
+
+ private:
+  const CacheState& state_;
+  std::optional<int> version_;
+  std::string text_;
+  std::vector<std::size_t> ends_;
+};
+
+}  // namespace
+
+Cache::Cache(std::shared_ptr<CacheState> state) noexcept : state_(std::move(state)) {}
+
+Cache::~Cache() = default;
+
+void Cache::close() noexcept { session_.reset(); }
+
+void Cache::move_to(std::shared_ptr<CacheState> state) {
+  session_.reset();
+  state_ = std::move(state);
+}
+
+const std::string& Cache::alias() const noexcept { return state_->alias(); }
+
+int Cache::version() const noexcept { return state_->keys().version(); }
+
+std::string Cache::final_key(KeyView key, ReadOptions options) const {
+  FinalKey final_key;
+  state_->keys().compose(final_key, key.text(), options.version);
+  return std::string(final_key.view());
+}
+
+Backend& Cache::backend() {
+  if (!session_) session_ = state_->connect();
+  return *session_;
+}
+
+std::vector<std::string_view> Cache::texts(std::initializer_list<KeyView> keys) {
+  std::vector<std::string_view> texts;
+  texts.reserve(keys.size());
+  for (const KeyView key : keys) texts.push_back(key.text());
+  return texts;
+}
+
+bool Cache::get_bytes(KeyView key, ReadOptions options, Decode decode) {
+  FinalKey final_key;
+  state_->compose(final_key, key.text(), options.version);
+  Operation operation(*this, "get", final_key.view());
+  Reading reading;
+  const bool found = operation.run<bool>(state_->on_error().read, false, [&](Backend& session) {
+    return session.get(final_key.view(),
+                       [&](std::string_view stored) { read_entry(reading, stored, decode); });
+  });
+  if (!found) return false;
+  if (reading.unreadable()) [[unlikely]]
+    warn_unreadable(*state_, final_key.view(), reading);
+  return reading.has_value();
+}
+
+bool Cache::pop_bytes(KeyView key, ReadOptions options, Decode decode) {
+  FinalKey final_key;
+  state_->compose(final_key, key.text(), options.version);
+  Operation operation(*this, "pop", final_key.view());
+  Reading reading;
+  const auto take = [&](std::string_view stored) { read_entry(reading, stored, decode); };
+  operation.run_or_throw([&](Backend& session) {
+    if (auto* const pop = Operation::extension<PopExtension>(session)) {
+      return pop->pop(final_key.view(), take);
+    }
+    auto* const compare = Operation::extension<CompareExtension>(session);
+    // Ends when nobody else changed the entry between the two steps.
+    for (;;) {
+      std::string stored;
+      if (!read_authoritative(session, final_key.view(),
+                              [&](std::string_view bytes) { stored = bytes; })) {
+        return false;
+      }
+      const bool mine = compare != nullptr ? compare->erase_if_equal(final_key.view(), stored)
+                                           : session.erase(final_key.view());
+      if (mine) {
+        take(stored);
+        return true;
+      }
+    }
+  });
+  if (reading.unreadable()) [[unlikely]]
+    warn_unreadable(*state_, final_key.view(), reading);
+  return reading.has_value();
+}
+
+bool Cache::put_bytes(KeyView key, Encode encode, const WriteOptions& options, PutMode mode) {
+  FinalKey final_key;
+  state_->compose(final_key, key.text(), options.version);
+  Operation operation(*this, mode == PutMode::always ? "set" : "add", final_key.view());
+  const std::optional<Ttl> ttl = state_->resolve(options.timeout);
+  if (!ttl) {
+    if (mode == PutMode::always) {
+      operation.run_or_throw([&](Backend& session) { return session.erase(final_key.view()); });
+      return true;
+    }
+    return operation.run<bool>(state_->on_error().write, false, [&](Backend& session) {
+      return !session.contains(final_key.view(), [](std::string_view) {});
+    });
+  }
+  Scratch scratch(scratch_);
+  std::string framed;
+  const std::string_view bytes = stored_form(encode(scratch.buffer()), framed);
+  return operation.run<bool>(state_->on_error().write, false, [&](Backend& session) {
+    return session.put(final_key.view(), bytes, *ttl, mode);
+  });
+}
+
+// One get_or_set: the store is used in steps, so that a computation finds the session free.
+class Cache::GetOrSet {
+ public:
+  GetOrSet(Cache& cache, std::string_view final_key, const WriteOptions& options, Decode decode,
+           FunctionRef<void()> compute, Encode encode) noexcept
+      : cache_(cache),
+        state_(*cache.state_),
+        key_(final_key),
+        options_(options),
+        decode_(decode),
+        compute_(compute),
+        encode_(encode) {
+    ++cache_.depth_;  // stays on this state, whatever the computation does
+  }
+  GetOrSet(const GetOrSet&) = delete;
+  GetOrSet& operator=(const GetOrSet&) = delete;
+  ~GetOrSet() { --cache_.depth_; }
+
+  void run() {
+    const Reading first = look(Where::anywhere, nullptr);
+    if (first.has_value()) return;
+    if (first.unreadable()) {
+      warn_unreadable(state_, key_, first);
+      replace_ = true;
+    }
+    if (Computation::contains(&state_, key_)) {
+      throw CacheError(state_.alias() + ": the key " + quote(key_) +
+                       " was asked for inside its own computation");
+    }
+    for (;;) {
+      Flights::Ticket ticket = state_.flights().join(key_);
+      if (ticket.owner()) return own(ticket);
+      if (Computation::any()) break;
+      if (const std::optional<std::string> bytes = ticket.wait()) {
+        Reading reading;
+        read_entry(reading, *bytes, decode_);
+        if (reading.has_value()) return;
+        break;
+      }
+      if (ticket.timed_out()) break;
+    }
+    compute_and_store(nullptr);
+  }
+
+ private:
+  enum class Where : unsigned char { anywhere, authoritative };
+
+  // Looks at the entry; `landing` gets a copy of the value's bytes.
+  Reading look(Where where, std::string* landing) {
+    Reading reading;
+    const auto take = [&](std::string_view stored) {
+      read_entry(reading, stored, [&](std::string_view bytes) {
+        if (!decode_(bytes)) return false;
+        if (landing != nullptr) *landing = bytes;
+        return true;
+      });
+    };
+    Operation operation(cache_, "get_or_set", key_);
+    operation.run<bool>(state_.on_error().read, false, [&](Backend& session) {
+      return where == Where::authoritative ? read_authoritative(session, key_, take)
+                                           : session.get(key_, take);
+    });
+    store_failed_ |= operation.failed();
+    return reading;
+  }
+
+  void own(Flights::Ticket& ticket) {
+    // Another thread may have landed between the first look and now.
+    std::string landing;
+    if (!replace_ && !store_failed_ && look(Where::authoritative, &landing).has_value()) {
+      ticket.land(std::move(landing));
+    } else {
+      compute_and_store(&ticket);
+    }
+  }
+
+  void compute_and_store(Flights::Ticket* ticket) {
+    {
+      const Computation inside(&state_, key_);
+      compute_();
+    }
+    Scratch scratch(cache_.scratch_);
+    std::string_view bytes;
+    try {
+      bytes = encode_(scratch.buffer());
+    } catch (const std::exception& error) {
+      state_.warn(Warning::Kind::other, key_,
+                  "the value computed for " + quote(key_) +
+                      " was not stored: its codec threw: " + error.what());
+      return;
+    }
+    std::string landing(ticket != nullptr ? bytes : std::string_view());
+    const std::optional<Ttl> ttl = state_.resolve(options_.timeout);
+    // Where another process was quicker, everybody gets its value.
+    if (ttl && !store(bytes, *ttl) && !replace_ && !store_failed_) {
+      look(Where::authoritative, &landing);
+    }
+    if (ticket != nullptr) ticket->land(std::move(landing));
+  }
+
+  bool store(std::string_view bytes, Ttl ttl) {
+    std::string framed;
+    const std::string_view form = stored_form(bytes, framed);
+    Operation operation(cache_, "get_or_set", key_);
+    const bool stored = operation.run<bool>(state_.on_error().write, false, [&](Backend& session) {
+      return session.put(key_, form, ttl, replace_ ? PutMode::always : PutMode::if_absent);
+    });
+    store_failed_ |= operation.failed();
+    return stored;
+  }
+
+  Cache& cache_;
+  CacheState& state_;
+  std::string_view key_;
+  const WriteOptions& options_;
+  Decode decode_;
+  FunctionRef<void()> compute_;
+  Encode encode_;
+  bool replace_ = false;       // there is an entry that nobody can read
+  bool store_failed_ = false;  // in an earlier step
+};
+
+void Cache::get_or_set_bytes(KeyView key, const WriteOptions& options, Decode decode,
+                             FunctionRef<void()> compute, Encode encode) {
+  FinalKey final_key;
+  state_->compose(final_key, key.text(), options.version);
+  GetOrSet(*this, final_key.view(), options, decode, compute, encode).run();
+}
+
+void Cache::get_many_bytes(std::span<const std::string_view> keys, ReadOptions options,
+                           IndexedDecode decode) {
+  if (keys.empty()) return;
+  FinalKeys final_keys(*state_, options.version, keys.size());
+  for (const std::string_view key : keys) final_keys.add(key);
+  const std::vector<std::string_view> views = final_keys.views();
+  Operation operation(*this, "get_many", views.front());
+  std::vector<std::pair<std::size_t, Reading>> unreadable;
+  operation.run<bool>(state_->on_error().read, false, [&](Backend& session) {
+    session.get_many(views, [&](std::size_t i, std::string_view stored) {
+      Reading reading;
+      read_entry(reading, stored, [&](std::string_view bytes) { return decode(i, bytes); });
+      if (reading.unreadable()) [[unlikely]]
+        unreadable.emplace_back(i, std::move(reading));
+    });
+    return true;
+  });
+  for (const auto& [i, reading] : unreadable) warn_unreadable(*state_, views[i], reading);
+}
+
+std::vector<std::string> Cache::put_many_items(std::span<const ItemView> items,
+                                               const WriteOptions& options) {
+  if (items.empty()) return {};
+  FinalKeys final_keys(*state_, options.version, items.size());
+  for (const ItemView& item : items) final_keys.add(item.key());
+  const std::vector<std::string_view> views = final_keys.views();
+  Operation operation(*this, "set_many", views.front());
+  const std::optional<Ttl> ttl = state_->resolve(options.timeout);
+  if (!ttl) {
+    operation.run_or_throw([&](Backend& session) { return session.erase_many(views); });
+    return {};
+  }
+
+  // Values that an encoder wrote are copied behind one another; others stay where they are.
+  std::vector<Item> stored;
+  stored.reserve(items.size());
+  std::vector<std::string> copies;
+  Scratch scratch(scratch_);
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    const std::string_view bytes = items[i].encode(scratch.buffer());
+    const std::less<const char*> before;
+    const char* const begin = scratch.buffer().data();
+    const bool in_scratch =
+        !before(bytes.data(), begin) && before(bytes.data(), begin + scratch.buffer().size() + 1);
+    if (in_scratch || frame::is_frame(bytes)) {
+      if (copies.empty()) copies.reserve(items.size());  // views into it must not move
+      copies.push_back(frame::is_frame(bytes) ? frame::wrap(bytes) : std::string(bytes));
+      stored.push_back({views[i], copies.back(), *ttl});
+    } else {
+      stored.push_back({views[i], bytes, *ttl});
+    }
+  }
+
+  std::vector<std::string> failed;
+  const bool done = operation.run<bool>(state_->on_error().write, false, [&](Backend& session) {
+    session.put_many(stored, PutMode::always,
+                     [&](std::size_t i) { failed.emplace_back(items[i].key()); });
+    return true;
+  });
+  if (!done) {
+    failed.clear();
+    for (const ItemView& item : items) failed.emplace_back(item.key());
+  }
+  return failed;
+}
+
+bool Cache::touch(KeyView key, const WriteOptions& options) {
+  FinalKey final_key;
+  state_->compose(final_key, key.text(), options.version);
+  Operation operation(*this, "touch", final_key.view());
+  const std::optional<Ttl> ttl = state_->resolve(options.timeout);
+  if (!ttl) {
+    return operation.run_or_throw(
+        [&](Backend& session) { return session.erase(final_key.view()); });
+  }
+  return operation.run<bool>(state_->on_error().write, false, [&](Backend& session) {
+    return session.touch(final_key.view(), *ttl);
+  });
+}
+
+bool Cache::contains(KeyView key, ReadOptions options) {
+  FinalKey final_key;
+  state_->compose(final_key, key.text(), options.version);
+  Operation operation(*this, "contains", final_key.view());
+  bool readable = true;
+  const bool found = operation.run<bool>(state_->on_error().read, false, [&](Backend& session) {
+    return session.contains(final_key.view(), [&](std::string_view head) {
+      readable = !frame::is_frame(head) || frame::is_readable(head);
+    });
+  });
+  return found && readable;
+}
+
+bool Cache::erase(KeyView key, ReadOptions options) {
+  FinalKey final_key;
+  state_->compose(final_key, key.text(), options.version);
+  Operation operation(*this, "erase", final_key.view());
+  return operation.run_or_throw([&](Backend& session) { return session.erase(final_key.view()); });
+}
+
+std::size_t Cache::erase_many(std::initializer_list<KeyView> keys, ReadOptions options) {
+  return erase_many_keys(texts(keys), options);
+}
+
+std::size_t Cache::erase_many_keys(std::span<const std::string_view> keys, ReadOptions options) {
+  if (keys.empty()) return 0;
+  FinalKeys final_keys(*state_, options.version, keys.size());
+  for (const std::string_view key : keys) final_keys.add(key);
+  const std::vector<std::string_view> views = final_keys.views();
+  Operation operation(*this, "erase_many", views.front());
+  return operation.run_or_throw([&](Backend& session) { return session.erase_many(views); });
+}
+
+std::int64_t Cache::incr(KeyView key, std::int64_t delta, const CounterOptions& options) {
+  FinalKey final_key;
+  state_->compose(final_key, key.text(), options.version);
+  const std::string_view id = final_key.view();
+  Operation operation(*this, "incr", id);
+  std::int64_t first = 0;
+  if (options.initial && __builtin_add_overflow(*options.initial, delta, &first)) {
+    throw ValueError(alias() + ": incr of the key " + quote(id) +
+                     ": initial + delta is beyond 64 bits");
+  }
+  const std::optional<Ttl> ttl = state_->resolve(options.timeout);
+  // Ends when nobody else makes or removes the counter between the two steps.
+  for (;;) {
+    const auto sum = operation.run_or_throw([&](Backend& session) -> std::optional<std::int64_t> {
+      try {
+        return session.incr(id, delta);
+      } catch (const ValueError&) {
+        bool framed = false;
+        session.get(id, [&](std::string_view stored) { framed = frame::is_frame(stored); });
+        if (framed) throw ValueError("the entry carries metadata and is no plain counter");
+        throw;
+      }
+    });
+    if (sum) return *sum;
+    if (!options.initial) {
+      throw KeyNotFound(alias() + ": incr: there is no key " + quote(id) +
+                        "; set it first, or give an initial value");
+    }
+    if (!ttl) return first;
+    const bool stored = operation.run_or_throw([&](Backend& session) {
+      return session.put(id, std::to_string(first), *ttl, PutMode::if_absent);
+    });
+    if (stored) return first;
+  }
+}
+
+std::int64_t Cache::decr(KeyView key, std::int64_t delta, const CounterOptions& options) {
+  if (delta == std::numeric_limits<std::int64_t>::min()) {
+    throw ValueError(alias() + ": decr of the key " + quote(key.text()) +
+                     ": the delta is beyond 64 bits when negated");
+  }
+  return incr(key, -delta, options);
+}
+
+int Cache::incr_version(KeyView key, int delta, ReadOptions options) {
+  const int from = options.version.value_or(version());
+  int to = 0;
+  FinalKey source;
+  state_->compose(source, key.text(), from);
+  if (__builtin_add_overflow(from, delta, &to)) {
+    throw ValueError(alias() + ": incr_version of the key " + quote(source.view()) +
+                     ": the version would be beyond an int");
+  }
+  FinalKey target;
+  if (to != from) state_->compose(target, key.text(), to);
+  Operation operation(*this, "incr_version", source.view());
+  // Bytes are moved as they are, metadata included.
+  const bool found = operation.run_or_throw([&](Backend& session) {
+    std::string bytes;
+    std::optional<Ttl> left;
+    bool live = false;
+    if (auto* const ttl = Operation::extension<TtlExtension>(session)) {
+      live = ttl->get(source.view(), [&](std::string_view value, Ttl remaining) {
+        bytes = value;
+        left = remaining;
+      });
+    } else {
+      live = session.get(source.view(), [&](std::string_view value) { bytes = value; });
+      left = state_->resolve({});
+    }
+    if (!live || to == from) return live;
+    if (left && !session.put(target.view(), bytes, *left, PutMode::always)) {
+      throw BackendError(BackendError::Kind::storage, "",
+                         alias() + ": incr_version: the store refused the value it had");
+    }
+    session.erase(source.view());
+    return true;
+  });
+  if (!found) {
+    throw KeyNotFound(alias() + ": incr_version: there is no key " + quote(source.view()));
+  }
+  return to;
+}
+
+int Cache::decr_version(KeyView key, int delta, ReadOptions options) {
+  if (delta == std::numeric_limits<int>::min()) {
+    throw ValueError(alias() + ": decr_version of the key " + quote(key.text()) +
+                     ": the version would be beyond an int");
+  }
+  return incr_version(key, -delta, options);
+}
+
+void Cache::clear() {
+  Operation operation(*this, "clear", "");
+  operation.run_or_throw([&](Backend& session) {
+    if (state_->clear_scope() == ClearScope::store) {
+      session.clear();
+      return true;
+    }
+    // The registry made sure that it is there.
+    Operation::extension<ErasePrefixExtension>(session)->erase_prefix(state_->keys().prefix() +
+                                                                      ":");
+    return true;
+  });
+}
+
+}  // namespace polycache

@@ -1,0 +1,80 @@
+#include "cache_state.h"
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include "backend_call.h"
+#include "polycache/error.h"
+#include "polycache/text.h"
+
+namespace polycache {
+
+constinit thread_local BackendCall* BackendCall::current_ = nullptr;
+
+CacheState::CacheState(Parts parts)
+    : parts_(std::move(parts)),
+      rules_(parts_.factory ? parts_.factory->traits().key_rules : KeyRules::portable) {}
+
+std::unique_ptr<Backend> CacheState::connect() const {
+  std::unique_ptr<Backend> session = parts_.factory->connect();
+  if (!session) {
+    throw BackendError(BackendError::Kind::unreachable, "", plugin() + " opened no session");
+  }
+  return session;
+}
+
+std::string CacheState::plugin() const {
+  const CacheInfo& info = parts_.info;
+  return info.backend + (info.plugin_file.empty() ? "" : " (" + info.plugin_file + ")");
+}
+
+std::optional<Ttl> CacheState::resolve(const Timeout& timeout) const {
+  using std::chrono::milliseconds;
+  const Timeout& wish = timeout.is_default() ? parts_.timeout : timeout;
+  if (wish.is_never()) return Ttl::forever();
+  milliseconds left = wish.value();
+  if (wish.is_moment()) {
+    left -= std::chrono::floor<milliseconds>(parts_.clock.system_now().time_since_epoch());
+  }
+  if (left <= milliseconds::zero()) return std::nullopt;
+  return Ttl(left);
+}
+
+void CacheState::warn(Warning::Kind kind, std::string_view key, std::string_view message) const {
+  if (!parts_.on_warning) return;
+  parts_.on_warning({.kind = kind, .alias = alias(), .key = key, .message = message});
+}
+
+void CacheState::note_success() {
+  if (!degraded_.exchange(false, std::memory_order_relaxed)) return;
+  warn(Warning::Kind::recovered, "", "the store answers again");
+}
+
+void CacheState::judge_key(std::string_view final_key, KeyIssues issues) const {
+  if (rules_ == KeyRules::custom) {
+    parts_.factory->validate_key(final_key, [&](std::string_view sentence) {
+      if (parts_.key_warnings) warn(Warning::Kind::key_custom, final_key, sentence);
+    });
+    return;
+  }
+  const std::string shown = quote(final_key);
+  const std::string length = "is " + std::to_string(final_key.size()) + " bytes long, more than " +
+                             std::to_string(max_portable_key_bytes);
+  const std::string_view bytes = "has a space or a control character";
+  const std::string_view remedy = R"( (shorten or escape it, or set "key_function": "hashed"))";
+  if (rules_ == KeyRules::strict) {
+    throw InvalidKey(alias() + ": this store cannot have the key " + shown + ": it " +
+                     (issues.too_long ? length : std::string(bytes)) + std::string(remedy));
+  }
+  if (!parts_.key_warnings) return;
+  const std::string start = "memcached would refuse the key " + shown + ": it ";
+  if (issues.too_long) {
+    warn(Warning::Kind::key_too_long, final_key, start + length + std::string(remedy));
+  }
+  if (issues.bad_byte) {
+    warn(Warning::Kind::key_bad_byte, final_key, start + std::string(bytes) + std::string(remedy));
+  }
+}
+
+}  // namespace polycache

@@ -1,0 +1,79 @@
+// What an alias means: its store, its keys, its defaults. Made by the registry, shared by
+// all threads' Caches, and kept until the last of them has moved on. Immutable but for the
+// flights and the note that the store is failing.
+
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "flights.h"
+#include "key_policy.h"
+#include "polycache/backend.h"
+#include "polycache/config.h"
+#include "polycache/options.h"
+#include "polycache/registry.h"
+#include "polycache/warning.h"
+
+namespace polycache {
+
+class CacheState {
+ public:
+  struct Parts {
+    CacheInfo info;
+    KeyPolicy keys;
+    Timeout timeout;
+    OnError on_error;
+    ClearScope clear;
+    bool key_warnings;
+    const Clock& clock;
+    WarningHandler on_warning;
+    std::shared_ptr<BackendFactory> factory;  // null: deferred error
+  };
+  explicit CacheState(Parts parts);
+
+  const CacheInfo& info() const noexcept { return parts_.info; }
+  const std::string& alias() const noexcept { return parts_.info.alias; }
+  const KeyPolicy& keys() const noexcept { return parts_.keys; }
+  OnError on_error() const noexcept { return parts_.on_error; }
+  ClearScope clear_scope() const noexcept { return parts_.clear; }
+  Flights& flights() noexcept { return flights_; }
+  const std::shared_ptr<BackendFactory>& factory() const noexcept { return parts_.factory; }
+
+  // Opens a session. Throws what the factory throws.
+  std::unique_ptr<Backend> connect() const;
+
+  // Makes the final key, delivers its warnings, throws InvalidKey.
+  void compose(FinalKey& out, std::string_view key, std::optional<int> version) const {
+    const KeyIssues issues = parts_.keys.compose(out, key, version);
+    if (issues.any() || rules_ == KeyRules::custom) [[unlikely]]
+      judge_key(out.view(), issues);
+  }
+
+  // How long to keep a value; empty if it is expired already.
+  std::optional<Ttl> resolve(const Timeout& timeout) const;
+
+  // Calls the warning handler.
+  void warn(Warning::Kind kind, std::string_view key, std::string_view message) const;
+
+  // Whether the last operation failed, so that the next success is worth a word.
+  bool degraded() const noexcept { return degraded_.load(std::memory_order_relaxed); }
+  void note_failure() noexcept { degraded_.store(true, std::memory_order_relaxed); }
+  void note_success();
+
+  // "redis (/usr/lib/polycache/polycache_redis.so)": whose code an exception came out of.
+  std::string plugin() const;
+
+ private:
+  void judge_key(std::string_view final_key, KeyIssues issues) const;
+
+  Parts parts_;
+  KeyRules rules_;
+  Flights flights_;
+  std::atomic<bool> degraded_{false};
+};
+
+}  // namespace polycache

@@ -1,0 +1,15 @@
+// The one mutex of libpolycache's cold paths: the registries' tables, process-wide objects,
+// registered names. Held for a few lines only, never while foreign code runs.
+//
+// One for all of them, so that fork() can hold it: a child never inherits it locked by a
+// thread that does not exist there.
+
+#pragma once
+
+#include <mutex>
+
+namespace polycache {
+
+std::mutex& cold_mutex() noexcept;
+
+}  // namespace polycache

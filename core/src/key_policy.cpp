@@ -1,0 +1,26 @@
+#include "key_policy.h"
+
+#include <utility>
+
+namespace polycache {
+
+KeyPolicy::KeyPolicy(std::string prefix, int version, KeyFunction function, bool keeps_head)
+    : prefix_(std::move(prefix)),
+      function_(std::move(function)),
+      version_(version),
+      keeps_head_(keeps_head) {
+  default_key_function(head_, "", prefix_, version_);
+}
+
+KeyIssues KeyPolicy::compose_large(FinalKey& out, std::string_view key, int version) const {
+  out.large_ = std::make_unique<std::string>();
+  if (function_) {
+    function_(*out.large_, key, prefix_, version);
+  } else {
+    default_key_function(*out.large_, key, prefix_, version);
+  }
+  out.view_ = *out.large_;
+  return check_key(out.view_);
+}
+
+}  // namespace polycache

@@ -1,0 +1,69 @@
+// How one alias makes its final keys. Immutable, shared between threads.
+
+#pragma once
+
+#include <cstddef>
+#include <cstring>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "polycache/backend.h"
+#include "polycache/key.h"
+
+namespace polycache {
+
+// A final key, on the stack unless it is long: composing one costs no allocation and needs
+// no buffer that a nested operation could overwrite.
+class FinalKey {
+ public:
+  FinalKey() noexcept {}  // NOLINT(modernize-use-equals-default): small_ stays as it is
+  FinalKey(const FinalKey&) = delete;
+  FinalKey& operator=(const FinalKey&) = delete;
+
+  std::string_view view() const noexcept { return view_; }
+
+ private:
+  friend class KeyPolicy;
+
+  std::string_view view_;
+  std::unique_ptr<std::string> large_;
+  char small_[320];
+};
+
+class KeyPolicy {
+ public:
+  // An empty function means the default one. `keeps_head` says that all final keys of one
+  // prefix and version begin with the same text, "prefix:version:".
+  KeyPolicy(std::string prefix, int version, KeyFunction function, bool keeps_head);
+
+  int version() const noexcept { return version_; }
+  const std::string& prefix() const noexcept { return prefix_; }
+
+  // "prefix:version:" if every final key of the alias's version begins so, else empty.
+  std::string_view head() const noexcept { return keeps_head_ ? head_ : std::string_view(); }
+
+  // Makes the final key and returns why memcached would refuse it.
+  KeyIssues compose(FinalKey& out, std::string_view key, std::optional<int> version) const {
+    if (function_ || (version && *version != version_) ||
+        head_.size() + key.size() > sizeof out.small_) [[unlikely]] {
+      return compose_large(out, key, version.value_or(version_));
+    }
+    std::memcpy(out.small_, head_.data(), head_.size());
+    if (!key.empty()) std::memcpy(out.small_ + head_.size(), key.data(), key.size());
+    out.view_ = std::string_view(out.small_, head_.size() + key.size());
+    return check_key(out.view_);
+  }
+
+ private:
+  KeyIssues compose_large(FinalKey& out, std::string_view key, int version) const;
+
+  std::string prefix_;
+  std::string head_;
+  KeyFunction function_;
+  int version_;
+  bool keeps_head_;
+};
+
+}  // namespace polycache

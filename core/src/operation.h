@@ -1,0 +1,90 @@
+// One operation of a Cache: it has the session while it lasts, and decides what becomes of
+// the store's failures ("on_error"). The only place where what a plugin throws is caught.
+
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "backend_call.h"
+#include "cache_state.h"
+#include "polycache/cache.h"
+#include "polycache/error.h"
+
+namespace polycache {
+
+class Cache::Operation {
+ public:
+  // Takes the cache's session; a nested operation, which finds none, opens its own.
+  Operation(Cache& cache, const char* name, std::string_view final_key) noexcept
+      : cache_(cache),
+        state_(*cache.state_),
+        session_(std::move(cache.session_)),
+        name_(name),
+        key_(final_key) {
+    ++cache_.depth_;
+  }
+  Operation(const Operation&) = delete;
+  Operation& operator=(const Operation&) = delete;
+  ~Operation() {
+    --cache_.depth_;
+    if (!cache_.session_) cache_.session_ = std::move(session_);
+  }
+
+  // Runs f(session). If the store fails, the result is `instead`, or the BackendError is
+  // thrown, as the policy says.
+  template <class R, class F>
+  R run(ErrorPolicy policy, R instead, F&& f) {
+    BackendCall call;
+    try {
+      R result = std::forward<F>(f)(session());
+      if (call.quiet() && !state_.degraded()) [[likely]]
+        return result;
+      instead = std::move(result);
+    } catch (...) {
+      give_up(policy, call);  // rethrows, or the result is `instead`
+      return instead;
+    }
+    settle(call);
+    return instead;
+  }
+
+  // For what must not fail silently.
+  template <class F>
+  auto run_or_throw(F&& f) {
+    using R = decltype(f(std::declval<Backend&>()));
+    return run<R>(ErrorPolicy::throw_error, R{}, std::forward<F>(f));
+  }
+
+  // Whether run() met a failure of the store.
+  bool failed() const noexcept { return failed_; }
+
+  // For a closer look within run(): the session's extension, or null.
+  template <class Extension>
+  static Extension* extension(Backend& session) noexcept {
+    return static_cast<Extension*>(session.extension(Extension::id));
+  }
+
+ private:
+  Backend& session() {
+    if (!session_) [[unlikely]]
+      session_ = state_.connect();
+    return *session_;
+  }
+
+  void settle(BackendCall& call);
+  void give_up(ErrorPolicy policy, BackendCall& call);
+  void go_on_without(ErrorPolicy policy, const BackendError& error);
+
+  Cache& cache_;
+  CacheState& state_;
+  std::unique_ptr<Backend> session_;
+  const char* name_;
+  std::string_view key_;
+  bool failed_ = false;
+};
+
+}  // namespace polycache

@@ -1,0 +1,194 @@
+#include "polycache/registry.h"
+
+#include <atomic>
+#include <mutex>
+#include <utility>
+
+#include "cold_mutex.h"
+#include "no_destructor.h"
+#include "polycache/error.h"
+#include "polycache/text.h"
+#include "registry_builder.h"
+#include "thread_caches.h"
+
+namespace polycache {
+namespace {
+
+constinit std::atomic<std::uint64_t> next_registry{1};
+
+}  // namespace
+
+struct CacheRegistry::State {
+  const std::uint64_t id = next_registry.fetch_add(1, std::memory_order_relaxed);
+
+  // Raised after `aliases` has changed, with release; a thread that sees it takes the lock
+  // and so sees the aliases.
+  std::atomic<std::uint64_t> generation{1};
+
+  std::mutex building;       // one reconfigure at a time; never taken under `mutex`
+  mutable std::mutex mutex;  // guards what follows; no foreign code runs under it
+  std::shared_ptr<const BuiltAliases> aliases;
+  Environment environment;
+
+  std::shared_ptr<const BuiltAliases> snapshot() const {
+    const std::lock_guard lock(cold_mutex());
+    return aliases;
+  }
+
+  void put(std::shared_ptr<const BuiltAliases> fresh, Environment from) {
+    {
+      const std::lock_guard lock(cold_mutex());
+      aliases.swap(fresh);
+      environment = std::move(from);
+      generation.fetch_add(1, std::memory_order_release);
+    }
+    // `fresh` holds the old aliases now; what nobody uses dies here, outside the lock.
+  }
+
+  // The state of that alias and the generation it belongs to.
+  std::pair<std::shared_ptr<CacheState>, std::uint64_t> state_of(std::string_view alias) const {
+    std::shared_ptr<const BuiltAliases> all;
+    std::uint64_t now = 0;
+    {
+      const std::lock_guard lock(cold_mutex());
+      all = aliases;
+      now = generation.load(std::memory_order_relaxed);
+    }
+    const auto it = all->find(alias);
+    if (it == all->end()) throw ConfigError(unknown(alias, *all));
+    if (!it->second.state) throw ConfigError(it->second.error);
+    return {it->second.state, now};
+  }
+
+  static std::string unknown(std::string_view alias, const BuiltAliases& all) {
+    std::string text = "there is no cache " + quote(alias) + "; ";
+    if (all.empty()) return text + "the configuration has none";
+    text += "there are";
+    const char* separator = " ";
+    std::vector<std::string_view> names;
+    for (const auto& [name, built] : all) {
+      text += separator + quote(name);
+      separator = ", ";
+      names.push_back(name);
+    }
+    if (const auto near = nearest(alias, names)) text += "; did you mean " + quote(*near) + "?";
+    return text;
+  }
+};
+
+CacheRegistry::CacheRegistry(Config config, Environment environment)
+    : state_(std::make_shared<State>()) {
+  state_->aliases = std::make_shared<const BuiltAliases>(build_aliases(config, environment));
+  state_->environment = std::move(environment);
+}
+
+CacheRegistry::~CacheRegistry() = default;
+
+Cache& CacheRegistry::operator[](std::string_view alias) {
+  State& state = *state_;
+  const std::uint64_t now = state.generation.load(std::memory_order_acquire);
+  ThreadCaches* mine = ThreadCaches::current();
+  if (mine != nullptr) [[likely]] {
+    ThreadCaches::Slot* const slot = mine->find(state.id, alias);
+    if (slot != nullptr) [[likely]] {
+      if (slot->generation == now || slot->cache->busy()) [[likely]]
+        return *slot->cache;
+      auto [fresh, generation] = state.state_of(alias);
+      slot->cache->move_to(std::move(fresh));
+      slot->generation = generation;
+      return *slot->cache;
+    }
+  } else {
+    mine = &ThreadCaches::of_this_thread();
+  }
+  auto [fresh, generation] = state.state_of(alias);
+  return *mine->add({.registry = state.id,
+                     .generation = generation,
+                     .alias = std::string(alias),
+                     .cache = std::make_unique<Cache>(std::move(fresh))})
+              .cache;
+}
+
+std::unique_ptr<Cache> CacheRegistry::open(std::string_view alias) {
+  return std::make_unique<Cache>(state_->state_of(alias).first);
+}
+
+void CacheRegistry::reconfigure(Config config) {
+  const std::lock_guard building(state_->building);
+  Environment environment;
+  {
+    const std::lock_guard lock(cold_mutex());
+    environment = state_->environment;
+  }
+  auto fresh = std::make_shared<const BuiltAliases>(build_aliases(config, environment));
+  state_->put(std::move(fresh), std::move(environment));
+}
+
+void CacheRegistry::reconfigure(Config config, Environment environment) {
+  const std::lock_guard building(state_->building);
+  auto fresh = std::make_shared<const BuiltAliases>(build_aliases(config, environment));
+  state_->put(std::move(fresh), std::move(environment));
+}
+
+void CacheRegistry::close_all() noexcept {
+  if (ThreadCaches* const mine = ThreadCaches::current()) mine->close(state_->id);
+}
+
+bool CacheRegistry::contains(std::string_view alias) const {
+  return state_->snapshot()->contains(alias);
+}
+
+std::vector<std::string> CacheRegistry::aliases() const {
+  std::vector<std::string> names;
+  for (const auto& [alias, built] : *state_->snapshot()) names.push_back(alias);
+  return names;
+}
+
+std::vector<CacheInfo> CacheRegistry::describe() const {
+  std::vector<CacheInfo> infos;
+  for (const auto& [alias, built] : *state_->snapshot()) infos.push_back(built.info);
+  return infos;
+}
+
+namespace {
+
+// The program-wide registry: made once, never destroyed.
+struct Global {
+  std::mutex mutex;                               // guards the making
+  std::atomic<CacheRegistry*> registry{nullptr};  // release when made, acquire when used
+};
+
+Global& global() {
+  static NoDestructor<Global> global;
+  return *global;
+}
+
+}  // namespace
+
+void configure(Config config, Environment environment) {
+  Global& it = global();
+  std::unique_lock lock(it.mutex);
+  if (CacheRegistry* const registry = it.registry.load(std::memory_order_acquire)) {
+    lock.unlock();
+    registry->reconfigure(std::move(config), std::move(environment));
+    return;
+  }
+  it.registry.store(new CacheRegistry(std::move(config), std::move(environment)),
+                    std::memory_order_release);
+}
+
+CacheRegistry& global_registry() {
+  Global& it = global();
+  if (CacheRegistry* const registry = it.registry.load(std::memory_order_acquire)) [[likely]] {
+    return *registry;
+  }
+  const std::lock_guard lock(it.mutex);
+  CacheRegistry* registry = it.registry.load(std::memory_order_relaxed);
+  if (registry == nullptr) {
+    registry = new CacheRegistry(Config::from_environment());
+    it.registry.store(registry, std::memory_order_release);
+  }
+  return *registry;
+}
+
+}  // namespace polycache

@@ -1,0 +1,338 @@
+#include "registry_builder.h"
+
+#include <filesystem>
+#include <mutex>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "backend_call.h"
+#include "cold_mutex.h"
+#include "key_functions.h"
+#include "no_destructor.h"
+#include "plugin_loader.h"
+#include "polycache/error.h"
+#include "polycache/extension.h"
+#include "polycache/text.h"
+
+namespace polycache {
+namespace {
+
+// BackendContext::process_wide.
+std::shared_ptr<void> process_wide_object(std::string_view id,
+                                          FunctionRef<std::shared_ptr<void>()> make) {
+  static NoDestructor<std::map<std::string, std::shared_ptr<void>, std::less<>>> objects;
+  {
+    const std::lock_guard lock(cold_mutex());
+    const auto it = objects->find(id);
+    if (it != objects->end()) return it->second;
+  }
+  std::shared_ptr<void> made = make();  // an author's code: not under our lock
+  const std::lock_guard lock(cold_mutex());
+  return objects->emplace(std::string(id), std::move(made)).first->second;
+}
+
+// What backends report goes here: to the handler, or to the operation under way.
+std::function<void(const Warning&)> make_reporter(std::string alias, WarningHandler handler) {
+  return [alias = std::move(alias), handler = std::move(handler)](const Warning& warning) {
+    if (BackendCall* const call = BackendCall::current()) {
+      try {
+        call->keep(warning);
+      } catch (...) {  // out of memory: the warning is lost, the operation is not
+      }
+      return;
+    }
+    if (!handler) return;
+    Warning complete = warning;
+    complete.alias = alias;
+    try {
+      handler(complete);
+    } catch (...) {  // there is no operation whose caller could get it
+    }
+  };
+}
+
+class Builder {
+ public:
+  Builder(const Config& config, const Environment& environment)
+      : config_(config),
+        environment_(environment),
+        search_path_(plugin_search_path(absolute_plugin_path(config))) {}
+
+  BuiltAliases build() {
+    for (const auto& [alias, cache] : config_.caches) factory_of(alias);
+    BuiltAliases built;
+    for (auto& [alias, work] : work_) built.emplace(alias, finish(alias, work));
+    if (!environment_.defer_errors) throw_problems();
+    return built;
+  }
+
+ private:
+  struct Problem {
+    std::string text;
+    bool plugin;
+  };
+
+  // One alias in the making.
+  struct Work {
+    enum class Progress : unsigned char { under_way, done } progress = Progress::under_way;
+    std::shared_ptr<BackendFactory> factory;  // layers included; null: wrong
+    CacheInfo info;
+    std::shared_ptr<KeyPolicy> keys;
+    std::vector<Problem> problems;
+  };
+
+  static std::vector<std::filesystem::path> absolute_plugin_path(const Config& config) {
+    std::vector<std::filesystem::path> folders;
+    for (const std::filesystem::path& folder : config.plugin_path) {
+      folders.push_back(folder.is_absolute() ? folder : config.folder / folder);
+    }
+    return folders;
+  }
+
+  std::string placed(std::string_view member, std::string_view problem) const {
+    const auto place = config_.places.find(member);
+    std::string text = place == config_.places.end() ? "" : place->second + ": ";
+    return text.append(member).append(": ").append(problem);
+  }
+
+  void note(Work& work, std::string_view member, std::string_view problem, bool plugin = false) {
+    work.problems.push_back({placed(member, problem), plugin});
+  }
+
+  // The factory of an alias, made at the first question. Null if it is wrong.
+  std::shared_ptr<BackendFactory> factory_of(const std::string& alias) {
+    const auto [it, fresh] = work_.try_emplace(alias);
+    Work& work = it->second;
+    if (!fresh) return work.factory;
+    make(alias, config_.caches.find(alias)->second, work);
+    work.progress = Work::Progress::done;
+    if (!work.problems.empty()) work.factory = nullptr;
+    return work.factory;
+  }
+
+  void make(const std::string& alias, const CacheConfig& cache, Work& work) {
+    const std::string path = "caches." + alias;
+    work.info = {.alias = alias,
+                 .backend = cache.backend,
+                 .plugin_file = {},
+                 .plugin_version = {},
+                 .layers = {},
+                 .key_prefix = cache.key_prefix,
+                 .version = cache.version,
+                 .error = {}};
+    make_keys(path, cache, work);
+    if (cache.backend.empty()) {
+      note(work, path + ".backend", R"(is missing; name a store, e.g. "locmem")");
+      return;
+    }
+    std::shared_ptr<BackendFactory> factory =
+        make_stage(PluginKind::backend, path, ".backend", cache.backend, cache.location,
+                   cache.options, nullptr, work);
+    // The list says the outermost first; it is built from the inside.
+    for (std::size_t i = cache.layers.size(); factory && i-- > 0;) {
+      const LayerConfig& layer = cache.layers[i];
+      factory = make_stage(PluginKind::layer, path + ".layers[" + std::to_string(i) + "]", ".name",
+                           layer.name, no_location_, layer.options, factory, work);
+      work.info.layers.insert(work.info.layers.begin(), layer.name);
+    }
+    if (factory && cache.clear == ClearScope::prefix) check_clear(path, *factory, work);
+    work.factory = std::move(factory);
+  }
+
+  // Finds one plugin and lets it make its factory.
+  std::shared_ptr<BackendFactory> make_stage(PluginKind kind, const std::string& path,
+                                             const std::string& name_member,
+                                             const std::string& name,
+                                             const std::vector<std::string>& location,
+                                             const OptionMap& options,
+                                             std::shared_ptr<BackendFactory> inner, Work& work) {
+    const std::string& alias = work.info.alias;
+    LoadedPlugin plugin;
+    try {
+      plugin = find_plugin(kind, name, environment_.linked_plugins, search_path_, config_.folder);
+    } catch (const PluginError& error) {
+      note(work, path + name_member, error.what(), true);
+      return nullptr;
+    }
+    if (kind == PluginKind::backend) {
+      work.info.backend = plugin.descriptor->name;
+      work.info.plugin_file = plugin.file;
+      work.info.plugin_version = plugin.descriptor->plugin_version;
+    }
+
+    const std::size_t problems_before = work.problems.size();
+    OptionReader reader(
+        path, location, options,
+        [&](std::string_view member, std::string_view problem) { note(work, member, problem); });
+    reader.hide(hidden_options(path));
+    const auto sibling = [&](std::string_view other) { return sibling_of(alias, other); };
+    const BackendContext context{.alias = alias,
+                                 .clock = *environment_.clock,
+                                 .key_head = work.keys ? work.keys->head() : std::string_view(),
+                                 .inner = std::move(inner),
+                                 .sibling = sibling,
+                                 .report = make_reporter(alias, environment_.on_warning),
+                                 .process_wide = process_wide_object};
+    const std::string whose =
+        plugin.file.empty() ? "the plugin " + quote(name) : "the plugin " + plugin.file;
+    std::shared_ptr<BackendFactory> factory;
+    try {
+      factory = plugin.descriptor->create(reader, context);
+      if (!factory) note(work, path, whose + " made no store", true);
+      reader.reject_unread();
+    } catch (const PluginError& error) {
+      note(work, path, error.what(), true);
+    } catch (const ConfigError& error) {
+      note(work, path, error.what());
+    } catch (const std::exception& error) {
+      note(work, path, whose + " threw while it made the store: " + error.what(), true);
+    } catch (...) {  // a foreign plugin may throw anything
+      note(work, path, whose + " threw something that is no std::exception while it made the store",
+           true);
+    }
+    return work.problems.size() == problems_before ? factory : nullptr;
+  }
+
+  std::set<std::string, std::less<>> hidden_options(const std::string& path) const {
+    std::set<std::string, std::less<>> names;
+    const std::string start = path + ".options.";
+    for (auto it = config_.hidden.lower_bound(start);
+         it != config_.hidden.end() && it->starts_with(start); ++it) {
+      names.insert(it->substr(start.size()));
+    }
+    return names;
+  }
+
+  std::shared_ptr<BackendFactory> sibling_of(const std::string& alias, std::string_view other) {
+    if (!config_.caches.contains(other)) {
+      throw ConfigError("there is no alias " + quote(other) + "; there are " + known_aliases());
+    }
+    const auto work = work_.find(other);
+    if (work != work_.end() && work->second.progress == Work::Progress::under_way) {
+      throw ConfigError("the aliases " + quote(alias) + " and " + quote(other) +
+                        " are made of each other; break the circle");
+    }
+    std::shared_ptr<BackendFactory> factory = factory_of(std::string(other));
+    if (!factory) throw ConfigError("the alias " + quote(other) + " that it needs is wrong");
+    return factory;
+  }
+
+  std::string known_aliases() const {
+    std::string list;
+    for (const auto& [alias, cache] : config_.caches) {
+      list.append(list.empty() ? "" : ", ").append(quote(alias));
+    }
+    return list;
+  }
+
+  void make_keys(const std::string& path, const CacheConfig& cache, Work& work) {
+    KeyFunction function;
+    bool keeps_head = true;
+    if (cache.key_function != "default") {
+      try {
+        keeps_head = find_key_function(cache.key_function, function);
+      } catch (const PluginError& error) {
+        note(work, path + ".key_function", error.what(), true);
+        return;
+      }
+    }
+    work.keys = std::make_shared<KeyPolicy>(cache.key_prefix, cache.version, std::move(function),
+                                            keeps_head);
+  }
+
+  // Returns whether it keeps the head.
+  bool find_key_function(const std::string& name, KeyFunction& function) {
+    if (auto registered = registered_key_function(name)) {
+      function = std::move(*registered);
+      return false;
+    }
+    // "path/libmy_keys.so:my_function"
+    const std::size_t colon = name.rfind(':');
+    if (colon != std::string::npos && name.find('/') != std::string::npos &&
+        name.find('/', colon) == std::string::npos) {
+      const std::filesystem::path file = name.substr(0, colon);
+      function = load_key_function(file.is_absolute() ? file : config_.folder / file,
+                                   name.substr(colon + 1));
+      return false;
+    }
+    const LoadedPlugin plugin = find_plugin(
+        PluginKind::key_function, name, environment_.linked_plugins, search_path_, config_.folder);
+    function = plugin.descriptor->key_function;
+    return (plugin.descriptor->flags & kKeepsHead) != 0;
+  }
+
+  void check_clear(const std::string& path, BackendFactory& factory, Work& work) {
+    const std::string member = path + ".clear";
+    if (work.keys && work.keys->head().empty()) {
+      note(work, member,
+           R"("prefix" needs a key function whose keys begin with prefix and version; )"
+           R"(raise "version" instead of clearing, or say "clear": "store")");
+      return;
+    }
+    try {
+      const std::unique_ptr<Backend> session = factory.connect();
+      if (session->extension(ErasePrefixExtension::id) != nullptr) return;
+    } catch (const std::exception& error) {
+      note(work, member, std::string("could not be checked: ") + error.what());
+      return;
+    }
+    note(work, member,
+         R"("prefix" is more than this store can do; raise "version" instead of clearing, )"
+         R"(or say "clear": "store")");
+  }
+
+  BuiltAlias finish(const std::string& alias, Work& work) {
+    BuiltAlias built;
+    if (work.factory && work.keys) {
+      const CacheConfig& cache = config_.caches.find(alias)->second;
+      built.state =
+          std::make_shared<CacheState>(CacheState::Parts{.info = work.info,
+                                                         .keys = *work.keys,
+                                                         .timeout = cache.timeout,
+                                                         .on_error = cache.on_error,
+                                                         .clear = cache.clear,
+                                                         .key_warnings = cache.key_warnings,
+                                                         .clock = *environment_.clock,
+                                                         .on_warning = environment_.on_warning,
+                                                         .factory = work.factory});
+    }
+    for (Problem& problem : work.problems) {
+      built.error += (built.error.empty() ? "" : "; ") + problem.text;
+      problems_.push_back(std::move(problem));
+    }
+    work.info.error = built.error;
+    built.info = work.info;
+    return built;
+  }
+
+  void throw_problems() const {
+    if (problems_.empty()) return;
+    std::string text;
+    bool plugins_only = true;
+    for (const Problem& problem : problems_) plugins_only &= problem.plugin;
+    if (problems_.size() == 1) {
+      text = problems_.front().text;
+    } else {
+      text = std::to_string(problems_.size()) + " problems in the configuration:";
+      for (const Problem& problem : problems_) text += "\n  " + problem.text;
+    }
+    if (plugins_only) throw PluginError(text);
+    throw ConfigError(text);
+  }
+
+  const Config& config_;
+  const Environment& environment_;
+  const std::vector<std::filesystem::path> search_path_;
+  const std::vector<std::string> no_location_;
+  std::map<std::string, Work, std::less<>> work_;
+  std::vector<Problem> problems_;
+};
+
+}  // namespace
+
+BuiltAliases build_aliases(const Config& config, const Environment& environment) {
+  return Builder(config, environment).build();
+}
+
+}  // namespace polycache
