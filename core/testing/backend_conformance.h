@@ -1,0 +1,1333 @@
+// What every store must do, as a GoogleTest suite for authors of backends. Include it in
+// one source file of a test program and say what is to be tested:
+//
+//   #include "polycache/testing/backend_conformance.h"
+//
+//   using namespace polycache::testing;
+//   INSTANTIATE_TEST_SUITE_P(
+//       Files, BackendConformance,
+//       ::testing::ValuesIn(conformance_cases({.name = "files",
+//                                              .backend = "files",
+//                                              .location = [] { return fresh_folder(); },
+//                                              .plugin_path = {"build"}})),
+//       case_name);
+//
+// Each case runs the whole suite through a registry: plainly, with a prefix, with another
+// version, and with a key function. Quirks declare what a store cannot do; the suite then
+// asserts that it says so. A store that keeps nothing uses KeepsNothingConformance.
+
+#pragma once
+
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <barrier>
+#include <chrono>
+#include <functional>
+#include <limits>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <ostream>
+#include <random>
+#include <set>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "polycache/extension.h"
+#include "polycache/polycache.h"
+#include "polycache/testing/manual_clock.h"
+
+namespace polycache::testing {
+
+// What a store cannot do, or does otherwise.
+struct Quirks {
+  // Its entries expire by a clock of its own (a server's): the suite waits in real time.
+  bool own_clock = false;
+  // How late an entry may still be found. Never early.
+  std::chrono::milliseconds lateness{4};
+  // The unit of its lifetimes, rounded up to.
+  std::chrono::milliseconds granularity{1};
+  // It refuses what memcached would refuse (KeyRules::strict).
+  bool strict_keys = false;
+  // Other processes see the same entries.
+  bool shared_between_processes = true;
+  bool has_ttl = true;
+  bool has_compare = true;
+  bool has_erase_prefix = true;
+};
+
+struct StoreUnderTest {
+  std::string name = {};     // of the case: letters and digits
+  std::string backend = {};  // as in a configuration
+  // Called for each test; gives the location of an empty store, or of one that may be
+  // cleared.
+  std::function<std::vector<std::string>()> location = [] { return std::vector<std::string>(); };
+  OptionMap options = {};
+  std::vector<std::filesystem::path> plugin_path = {};
+  std::vector<const PluginDescriptor*> linked_plugins = {};
+  Quirks quirks = {};
+};
+
+enum class KeyVariant : unsigned char { plain, prefix, version, key_function };
+
+struct ConformanceCase {
+  StoreUnderTest store;
+  KeyVariant variant;
+};
+
+// For GoogleTest's messages.
+inline void PrintTo(const ConformanceCase& c, std::ostream* out) { *out << c.store.backend; }
+
+inline std::vector<ConformanceCase> conformance_cases(const StoreUnderTest& store) {
+  std::vector<ConformanceCase> cases;
+  for (const KeyVariant variant :
+       {KeyVariant::plain, KeyVariant::prefix, KeyVariant::version, KeyVariant::key_function}) {
+    cases.push_back({store, variant});
+  }
+  return cases;
+}
+
+inline std::string case_name(const ::testing::TestParamInfo<ConformanceCase>& info) {
+  static constexpr std::array<const char*, 4> names{"Plain", "Prefix", "Version2", "KeyFunction"};
+  return info.param.store.name + names[static_cast<std::size_t>(info.param.variant)];
+}
+
+// A store behind the alias "store" of a registry of its own, on a clock that the test moves.
+class StoreFixture : public ::testing::TestWithParam<ConformanceCase> {
+ protected:
+  void SetUp() override {
+    register_test_key_function();
+    const ConformanceCase& c = GetParam();
+    CacheConfig cache{
+        .backend = c.store.backend,
+        .location = c.store.location(),
+        .on_error = {.read = ErrorPolicy::throw_error, .write = ErrorPolicy::throw_error},
+        .options = c.store.options};
+    if (c.variant == KeyVariant::prefix) cache.key_prefix = "shop";
+    if (c.variant == KeyVariant::version) cache.version = 2;
+    if (c.variant == KeyVariant::key_function) {
+      cache.key_prefix = "p";
+      cache.key_function = "conformance";
+    }
+    config_.caches["store"] = cache;
+    config_.plugin_path = c.store.plugin_path;
+    registry_.emplace(config_, environment());
+    store().clear();
+    warnings_.clear();
+  }
+
+  Environment environment() {
+    return {.clock = clock_of_store(),
+            .on_warning =
+                [this](const Warning& warning) {
+                  std::function<void(const Warning&)> also;
+                  {
+                    const std::lock_guard lock(mutex_);
+                    warnings_.emplace_back(warning.kind, std::string(warning.message));
+                    also = std::exchange(on_warning_, nullptr);
+                  }
+                  if (also) also(warning);
+                },
+            .linked_plugins = GetParam().store.linked_plugins};
+  }
+
+  // A key function that does something else than the default one, and keeps keys apart.
+  static void register_test_key_function() {
+    static std::once_flag once;
+    std::call_once(once, [] {
+      register_key_function("conformance", [](std::string& out, std::string_view key,
+                                              std::string_view prefix, int version) {
+        out.append(key).append("@").append(prefix).append(".").append(std::to_string(version));
+      });
+    });
+  }
+
+  const Quirks& quirks() const { return GetParam().store.quirks; }
+  CacheRegistry& registry() { return *registry_; }
+  Cache& store() { return registry()["store"]; }
+
+  const Clock* clock_of_store() const {
+    return quirks().own_clock ? &Clock::real() : static_cast<const Clock*>(&clock_);
+  }
+
+  // A lifetime long enough to see the entry alive, short enough to wait for.
+  std::chrono::milliseconds short_life() const {
+    return quirks().own_clock ? std::max(std::chrono::milliseconds(60), quirks().granularity)
+                              : std::max(std::chrono::milliseconds(1500), quirks().granularity);
+  }
+
+  void pass(std::chrono::milliseconds time) {
+    if (quirks().own_clock) {
+      std::this_thread::sleep_for(time);
+    } else {
+      clock_.advance(time);
+    }
+  }
+  // Until whatever lives for short_life() is gone.
+  void outlive() {
+    pass(short_life() + quirks().lateness + std::chrono::milliseconds(quirks().own_clock ? 5 : 1));
+  }
+
+  std::size_t warnings_of(Warning::Kind kind) {
+    const std::lock_guard lock(mutex_);
+    return static_cast<std::size_t>(
+        std::count_if(warnings_.begin(), warnings_.end(),
+                      [kind](const auto& warning) { return warning.first == kind; }));
+  }
+
+  // Runs f(thread number) on several threads that start together.
+  template <class F>
+  static void on_threads(int count, F f) {
+    std::barrier start(count);
+    std::vector<std::thread> threads;
+    threads.reserve(static_cast<std::size_t>(count));
+    for (int i = 0; i < count; ++i) {
+      threads.emplace_back([&start, &f, i] {
+        start.arrive_and_wait();
+        f(i);
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+  }
+
+  // Runs f(process number) in children; each must return true.
+  template <class F>
+  static void in_processes(int count, F f) {
+    std::vector<pid_t> children;
+    for (int i = 0; i < count; ++i) {
+      const pid_t child = fork();
+      ASSERT_NE(child, -1);
+      if (child == 0) {
+        bool good = false;
+        try {
+          good = f(i);
+        } catch (const std::exception& error) {
+          std::fprintf(stderr, "in a child process: %s\n", error.what());
+        }
+        _exit(good ? 0 : 1);
+      }
+      children.push_back(child);
+    }
+    for (const pid_t child : children) {
+      int status = 0;
+      ASSERT_EQ(waitpid(child, &status, 0), child);
+      EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << "status " << status;
+    }
+  }
+
+  // Outlives the registry: a warning handler of a late session may still look at them.
+  ManualClock clock_;
+  std::mutex mutex_;  // guards warnings_
+  std::vector<std::pair<Warning::Kind, std::string>> warnings_;
+  std::function<void(const Warning&)> on_warning_;  // called once
+  Config config_;
+  std::optional<CacheRegistry> registry_;
+};
+
+class BackendConformance : public StoreFixture {};
+class KeepsNothingConformance : public StoreFixture {};
+
+// A program may instantiate one of the two suites only.
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(BackendConformance);
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(KeepsNothingConformance);
+
+// A type whose codec uses the cache that it is read through, and one whose codec throws.
+struct Curious {
+  std::string text;
+};
+struct Thrower {
+  std::string text;
+};
+inline thread_local Cache* curious_about = nullptr;
+
+using std::chrono_literals::operator""ms;
+using std::chrono_literals::operator""s;
+using std::chrono_literals::operator""min;
+using std::chrono_literals::operator""h;
+
+}  // namespace polycache::testing
+
+template <>
+struct polycache::Codec<polycache::testing::Curious> {
+  static std::string_view encode(const testing::Curious& value, std::string& scratch) {
+    testing::curious_about->incr("curious:encoded", 1, {.initial = 0});
+    return scratch = "c" + value.text;
+  }
+  static std::optional<testing::Curious> decode(std::string_view bytes) {
+    const std::string copy(bytes);
+    testing::curious_about->incr("curious:decoded", 1, {.initial = 0});
+    testing::curious_about->set("curious:last", copy);
+    if (!copy.starts_with('c') || bytes != copy) return std::nullopt;
+    return testing::Curious{copy.substr(1)};
+  }
+};
+
+template <>
+struct polycache::Codec<polycache::testing::Thrower> {
+  static std::string_view encode(const testing::Thrower& value, std::string& scratch) {
+    if (value.text == "bad") throw std::runtime_error("will not encode");
+    return scratch = value.text;
+  }
+  static std::optional<testing::Thrower> decode(std::string_view) {
+    throw std::runtime_error("will not decode");
+  }
+};
+
+namespace polycache::testing {
+
+// --- Values ---
+
+TEST_P(BackendConformance, AnAbsentKeyIsAMissOfEveryOperation) {
+  EXPECT_FALSE(store().get("absent"));
+  EXPECT_FALSE(store().contains("absent"));
+  EXPECT_FALSE(store().touch("absent", 1min));
+  EXPECT_FALSE(store().erase("absent"));
+  EXPECT_FALSE(store().pop("absent"));
+  EXPECT_FALSE(store().visit("absent", [](std::string_view) { FAIL(); }));
+  EXPECT_EQ(store().get("absent").value_or("fallback"), "fallback");
+  EXPECT_THROW(store().incr("absent"), KeyNotFound);
+  EXPECT_THROW(store().decr("absent"), KeyNotFound);
+  EXPECT_THROW(store().incr_version("absent"), KeyNotFound);
+}
+
+TEST_P(BackendConformance, WhatIsSetIsRead) {
+  EXPECT_TRUE(store().set("k", "value"));
+  EXPECT_EQ(store().get("k"), "value");
+  EXPECT_TRUE(store().contains("k"));
+  EXPECT_TRUE(store().set("k", "other"));
+  EXPECT_EQ(store().get("k"), "other");
+  std::string seen;
+  EXPECT_TRUE(store().visit("k", [&](std::string_view bytes) { seen = bytes; }));
+  EXPECT_EQ(seen, "other");
+}
+
+TEST_P(BackendConformance, ValuesAreAnyBytes) {
+  std::string all_bytes;
+  for (int byte = 0; byte < 256; ++byte) all_bytes += static_cast<char>(byte);
+  const std::vector<std::string> values{
+      "",        std::string(1, '\0'),     std::string("a\0b\0", 4), "\r\n", "END\r\n",
+      all_bytes, std::string(100'000, 'x')};
+  for (const std::string& value : values) {
+    EXPECT_TRUE(store().set("k", value));
+    EXPECT_EQ(store().get("k"), value) << "of " << value.size() << " bytes";
+    EXPECT_TRUE(store().contains("k"));
+  }
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    EXPECT_TRUE(store().add("k" + std::to_string(i), values[i]));
+    EXPECT_EQ(store().pop("k" + std::to_string(i)), values[i]);
+  }
+}
+
+TEST_P(BackendConformance, AValueOfAMebibyteIsKept) {
+  std::string value(std::size_t{1} << 20U, '\0');
+  for (std::size_t i = 0; i < value.size(); ++i) value[i] = static_cast<char>(i * 31 + i / 251);
+  ASSERT_TRUE(store().set("big", value));
+  EXPECT_EQ(store().get("big"), value);
+  ASSERT_TRUE(
+      store().set_many(std::map<std::string, std::string>{{"big", "s"}, {"b2", value}}).empty());
+  const auto both = store().get_many({"big", "b2"});
+  EXPECT_EQ(both[0], "s");
+  EXPECT_EQ(both[1], value);
+}
+
+TEST_P(BackendConformance, ValuesThatBeginLikeAFrameComeBack) {
+  for (const std::string& value : {std::string("\xC1pc"), std::string("\xC1pc\x01\0\0\0\0", 8),
+                                   std::string("\xC1pc\xFFrest")}) {
+    EXPECT_TRUE(store().set("k", value));
+    EXPECT_EQ(store().get("k"), value);
+    EXPECT_TRUE(store().contains("k"));
+    store().set_many(std::map<std::string, std::string>{{"m", value}});
+    EXPECT_EQ(store().get_many({"m"})[0], value);
+    EXPECT_EQ(store().pop("m"), value);
+  }
+}
+
+TEST_P(BackendConformance, AnUnreadableFrameIsAMissAndLeftAlone) {
+  const std::string newer("\xC1pc\x7F of a newer format");
+  store().backend().put(store().final_key("k"), newer, Ttl(1min), PutMode::always);
+  EXPECT_FALSE(store().get("k"));
+  EXPECT_FALSE(store().contains("k"));
+  EXPECT_EQ(warnings_of(Warning::Kind::entry_damaged), 1U);
+  std::string raw;
+  store().backend().get(store().final_key("k"), [&](std::string_view bytes) { raw = bytes; });
+  EXPECT_EQ(raw, newer);
+  EXPECT_THROW(store().incr("k"), ValueError);
+  EXPECT_EQ(store().get_or_set("k", [] { return std::string("computed"); }), "computed");
+  EXPECT_EQ(store().get("k"), "computed");
+}
+
+TEST_P(BackendConformance, TypesComeBackAsTheyWere) {
+  store().set("bool", true);
+  store().set("int", -42);
+  store().set("big", std::numeric_limits<std::int64_t>::min());
+  store().set("double", 0.1);
+  store().set("bytes", std::vector<std::byte>{std::byte{0}, std::byte{255}});
+  store().set("duration", 250ms);
+  EXPECT_EQ(store().get<bool>("bool"), true);
+  EXPECT_EQ(store().get<int>("int"), -42);
+  EXPECT_EQ(store().get<std::int64_t>("big"), std::numeric_limits<std::int64_t>::min());
+  EXPECT_EQ(store().get<double>("double"), 0.1);
+  EXPECT_EQ(store().get<std::vector<std::byte>>("bytes")->size(), 2U);
+  EXPECT_EQ(store().get<std::chrono::milliseconds>("duration"), 250ms);
+}
+
+TEST_P(BackendConformance, BytesOfAnotherTypeAreAMissAndAWarning) {
+  store().set("k", "text");
+  EXPECT_FALSE(store().get<int>("k"));
+  EXPECT_EQ(warnings_of(Warning::Kind::undecodable_value), 1U);
+  EXPECT_EQ(store().get_many<int>({"k", "absent"})[0], std::nullopt);
+  EXPECT_EQ(warnings_of(Warning::Kind::undecodable_value), 2U);
+  EXPECT_EQ(store().get("k"), "text");
+  EXPECT_EQ(store().get_or_set("k", [] { return 5; }), 5);
+  EXPECT_EQ(store().get<int>("k"), 5);
+}
+
+// --- add, erase, contains, pop ---
+
+TEST_P(BackendConformance, AddStoresOnlyIfAbsent) {
+  EXPECT_TRUE(store().add("k", "first"));
+  EXPECT_FALSE(store().add("k", "second"));
+  EXPECT_EQ(store().get("k"), "first");
+  store().erase("k");
+  EXPECT_TRUE(store().add("k", "third"));
+  EXPECT_EQ(store().get("k"), "third");
+}
+
+TEST_P(BackendConformance, AddLeavesTheLifetimeOfALiveEntry) {
+  store().set("k", "v", short_life());
+  EXPECT_FALSE(store().add("k", "other", never));
+  outlive();
+  EXPECT_FALSE(store().get("k"));
+}
+
+TEST_P(BackendConformance, EraseSaysWhetherThereWasALiveEntry) {
+  store().set("k", "v");
+  EXPECT_TRUE(store().erase("k"));
+  EXPECT_FALSE(store().erase("k"));
+  EXPECT_FALSE(store().get("k"));
+}
+
+TEST_P(BackendConformance, PopReadsAndRemoves) {
+  store().set("k", 7);
+  EXPECT_EQ(store().pop<int>("k"), 7);
+  EXPECT_FALSE(store().pop<int>("k"));
+  EXPECT_FALSE(store().contains("k"));
+  store().set("k", "text");
+  EXPECT_FALSE(store().pop<int>("k"));
+  EXPECT_FALSE(store().contains("k"));
+}
+
+TEST_P(BackendConformance, IfPresentReplacesOnlyWhatIsThere) {
+  Backend& session = store().backend();
+  const std::string key = store().final_key("k");
+  EXPECT_FALSE(session.put(key, "v", Ttl(1min), PutMode::if_present));
+  EXPECT_FALSE(store().contains("k"));
+  store().set("k", "old");
+  EXPECT_TRUE(session.put(key, "new", Ttl(1min), PutMode::if_present));
+  EXPECT_EQ(store().get("k"), "new");
+}
+
+TEST_P(BackendConformance, ContainsShowsTheHeadOfTheValue) {
+  store().set("short", "abc");
+  store().set("long", std::string(1000, 'x'));
+  std::string head;
+  const auto take = [&](std::string_view bytes) { head = bytes; };
+  EXPECT_TRUE(store().backend().contains(store().final_key("short"), take));
+  EXPECT_EQ(head, "abc");
+  EXPECT_TRUE(store().backend().contains(store().final_key("long"), take));
+  EXPECT_GE(head.size(), 64U);
+  EXPECT_EQ(head, std::string(head.size(), 'x'));
+}
+
+// --- Timeouts ---
+
+TEST_P(BackendConformance, AnEntryLivesAsLongAsItWasTold) {
+  store().set("k", "v", short_life());
+  EXPECT_EQ(store().get("k"), "v");
+  if (!quirks().own_clock) {
+    pass(short_life() - 1ms);
+    EXPECT_EQ(store().get("k"), "v") << "gone too early";
+    pass(1ms + quirks().lateness);
+  } else {
+    outlive();
+  }
+  EXPECT_FALSE(store().get("k"));
+}
+
+TEST_P(BackendConformance, AnExpiredEntryIsAbsentForEveryOperation) {
+  const auto expired = [&](std::string_view key) {
+    store().set(key, 5, short_life());
+    return std::string(key);
+  };
+  const std::vector<std::string> keys{
+      expired("get"),  expired("contains"), expired("touch"),   expired("erase"),   expired("add"),
+      expired("incr"), expired("pop"),      expired("version"), expired("present"), expired("gos")};
+  outlive();
+  EXPECT_FALSE(store().get("get"));
+  EXPECT_FALSE(store().contains("contains"));
+  EXPECT_FALSE(store().touch("touch", 1min));
+  EXPECT_FALSE(store().get("touch")) << "touch revived an expired entry";
+  EXPECT_FALSE(store().erase("erase"));
+  EXPECT_TRUE(store().add("add", 6));
+  EXPECT_THROW(store().incr("incr"), KeyNotFound);
+  EXPECT_FALSE(store().pop("pop"));
+  EXPECT_THROW(store().incr_version("version"), KeyNotFound);
+  EXPECT_FALSE(
+      store().backend().put(store().final_key("present"), "v", Ttl(1min), PutMode::if_present));
+  EXPECT_EQ(store().get_or_set("gos", [] { return 9; }), 9);
+  store().erase_many({"add", "gos"});
+  for (const auto& value : store().get_many<int>(keys)) EXPECT_FALSE(value);
+  EXPECT_EQ(store().erase_many(keys), 0U);
+}
+
+TEST_P(BackendConformance, AZeroOrNegativeTimeoutMeansErase) {
+  for (const auto timeout : {0ms, -1ms, -3'600'000ms}) {
+    store().set("k", "old");
+    EXPECT_TRUE(store().set("k", "new", timeout));
+    EXPECT_FALSE(store().contains("k"));
+    EXPECT_TRUE(store().add("k", "new", timeout));
+    EXPECT_FALSE(store().contains("k"));
+    store().set("k", "live");
+    EXPECT_FALSE(store().add("k", "new", timeout));
+    EXPECT_EQ(store().get("k"), "live");
+    EXPECT_TRUE(store().touch("k", timeout));
+    EXPECT_FALSE(store().contains("k"));
+    EXPECT_FALSE(store().touch("k", timeout));
+    store().set("k", "live");
+    EXPECT_TRUE(store().set_many({{"k", "new"}}, timeout).empty());
+    EXPECT_FALSE(store().contains("k"));
+    EXPECT_EQ(store().get_or_set("k", "made", timeout), "made");
+    EXPECT_FALSE(store().contains("k"));
+  }
+}
+
+TEST_P(BackendConformance, NeverAndLongTimeoutsAreKept) {
+  store().set("never", 1, never);
+  store().set("month", 1, 24h * 30);
+  store().set("more", 1, 24h * 31);
+  store().set("years", 1, 24h * 365 * 20);
+  store().set("max", 1, std::chrono::hours::max());
+  const std::vector<std::string> keys{"never", "month", "more", "years", "max"};
+  for (const std::string& key : keys) EXPECT_TRUE(store().contains(key)) << key;
+  if (quirks().own_clock) return;
+  pass(24h * 29);
+  for (const std::string& key : keys) EXPECT_TRUE(store().contains(key)) << key << " after 29 days";
+  pass(24h * 3);
+  EXPECT_FALSE(store().contains("month"));
+  EXPECT_FALSE(store().contains("more"));
+  EXPECT_TRUE(store().contains("years"));
+  EXPECT_TRUE(store().contains("never"));
+}
+
+TEST_P(BackendConformance, TheDefaultTimeoutIsTheAliass) {
+  Config config = config_;
+  config.caches["store"].timeout = short_life();
+  registry().reconfigure(config);
+  store().set("default", 1);
+  store().set("own", 1, 10min);
+  store().add("added", 1);
+  store().set_many({{"many", 1}});
+  store().get_or_set("made", 1);
+  outlive();
+  for (const char* key : {"default", "added", "many", "made"}) {
+    EXPECT_FALSE(store().contains(key)) << key;
+  }
+  EXPECT_TRUE(store().contains("own"));
+  config.caches["store"].timeout = never;
+  registry().reconfigure(config);
+  store().set("k", 1);
+  outlive();
+  EXPECT_TRUE(store().contains("k"));
+  config.caches["store"].timeout = 0s;
+  registry().reconfigure(config);
+  EXPECT_TRUE(store().set("k", 1));
+  EXPECT_FALSE(store().contains("k"));
+}
+
+TEST_P(BackendConformance, AMomentIsATimeoutToo) {
+  store().set("past", 1, clock_of_store()->system_now() - 1s);
+  EXPECT_FALSE(store().contains("past"));
+  store().set("k", 1, clock_of_store()->system_now() + short_life());
+  EXPECT_TRUE(store().contains("k"));
+  outlive();
+  EXPECT_FALSE(store().contains("k"));
+}
+
+TEST_P(BackendConformance, TouchGivesANewLifetime) {
+  store().set("longer", 1, short_life());
+  store().set("never", 1, short_life());
+  store().set("shorter", 1, never);
+  store().set("same", 1, never);
+  EXPECT_TRUE(store().touch("longer", 10min));
+  EXPECT_TRUE(store().touch("never", never));
+  EXPECT_TRUE(store().touch("shorter", short_life()));
+  EXPECT_TRUE(store().touch("same", never)) << "an entry without lifetime is there all the same";
+  outlive();
+  EXPECT_TRUE(store().contains("longer"));
+  EXPECT_TRUE(store().contains("never"));
+  EXPECT_FALSE(store().contains("shorter"));
+  EXPECT_TRUE(store().contains("same"));
+  EXPECT_EQ(store().get<int>("longer"), 1);
+}
+
+// --- Counters ---
+
+TEST_P(BackendConformance, CountersCountInBothDirections) {
+  store().set("n", 1);
+  EXPECT_EQ(store().incr("n"), 2);
+  EXPECT_EQ(store().incr("n", 10), 12);
+  EXPECT_EQ(store().decr("n"), 11);
+  EXPECT_EQ(store().decr("n", 5), 6);
+  EXPECT_EQ(store().incr("n", -10), -4);
+  EXPECT_EQ(store().decr("n", -3), -1);
+  EXPECT_EQ(store().incr("n", 0), -1);
+  EXPECT_EQ(store().incr("n", 1), 0);
+  EXPECT_EQ(store().decr("n", 100), -100);
+  EXPECT_EQ(store().get<int>("n"), -100);
+  EXPECT_EQ(store().get("n"), "-100");
+}
+
+TEST_P(BackendConformance, CountersHave64SignedBitsAndNeverWrap) {
+  constexpr auto most = std::numeric_limits<std::int64_t>::max();
+  constexpr auto least = std::numeric_limits<std::int64_t>::min();
+  store().set("n", most - 1);
+  EXPECT_EQ(store().incr("n"), most);
+  EXPECT_THROW(store().incr("n"), ValueError);
+  EXPECT_EQ(store().get<std::int64_t>("n"), most);
+  EXPECT_EQ(store().incr("n", least), -1);
+  EXPECT_EQ(store().incr("n", least + 1), least);
+  EXPECT_THROW(store().decr("n"), ValueError);
+  EXPECT_EQ(store().get<std::int64_t>("n"), least);
+  EXPECT_THROW(store().decr("n", least), ValueError);
+  store().set("n", (std::int64_t{1} << 53U) + 1);
+  EXPECT_EQ(store().incr("n", std::int64_t{1} << 40U),
+            (std::int64_t{1} << 53U) + 1 + (std::int64_t{1} << 40U));
+}
+
+TEST_P(BackendConformance, WhatIsNoCounterIsAValueErrorAndStays) {
+  for (const std::string& value :
+       {std::string("text"), std::string(), std::string("007"), std::string("-0"),
+        std::string("+1"), std::string(" 1"), std::string("1 "), std::string("1.5"),
+        std::string("9223372036854775808"), std::string("18446744073709551615"),
+        std::string("1\0", 2)}) {
+    store().set("n", value);
+    EXPECT_THROW(store().incr("n"), ValueError) << value;
+    EXPECT_THROW(store().decr("n"), ValueError) << value;
+    EXPECT_EQ(store().get("n"), value);
+  }
+}
+
+TEST_P(BackendConformance, CountingKeepsTheLifetime) {
+  store().set("short", 1, short_life());
+  store().set("negative", -5, short_life());
+  store().set("never", 1, never);
+  store().incr("short");
+  store().decr("short", 10);
+  store().incr("negative", 2);
+  store().incr("never");
+  outlive();
+  EXPECT_FALSE(store().contains("short"));
+  EXPECT_FALSE(store().contains("negative"));
+  EXPECT_EQ(store().get<int>("never"), 2);
+}
+
+TEST_P(BackendConformance, AnInitialValueStartsACounter) {
+  EXPECT_EQ(store().incr("n", 5, {.initial = 100}), 105);
+  EXPECT_EQ(store().incr("n", 5, {.initial = 100}), 110);
+  EXPECT_EQ(store().decr("m", 5, {.initial = 0}), -5);
+  EXPECT_EQ(store().incr("short", 1, {.initial = 0, .timeout = short_life()}), 1);
+  EXPECT_EQ(store().incr("none", 1, {.initial = 0, .timeout = 0s}), 1);
+  EXPECT_FALSE(store().contains("none"));
+  EXPECT_THROW(store().incr("o", std::numeric_limits<std::int64_t>::max(), {.initial = 1}),
+               ValueError);
+  outlive();
+  EXPECT_FALSE(store().contains("short"));
+  EXPECT_EQ(store().get<int>("n"), 110);
+}
+
+// --- Versions ---
+
+TEST_P(BackendConformance, VersionsKeepEntriesApart) {
+  const int own = store().version();
+  store().set("k", "own");
+  store().set("k", "seven", {.version = 7});
+  store().set("k", "zero", {.version = 0});
+  store().set("k", "minus", {.version = -1});
+  EXPECT_EQ(store().get("k"), "own");
+  EXPECT_EQ(store().get("k", {.version = own}), "own");
+  EXPECT_EQ(store().get("k", {.version = 7}), "seven");
+  EXPECT_EQ(store().get("k", {.version = 0}), "zero");
+  EXPECT_EQ(store().get("k", {.version = -1}), "minus");
+  EXPECT_FALSE(store().get("k", {.version = 8}));
+  EXPECT_TRUE(store().erase("k", {.version = 7}));
+  EXPECT_FALSE(store().contains("k", {.version = 7}));
+  EXPECT_TRUE(store().contains("k"));
+  EXPECT_EQ(store().get_many({"k"}, {.version = 0})[0], "zero");
+  EXPECT_EQ(store().erase_many({"k"}, {.version = 0}), 1U);
+}
+
+TEST_P(BackendConformance, IncrVersionMovesAnEntry) {
+  const int own = store().version();
+  store().set("k", "v");
+  store().set("k", "in the way", {.version = own + 1});
+  EXPECT_EQ(store().incr_version("k"), own + 1);
+  EXPECT_FALSE(store().get("k"));
+  EXPECT_EQ(store().get("k", {.version = own + 1}), "v");
+  EXPECT_EQ(store().incr_version("k", 5, {.version = own + 1}), own + 6);
+  EXPECT_EQ(store().decr_version("k", 6, {.version = own + 6}), own);
+  EXPECT_EQ(store().get("k"), "v");
+  EXPECT_EQ(store().incr_version("k", 0), own);
+  EXPECT_EQ(store().get("k"), "v");
+  EXPECT_THROW(store().incr_version("k", std::numeric_limits<int>::max()), ValueError);
+  EXPECT_EQ(store().get("k"), "v");
+}
+
+TEST_P(BackendConformance, IncrVersionKeepsTheLifetime) {
+  store().set("short", "v", short_life());
+  store().set("never", "v", never);
+  const int version = store().incr_version("short");
+  store().incr_version("never");
+  EXPECT_TRUE(store().contains("short", {.version = version}));
+  outlive();
+  EXPECT_FALSE(store().contains("short", {.version = version}));
+  EXPECT_TRUE(store().contains("never", {.version = version}));
+}
+
+// --- Many at once ---
+
+TEST_P(BackendConformance, GetManyAnswersInTheOrderOfTheKeys) {
+  store().set_many({{"a", 1}, {"b", 2}, {"c", 3}});
+  const std::vector<std::string> keys{"c", "absent", "a", "c", "b"};
+  const auto values = store().get_many<int>(keys);
+  const std::vector<std::optional<int>> wanted{3, std::nullopt, 1, 3, 2};
+  EXPECT_EQ(values, wanted);
+  const std::map<std::string, int, std::less<>> map{{"a", 1}, {"c", 3}};
+  EXPECT_EQ(store().get_many_map<int>({"a", "c", "absent", "a"}), map);
+  EXPECT_TRUE(store().get_many(std::vector<std::string>()).empty());
+}
+
+TEST_P(BackendConformance, SetManyStoresEverything) {
+  EXPECT_TRUE(store().set_many({{"i", 1}, {"s", "text"}, {"e", ""}, {"d", 2.5}}).empty());
+  EXPECT_EQ(store().get<int>("i"), 1);
+  EXPECT_EQ(store().get("s"), "text");
+  EXPECT_EQ(store().get("e"), "");
+  EXPECT_EQ(store().get<double>("d"), 2.5);
+  EXPECT_TRUE(store().set_many(std::map<std::string, int>{{"i", 5}}).empty());
+  EXPECT_EQ(store().get<int>("i"), 5);
+  EXPECT_TRUE(store().set_many(std::map<std::string, int>()).empty());
+  EXPECT_TRUE(store().set_many({{"short", 1}}, short_life()).empty());
+  outlive();
+  EXPECT_FALSE(store().contains("short"));
+}
+
+TEST_P(BackendConformance, EraseManyCountsLiveEntries) {
+  store().set_many({{"a", 1}, {"b", 2}, {"c", 3}});
+  EXPECT_EQ(store().erase_many({"a", "absent", "b"}), 2U);
+  EXPECT_EQ(store().erase_many({"a", "b"}), 0U);
+  EXPECT_EQ(store().erase_many(std::vector<std::string>()), 0U);
+  EXPECT_TRUE(store().contains("c"));
+}
+
+TEST_P(BackendConformance, ThousandsAtOnce) {
+  std::map<std::string, std::string> items;
+  for (int i = 0; i < 3000; ++i) {
+    items["key" + std::to_string(i)] = std::string(static_cast<std::size_t>(i % 300), 'v');
+  }
+  EXPECT_TRUE(store().set_many(items).empty());
+  std::vector<std::string> keys;
+  for (const auto& [key, value] : items) {
+    keys.push_back(key);
+    keys.push_back("absent-" + key);
+  }
+  const auto found = store().get_many_map(keys);
+  EXPECT_EQ(found.size(), items.size());
+  EXPECT_TRUE(std::equal(found.begin(), found.end(), items.begin()));
+  EXPECT_EQ(store().erase_many(keys), items.size());
+}
+
+// --- clear, close ---
+
+TEST_P(BackendConformance, ClearRemovesEverything) {
+  store().set("k", 1);
+  store().set("k", 1, {.version = 99});
+  store().backend().put("foreign-key", "v", Ttl(1min), PutMode::always);
+  store().clear();
+  EXPECT_FALSE(store().contains("k"));
+  EXPECT_FALSE(store().contains("k", {.version = 99}));
+  EXPECT_FALSE(store().backend().contains("foreign-key", [](std::string_view) {}));
+  store().set("k", 2);
+  EXPECT_EQ(store().get<int>("k"), 2);
+}
+
+TEST_P(BackendConformance, ClearOfAPrefixLeavesTheOthers) {
+  Config config = config_;
+  config.caches["store"].clear = ClearScope::prefix;
+  if (!quirks().has_erase_prefix || GetParam().variant == KeyVariant::key_function) {
+    EXPECT_THROW(CacheRegistry(config, environment()), ConfigError);
+    return;
+  }
+  config.caches["other"] = config.caches["store"];
+  config.caches["other"].key_prefix = "other*prefix[a]";
+  registry().reconfigure(config);
+  for (const char* key : {"a", "b"}) {
+    registry()["store"].set(key, 1);
+    registry()["store"].set(key, 1, {.version = 5});
+    registry()["other"].set(key, 2);
+  }
+  registry()["store"].clear();
+  EXPECT_FALSE(registry()["store"].contains("a"));
+  EXPECT_FALSE(registry()["store"].contains("b", {.version = 5}));
+  EXPECT_EQ(registry()["other"].get<int>("b"), 2);
+  registry()["store"].set("a", 3);
+  registry()["other"].clear();
+  EXPECT_FALSE(registry()["other"].contains("a"));
+  EXPECT_EQ(registry()["store"].get<int>("a"), 3);
+}
+
+TEST_P(BackendConformance, AClosedCacheOpensAgain) {
+  store().set("k", 1);
+  store().close();
+  store().close();
+  EXPECT_EQ(store().get<int>("k"), 1);
+  registry().close_all();
+  EXPECT_EQ(store().get<int>("k"), 1);
+}
+
+// --- Keys ---
+
+TEST_P(BackendConformance, KeysOf250BytesPassEverywhereWithoutAWord) {
+  const std::size_t overhead = store().final_key("").size();
+  const std::string key(max_portable_key_bytes - overhead, 'k');
+  EXPECT_TRUE(store().set(key, "v"));
+  EXPECT_EQ(store().get(key), "v");
+  EXPECT_TRUE(store().erase(key));
+  const std::string utf8 = "\xE6\xB8\x85\xC2\xA0";
+  EXPECT_TRUE(store().set(utf8, "v"));
+  EXPECT_EQ(store().get(utf8), "v");
+  EXPECT_TRUE(warnings_.empty());
+}
+
+TEST_P(BackendConformance, KeysThatMemcachedWouldRefuse) {
+  const std::size_t overhead = store().final_key("").size();
+  const std::string long_key(max_portable_key_bytes + 1 - overhead, 'k');
+  const std::string both = std::string(300, 'k') + " ";
+  const std::vector<std::string> bad{"with space", "tab\t", std::string("zero\0", 5), "\x7F",
+                                     "line\r\nfeed"};
+  if (quirks().strict_keys) {
+    for (const std::string& key : bad) EXPECT_THROW(store().set(key, 1), InvalidKey);
+    EXPECT_THROW(store().get(long_key), InvalidKey);
+    EXPECT_THROW(store().get_many({"fine", "not fine"}), InvalidKey);
+    EXPECT_THROW(store().set_many({{"fine", 1}, {"not fine", 1}}), InvalidKey);
+    EXPECT_FALSE(store().contains("fine"));
+    EXPECT_THROW(store().incr(both), InvalidKey);
+    return;
+  }
+  for (const std::string& key : bad) {
+    EXPECT_TRUE(store().set(key, key));
+    EXPECT_EQ(store().get(key), key);
+    EXPECT_TRUE(store().erase(key));
+  }
+  EXPECT_EQ(warnings_of(Warning::Kind::key_bad_byte), 3 * bad.size());
+  EXPECT_EQ(warnings_of(Warning::Kind::key_too_long), 0U);
+  EXPECT_TRUE(store().set(long_key, 1));
+  EXPECT_EQ(store().get<int>(long_key), 1);
+  EXPECT_EQ(warnings_of(Warning::Kind::key_too_long), 2U);
+  warnings_.clear();
+  store().get_or_set(both, [] { return 1; });
+  EXPECT_EQ(warnings_of(Warning::Kind::key_too_long), 1U);
+  EXPECT_EQ(warnings_of(Warning::Kind::key_bad_byte), 1U);
+}
+
+TEST_P(BackendConformance, KeysAreBytesAndNothingIsSpecial) {
+  const std::vector<std::string> keys{"a",  "A",   "a:b", "a%",  "a_",      "a*",  "a?",  "[a]",
+                                      "a'", "a\"", "a\\", "--a", "{a}b{c}", "1e3", "0x1", "\xFF"};
+  for (std::size_t i = 0; i < keys.size(); ++i) store().set(keys[i], i);
+  for (std::size_t i = 0; i < keys.size(); ++i) {
+    EXPECT_EQ(store().get<std::size_t>(keys[i]), i) << keys[i];
+  }
+}
+
+// --- Extensions ---
+
+TEST_P(BackendConformance, TtlTellsWhatIsLeft) {
+  auto* const ttl = store().extension<TtlExtension>();
+  ASSERT_EQ(ttl != nullptr, quirks().has_ttl);
+  if (ttl == nullptr) return;
+  store().set("minute", "m", 1min);
+  store().set("never", "n", never);
+  std::optional<Ttl> left;
+  std::string value;
+  const auto take = [&](std::string_view bytes, Ttl remaining) {
+    value = bytes;
+    left = remaining;
+  };
+  EXPECT_FALSE(ttl->get(store().final_key("absent"), take));
+  EXPECT_FALSE(left);
+  ASSERT_TRUE(ttl->get(store().final_key("never"), take));
+  EXPECT_EQ(value, "n");
+  EXPECT_TRUE(left->is_forever());
+  pass(quirks().own_clock ? 2ms : 20'000ms);
+  ASSERT_TRUE(ttl->get(store().final_key("minute"), take));
+  EXPECT_EQ(value, "m");
+  ASSERT_FALSE(left->is_forever());
+  const auto most = 1min + quirks().lateness + quirks().granularity;
+  if (quirks().own_clock) {
+    EXPECT_LE(left->value(), most);
+    EXPECT_GT(left->value(), 50s);
+  } else {
+    EXPECT_GE(left->value(), 40s);
+    EXPECT_LE(left->value(), most - 20s);
+  }
+  const std::array<std::string, 3> keys{store().final_key("minute"), store().final_key("absent"),
+                                        store().final_key("never")};
+  const std::array<std::string_view, 3> views{keys[0], keys[1], keys[2]};
+  std::map<std::size_t, bool> forever;
+  ttl->get_many(views, [&](std::size_t i, std::string_view, Ttl remaining) {
+    forever[i] = remaining.is_forever();
+  });
+  EXPECT_EQ(forever, (std::map<std::size_t, bool>{{0, false}, {2, true}}));
+}
+
+TEST_P(BackendConformance, CompareChangesOnlyWhatIsExpected) {
+  auto* const compare = store().extension<CompareExtension>();
+  ASSERT_EQ(compare != nullptr, quirks().has_compare);
+  if (compare == nullptr) return;
+  const std::string key = store().final_key("k");
+  EXPECT_FALSE(compare->put_if_equal(key, "", "v", Ttl(1min)));
+  EXPECT_FALSE(compare->erase_if_equal(key, ""));
+  EXPECT_FALSE(store().contains("k"));
+  store().set("k", "old", short_life());
+  EXPECT_FALSE(compare->put_if_equal(key, "other", "new", std::nullopt));
+  EXPECT_EQ(store().get("k"), "old");
+  EXPECT_TRUE(compare->put_if_equal(key, "old", "new", std::nullopt));
+  EXPECT_EQ(store().get("k"), "new");
+  EXPECT_FALSE(compare->erase_if_equal(key, "old"));
+  EXPECT_TRUE(store().contains("k"));
+  outlive();
+  EXPECT_FALSE(store().contains("k")) << "without a ttl the lifetime stays";
+  EXPECT_FALSE(compare->put_if_equal(key, "new", "newer", Ttl(1min)));
+  store().set("k", "old", short_life());
+  EXPECT_TRUE(compare->put_if_equal(key, "old", "new", Ttl(10min)));
+  outlive();
+  EXPECT_EQ(store().get("k"), "new");
+  EXPECT_TRUE(compare->put_if_equal(key, "new", "", Ttl::forever()));
+  EXPECT_TRUE(compare->erase_if_equal(key, ""));
+  EXPECT_FALSE(store().contains("k"));
+}
+
+TEST_P(BackendConformance, ErasePrefixRemovesExactlyThoseKeys) {
+  auto* const erase = store().extension<ErasePrefixExtension>();
+  ASSERT_EQ(erase != nullptr, quirks().has_erase_prefix);
+  if (erase == nullptr) return;
+  Backend& session = store().backend();
+  const std::vector<std::string> keys{"p*:1", "p*:2", std::string("p*:\xFF\xFF"), "p*", "px:1",
+                                      "P*:1", "q"};
+  for (const std::string& key : keys) session.put(key, "v", Ttl::forever(), PutMode::always);
+  EXPECT_EQ(erase->erase_prefix("p*:"), 3U);
+  for (std::size_t i = 0; i < keys.size(); ++i) {
+    EXPECT_EQ(session.contains(keys[i], [](std::string_view) {}), i >= 3) << keys[i];
+  }
+  EXPECT_EQ(erase->erase_prefix("nothing"), 0U);
+}
+
+TEST_P(BackendConformance, AnUnknownExtensionIsNull) {
+  EXPECT_EQ(store().backend().extension("polycache.no-such-thing/1"), nullptr);
+  EXPECT_EQ(store().backend().extension(""), nullptr);
+}
+
+// --- get_or_set ---
+
+TEST_P(BackendConformance, GetOrSetComputesOnce) {
+  int computed = 0;
+  const auto make = [&] { return ++computed; };
+  EXPECT_EQ(store().get_or_set("k", make), 1);
+  EXPECT_EQ(store().get_or_set("k", make), 1);
+  EXPECT_EQ(store().get<int>("k"), 1);
+  EXPECT_EQ(store().get_or_set("text", "value"), "value");
+  EXPECT_EQ(store().get_or_set<std::int64_t>("k", 99), 1);
+  store().get_or_set("short", 5, short_life());
+  outlive();
+  EXPECT_FALSE(store().contains("short"));
+}
+
+TEST_P(BackendConformance, GetOrSetLetsExceptionsThroughAndStoresNothing) {
+  EXPECT_THROW(store().get_or_set("k", []() -> int { throw std::out_of_range("no"); }),
+               std::out_of_range);
+  EXPECT_FALSE(store().contains("k"));
+  EXPECT_EQ(store().get_or_set("k", [] { return 3; }), 3);
+}
+
+TEST_P(BackendConformance, ThirtyTwoThreadsComputeOnce) {
+  constexpr int threads = 32;
+  std::atomic<int> computed{0};
+  std::atomic<int> right{0};
+  on_threads(threads, [&](int) {
+    const int value = store().get_or_set("k", [&] {
+      // Long enough for all to have asked: each has missed and joined, or will find it.
+      std::this_thread::sleep_for(20ms);
+      return ++computed;
+    });
+    right += value == 1 ? 1 : 0;
+  });
+  EXPECT_EQ(computed, 1);
+  EXPECT_EQ(right, threads);
+}
+
+TEST_P(BackendConformance, AThrowingOwnerWakesTheNext) {
+  std::atomic<int> tries{0};
+  std::atomic<int> thrown{0};
+  std::atomic<int> right{0};
+  on_threads(8, [&](int) {
+    try {
+      right += store().get_or_set("k", [&] {
+        if (tries.fetch_add(1) == 0) {
+          std::this_thread::sleep_for(10ms);
+          throw std::runtime_error("the first one fails");
+        }
+        return 7;
+      }) == 7;
+    } catch (const std::runtime_error&) {
+      ++thrown;
+    }
+  });
+  EXPECT_EQ(thrown, 1);
+  EXPECT_EQ(right, 7);
+  EXPECT_EQ(tries, 2);
+}
+
+TEST_P(BackendConformance, ComputationsThatNeedEachOtherEnd) {
+  // Both are inside their first computation before either asks for the other's key.
+  std::barrier inside(2);
+  on_threads(2, [&](int i) {
+    const std::string first = i == 0 ? "a" : "b";
+    const std::string second = i == 0 ? "b" : "a";
+    const int value = store().get_or_set(first, [&] {
+      inside.arrive_and_wait();
+      return 1 + store().get_or_set(second, [] { return 1; });
+    });
+    // 1 where the other thread's inner computation of the same key was stored first.
+    EXPECT_TRUE(value == 1 || value == 2) << value;
+  });
+}
+
+TEST_P(BackendConformance, AKeyInsideItsOwnComputationIsAnError) {
+  try {
+    store().get_or_set("self", [&] { return store().get_or_set("self", [] { return 1; }); });
+    FAIL() << "did not throw";
+  } catch (const CacheError& error) {
+    EXPECT_NE(std::string(error.what()).find("self"), std::string::npos) << error.what();
+  }
+  EXPECT_FALSE(store().contains("self"));
+}
+
+// --- Code of others that uses the same cache meanwhile ---
+
+TEST_P(BackendConformance, CodecsMayUseTheCacheTheyServe) {
+  curious_about = &store();
+  EXPECT_TRUE(store().set("k", Curious{"x"}));
+  EXPECT_EQ(store().get<Curious>("k")->text, "x");
+  EXPECT_EQ(store().get<int>("curious:encoded"), 1);
+  EXPECT_EQ(store().get<int>("curious:decoded"), 1);
+  EXPECT_EQ(store().get("curious:last"), "cx");
+  store().set_many({{"k1", Curious{"1"}}, {"k2", Curious{"2"}}});
+  const auto both = store().get_many<Curious>({"k1", "k2"});
+  EXPECT_EQ(both[0]->text + both[1]->text, "12");
+  EXPECT_EQ(store().get_or_set("k3", [] { return Curious{"3"}; }).text, "3");
+  EXPECT_EQ(store().pop<Curious>("k3")->text, "3");
+  curious_about = nullptr;
+}
+
+TEST_P(BackendConformance, ACodecThatThrowsIsAMissOrReachesTheCaller) {
+  EXPECT_THROW(store().set("k", Thrower{"bad"}), std::runtime_error);
+  EXPECT_THROW(store().set_many({{"a", 1}, {"k", Thrower{"bad"}}}), std::runtime_error);
+  EXPECT_FALSE(store().contains("a"));
+  EXPECT_FALSE(store().contains("k"));
+  EXPECT_TRUE(store().set("k", Thrower{"good"}));
+  EXPECT_FALSE(store().get<Thrower>("k"));
+  EXPECT_EQ(warnings_of(Warning::Kind::undecodable_value), 1U);
+  EXPECT_EQ(store().get_or_set("new", [] { return Thrower{"bad"}; }).text, "bad");
+  EXPECT_FALSE(store().contains("new"));
+  EXPECT_EQ(store().get("k"), "good");
+  EXPECT_THROW(store().visit("k", [](std::string_view) { throw std::out_of_range("mine"); }),
+               std::out_of_range);
+  EXPECT_EQ(store().get("k"), "good");
+}
+
+TEST_P(BackendConformance, HandlersMayUseTheCacheAndThrow) {
+  store().set("k", "text");
+  on_warning_ = [this](const Warning&) {
+    registry()["store"].set("handled", 1);
+    throw std::domain_error("a warning is a failure here");
+  };
+  EXPECT_THROW(store().get<int>("k"), std::domain_error);
+  EXPECT_EQ(store().get<int>("handled"), 1);
+  EXPECT_EQ(store().get("k"), "text");
+}
+
+TEST_P(BackendConformance, ComputationsMayUseTheCache) {
+  const int value = store().get_or_set("outer", [&] {
+    store().set("inside", 1);
+    return store().get_or_set("inner", [&] { return *store().get<int>("inside") + 1; }) + 1;
+  });
+  EXPECT_EQ(value, 3);
+  EXPECT_EQ(store().get<int>("outer"), 3);
+  EXPECT_EQ(store().get<int>("inner"), 2);
+}
+
+// --- Threads and processes ---
+
+TEST_P(BackendConformance, ThreadsHaveCachesOfTheirOwnAndOneStore) {
+  Cache* const mine = &store();
+  store().set("k", "shared");
+  on_threads(2, [&](int) {
+    EXPECT_NE(&store(), mine);
+    EXPECT_EQ(&store(), &store());
+    EXPECT_EQ(store().get("k"), "shared");
+  });
+}
+
+TEST_P(BackendConformance, NoIncrementIsLostBetweenThreads) {
+  store().set("n", 0);
+  on_threads(4, [&](int i) {
+    for (int n = 0; n < 100; ++n) store().incr("n", i % 2 == 0 ? 3 : -1);
+  });
+  EXPECT_EQ(store().get<int>("n"), 400);
+  on_threads(4, [&](int) {
+    for (int n = 0; n < 25; ++n) store().incr("fresh", 1, {.initial = 0});
+  });
+  EXPECT_EQ(store().get<int>("fresh"), 100);
+}
+
+TEST_P(BackendConformance, OneOfManyAddsAndPopsWins) {
+  for (int round = 0; round < 10; ++round) {
+    const std::string key = "k" + std::to_string(round);
+    std::atomic<int> added{0};
+    std::atomic<int> popped{0};
+    on_threads(4, [&](int i) { added += store().add(key, i) ? 1 : 0; });
+    EXPECT_EQ(added, 1);
+    on_threads(4, [&](int) { popped += store().pop(key) ? 1 : 0; });
+    EXPECT_EQ(popped, 1);
+  }
+}
+
+TEST_P(BackendConformance, OneOfManyComparesWins) {
+  if (!quirks().has_compare) return;
+  store().set("k", 0);
+  std::atomic<int> won{0};
+  const std::string key = store().final_key("k");
+  on_threads(4, [&](int i) {
+    auto* const compare = store().extension<CompareExtension>();
+    won += compare->put_if_equal(key, "0", std::to_string(i + 1), std::nullopt) ? 1 : 0;
+  });
+  EXPECT_EQ(won, 1);
+}
+
+TEST_P(BackendConformance, ProcessesShareWhatIsSharedAndForkIsSafe) {
+  store().set("n", 0);
+  store().set("before", "fork");
+  constexpr int processes = 3;
+  constexpr int times = 50;
+  in_processes(processes, [&](int) {
+    if (store().get("before") != "fork") return false;
+    for (int i = 0; i < times; ++i) store().incr("n");
+    const int value = store().get_or_set("made:" + std::to_string(getpid()), [] { return 4; });
+    return value == 4;
+  });
+  // The parent's session was open all the time and still works.
+  EXPECT_EQ(store().get("before"), "fork");
+  EXPECT_EQ(store().get<int>("n"), quirks().shared_between_processes ? processes * times : 0);
+  EXPECT_EQ(store().incr("n"), quirks().shared_between_processes ? processes * times + 1 : 1);
+}
+
+// --- Against a model ---
+
+TEST_P(BackendConformance, BehavesLikeAMap) {
+  struct Entry {
+    std::string value;
+    std::optional<std::chrono::milliseconds> deadline;
+  };
+  std::map<std::string, Entry> model;
+  std::chrono::milliseconds now{0};
+  std::mt19937 random(20'240'607);
+  const auto below = [&](std::size_t n) { return static_cast<std::size_t>(random() % n); };
+  const bool timed = !quirks().own_clock;
+  // Steps of time and lifetimes never meet within the store's lateness.
+  const auto unit = std::max(std::chrono::milliseconds(10'000), quirks().lateness * 5);
+  const auto live = [&](const std::string& key) -> Entry* {
+    const auto it = model.find(key);
+    if (it == model.end()) return nullptr;
+    if (it->second.deadline && *it->second.deadline <= now) return nullptr;
+    return &it->second;
+  };
+  for (int step = 0; step < 1500; ++step) {
+    const std::string key = "key" + std::to_string(below(12));
+    const std::string value = below(2) == 0 ? std::to_string(static_cast<int>(below(50)) - 25)
+                                            : std::string(below(40), static_cast<char>(below(256)));
+    std::optional<std::chrono::milliseconds> life;
+    if (timed && below(2) == 0) life = unit * static_cast<int>(1 + below(6));
+    const Timeout timeout = life ? Timeout(*life) : never;
+    const auto deadline = life ? std::optional(now + *life) : std::nullopt;
+    SCOPED_TRACE("step " + std::to_string(step) + " on " + key);
+    switch (below(11)) {
+      case 0:
+      case 1:
+        ASSERT_TRUE(store().set(key, value, timeout));
+        model[key] = {value, deadline};
+        break;
+      case 2: {
+        const bool free = live(key) == nullptr;
+        ASSERT_EQ(store().add(key, value, timeout), free);
+        if (free) model[key] = {value, deadline};
+        break;
+      }
+      case 3: {
+        const Entry* const entry = live(key);
+        ASSERT_EQ(store().get(key), entry ? std::optional(entry->value) : std::nullopt);
+        ASSERT_EQ(store().contains(key), entry != nullptr);
+        break;
+      }
+      case 4:
+        ASSERT_EQ(store().erase(key), live(key) != nullptr);
+        model.erase(key);
+        break;
+      case 5: {
+        Entry* const entry = live(key);
+        ASSERT_EQ(store().touch(key, timeout), entry != nullptr);
+        if (entry != nullptr) entry->deadline = deadline;
+        break;
+      }
+      case 6: {
+        Entry* const entry = live(key);
+        ASSERT_EQ(store().pop(key), entry ? std::optional(entry->value) : std::nullopt);
+        model.erase(key);
+        break;
+      }
+      case 7: {
+        Entry* const entry = live(key);
+        const auto delta = static_cast<std::int64_t>(below(100)) - 50;
+        try {
+          const std::int64_t sum = store().incr(key, delta);
+          ASSERT_NE(entry, nullptr);
+          ASSERT_EQ(std::to_string(sum - delta), entry->value);
+          entry->value = std::to_string(sum);
+        } catch (const KeyNotFound&) {
+          ASSERT_EQ(entry, nullptr);
+        } catch (const ValueError&) {
+          ASSERT_NE(entry, nullptr);
+        }
+        break;
+      }
+      case 8: {
+        std::vector<std::string> keys;
+        for (int i = 0; i < 12; ++i) keys.push_back("key" + std::to_string(i));
+        const auto values = store().get_many(keys);
+        for (std::size_t i = 0; i < keys.size(); ++i) {
+          const Entry* const entry = live(keys[i]);
+          ASSERT_EQ(values[i], entry ? std::optional(entry->value) : std::nullopt) << keys[i];
+        }
+        break;
+      }
+      case 9: {
+        const std::map<std::string, std::string> items{{key, value}, {"key3", "three"}};
+        ASSERT_TRUE(store().set_many(items, timeout).empty());
+        for (const auto& [k, v] : items) model[k] = {v, deadline};
+        break;
+      }
+      default:
+        if (timed) {
+          const auto step_of_time =
+              unit * static_cast<int>(1 + below(3)) + quirks().lateness + quirks().granularity;
+          pass(step_of_time);
+          // In the model an entry is late by as much as the store may be, but both have
+          // passed the deadline by more than that or are short of it by more.
+          now += step_of_time;
+          for (auto& [k, entry] : model) {
+            if (entry.deadline && *entry.deadline > now - unit / 4 &&
+                *entry.deadline < now + unit / 4) {
+              store().erase(k);
+              entry.deadline = std::chrono::milliseconds(0);
+            }
+          }
+        }
+    }
+  }
+}
+
+// --- A store that keeps nothing ---
+
+TEST_P(KeepsNothingConformance, EverythingIsAMissAndNothingFails) {
+  EXPECT_TRUE(store().set("k", "v"));
+  EXPECT_FALSE(store().get("k"));
+  EXPECT_TRUE(store().add("k", "v"));
+  EXPECT_TRUE(store().add("k", "v"));
+  EXPECT_TRUE(store().add("k", "v", 0s));
+  EXPECT_TRUE(store().set("k", "v", -1s));
+  EXPECT_FALSE(store().contains("k"));
+  EXPECT_FALSE(store().touch("k"));
+  EXPECT_FALSE(store().touch("k", 0s));
+  EXPECT_FALSE(store().erase("k"));
+  EXPECT_FALSE(store().pop("k"));
+  EXPECT_TRUE(store().set_many({{"a", 1}, {"b", "x"}}).empty());
+  EXPECT_TRUE(store().get_many_map({"a", "b"}).empty());
+  EXPECT_EQ(store().erase_many({"a", "b"}), 0U);
+  EXPECT_THROW(store().incr("n"), KeyNotFound);
+  EXPECT_THROW(store().decr("n"), KeyNotFound);
+  EXPECT_EQ(store().incr("n", 2, {.initial = 3}), 5);
+  EXPECT_THROW(store().incr_version("k"), KeyNotFound);
+  store().clear();
+  store().close();
+}
+
+TEST_P(KeepsNothingConformance, KeysAreValidated) {
+  store().get("a space");
+  store().set(std::string(300, 'k'), 1);
+  EXPECT_EQ(warnings_of(Warning::Kind::key_bad_byte), 1U);
+  EXPECT_EQ(warnings_of(Warning::Kind::key_too_long), 1U);
+}
+
+TEST_P(KeepsNothingConformance, GetOrSetComputesEachTime) {
+  int computed = 0;
+  EXPECT_EQ(store().get_or_set("k", [&] { return ++computed; }), 1);
+  EXPECT_EQ(store().get_or_set("k", [&] { return ++computed; }), 2);
+}
+
+TEST_P(KeepsNothingConformance, ThreadsThatAskTogetherComputeOnce) {
+  constexpr int threads = 32;
+  std::atomic<int> computed{0};
+  std::atomic<int> asking{0};
+  on_threads(threads, [&](int) {
+    ++asking;
+    EXPECT_EQ(store().get_or_set("k",
+                                 [&] {
+                                   while (asking < threads) std::this_thread::yield();
+                                   std::this_thread::sleep_for(100ms);  // they join the flight
+                                   return ++computed;
+                                 }),
+              1);
+  });
+  EXPECT_EQ(computed, 1);
+}
+
+TEST_P(KeepsNothingConformance, ComputationsThatNeedEachOtherEnd) {
+  std::barrier inside(2);
+  on_threads(2, [&](int i) {
+    const std::string first = i == 0 ? "a" : "b";
+    const std::string second = i == 0 ? "b" : "a";
+    EXPECT_EQ(store().get_or_set(first,
+                                 [&] {
+                                   inside.arrive_and_wait();
+                                   return 1 + store().get_or_set(second, [] { return 1; });
+                                 }),
+              2);
+  });
+}
+
+}  // namespace polycache::testing

@@ -1,0 +1,54 @@
+#include "polycache/backends/memcached.h"
+
+#include "stores.h"
+#include "support/server.h"
+
+namespace polycache::testing {
+namespace {
+
+// One server for the whole program, which takes values of a mebibyte; tests clear it.
+std::vector<std::string> over_tcp() {
+  static const std::unique_ptr<Server> server = Server::memcached({"-I", "8m"});
+  return {server->address()};
+}
+
+std::vector<std::string> two_servers() {
+  static const std::unique_ptr<Server> first = Server::memcached_on_socket({"-I", "8m"});
+  static const std::unique_ptr<Server> second = Server::memcached({"-I", "8m"});
+  return {first->unix_socket(), second->address() + "?weight=2"};
+}
+
+constexpr Quirks memcached_quirks{.lateness = std::chrono::seconds(2),
+                                  .granularity = std::chrono::seconds(1),
+                                  .strict_keys = true,
+                                  .has_erase_prefix = false};
+
+}  // namespace
+
+INSTANTIATE_TEST_SUITE_P(MemcachedTcp, BackendConformance,
+                         ::testing::ValuesIn(linked_and_loaded({.backend = "memcached",
+                                                                .location = over_tcp,
+                                                                .quirks = memcached_quirks},
+                                                               memcached::plugin)),
+                         case_name);
+
+INSTANTIATE_TEST_SUITE_P(
+    MemcachedTwoServers, BackendConformance,
+    ::testing::ValuesIn(conformance_cases({.name = "Linked",
+                                           .backend = "memcached",
+                                           .location = two_servers,
+                                           .linked_plugins = {&memcached::plugin},
+                                           .quirks = memcached_quirks})),
+    case_name);
+
+INSTANTIATE_TEST_SUITE_P(
+    MemcachedBinary, BackendConformance,
+    ::testing::ValuesIn(conformance_cases({.name = "Linked",
+                                           .backend = "memcached",
+                                           .location = over_tcp,
+                                           .options = {{"protocol", std::string("binary")}},
+                                           .linked_plugins = {&memcached::plugin},
+                                           .quirks = memcached_quirks})),
+    case_name);
+
+}  // namespace polycache::testing

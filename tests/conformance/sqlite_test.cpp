@@ -1,0 +1,41 @@
+#include "polycache/backends/sqlite.h"
+
+#include <unistd.h>
+
+#include <atomic>
+
+#include "stores.h"
+#include "support/server.h"
+
+namespace polycache::testing {
+namespace {
+
+// A new file for each test, all in one folder that lives as long as the program.
+std::vector<std::string> fresh_file() {
+  static const TemporaryFolder folder;
+  static std::atomic<int> number{0};
+  return {folder.path() / (std::to_string(++number) + ".db")};
+}
+
+std::vector<std::string> fresh_memory() {
+  static std::atomic<int> number{0};
+  return {":memory:conformance" + std::to_string(++number)};
+}
+
+}  // namespace
+
+INSTANTIATE_TEST_SUITE_P(SqliteFile, BackendConformance,
+                         ::testing::ValuesIn(linked_and_loaded(
+                             {.backend = "sqlite", .location = fresh_file}, sqlite::plugin)),
+                         case_name);
+
+INSTANTIATE_TEST_SUITE_P(
+    SqliteMemory, BackendConformance,
+    ::testing::ValuesIn(conformance_cases({.name = "Linked",
+                                           .backend = "sqlite",
+                                           .location = fresh_memory,
+                                           .linked_plugins = {&sqlite::plugin},
+                                           .quirks = {.shared_between_processes = false}})),
+    case_name);
+
+}  // namespace polycache::testing
