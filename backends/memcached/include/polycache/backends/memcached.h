@@ -1,0 +1,54 @@
+// One memcached server or many.
+//
+//   "default": {"backend": "memcached", "location": ["10.0.0.1:11211", "10.0.0.2:11211?weight=2"]}
+//
+// Locations: "host:port", "host" (port 11211), "[::1]:11211", "unix:/path" or "/path", each
+// with "?weight=2" if it is to hold twice as much. Keys are spread over several servers by
+// ketama hashing, as other clients do it; a server that is down loses its keys only, and they
+// are not moved to others. Without a location: 127.0.0.1:11211. Options:
+//
+//   protocol         ascii or binary; ascii
+//   user, password   SASL; with the binary protocol, over TCP
+//   connect_timeout  for connecting to one address; 500ms
+//   timeout          for each wait for the server; 1s
+//   max_value_bytes  larger values are refused, larger replies are no replies; 64MiB
+//
+// Lifetimes are whole seconds here, rounded up: an entry is never gone early, and is gone at
+// most two seconds late. Its deadline is kept in the item's flags as well, in unix seconds by
+// the clock of the host that wrote it: hosts that share a server should agree on the time to a
+// second. An item whose flags are below 2^30 is somebody else's: its lifetime is unknown, and
+// reported as for ever.
+//
+// Servers are trusted: libmemcached 1.1.4 does not check all that they say.
+
+#pragma once
+
+#include <memory>
+
+#include "polycache/backend.h"
+#include "polycache/option_reader.h"
+#include "polycache/plugin.h"
+
+namespace polycache::memcached {
+
+extern const PluginDescriptor plugin;
+
+// Thread-safe. Derive from it to change validate_key(), with the rules KeyRules::custom; a key
+// that memcached cannot store is refused with InvalidKey under any rules.
+class Factory : public BackendFactory {
+ public:
+  // Reports wrong options to `options`. Uses `context` during this call only; its clock and
+  // its report() are kept.
+  explicit Factory(const OptionReader& options, const BackendContext& context,
+                   KeyRules rules = KeyRules::strict);
+  ~Factory() override;
+
+  std::unique_ptr<Backend> connect() override;
+  StoreTraits traits() const noexcept override;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace polycache::memcached

@@ -1,0 +1,497 @@
+#include "connection.h"
+
+#include <time.h>
+
+#include <array>
+#include <atomic>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+#include <string>
+#include <utility>
+
+#include "polycache/fork.h"
+#include "polycache/text.h"
+
+namespace polycache::memcached {
+namespace {
+
+constexpr std::size_t kMaxKey = 250;
+
+// What a block may be larger than a value: two bytes of line end, steps of a KiB, and the
+// library's own buffers and rings.
+constexpr std::size_t kOverhead = 256 * 1024;
+
+// A connection that nobody used for so long may have been closed by the server, or by what
+// lies in between.
+constexpr std::int64_t kIdleSeconds = 1;
+
+std::int64_t coarse_seconds() noexcept {
+  timespec now{};
+  ::clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+  return now.tv_sec;
+}
+
+// --- The memory that libmemcached works with. ---
+//
+// Three things stand between a forged reply and this process. No block is larger than what
+// max_value_bytes needs, so that a forged length cannot take gigabytes. Before each block lie
+// a few unused bytes, since a length of 2^64 - 1 makes the library write a zero just before
+// its buffer. And the result that it reads into, which lies inside our own object, is not
+// freed, whatever has been written over its flags.
+struct Bounds {
+  std::size_t largest_block;
+  const void* never_freed;
+};
+
+constexpr std::size_t kBefore = alignof(std::max_align_t);
+
+void* allocate(const memcached_st*, const std::size_t size, void* context) {
+  if (size > static_cast<const Bounds*>(context)->largest_block) return nullptr;
+  void* const block = std::malloc(kBefore + size);
+  return block == nullptr ? nullptr : static_cast<char*>(block) + kBefore;
+}
+
+void release(const memcached_st*, void* memory, void* context) {
+  if (memory == nullptr || memory == static_cast<const Bounds*>(context)->never_freed) return;
+  std::free(static_cast<char*>(memory) - kBefore);
+}
+
+void* reallocate(const memcached_st* client, void* memory, const std::size_t size, void* context) {
+  if (memory == nullptr) return allocate(client, size, context);
+  if (size > static_cast<const Bounds*>(context)->largest_block) return nullptr;
+  void* const block = std::realloc(static_cast<char*>(memory) - kBefore, kBefore + size);
+  return block == nullptr ? nullptr : static_cast<char*>(block) + kBefore;
+}
+
+void* allocate_zeros(const memcached_st* client, std::size_t count, const std::size_t size,
+                     void* context) {
+  if (size != 0 && count > static_cast<const Bounds*>(context)->largest_block / size) {
+    return nullptr;
+  }
+  void* const memory = allocate(client, count * size, context);
+  if (memory != nullptr) std::memset(memory, 0, count * size);
+  return memory;
+}
+
+// --- What it says. ---
+
+bool is_broken(memcached_return_t result) noexcept {
+  return result == MEMCACHED_CONNECTION_FAILURE || result == MEMCACHED_ERRNO ||
+         result == MEMCACHED_WRITE_FAILURE || result == MEMCACHED_READ_FAILURE;
+}
+
+BackendError::Kind kind_of(memcached_return_t result) noexcept {
+  switch (result) {
+    case MEMCACHED_TIMEOUT:
+    case MEMCACHED_IN_PROGRESS:
+      return BackendError::Kind::timeout;
+    case MEMCACHED_AUTH_PROBLEM:
+    case MEMCACHED_AUTH_FAILURE:
+    case MEMCACHED_AUTH_CONTINUE:
+      return BackendError::Kind::denied;
+    case MEMCACHED_SERVER_ERROR:
+    case MEMCACHED_SERVER_MEMORY_ALLOCATION_FAILURE:
+      return BackendError::Kind::overloaded;
+    case MEMCACHED_CONNECTION_FAILURE:
+    case MEMCACHED_ERRNO:
+    case MEMCACHED_WRITE_FAILURE:
+    case MEMCACHED_READ_FAILURE:
+    case MEMCACHED_HOST_LOOKUP_FAILURE:
+    case MEMCACHED_FAIL_UNIX_SOCKET:
+    case MEMCACHED_NO_SERVERS:
+    case MEMCACHED_SERVER_MARKED_DEAD:
+    case MEMCACHED_SERVER_TEMPORARILY_DISABLED:
+      return BackendError::Kind::unreachable;
+    default:
+      return BackendError::Kind::protocol;
+  }
+}
+
+void configure(memcached_st& client, const Settings& settings) {
+  const auto set = [&client](memcached_behavior_t behavior, std::uint64_t value) {
+    memcached_behavior_set(&client, behavior, value);
+  };
+  set(MEMCACHED_BEHAVIOR_BINARY_PROTOCOL, settings.protocol == Protocol::binary ? 1 : 0);
+  set(MEMCACHED_BEHAVIOR_TCP_NODELAY, 1);
+  set(MEMCACHED_BEHAVIOR_TCP_KEEPALIVE, 1);
+  set(MEMCACHED_BEHAVIOR_CONNECT_TIMEOUT,
+      static_cast<std::uint64_t>(settings.connect_timeout.count()));
+  set(MEMCACHED_BEHAVIOR_POLL_TIMEOUT, static_cast<std::uint64_t>(settings.timeout.count()));
+  // A server that is back is used at once: nothing here waits before trying again.
+  set(MEMCACHED_BEHAVIOR_RETRY_TIMEOUT, 0);
+}
+
+memcached_return_t add_server(memcached_st& client, const ServerAddress& server) {
+  return server.is_unix_socket() ? memcached_server_add_unix_socket_with_weight(
+                                       &client, server.host.c_str(), server.weight)
+                                 : memcached_server_add_with_weight(&client, server.host.c_str(),
+                                                                    server.port, server.weight);
+}
+
+std::string lower(std::string_view text) {
+  std::string result(text);
+  for (char& c : result) {
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  }
+  return result;
+}
+
+[[noreturn]] void out_of_memory() { throw std::bad_alloc(); }
+
+// The last guard before a key goes on the wire, where a blank or a line end in it would be a
+// command of its own. The core refuses such keys with a better message.
+void check_key(std::string_view key) {
+  unsigned bad = key.empty() || key.size() > kMaxKey ? 1 : 0;
+  for (const char c : key) {
+    const auto byte = static_cast<unsigned char>(c);
+    bad |= static_cast<unsigned>(byte <= ' ') | static_cast<unsigned>(byte == 0x7F);
+  }
+  if (bad == 0) return;
+  throw InvalidKey("key " + quote(key) +
+                   ": memcached stores keys of 1 to 250 bytes without blanks and control "
+                   "characters; use the key function \"hashed\"");
+}
+
+}  // namespace
+
+// --- Ring ---
+
+Ring::Ring(const std::vector<ServerAddress>& servers) : servers_(servers.size()) {
+  if (memcached_create(&client_) == nullptr) out_of_memory();
+  memcached_behavior_set(&client_, MEMCACHED_BEHAVIOR_KETAMA_WEIGHTED, 1);
+  for (const ServerAddress& server : servers) {
+    if (memcached_failed(add_server(client_, server))) {
+      memcached_free(&client_);
+      out_of_memory();
+    }
+  }
+}
+
+Ring::~Ring() { memcached_free(&client_); }
+
+std::size_t Ring::server_of(std::string_view key) const noexcept {
+  return servers_ == 1 ? 0 : memcached_generate_hash(&client_, key.data(), key.size());
+}
+
+// --- Connection ---
+
+struct Connection::Client {
+  Bounds bounds;
+  memcached_st memcached;
+  // What is read, always: the library copies a reply's key into it without looking at its
+  // length, so that a forged one would run over whatever lies behind. Behind this lies room.
+  memcached_result_st found;
+  std::array<char, 66 * 1024> overrun;  // a binary key's length has 16 bits
+  Client* next_abandoned;
+};
+
+void Connection::Drop::operator()(Client* client) const noexcept {
+  // Says goodbye to the server, and waits no longer for that than it must.
+  memcached_behavior_set(&client->memcached, MEMCACHED_BEHAVIOR_POLL_TIMEOUT, 1);
+  client->found.options.is_allocated = false;
+  memcached_result_free(&client->found);
+  memcached_free(&client->memcached);
+  delete client;
+}
+
+Connection::Connection(const ServerAddress& server, const Settings& settings)
+    : server_(server), settings_(settings), forks_(fork_count()) {}
+
+Connection::Connection(Connection&&) noexcept = default;
+
+Connection::~Connection() {
+  if (forks_ != fork_count()) abandon();
+}
+
+// In a fork's child. The library would say goodbye on the parent's connection, and it hands
+// out no descriptor to close; so the client stays where it is, for good, in a list where a
+// leak checker finds it. The descriptor closes itself with the process, or when it becomes
+// another program.
+void Connection::abandon() noexcept {
+  static constinit std::atomic<Client*> abandoned{nullptr};
+  if (Client* const client = client_.release(); client != nullptr) {
+    client->next_abandoned = abandoned.exchange(client, std::memory_order_relaxed);
+  }
+  forks_ = fork_count();
+}
+
+std::unique_ptr<Connection::Client, Connection::Drop> Connection::make_client() const {
+  auto client = std::make_unique_for_overwrite<Client>();
+  client->bounds = {.largest_block = settings_.max_value_bytes + kOverhead,
+                    .never_freed = &client->found};
+  if (memcached_create(&client->memcached) == nullptr) out_of_memory();
+  memcached_set_memory_allocators(&client->memcached, allocate, release, reallocate, allocate_zeros,
+                                  &client->bounds);
+  memcached_result_create(&client->memcached, &client->found);
+  std::unique_ptr<Client, Drop> owner(client.release());
+  memcached_st& memcached = owner->memcached;
+  configure(memcached, settings_);
+  // Gives it a buffer now: a forged length of 2^64 - 2 makes the library write where a buffer
+  // ought to be, without asking for one.
+  if (memcached_failed(memcached_result_set_value(&owner->found, "-", 1)) ||
+      memcached_failed(add_server(memcached, server_))) {
+    out_of_memory();
+  }
+  if (!settings_.user.empty() &&
+      memcached_failed(memcached_set_sasl_auth_data(&memcached, settings_.user.c_str(),
+                                                    settings_.password.c_str()))) {
+    out_of_memory();
+  }
+  return owner;
+}
+
+bool Connection::open() {
+  if (forks_ != fork_count()) abandon();
+  // Answers that nobody read would be taken for the answers to the next question.
+  if (unread_) client_.reset();
+  unread_ = false;
+  const bool was_open = client_ != nullptr;
+  if (!was_open) {
+    client_ = make_client();
+    greet();
+  }
+  last_used_ = coarse_seconds();
+  return was_open;
+}
+
+// Asks for the version and looks at the answer. Something else that listens there, and greets
+// with a number as mail servers do, would make the library's own assertions end the process
+// at the first set.
+void Connection::greet() {
+  constexpr std::uint8_t unknown = 0xFF;
+  memcached_st& memcached = client_->memcached;
+  const memcached_return_t result = memcached_version(&memcached);
+  if (memcached_failed(result)) {
+    if (memcached_last_error(&memcached) != MEMCACHED_SUCCESS) fail(result);
+    fail(BackendError::Kind::overloaded,
+         "it refused the connection; has it too many of them (-c), or is it no memcached?");
+  }
+  if (memcached_server_major_version(memcached_server_instance_by_position(&memcached, 0)) ==
+      unknown) {
+    fail(BackendError::Kind::protocol, "what listens there is no memcached; look at the location");
+  }
+}
+
+// Before what must not be sent twice: a connection that lay idle is tried with a question.
+void Connection::prove_alive() {
+  if (client_ == nullptr || coarse_seconds() - last_used_ <= kIdleSeconds) return;
+  static constexpr std::string_view any = "polycache:alive";
+  static_cast<void>(get(any, Want::value));
+}
+
+// Operations that may be done twice. Only a connection that worked before is given a second
+// chance: the server closed it, or was started anew.
+template <class Operation>
+memcached_return_t Connection::repeat_if_stale(Operation operation) {
+  may_be_stale_ = open();
+  const memcached_return_t result = reason(operation());
+  if (!may_be_stale_ || !is_broken(result)) return result;
+  client_.reset();
+  may_be_stale_ = open();
+  return reason(operation());
+}
+
+// Some functions say only that something failed; the last error says what.
+memcached_return_t Connection::reason(memcached_return_t result) const noexcept {
+  return result == MEMCACHED_FAILURE || result == MEMCACHED_SOME_ERRORS
+             ? memcached_last_error(&client_->memcached)
+             : result;
+}
+
+// --- Reading ---
+
+void Connection::want(Want want) {
+  memcached_behavior_set(&client_->memcached, MEMCACHED_BEHAVIOR_SUPPORT_CAS,
+                         want == Want::value_and_version ? 1 : 0);
+}
+
+memcached_return_t Connection::send_question(std::span<const std::string_view> keys, Want want) {
+  key_begins_.clear();
+  key_sizes_.clear();
+  for (const std::string_view key : keys) {
+    check_key(key);
+    key_begins_.push_back(key.data());
+    key_sizes_.push_back(key.size());
+  }
+  this->want(want);
+  return memcached_mget(&client_->memcached, key_begins_.data(), key_sizes_.data(), keys.size());
+}
+
+// The next item, or empty with why there is none: MEMCACHED_END after the last.
+std::optional<Found> Connection::next(memcached_return_t& result) {
+  memcached_result_st& found = client_->found;
+  // A result that has been counted before makes the library tell a failure from a miss: it
+  // calls whatever goes wrong with the first reply "not found".
+  found.count = 1;
+  if (memcached_fetch_result(&client_->memcached, &found, &result) == nullptr) {
+    if (result == MEMCACHED_NOTFOUND) result = MEMCACHED_END;
+    return std::nullopt;
+  }
+  const std::size_t size = memcached_result_length(&found);
+  if (found.key_length > kMaxKey || size > settings_.max_value_bytes) {
+    result = MEMCACHED_PROTOCOL_ERROR;
+    return std::nullopt;
+  }
+  return Found{.key = {found.item_key, found.key_length},
+               .value = {memcached_result_value(&found), size},
+               .flags = found.item_flags,
+               .version = found.item_cas};
+}
+
+std::optional<Found> Connection::get(std::string_view key, Want want) {
+  std::optional<Found> item;
+  const memcached_return_t result = repeat_if_stale([&] {
+    memcached_return_t step = send_question({&key, 1}, want);
+    if (memcached_failed(step)) return step;
+    item = next(step);
+    // The end of the reply is read at once, and leaves the item's bytes where they are.
+    if (item && next(step)) return MEMCACHED_PROTOCOL_ERROR;
+    return step;
+  });
+  if (result != MEMCACHED_END) fail(result);
+  if (item && item->key != key) fail(MEMCACHED_PROTOCOL_ERROR);
+  return item;
+}
+
+void Connection::ask(std::span<const std::string_view> keys, Want want) {
+  const memcached_return_t result = repeat_if_stale([&] { return send_question(keys, want); });
+  if (memcached_failed(result)) fail(result);
+  unread_ = true;
+}
+
+// Where in `keys` the item's key is, from `begin` on: the server answers in order and leaves
+// out what it has not.
+std::size_t Connection::find_question(std::span<const std::string_view> keys, std::size_t begin,
+                                      std::string_view key) {
+  for (std::size_t i = begin; i < keys.size(); ++i) {
+    if (keys[i] == key) return i;
+  }
+  fail(MEMCACHED_PROTOCOL_ERROR);
+}
+
+void Connection::answer(std::span<const std::string_view> keys, Want want,
+                        FunctionRef<void(std::size_t, const Found&)> sink) {
+  std::size_t expected = 0;
+  memcached_return_t result = MEMCACHED_SUCCESS;
+  const auto deliver = [&] {
+    while (const auto item = next(result)) {
+      const std::size_t index = find_question(keys, expected, item->key);
+      expected = index + 1;
+      sink(index, *item);
+    }
+  };
+  deliver();
+  // The question went into a connection that the server had closed.
+  if (is_broken(result) && expected == 0 && may_be_stale_) {
+    client_.reset();
+    ask(keys, want);
+    deliver();
+  }
+  unread_ = false;
+  if (result != MEMCACHED_END) fail(result);
+}
+
+// --- Writing ---
+
+Outcome Connection::set(std::string_view key, std::string_view value, Lifetime lifetime) {
+  check_key(key);
+  return outcome(repeat_if_stale([&] {
+    return memcached_set(&client_->memcached, key.data(), key.size(), value.data(), value.size(),
+                         lifetime.expiration, lifetime.flags);
+  }));
+}
+
+Outcome Connection::add(std::string_view key, std::string_view value, Lifetime lifetime) {
+  check_key(key);
+  prove_alive();
+  open();
+  return outcome(memcached_add(&client_->memcached, key.data(), key.size(), value.data(),
+                               value.size(), lifetime.expiration, lifetime.flags));
+}
+
+Outcome Connection::replace_version(std::string_view key, std::string_view value, Lifetime lifetime,
+                                    std::uint64_t version) {
+  open();
+  return outcome(memcached_cas(&client_->memcached, key.data(), key.size(), value.data(),
+                               value.size(), lifetime.expiration, lifetime.flags, version));
+}
+
+Outcome Connection::erase(std::string_view key) {
+  check_key(key);
+  return outcome(repeat_if_stale(
+      [&] { return memcached_delete(&client_->memcached, key.data(), key.size(), 0); }));
+}
+
+// memcached knows no conditional deletion; an item that is gone at once is one.
+Outcome Connection::erase_version(std::string_view key, std::uint64_t version) {
+  return replace_version(key, {}, {.flags = 0, .expiration = kGoneAtOnce}, version);
+}
+
+// Not memcached_increment(), which cuts the delta to 32 bits.
+Outcome Connection::increment(std::string_view key, std::uint64_t delta, std::uint64_t& sum) {
+  open();
+  const memcached_return_t result = memcached_increment_by_key(
+      &client_->memcached, key.data(), key.size(), key.data(), key.size(), delta, &sum);
+  if (result == MEMCACHED_CLIENT_ERROR) return Outcome::no_number;
+  return outcome(result);
+}
+
+void Connection::clear() {
+  const auto result = repeat_if_stale([&] { return memcached_flush(&client_->memcached, 0); });
+  if (outcome(result) != Outcome::done) fail(MEMCACHED_PROTOCOL_ERROR);
+}
+
+// --- Verdicts ---
+
+Outcome Connection::outcome(memcached_return_t result) {
+  switch (result) {
+    case MEMCACHED_SUCCESS:
+    case MEMCACHED_STORED:
+    case MEMCACHED_DELETED:
+      return Outcome::done;
+    case MEMCACHED_NOTSTORED:
+    case MEMCACHED_DATA_EXISTS:
+      return Outcome::exists;
+    case MEMCACHED_NOTFOUND:
+      return Outcome::absent;
+    case MEMCACHED_MEMORY_ALLOCATION_FAILURE:  // the server's, in the binary protocol
+      client_.reset();                         // the library has closed it
+      return Outcome::refused;
+    case MEMCACHED_E2BIG:
+    case MEMCACHED_SERVER_MEMORY_ALLOCATION_FAILURE:
+      return Outcome::refused;
+    default:
+      fail(result);
+  }
+}
+
+void Connection::fail(memcached_return_t result) {
+  result = reason(result);
+  const BackendError::Kind kind = kind_of(result);
+  const int error = memcached_last_error_errno(&client_->memcached);
+  switch (kind) {
+    case BackendError::Kind::timeout:
+      fail(kind, "no answer within " + std::to_string(settings_.timeout.count()) +
+                     R"( ms; is it overloaded, or "timeout" too short?)");
+    case BackendError::Kind::denied:
+      fail(kind, R"(it wants a user and a password, or others; look at "user" and "password")");
+    case BackendError::Kind::overloaded:
+      fail(kind, "it reports an error of its own; look at its log");
+    case BackendError::Kind::unreachable:
+      fail(kind, "no connection (" +
+                     (error == 0 ? lower(memcached_strerror(nullptr, result))
+                                 : std::string(std::strerror(error))) +
+                     "); is memcached running there?");
+    default:
+      fail(kind, "its reply makes no sense (" + lower(memcached_strerror(nullptr, result)) +
+                     "); is it memcached, and max_value_bytes large enough?");
+  }
+}
+
+void Connection::fail(BackendError::Kind kind, std::string_view what) {
+  client_.reset();
+  throw BackendError(kind, server_.name(), std::string(what));
+}
+
+}  // namespace polycache::memcached

@@ -1,0 +1,67 @@
+#include "lifetime.h"
+
+#include <algorithm>
+#include <limits>
+
+namespace polycache::memcached {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr std::uint32_t kForever = std::numeric_limits<std::uint32_t>::max();
+constexpr std::uint32_t kFirstDeadline = 1U << 30;  // January 2004; below: not written by us
+constexpr std::int64_t kLongestRelative = 30LL * 24 * 3600;
+constexpr std::int64_t kMillis = 1000;
+
+std::int64_t unix_millis(const Clock& clock) noexcept {
+  return std::chrono::duration_cast<milliseconds>(clock.system_now().time_since_epoch()).count();
+}
+
+// Rounded up. REQUIRES: ms > 0
+std::int64_t whole_seconds(std::int64_t ms) noexcept { return (ms - 1) / kMillis + 1; }
+
+bool is_deadline(std::uint32_t flags) noexcept {
+  return flags >= kFirstDeadline && flags != kForever;
+}
+
+// One second more than the time left, since the server's first second may be short. The
+// server takes what is above 30 days for a moment of its own wall clock, which the injected
+// clock says nothing about, and reads 32 signed bits: beyond 2038 only the flags hold.
+std::int64_t expiration_in(std::int64_t seconds_left) noexcept {
+  const std::int64_t seconds = seconds_left + 1;
+  if (seconds <= kLongestRelative) return seconds;
+  const std::int64_t moment = unix_millis(Clock::real()) / kMillis + seconds + 1;
+  return moment <= std::numeric_limits<std::int32_t>::max() ? moment : 0;
+}
+
+}  // namespace
+
+Lifetime lifetime_for(Ttl ttl, const Clock& clock) noexcept {
+  const std::int64_t now = std::max<std::int64_t>(unix_millis(clock), 0);
+  const std::int64_t room = static_cast<std::int64_t>(kForever - 1) * kMillis - now;
+  if (ttl.is_forever() || ttl.value().count() > room) return {kForever, 0};
+  const std::int64_t deadline = whole_seconds(now + ttl.value().count());
+  const std::int64_t expiration = expiration_in(whole_seconds(deadline * kMillis - now));
+  // A clock that stands before 2004 cannot be written down; the server's expiry still holds.
+  if (deadline < kFirstDeadline) return {kForever, expiration};
+  return {static_cast<std::uint32_t>(deadline), expiration};
+}
+
+Lifetime lifetime_kept(std::uint32_t flags, const Clock& clock) noexcept {
+  if (!is_deadline(flags)) return {flags, 0};
+  const std::int64_t left =
+      std::max<std::int64_t>(static_cast<std::int64_t>(flags) * kMillis - unix_millis(clock), 1);
+  return {flags, expiration_in(whole_seconds(left))};
+}
+
+bool has_expired(std::uint32_t flags, const Clock& clock) noexcept {
+  return is_deadline(flags) && unix_millis(clock) >= static_cast<std::int64_t>(flags) * kMillis;
+}
+
+Ttl time_left(std::uint32_t flags, const Clock& clock) noexcept {
+  if (!is_deadline(flags)) return Ttl::forever();
+  const std::int64_t left = static_cast<std::int64_t>(flags) * kMillis - unix_millis(clock);
+  return Ttl(milliseconds(std::max<std::int64_t>(left, 1)));
+}
+
+}  // namespace polycache::memcached

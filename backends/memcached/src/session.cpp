@@ -1,0 +1,354 @@
+#include "session.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <exception>
+#include <limits>
+#include <utility>
+
+#include "polycache/counter.h"
+#include "polycache/text.h"
+
+namespace polycache::memcached {
+namespace {
+
+constexpr std::size_t kHead = 64;  // what contains() shows of a value
+
+// So many keys are asked for in one request: enough that the way there and back no longer
+// matters, few enough that the server answers others in between.
+constexpr std::size_t kKeysAtOnce = 1000;
+
+// The server adds by itself only where nothing can go wrong between looking and adding: it
+// knows no signs and wraps at 2^64. From below these bounds, it would take millions of writers
+// at the same moment to come near 2^63.
+constexpr std::int64_t kNativeValue = std::int64_t{1} << 62;
+constexpr std::int64_t kNativeDelta = std::int64_t{1} << 40;
+
+// A decimal counter, spelled without allocating.
+class Digits {
+ public:
+  explicit Digits(std::int64_t number) noexcept
+      : end_(std::to_chars(digits_.data(), digits_.data() + digits_.size(), number).ptr) {}
+  std::string_view view() const noexcept {
+    return {digits_.data(), static_cast<std::size_t>(end_ - digits_.data())};
+  }
+
+ private:
+  std::array<char, 20> digits_;
+  const char* end_;
+};
+
+}  // namespace
+
+Session::Session(std::shared_ptr<const Shared> shared) : shared_(std::move(shared)) {
+  const auto& servers = shared_->settings.servers;
+  connections_.reserve(servers.size());
+  for (const ServerAddress& server : servers) connections_.emplace_back(server, shared_->settings);
+  shares_.resize(servers.size());
+}
+
+Connection& Session::connection(std::string_view key) {
+  return connections_[shared_->ring.server_of(key)];
+}
+
+// A live item.
+std::optional<Found> Session::find(std::string_view key, Want want) {
+  auto found = connection(key).get(key, want);
+  if (found && has_expired(found->flags, shared_->clock)) found.reset();
+  return found;
+}
+
+bool Session::get(std::string_view key, ValueSink sink) {
+  const auto found = find(key, Want::value);
+  if (!found) return false;
+  sink(found->value);
+  return true;
+}
+
+bool Session::get(std::string_view key, FunctionRef<void(std::string_view, Ttl)> sink) {
+  const auto found = find(key, Want::value);
+  if (!found) return false;
+  sink(found->value, time_left(found->flags, shared_->clock));
+  return true;
+}
+
+bool Session::contains(std::string_view key, ValueSink head) {
+  const auto found = find(key, Want::value);
+  if (!found) return false;
+  head(found->value.substr(0, kHead));
+  return true;
+}
+
+// --- Storing ---
+
+bool Session::fits(std::string_view value) const noexcept {
+  return value.size() <= shared_->settings.max_value_bytes;
+}
+
+void Session::report_refusal(std::string_view key, std::size_t size) const {
+  const std::string server = shared_->settings.servers[shared_->ring.server_of(key)].name();
+  const std::string message =
+      "memcached server " + server + ": a value of " + std::to_string(size) + " bytes for " +
+      quote(key) +
+      " is too large or there is no memory left, so it was not stored, and an older one is gone; "
+      "raise the server's limit for items (-I), its memory (-m) or max_value_bytes";
+  shared_->report({.kind = Warning::Kind::value_refused, .key = key, .message = message});
+}
+
+bool Session::put(std::string_view key, std::string_view value, Ttl ttl, PutMode mode) {
+  switch (mode) {
+    case PutMode::if_absent:
+      return put_if_absent(key, value, ttl);
+    case PutMode::if_present:
+      return put_if_present(key, value, ttl);
+    case PutMode::always:
+      break;
+  }
+  return put_always(key, value, lifetime_for(ttl, shared_->clock));
+}
+
+bool Session::put_always(std::string_view key, std::string_view value, Lifetime lifetime) {
+  Connection& server = connection(key);
+  if (fits(value) && server.set(key, value, lifetime) == Outcome::done) return true;
+  // The server drops the older value itself where it was the one to refuse.
+  server.erase(key);
+  report_refusal(key, value.size());
+  return false;
+}
+
+bool Session::put_if_absent(std::string_view key, std::string_view value, Ttl ttl) {
+  Connection& server = connection(key);
+  const Lifetime lifetime = lifetime_for(ttl, shared_->clock);
+  for (;;) {
+    const Outcome added = fits(value) ? server.add(key, value, lifetime) : Outcome::refused;
+    if (added == Outcome::done) return true;
+    const auto found = server.get(key, Want::value_and_version);
+    if (found && !has_expired(found->flags, shared_->clock)) return false;
+    if (added == Outcome::refused) {
+      report_refusal(key, value.size());
+      return false;
+    }
+    // Something that the server still has, though its time is over.
+    if (!found) continue;
+    const Try result = replace(key, *found, value, lifetime);
+    if (result == Try::done || result == Try::refused) return result == Try::done;
+  }
+}
+
+bool Session::put_if_present(std::string_view key, std::string_view value, Ttl ttl) {
+  for (;;) {
+    const auto found = find(key, Want::value_and_version);
+    if (!found) return false;
+    const Try result = replace(key, *found, value, lifetime_for(ttl, shared_->clock));
+    if (result != Try::again) return result == Try::done;
+  }
+}
+
+// Writes over the very item that was found.
+Session::Try Session::replace(std::string_view key, const Found& found, std::string_view value,
+                              Lifetime lifetime) {
+  Connection& server = connection(key);
+  const Outcome outcome =
+      fits(value) ? server.replace_version(key, value, lifetime, found.version) : Outcome::refused;
+  switch (outcome) {
+    case Outcome::done:
+      return Try::done;
+    case Outcome::absent:
+      return Try::absent;
+    case Outcome::refused:
+      server.erase_version(key, found.version);
+      report_refusal(key, value.size());
+      return Try::refused;
+    default:
+      return Try::again;
+  }
+}
+
+// Not memcached's own touch, which leaves the flags, and so the deadline in them.
+bool Session::touch(std::string_view key, Ttl ttl) {
+  for (;;) {
+    const auto found = find(key, Want::value_and_version);
+    if (!found) return false;
+    const Try result = replace(key, *found, found->value, lifetime_for(ttl, shared_->clock));
+    if (result != Try::again) return result == Try::done;
+  }
+}
+
+bool Session::put_if_equal(std::string_view key, std::string_view expected, std::string_view value,
+                           std::optional<Ttl> ttl) {
+  for (;;) {
+    const auto found = find(key, Want::value_and_version);
+    if (!found || found->value != expected) return false;
+    const Lifetime lifetime =
+        ttl ? lifetime_for(*ttl, shared_->clock) : lifetime_kept(found->flags, shared_->clock);
+    const Try result = replace(key, *found, value, lifetime);
+    if (result != Try::again) return result == Try::done;
+  }
+}
+
+// --- Removing ---
+
+// The server forgets an entry up to two seconds after its deadline, and until then an erasure
+// counts it, rather than asking for each entry first. With a clock that is not the machine's
+// the server knows nothing of deadlines, so it is asked.
+bool Session::erase(std::string_view key) {
+  if (&shared_->clock != &Clock::real() && !find(key, Want::value)) return false;
+  return connection(key).erase(key) == Outcome::done;
+}
+
+std::size_t Session::erase_many(std::span<const std::string_view> keys) {
+  std::size_t erased = 0;
+  FirstFailure failure;
+  for (Share& share : shares_) share.failed = false;
+  for (const std::string_view key : keys) {
+    Share& share = shares_[shared_->ring.server_of(key)];
+    if (share.failed) continue;
+    share.failed = !failure.attempt([&] { erased += erase(key) ? 1 : 0; });
+  }
+  failure.rethrow();
+  return erased;
+}
+
+bool Session::erase_if_equal(std::string_view key, std::string_view expected) {
+  for (;;) {
+    const auto found = find(key, Want::value_and_version);
+    if (!found || found->value != expected) return false;
+    const Outcome outcome = connection(key).erase_version(key, found->version);
+    if (outcome != Outcome::exists) return outcome == Outcome::done;
+  }
+}
+
+bool Session::pop(std::string_view key, ValueSink sink) {
+  for (;;) {
+    const auto found = find(key, Want::value_and_version);
+    if (!found) return false;
+    const Outcome outcome = connection(key).erase_version(key, found->version);
+    if (outcome == Outcome::done) {
+      sink(found->value);
+      return true;
+    }
+    if (outcome == Outcome::absent) return false;
+  }
+}
+
+void Session::clear() {
+  FirstFailure failure;
+  for (Connection& server : connections_) failure.attempt([&] { server.clear(); });
+  failure.rethrow();
+}
+
+// --- Counting ---
+
+std::optional<std::int64_t> Session::incr(std::string_view key, std::int64_t delta) {
+  const bool speaks_ascii = shared_->settings.protocol == Protocol::ascii;
+  for (;;) {
+    const auto found = find(key, Want::value_and_version);
+    if (!found) return std::nullopt;
+    const std::int64_t sum = add_to_counter(found->value, delta);
+    if (delta == 0) return sum;
+    const std::int64_t old = sum - delta;
+    // One that goes down may end below 0, which the server does not know.
+    if (speaks_ascii && delta > 0 && delta < kNativeDelta && old >= 0 && old < kNativeValue) {
+      std::uint64_t added = 0;
+      const Outcome outcome =
+          connection(key).increment(key, static_cast<std::uint64_t>(delta), added);
+      if (outcome == Outcome::done) return static_cast<std::int64_t>(added);
+      if (outcome == Outcome::absent) return std::nullopt;
+      continue;  // somebody made it negative, or no number
+    }
+    const Try result =
+        replace(key, *found, Digits(sum).view(), lifetime_kept(found->flags, shared_->clock));
+    if (result == Try::done) return sum;
+    if (result != Try::again) return std::nullopt;
+  }
+}
+
+// --- Bulk ---
+
+void Session::get_many(std::span<const std::string_view> keys, IndexedValueSink sink) {
+  find_many(keys, [&](std::size_t index, const Found& found) { sink(index, found.value); });
+}
+
+void Session::get_many(std::span<const std::string_view> keys, TtlExtension::Sink sink) {
+  find_many(keys, [&](std::size_t index, const Found& found) {
+    sink(index, found.value, time_left(found.flags, shared_->clock));
+  });
+}
+
+void Session::find_many(std::span<const std::string_view> keys,
+                        FunctionRef<void(std::size_t, const Found&)> sink) {
+  const auto live = [&](std::size_t index, const Found& found) {
+    if (!has_expired(found.flags, shared_->clock)) sink(index, found);
+  };
+  FirstFailure failure;
+  for (Share& share : shares_) share.failed = false;
+  for (std::size_t first = 0; first < keys.size(); first += kKeysAtOnce) {
+    const auto part = keys.subspan(first, std::min(kKeysAtOnce, keys.size() - first));
+    if (connections_.size() == 1) {
+      connections_.front().ask(part, Want::value);
+      connections_.front().answer(
+          part, Want::value, [&](std::size_t i, const Found& found) { live(first + i, found); });
+    } else {
+      find_part(part, first, live, failure);
+    }
+  }
+  failure.rethrow();
+}
+
+// All servers are asked before the first answer is read, so they work at the same time.
+void Session::find_part(std::span<const std::string_view> keys, std::size_t first,
+                        FunctionRef<void(std::size_t, const Found&)> sink, FirstFailure& failure) {
+  deal(keys, first);
+  for (std::size_t i = 0; i < shares_.size(); ++i) {
+    Share& share = shares_[i];
+    if (share.keys.empty() || share.failed) continue;
+    share.failed = !failure.attempt([&] { connections_[i].ask(share.keys, Want::value); });
+  }
+  for (std::size_t i = 0; i < shares_.size(); ++i) {
+    Share& share = shares_[i];
+    if (share.keys.empty() || share.failed) continue;
+    share.failed = !failure.attempt([&] {
+      connections_[i].answer(share.keys, Want::value, [&](std::size_t k, const Found& found) {
+        sink(share.indices[k], found);
+      });
+    });
+  }
+}
+
+// Gives each server its share of the keys, numbered from `first`.
+void Session::deal(std::span<const std::string_view> keys, std::size_t first) {
+  for (Share& share : shares_) {
+    share.keys.clear();
+    share.indices.clear();
+  }
+  for (std::size_t i = 0; i < keys.size(); ++i) {
+    Share& share = shares_[shared_->ring.server_of(keys[i])];
+    share.keys.push_back(keys[i]);
+    share.indices.push_back(first + i);
+  }
+}
+
+void Session::put_many(std::span<const Item> items, PutMode mode, IndexSink on_failure) {
+  FirstFailure failure;
+  for (Share& share : shares_) share.failed = false;
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    const Item& item = items[i];
+    Share& share = shares_[shared_->ring.server_of(item.key)];
+    bool stored = false;
+    if (!share.failed) {
+      share.failed = !failure.attempt([&] { stored = put(item.key, item.value, item.ttl, mode); });
+    }
+    if (!stored) on_failure(i);
+  }
+  failure.rethrow();
+}
+
+void* Session::extension(std::string_view id) noexcept {
+  if (id == TtlExtension::id) return static_cast<TtlExtension*>(this);
+  if (id == CompareExtension::id) return static_cast<CompareExtension*>(this);
+  if (id == PopExtension::id) return static_cast<PopExtension*>(this);
+  return nullptr;
+}
+
+}  // namespace polycache::memcached

@@ -1,0 +1,162 @@
+#include "settings.h"
+
+#include <charconv>
+#include <limits>
+#include <optional>
+
+#include "polycache/text.h"
+
+namespace polycache::memcached {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr std::uint16_t kDefaultPort = 11211;
+constexpr std::uint32_t kMaxWeight = 1000;
+constexpr std::size_t kMaxSocketPath = 107;  // sockaddr_un, less its zero
+constexpr std::size_t kMaxHost = 253;
+constexpr std::int64_t kMaxValueBytes = 64LL << 20;
+constexpr std::int64_t kLargestValueBytes = 1LL << 30;  // memcached's own limit for -I
+constexpr auto kLongestWait = 24h;  // milliseconds in 31 bits, as the library keeps them
+
+template <class Number>
+std::optional<Number> parse_number(std::string_view text, Number min, Number max) {
+  Number number{};
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  if (number < min || number > max) return std::nullopt;
+  return number;
+}
+
+// Takes "?weight=2" off the end. False: there is something else behind the question mark.
+bool take_weight(std::string_view& location, std::uint32_t& weight) {
+  constexpr std::string_view name = "weight=";
+  const std::size_t mark = location.rfind('?');
+  if (mark == std::string_view::npos) return true;
+  const std::string_view rest = location.substr(mark + 1);
+  location = location.substr(0, mark);
+  if (!rest.starts_with(name)) return false;
+  const auto number = parse_number<std::uint32_t>(rest.substr(name.size()), 1, kMaxWeight);
+  if (!number) return false;
+  weight = *number;
+  return true;
+}
+
+std::variant<ServerAddress, std::string> parse_socket(std::string_view path, std::uint32_t weight) {
+  if (!path.starts_with('/')) {
+    return "the path of a unix socket begins with \"/\", got " + quote(path);
+  }
+  if (path.size() > kMaxSocketPath) {
+    return "the path of a unix socket has at most 107 bytes, got " + quote(path);
+  }
+  return ServerAddress{.host = std::string(path), .port = 0, .weight = weight};
+}
+
+// Splits "host:port", "[::1]:port" and either without a port. Empty: it is neither.
+std::optional<ServerAddress> split_host(std::string_view text) {
+  std::string_view host = text;
+  std::string_view rest;
+  if (text.starts_with('[')) {
+    const std::size_t end = text.find(']');
+    if (end == std::string_view::npos) return std::nullopt;
+    host = text.substr(1, end - 1);
+    rest = text.substr(end + 1);
+  } else if (const std::size_t colon = text.find(':'); colon != std::string_view::npos) {
+    host = text.substr(0, colon);
+    rest = text.substr(colon);
+  }
+  if (host.empty() || host.size() > kMaxHost) return std::nullopt;
+  if (host.find_first_of(" \t\r\n,;/@") != std::string_view::npos) return std::nullopt;
+  ServerAddress address{.host = std::string(host), .port = kDefaultPort};
+  if (rest.empty()) return address;
+  const auto port = rest.starts_with(':')
+                        ? parse_number<std::uint16_t>(rest.substr(1), 1,
+                                                      std::numeric_limits<std::uint16_t>::max())
+                        : std::nullopt;
+  if (!port) return std::nullopt;
+  address.port = *port;
+  return address;
+}
+
+std::vector<ServerAddress> read_servers(const OptionReader& options) {
+  std::vector<ServerAddress> servers;
+  for (const std::string& location : options.location()) {
+    auto parsed = parse_location(location);
+    if (const auto* problem = std::get_if<std::string>(&parsed)) {
+      options.reject_location(*problem);
+    } else {
+      servers.push_back(std::get<ServerAddress>(std::move(parsed)));
+    }
+  }
+  if (servers.empty()) servers.push_back({.host = "127.0.0.1", .port = kDefaultPort});
+  return servers;
+}
+
+void check_credentials(const OptionReader& options, const Settings& settings) {
+  const bool has_user = options.has("user");
+  if (!has_user && !options.has("password")) return;
+  const std::string_view name = has_user ? "user" : "password";
+  if (has_user != options.has("password")) {
+    options.reject(name, "\"user\" and \"password\" go together; give both or none");
+    return;
+  }
+  if (settings.protocol == Protocol::ascii) {
+    options.reject(name, R"(SASL needs the binary protocol; set "protocol" to "binary")");
+  }
+  for (const ServerAddress& server : settings.servers) {
+    if (!server.is_unix_socket()) continue;
+    options.reject(name,
+                   "SASL works over TCP only; name the server by host and port, or leave "
+                   "user and password out");
+    return;
+  }
+}
+
+}  // namespace
+
+std::string ServerAddress::name() const {
+  if (is_unix_socket()) return host;
+  const bool is_ipv6 = host.find(':') != std::string::npos;
+  return (is_ipv6 ? "[" + host + "]" : host) + ":" + std::to_string(port);
+}
+
+std::variant<ServerAddress, std::string> parse_location(std::string_view location) {
+  constexpr std::string_view unix_scheme = "unix:";
+  std::string_view rest = location;
+  std::uint32_t weight = 1;
+  if (!take_weight(rest, weight)) {
+    return "expected \"?weight=\" and a number from 1 to 1000 after the server, got " +
+           quote(without_credentials(location));
+  }
+  if (rest.starts_with(unix_scheme)) return parse_socket(rest.substr(unix_scheme.size()), weight);
+  if (rest.starts_with('/')) return parse_socket(rest, weight);
+  auto address = split_host(rest);
+  if (!address) {
+    return "expected \"host:port\", \"host\", \"[address]:port\" or \"unix:/path\" (several "
+           "servers are a list), got " +
+           quote(without_credentials(location));
+  }
+  address->weight = weight;
+  return *std::move(address);
+}
+
+Settings::Settings(const OptionReader& options)
+    : servers(read_servers(options)),
+      protocol(options.choice("protocol", {"ascii", "binary"}, "ascii") == "binary"
+                   ? Protocol::binary
+                   : Protocol::ascii),
+      user(options.string("user", "")),
+      password(options.string("password", "")),
+      connect_timeout(options.duration("connect_timeout", 500ms)),
+      timeout(options.duration("timeout", 1s)),
+      max_value_bytes(
+          static_cast<std::size_t>(options.bytes("max_value_bytes", kMaxValueBytes, 1))) {
+  check_credentials(options, *this);
+  if (connect_timeout > kLongestWait) options.reject("connect_timeout", "at most 24h");
+  if (timeout > kLongestWait) options.reject("timeout", "at most 24h");
+  if (max_value_bytes > static_cast<std::size_t>(kLargestValueBytes)) {
+    options.reject("max_value_bytes", "at most 1GiB, which is memcached's own limit");
+  }
+}
+
+}  // namespace polycache::memcached

@@ -1,0 +1,44 @@
+// What the configuration says about a memcached store.
+
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "polycache/option_reader.h"
+
+namespace polycache::memcached {
+
+struct ServerAddress {
+  std::string host;        // or the path of a unix socket
+  std::uint16_t port = 0;  // 0: a unix socket
+  std::uint32_t weight = 1;
+
+  bool is_unix_socket() const noexcept { return port == 0; }
+  std::string name() const;  // as messages show it
+};
+
+// The address, or what is wrong with it, as a sentence that goes on after "caches.x.location: ".
+std::variant<ServerAddress, std::string> parse_location(std::string_view location);
+
+enum class Protocol : std::uint8_t { ascii, binary };
+
+struct Settings {
+  // Reports what is wrong to `options`.
+  explicit Settings(const OptionReader& options);
+
+  std::vector<ServerAddress> servers;  // never empty
+  Protocol protocol;
+  std::string user;
+  std::string password;
+  std::chrono::milliseconds connect_timeout;
+  std::chrono::milliseconds timeout;
+  std::size_t max_value_bytes;
+};
+
+}  // namespace polycache::memcached

@@ -1,0 +1,3 @@
+#include "polycache/backends/memcached.h"
+
+POLYCACHE_PLUGIN(polycache::memcached::plugin);
