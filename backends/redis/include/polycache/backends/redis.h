@@ -1,0 +1,60 @@
+// The store in redis servers, shared by many machines.
+//
+//   "default": {"backend": "redis", "location": "redis://cache.example.org:6379/1"}
+//
+// A location is one of
+//
+//   redis://[user[:password]@]host[:port][/database]     port 6379, database 0
+//   host[:port]                                          the same, with nothing else to say
+//   unix://[user[:password]@]/path/to/socket[?db=N]
+//   /path/to/socket
+//
+// with IPv6 addresses in brackets and everything that a URL reserves percent-encoded.
+// rediss:// (TLS) needs a hiredis that has it, and is refused otherwise. Of several
+// locations the first is written to and the others, its replicas, are read from: plain reads
+// may then lag behind, everything that reads in order to write does not. A replica that is
+// down costs its readers nothing but the next location's answer. Options:
+//
+//   user, password, database  where the locations do not say them; not both
+//   connect_timeout           for one connection; 500ms
+//   timeout                   for a whole operation, connecting and bulk operations included;
+//                             1s. Clearing by prefix has it for each round trip. Looking up a
+//                             name cannot be limited
+//   max_value_bytes           of a value, written or read; 512MiB
+//
+// Lifetimes hold to the millisecond. An operation that a server answers with an error throws
+// a BackendError that says which kind; a value that it has no room for is refused. A key that
+// holds another type of redis is a miss, and is overwritten by a put. A session is usable
+// again as soon as its server is: it connects anew after every failure, and repeats once what
+// can be repeated without harm if an idle connection turns out dead.
+
+#pragma once
+
+#include <memory>
+
+#include "polycache/backend.h"
+#include "polycache/option_reader.h"
+#include "polycache/plugin.h"
+
+namespace polycache::redis {
+
+extern const PluginDescriptor plugin;
+
+// Thread-safe. Derive from it to change validate_key(), with the rules KeyRules::custom.
+class Factory : public BackendFactory {
+ public:
+  // Reports wrong options to `options`. Connects to nothing.
+  explicit Factory(const OptionReader& options, const BackendContext& context,
+                   KeyRules rules = KeyRules::portable);
+  ~Factory() override;
+
+  // A session connects when it is first used, and may outlive the factory.
+  std::unique_ptr<Backend> connect() override;
+  StoreTraits traits() const noexcept override;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace polycache::redis

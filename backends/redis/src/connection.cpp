@@ -1,0 +1,470 @@
+#include "connection.h"
+
+#include <fcntl.h>
+#include <hiredis/hiredis.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <limits>
+#include <new>
+#include <utility>
+
+#include "command.h"
+#include "polycache/fork.h"
+#include "polycache/text.h"
+
+namespace polycache::redis {
+namespace {
+
+using Kind = BackendError::Kind;
+using Clock = std::chrono::steady_clock;
+
+constexpr std::size_t kReceiveBytes = std::size_t{64} << 10U;
+constexpr std::size_t kKeptBytes = std::size_t{256} << 10U;  // memory that the parser keeps
+constexpr std::size_t kMaxElements = std::size_t{1} << 20U;  // of one array
+constexpr std::size_t kMaxLine = std::size_t{64} << 10U;     // anything but a value
+constexpr std::size_t kMaxLengthDigits = 24;
+
+std::string system_message(int error) { return std::strerror(error); }
+
+// hiredis builds no reply objects for us: it tells us each part, and we hand it on.
+struct Receiver {
+  const ElementSink* sink = nullptr;
+  std::exception_ptr exception = nullptr;
+};
+
+// What hiredis takes for an object; nobody looks at it.
+void* not_null() noexcept {
+  static char object = 0;
+  return &object;
+}
+
+// No exception may pass through a C library.
+void* deliver(const redisReadTask* task, Element::Type type, std::string_view text,
+              std::int64_t integer) noexcept {
+  auto& receiver = *static_cast<Receiver*>(task->privdata);
+  if (receiver.exception || receiver.sink == nullptr) return not_null();
+  int depth = 0;
+  for (const redisReadTask* t = task->parent; t != nullptr; t = t->parent) ++depth;
+  try {
+    (*receiver.sink)(Element{type, depth, static_cast<std::size_t>(task->idx), text, integer});
+  } catch (...) {  // thrown again by Connection::receive()
+    receiver.exception = std::current_exception();
+  }
+  return not_null();
+}
+
+void* on_string(const redisReadTask* task, char* text, std::size_t length) {
+  const std::string_view view(text, length);
+  switch (task->type) {
+    case REDIS_REPLY_STRING:
+      return deliver(task, Element::Type::string, view, 0);
+    case REDIS_REPLY_STATUS:
+      return deliver(task, Element::Type::status, view, 0);
+    case REDIS_REPLY_ERROR:
+      return deliver(task, Element::Type::error, view, 0);
+    default:
+      return nullptr;  // of a newer protocol, which we never asked for
+  }
+}
+
+#if HIREDIS_MAJOR >= 1
+using ArrayLength = std::size_t;
+#else
+using ArrayLength = int;
+#endif
+
+void* on_array(const redisReadTask* task, ArrayLength length) {
+  if (task->type != REDIS_REPLY_ARRAY || static_cast<std::size_t>(length) > kMaxElements) {
+    return nullptr;
+  }
+  return deliver(task, Element::Type::array, {}, static_cast<std::int64_t>(length));
+}
+
+void* on_integer(const redisReadTask* task, long long value) {
+  return deliver(task, Element::Type::integer, {}, value);
+}
+
+void* on_nil(const redisReadTask* task) { return deliver(task, Element::Type::nil, {}, 0); }
+
+#if HIREDIS_MAJOR >= 1
+void* on_double(const redisReadTask*, double, char*, std::size_t) { return nullptr; }
+void* on_bool(const redisReadTask*, int) { return nullptr; }
+#endif
+
+redisReplyObjectFunctions* object_functions() {
+  static redisReplyObjectFunctions functions = {
+    .createString = on_string,
+    .createArray = on_array,
+    .createInteger = on_integer,
+#if HIREDIS_MAJOR >= 1
+    .createDouble = on_double,
+#endif
+    .createNil = on_nil,
+#if HIREDIS_MAJOR >= 1
+    .createBool = on_bool,
+#endif
+    .freeObject = [](void*) {},
+  };
+  return &functions;
+}
+
+int type_being_read(const redisReader& reader) {
+  if (reader.ridx < 0) return -1;
+#if HIREDIS_MAJOR >= 1
+  return reader.task[reader.ridx]->type;
+#else
+  return reader.rstack[reader.ridx].type;
+#endif
+}
+
+// How many bytes the value that begins here has, or -1 if that is not known yet.
+long long announced_length(std::string_view arrived) {
+  long long length = 0;
+  for (std::size_t i = 0; i < std::min(arrived.size(), kMaxLengthDigits); ++i) {
+    if (arrived[i] < '0' || arrived[i] > '9') return arrived[i] == '\r' ? length : -1;
+    if (__builtin_mul_overflow(length, 10, &length) ||
+        __builtin_add_overflow(length, arrived[i] - '0', &length)) {
+      return std::numeric_limits<long long>::max();
+    }
+  }
+  return arrived.size() < kMaxLengthDigits ? -1 : std::numeric_limits<long long>::max();
+}
+
+timeval to_timeval(std::chrono::milliseconds ms) {
+  timeval value{};
+  value.tv_sec = static_cast<time_t>(ms.count() / 1000);
+  value.tv_usec = static_cast<suseconds_t>(ms.count() % 1000 * 1000);
+  return value;
+}
+
+// Milliseconds for poll(), rounded up: it must not wake a moment before the deadline again
+// and again.
+int left_until(Deadline deadline) {
+  const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now());
+  return static_cast<int>(std::clamp<std::int64_t>(left.count(), 0, 1 << 30));
+}
+
+struct FreeAddresses {
+  void operator()(addrinfo* list) const noexcept { ::freeaddrinfo(list); }
+};
+
+}  // namespace
+
+struct Connection::Parser {
+  Parser() : reader(redisReaderCreateWithFunctions(object_functions())) {
+    if (reader == nullptr) throw std::bad_alloc();
+    reader->maxbuf = kKeptBytes;
+#if HIREDIS_MAJOR >= 1
+    reader->maxelements = kMaxElements;
+#endif
+    reader->privdata = &receiver;
+  }
+  Parser(const Parser&) = delete;
+  Parser& operator=(const Parser&) = delete;
+  ~Parser() { redisReaderFree(reader); }
+
+  std::string_view unread() const noexcept {
+    return {reader->buf + reader->pos, reader->len - reader->pos};
+  }
+
+  redisReader* const reader;
+  Receiver receiver;
+};
+
+Connection::Connection(Endpoint endpoint, const Limits& limits)
+    : endpoint_(std::move(endpoint)), limits_(limits), server_(endpoint_.name()) {}
+
+Connection::~Connection() { close(); }
+
+// In a fork's child this closes its copy of the descriptor; nothing is said to the server, so
+// the parent's connection stays as it is.
+void Connection::close() noexcept {
+  if (descriptor_ >= 0) ::close(descriptor_);
+  descriptor_ = -1;
+  outstanding_ = 0;
+  parser_.reset();
+}
+
+void Connection::fail(Kind kind, const std::string& message) {
+  close();
+  throw BackendError(kind, server_, message);
+}
+
+void Connection::lost(const std::string& why) {
+  turned_out_dead_ = !opened_now_ && !received_;
+  fail(Kind::unreachable, "the connection broke: " + why);
+}
+
+void Connection::timed_out() {
+  fail(Kind::timeout, "no answer within the limit of " + std::to_string(limits_.operation.count()) +
+                          "ms; if the server is only slow, raise the option timeout");
+}
+
+void Connection::begin(Deadline deadline, Check check) {
+  deadline_ = deadline;
+  received_ = false;
+  turned_out_dead_ = false;
+  opened_now_ = false;
+  // Replies that an abandoned operation left, or that nobody asked for.
+  if (descriptor_ >= 0 && (outstanding_ != 0 || forks_ != fork_count() ||
+                           !parser_->unread().empty() || (check == Check::alive && !still_alive())))
+    close();
+  if (descriptor_ < 0) open();
+  may_block_ = !opened_now_;  // else part of the time is gone already
+}
+
+// An idle connection that can be read from was closed by the server, or bears bytes that
+// nobody asked for.
+bool Connection::still_alive() const noexcept {
+  char byte = 0;
+  const ssize_t got = ::recv(descriptor_, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+  return got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR);
+}
+
+void Connection::open() {
+  opened_now_ = true;
+  const Deadline limit = std::min(deadline_, Clock::now() + limits_.connect);
+  forks_ = fork_count();
+  if (endpoint_.socket.empty()) {
+    connect_tcp(limit);
+  } else {
+    connect_socket(limit);
+  }
+  parser_ = std::make_unique<Parser>();
+  arrived_.resize(kReceiveBytes);
+  log_in();
+}
+
+void Connection::connect_tcp(Deadline limit) {
+  addrinfo hints{};
+  hints.ai_family = AF_UNSPEC;
+  hints.ai_socktype = SOCK_STREAM;
+  hints.ai_flags = AI_NUMERICSERV | AI_ADDRCONFIG;
+  addrinfo* found = nullptr;
+  // Anew for each connection: a name may have moved to another machine.
+  int problem = ::getaddrinfo(endpoint_.host.c_str(), endpoint_.port.c_str(), &hints, &found);
+  if (problem == EAI_NONAME) {  // AI_ADDRCONFIG hides 127.0.0.1 on a machine without network
+    hints.ai_flags = AI_NUMERICSERV;
+    problem = ::getaddrinfo(endpoint_.host.c_str(), endpoint_.port.c_str(), &hints, &found);
+  }
+  if (problem != 0) {
+    fail(Kind::unreachable, std::string("its name cannot be resolved: ") + ::gai_strerror(problem));
+  }
+  const std::unique_ptr<addrinfo, FreeAddresses> addresses(found);
+  int error = 0;
+  for (const addrinfo* a = addresses.get(); a != nullptr; a = a->ai_next) {
+    if (connect_to(a->ai_family, a->ai_addr, a->ai_addrlen, limit, error)) {
+      set_options(true);
+      return;
+    }
+  }
+  fail(Kind::unreachable, "cannot connect: " + system_message(error) + "; is the server running?");
+}
+
+void Connection::connect_socket(Deadline limit) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  std::memcpy(address.sun_path, endpoint_.socket.c_str(),
+              std::min(endpoint_.socket.size(), sizeof address.sun_path - 1));
+  int error = 0;
+  if (!connect_to(AF_UNIX, &address, sizeof address, limit, error)) {
+    fail(Kind::unreachable,
+         "cannot connect: " + system_message(error) + "; is the server running?");
+  }
+  set_options(false);
+}
+
+bool Connection::connect_to(int family, const void* address, unsigned size, Deadline limit,
+                            int& error) {
+  descriptor_ = ::socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (descriptor_ < 0) {
+    error = errno;
+    return false;
+  }
+  error = 0;
+  if (::connect(descriptor_, static_cast<const sockaddr*>(address), size) != 0) {
+    error = errno;
+    if (error == EINPROGRESS || error == EINTR) {
+      pollfd wait{descriptor_, POLLOUT, 0};
+      int ready = 0;
+      do {
+        ready = ::poll(&wait, 1, left_until(limit));
+      } while (ready < 0 && errno == EINTR);
+      socklen_t length = sizeof error;
+      if (ready == 0) {
+        error = ETIMEDOUT;
+      } else {
+        ::getsockopt(descriptor_, SOL_SOCKET, SO_ERROR, &error, &length);
+      }
+    }
+  }
+  if (error == 0) return true;
+  ::close(descriptor_);
+  descriptor_ = -1;
+  return false;
+}
+
+// Sending never blocks; receiving may, within the kernel's own limit: one system call then
+// does what poll() and recv() would do in two.
+void Connection::set_options(bool tcp) {
+  const int flags = ::fcntl(descriptor_, F_GETFL);
+  ::fcntl(descriptor_, F_SETFL, flags & ~O_NONBLOCK);
+  const timeval limit = to_timeval(limits_.operation);
+  ::setsockopt(descriptor_, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+  if (!tcp) return;
+  const int on = 1;
+  const int idle_seconds = 60;
+  ::setsockopt(descriptor_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  ::setsockopt(descriptor_, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+  ::setsockopt(descriptor_, IPPROTO_TCP, TCP_KEEPIDLE, &idle_seconds, sizeof idle_seconds);
+}
+
+void Connection::log_in() {
+  CommandBuffer commands;
+  if (endpoint_.password) {
+    commands.begin(endpoint_.user ? 3 : 2);
+    commands.word("AUTH");
+    if (endpoint_.user) commands.word(*endpoint_.user);
+    commands.word(*endpoint_.password);
+  }
+  const bool select = endpoint_.database.value_or(0) != 0;
+  if (select) {
+    commands.begin(2);
+    commands.word("SELECT");
+    commands.number(*endpoint_.database);
+  }
+  if (commands.count() == 0) return;
+  send(commands.bytes(), commands.count());
+  std::string refusal;
+  const auto note_error = [&](const Element& element) {
+    // An old server repeats the arguments of a command that it does not know.
+    if (element.type == Element::Type::error) {
+      refusal = element.text.substr(0, element.text.find(", with args"));
+    }
+  };
+  if (endpoint_.password) {
+    receive(note_error);
+    if (refusal.starts_with("LOADING") || refusal.starts_with("ERR max number of clients")) {
+      fail(Kind::overloaded, "the server refuses connections: " + quote(refusal));
+    }
+    if (!refusal.empty()) {
+      fail(Kind::denied, "the server refuses user and password: " + quote(refusal));
+    }
+  }
+  if (!select) return;
+  receive(note_error);
+  if (refusal.empty()) return;
+  const std::string database = std::to_string(*endpoint_.database);
+  if (refusal.starts_with("ERR max number of clients") || refusal.starts_with("LOADING")) {
+    fail(Kind::overloaded, "the server refuses connections: " + quote(refusal));
+  }
+  const bool denied = refusal.starts_with("NOAUTH") || refusal.starts_with("NOPERM");
+  fail(denied ? Kind::denied : Kind::storage,
+       "cannot use database " + database + ": " + quote(refusal));
+}
+
+void Connection::wait_for(short events) {
+  for (;;) {
+    const int left = left_until(deadline_);
+    if (left == 0) timed_out();
+    pollfd wait{descriptor_, events, 0};
+    const int ready = ::poll(&wait, 1, left);
+    if (ready > 0) return;
+    if (ready < 0 && errno != EINTR) lost(system_message(errno));
+  }
+}
+
+void Connection::send(std::string_view commands, std::size_t count) {
+  outstanding_ += count;
+  while (!commands.empty()) {
+    // A server that is gone must not end the process by SIGPIPE.
+    const ssize_t sent =
+        ::send(descriptor_, commands.data(), commands.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (sent >= 0) {
+      commands.remove_prefix(static_cast<std::size_t>(sent));
+    } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
+      may_block_ = false;
+      wait_for(POLLOUT);
+    } else if (errno != EINTR) {
+      lost(system_message(errno));
+    }
+  }
+}
+
+// The first read of an operation may block for the whole limit, since all of it is left.
+long Connection::receive_some() {
+  if (may_block_) {
+    may_block_ = false;
+    return ::recv(descriptor_, arrived_.data(), arrived_.size(), 0);
+  }
+  const ssize_t got = ::recv(descriptor_, arrived_.data(), arrived_.size(), MSG_DONTWAIT);
+  if (got >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK)) return got;
+  wait_for(POLLIN);
+  return ::recv(descriptor_, arrived_.data(), arrived_.size(), MSG_DONTWAIT);
+}
+
+void Connection::fill() {
+  for (;;) {
+    const long got = receive_some();
+    if (got > 0) {
+      received_ = true;
+      if (redisReaderFeed(parser_->reader, arrived_.data(), static_cast<std::size_t>(got)) !=
+          REDIS_OK) {
+        fail(Kind::protocol, "no memory for the reply");
+      }
+      return;
+    }
+    if (got == 0) lost("the server closed it");
+    if (errno == EAGAIN || errno == EWOULDBLOCK) {
+      if (Clock::now() >= deadline_) timed_out();
+    } else if (errno != EINTR) {
+      lost(system_message(errno));
+    }
+  }
+}
+
+// hiredis buffers a value until it is whole. Its length stands before it: look at that, and
+// take no memory for more than is allowed.
+void Connection::check_what_is_announced() {
+  const std::string_view unread = parser_->unread();
+  if (unread.empty()) return;
+  if (type_being_read(*parser_->reader) == REDIS_REPLY_STRING) {
+    const long long length = announced_length(unread);
+    if (length < 0 || static_cast<std::size_t>(length) <= limits_.max_value_bytes) return;
+    fail(Kind::protocol, "it announces a value of " + std::to_string(length) +
+                             " bytes; more than the option max_value_bytes allows");
+  }
+  if (unread.size() > kMaxLine) fail(Kind::protocol, "a line of its answer does not end");
+}
+
+bool Connection::next_reply() {
+  void* reply = nullptr;
+  if (redisReaderGetReply(parser_->reader, &reply) == REDIS_OK) return reply != nullptr;
+  const std::string what = parser_->reader->errstr;
+  fail(Kind::protocol, "its answer is no answer of redis (" + what + "); is it a redis server?");
+}
+
+void Connection::receive(ElementSink sink) {
+  Receiver& receiver = parser_->receiver;
+  receiver.sink = &sink;
+  receiver.exception = nullptr;
+  while (!next_reply()) {
+    check_what_is_announced();
+    fill();
+  }
+  receiver.sink = nullptr;
+  --outstanding_;
+  if (receiver.exception) std::rethrow_exception(std::exchange(receiver.exception, nullptr));
+}
+
+}  // namespace polycache::redis

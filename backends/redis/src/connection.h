@@ -1,0 +1,121 @@
+// One connection with one redis server: the only place that knows hiredis and sockets.
+//
+// Every operation has one deadline, whatever the server does: sending and receiving wait no
+// longer than that, byte by byte if need be. After a failure in the middle of anything the
+// connection is closed, so a late reply is never taken for the next one's; the next operation
+// connects anew.
+//
+//   connection.begin(deadline, Check::nothing);
+//   connection.send(commands.bytes(), commands.count());
+//   connection.receive([&](const Element& element) { ... });  // once for each command
+
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "endpoint.h"
+#include "polycache/error.h"
+#include "polycache/function_ref.h"
+
+struct redisReader;
+
+namespace polycache::redis {
+
+using Deadline = std::chrono::steady_clock::time_point;
+
+struct Limits {
+  std::chrono::milliseconds connect{500};
+  std::chrono::milliseconds operation{1000};
+  std::size_t max_value_bytes = 512U << 20U;
+};
+
+// A part of a reply. An array comes first with its length, then each of its elements.
+struct Element {
+  enum class Type : std::uint8_t { string, status, error, integer, nil, array };
+  Type type;
+  int depth;              // 0: the reply itself
+  std::size_t index;      // in its array
+  std::string_view text;  // string, status, error; valid during the call only
+  std::int64_t integer;   // integer; array: its length
+};
+using ElementSink = FunctionRef<void(const Element&)>;
+
+// What to make sure of before anything is sent.
+enum class Check : std::uint8_t {
+  nothing,
+  alive,  // the server has not closed an idle connection: for what cannot be repeated
+};
+
+// Used by one thread at a time. All but close() and the questions throw BackendError.
+class Connection {
+ public:
+  // Connects to nothing yet.
+  Connection(Endpoint endpoint, const Limits& limits);
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+  ~Connection();
+
+  // Begins an operation: connects and logs in, unless it is connected.
+  void begin(Deadline deadline, Check check);
+
+  // Sends so many commands.
+  void send(std::string_view commands, std::size_t count);
+
+  // Reads one whole reply. What the sink throws is thrown when the reply has been read.
+  void receive(ElementSink sink);
+
+  void close() noexcept;
+
+  // Whether the operation failed because a connection from before was dead, and nothing of an
+  // answer had come.
+  bool turned_out_dead() const noexcept { return turned_out_dead_; }
+  // Whether anything was received since begin().
+  bool received() const noexcept { return received_; }
+
+  const std::string& server() const noexcept { return server_; }
+
+  // Closes and throws.
+  [[noreturn]] void fail(BackendError::Kind kind, const std::string& message);
+
+ private:
+  struct Parser;
+
+  void open();
+  void connect_tcp(Deadline limit);
+  void connect_socket(Deadline limit);
+  bool connect_to(int family, const void* address, unsigned size, Deadline limit, int& error);
+  void set_options(bool tcp);
+  void log_in();
+  bool still_alive() const noexcept;
+
+  bool next_reply();
+  void check_what_is_announced();
+  void fill();
+  long receive_some();
+  void wait_for(short events);
+  [[noreturn]] void lost(const std::string& why);
+  [[noreturn]] void timed_out();
+
+  const Endpoint endpoint_;
+  const Limits limits_;
+  const std::string server_;
+  std::unique_ptr<Parser> parser_;  // while connected
+  std::vector<char> arrived_;       // where recv() writes
+  Deadline deadline_;
+  std::uint32_t forks_ = 0;      // fork_count() when it was opened
+  std::size_t outstanding_ = 0;  // replies that were asked for and not read
+  int descriptor_ = -1;
+  bool opened_now_ = false;  // during this operation
+  bool received_ = false;
+  bool may_block_ = false;  // the kernel's own limit is as good as the deadline
+  bool turned_out_dead_ = false;
+};
+
+}  // namespace polycache::redis

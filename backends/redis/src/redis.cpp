@@ -1,0 +1,101 @@
+#include "polycache/backends/redis.h"
+
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+#include "polycache/text.h"
+#include "session.h"
+
+namespace polycache::redis {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr std::int64_t kMaxDatabase = 1'000'000;
+
+// What the options say where the location does not. Both saying it would leave open who wins.
+void add_option(const OptionReader& options, std::string_view name, bool in_location) {
+  if (in_location && options.has(name)) {
+    options.reject(name, "the location says it already; say it once");
+  }
+}
+
+void complete(Endpoint& endpoint, const OptionReader& options) {
+  add_option(options, "user", endpoint.user.has_value());
+  add_option(options, "password", endpoint.password.has_value());
+  add_option(options, "database", endpoint.database.has_value());
+  if (options.has("user")) endpoint.user = options.string("user", "");
+  if (options.has("password")) endpoint.password = options.string("password", "");
+  if (options.has("database")) {
+    endpoint.database = static_cast<int>(options.integer("database", 0, 0, kMaxDatabase));
+  }
+  if (endpoint.user && !endpoint.password) {
+    options.reject_location("a user without a password; give the option password");
+  }
+  if (endpoint.tls) {
+    options.reject_location(
+        "rediss:// needs a hiredis with TLS, and the one that polycache was built with has none; "
+        "use redis:// or unix://, or a tunnel");
+  }
+}
+
+// Where credentials begin and end in a location that is wrong is anybody's guess.
+std::string shown(std::string_view location) {
+  if (location.find('@') != std::string_view::npos) return "a location with an '@'";
+  return quote(location);
+}
+
+std::vector<Endpoint> read_endpoints(const OptionReader& options) {
+  std::vector<Endpoint> endpoints;
+  for (const std::string& location : options.location()) {
+    try {
+      endpoints.push_back(parse_endpoint(location));
+    } catch (const std::invalid_argument& problem) {
+      options.reject_location(shown(location) + ": " + problem.what());
+    }
+  }
+  if (options.location().empty()) {
+    options.reject_location("expected a server, such as redis://127.0.0.1:6379/0");
+  }
+  for (Endpoint& endpoint : endpoints) complete(endpoint, options);
+  return endpoints;
+}
+
+std::shared_ptr<const Settings> read_settings(const OptionReader& options,
+                                              const BackendContext& context) {
+  auto settings = std::make_shared<Settings>();
+  settings->endpoints = read_endpoints(options);
+  settings->limits.connect = options.duration("connect_timeout", 500ms);
+  settings->limits.operation = options.duration("timeout", 1s);
+  const Limits defaults;
+  settings->limits.max_value_bytes = static_cast<std::size_t>(
+      options.bytes("max_value_bytes", static_cast<std::int64_t>(defaults.max_value_bytes), 1));
+  settings->report = context.report;
+  return settings;
+}
+
+}  // namespace
+
+struct Factory::Impl {
+  std::shared_ptr<const Settings> settings;
+  KeyRules rules;
+};
+
+Factory::Factory(const OptionReader& options, const BackendContext& context, KeyRules rules)
+    : impl_(std::make_unique<Impl>(Impl{read_settings(options, context), rules})) {}
+
+Factory::~Factory() = default;
+
+std::unique_ptr<Backend> Factory::connect() { return std::make_unique<Session>(impl_->settings); }
+
+StoreTraits Factory::traits() const noexcept { return {.key_rules = impl_->rules}; }
+
+constinit const PluginDescriptor plugin =
+    backend_plugin("redis", POLYCACHE_VERSION,
+                   [](const OptionReader& options,
+                      const BackendContext& context) -> std::unique_ptr<BackendFactory> {
+                     return std::make_unique<Factory>(options, context);
+                   });
+
+}  // namespace polycache::redis

@@ -1,0 +1,123 @@
+#include "script.h"
+
+#include <bit>
+#include <cstddef>
+
+namespace polycache::redis {
+namespace {
+
+constexpr std::uint32_t byte_at(std::string_view text, std::size_t i) {
+  return static_cast<unsigned char>(text[i]);
+}
+
+// The message with its padding, one byte of it.
+constexpr std::uint32_t padded_byte(std::string_view text, std::size_t total, std::size_t i) {
+  if (i < text.size()) return byte_at(text, i);
+  if (i == text.size()) return 0x80;
+  if (i + 8 < total) return 0;
+  const std::uint64_t bits = std::uint64_t{text.size()} * 8;
+  return static_cast<std::uint32_t>(bits >> (8 * (total - 1 - i))) & 0xff;
+}
+
+struct Sha1State {
+  std::uint32_t h[5] = {0x67452301, 0xefcdab89, 0x98badcfe, 0x10325476, 0xc3d2e1f0};
+};
+
+constexpr void add_block(Sha1State& state, const std::array<std::uint32_t, 80>& w) {
+  std::uint32_t a = state.h[0];
+  std::uint32_t b = state.h[1];
+  std::uint32_t c = state.h[2];
+  std::uint32_t d = state.h[3];
+  std::uint32_t e = state.h[4];
+  for (std::size_t i = 0; i < 80; ++i) {
+    std::uint32_t f = b ^ c ^ d;
+    std::uint32_t k = 0xca62c1d6;
+    if (i < 20) {
+      f = (b & c) | (~b & d);
+      k = 0x5a827999;
+    } else if (i < 40) {
+      k = 0x6ed9eba1;
+    } else if (i < 60) {
+      f = (b & c) | (b & d) | (c & d);
+      k = 0x8f1bbcdc;
+    }
+    const std::uint32_t next = std::rotl(a, 5) + f + e + k + w[i];
+    e = d;
+    d = c;
+    c = std::rotl(b, 30);
+    b = a;
+    a = next;
+  }
+  state.h[0] += a;
+  state.h[1] += b;
+  state.h[2] += c;
+  state.h[3] += d;
+  state.h[4] += e;
+}
+
+// While compiling, so that a script and its name cannot differ.
+consteval std::array<char, 40> sha1_of(std::string_view text) {
+  const std::size_t total = (text.size() + 9 + 63) / 64 * 64;
+  Sha1State state;
+  for (std::size_t block = 0; block < total; block += 64) {
+    std::array<std::uint32_t, 80> w{};
+    for (std::size_t i = 0; i < 64; ++i) {
+      w[i / 4] = (w[i / 4] << 8) | padded_byte(text, total, block + i);
+    }
+    for (std::size_t i = 16; i < 80; ++i) {
+      w[i] = std::rotl(w[i - 3] ^ w[i - 8] ^ w[i - 14] ^ w[i - 16], 1);
+    }
+    add_block(state, w);
+  }
+  std::array<char, 40> hex{};
+  for (std::size_t i = 0; i < 40; ++i) {
+    hex[i] = "0123456789abcdef"[(state.h[i / 8] >> (28 - 4 * (i % 8))) & 0xf];
+  }
+  return hex;
+}
+
+consteval Script script(std::string_view text) { return {text, sha1_of(text)}; }
+
+}  // namespace
+
+// INCRBY alone would create an absent key. Lua's numbers are doubles: the sum comes back as
+// the stored digits.
+constinit const Script incr_script = script(R"(
+local value = redis.call('GET', KEYS[1])
+if not value then return false end
+if #value > 20 or not (value == '0' or string.match(value, '^%-?[1-9]%d*$')) then
+  return redis.error_reply('NOCOUNTER')
+end
+local sum = redis.pcall('INCRBY', KEYS[1], ARGV[1])
+if type(sum) ~= 'table' then return redis.call('GET', KEYS[1]) end
+if string.find(sum.err, 'overflow', 1, true) then return redis.error_reply('OVERFLOW') end
+if string.find(sum.err, 'not an integer', 1, true) then return redis.error_reply('NOCOUNTER') end
+return sum
+)");
+
+// KEEPTTL is there since redis 6.0.
+constinit const Script put_if_equal_script = script(R"(
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+if ARGV[3] == '0' then
+  redis.call('SET', KEYS[1], ARGV[2])
+elseif ARGV[3] ~= '-1' then
+  redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+else
+  local left = redis.call('PTTL', KEYS[1])
+  local done = redis.pcall('SET', KEYS[1], ARGV[2], 'KEEPTTL')
+  if done.err and string.find(done.err, 'syntax', 1, true) then
+    redis.call('SET', KEYS[1], ARGV[2])
+    if left > 0 then redis.call('PEXPIRE', KEYS[1], left) end
+  elseif done.err then
+    return done
+  end
+end
+return 1
+)");
+
+constinit const Script erase_if_equal_script = script(R"(
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+return redis.call('DEL', KEYS[1])
+)");
+
+}  // namespace polycache::redis

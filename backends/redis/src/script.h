@@ -1,0 +1,31 @@
+// What redis does for us in one step that it has no command for.
+
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string_view>
+
+namespace polycache::redis {
+
+struct Script {
+  std::string_view text;
+  std::array<char, 40> name;  // SHA-1 of the text: the server knows it by that
+
+  std::string_view sha1() const noexcept { return {name.data(), name.size()}; }
+};
+
+// KEYS[1], ARGV[1]: the delta. Answers the new value in digits, or nothing if there is no
+// entry; an error that begins with kNoCounter or kOverflow if nothing could be added.
+extern const Script incr_script;
+inline constexpr std::string_view kNoCounter = "NOCOUNTER";
+inline constexpr std::string_view kOverflow = "OVERFLOW";
+
+// KEYS[1], ARGV[1]: expected, ARGV[2]: the new value, ARGV[3]: lifetime in milliseconds, 0
+// for none, -1 to keep what it has. Answers 1 if it was put.
+extern const Script put_if_equal_script;
+
+// KEYS[1], ARGV[1]: expected. Answers 1 if it was erased.
+extern const Script erase_if_equal_script;
+
+}  // namespace polycache::redis

@@ -1,0 +1,3 @@
+#include "polycache/backends/redis.h"
+
+POLYCACHE_PLUGIN(polycache::redis::plugin);
