@@ -282,7 +282,7 @@ void ConfigReader::timeout(const JsonNode& node, const std::string& path, CacheC
     timeout = never;
   } else if (node.kind == Kind::integer) {
     timeout = std::chrono::seconds(node.integer);
-  } else if (node.kind == Kind::number) {
+  } else if (node.kind == Kind::number || node.kind == Kind::huge_integer) {
     timeout = std::chrono::duration<double>(node.number);
   } else if (node.kind == Kind::string) {
     const auto value = string(node, path);
@@ -290,8 +290,7 @@ void ConfigReader::timeout(const JsonNode& node, const std::string& path, CacheC
     if (const auto parsed = parse_duration(*value)) timeout = *parsed;
   }
   if (!timeout) return expected_word(node, path, what);
-  const bool negative =
-      timeout->value().count() < 0 || (node.kind == Kind::number && node.number < 0);
+  const bool negative = timeout->value().count() < 0 || node.number < 0;
   if (negative) {
     return reject(node.line, path,
                   "must not be negative; write 0 to keep nothing, or null to keep values for ever");

@@ -122,7 +122,7 @@ class TreeBuilder : public nlohmann::json_sax<nlohmann::json> {
   }
   bool number_unsigned(number_unsigned_t value) override {
     if (!std::in_range<std::int64_t>(value)) {
-      return add({.kind = JsonNode::Kind::huge_integer});
+      return add({.kind = JsonNode::Kind::huge_integer, .number = static_cast<double>(value)});
     }
     return add({.kind = JsonNode::Kind::integer, .integer = static_cast<std::int64_t>(value)});
   }
@@ -179,12 +179,16 @@ class TreeBuilder : public nlohmann::json_sax<nlohmann::json> {
     return &parent.children.emplace_back(std::move(node));
   }
 
+  // Whether one value more is not too many.
+  bool admit() {
+    if (++values_ <= kMaxValues) return true;
+    on_problem_(progress_.line(), "", "more than " + std::to_string(kMaxValues) + " values");
+    return false;
+  }
+
   bool add(JsonNode node) {
     node.line = node.value_line = progress_.line();
-    if (++values_ > kMaxValues) {
-      on_problem_(node.line, "", "more than " + std::to_string(kMaxValues) + " values");
-      return false;
-    }
+    if (!admit()) return false;
     place(std::move(node));
     return true;
   }
@@ -195,6 +199,7 @@ class TreeBuilder : public nlohmann::json_sax<nlohmann::json> {
                   "nested deeper than " + std::to_string(kMaxDepth) + " levels");
       return false;
     }
+    if (!admit()) return false;
     const int here = progress_.line();
     stack_.push_back(
         {place({.kind = kind, .line = here, .value_line = here, .begin = progress_.offset - 1})});

@@ -28,7 +28,7 @@ struct JsonNode {
   Kind kind = Kind::null;
   bool boolean = false;
   std::int64_t integer = 0;
-  double number = 0;
+  double number = 0;                    // of a number or a huge integer
   std::string text = {};                // of a string
   std::string name = {};                // of a member
   std::vector<JsonNode> children = {};  // of a list or an object
