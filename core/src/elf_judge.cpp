@@ -388,16 +388,19 @@ class ElfFile {
       begin = std::min<std::uint64_t>(begin, section.sh_addr);
       end = std::max<std::uint64_t>(end, section.sh_addr + section.sh_size);
     }
+    bool expected = end != 0;
     for (const Segment& segment : segments_) {
       if (segment.p_type != PT_TLS) continue;
       const bool fits =
-          segment.p_vaddr == begin && segment.p_filesz <= segment.p_memsz &&
+          expected && segment.p_vaddr == begin && segment.p_filesz <= segment.p_memsz &&
           power_of_two(segment.p_align) && segment.p_align <= 1U << 20U &&
           segment.p_memsz <= end - begin + segment.p_align &&
           (segment.p_filesz == 0 || load_around(segment.p_vaddr, segment.p_filesz, segment.p_offset,
                                                 segment.p_filesz) != nullptr);
       if (!fits) damaged("its thread-local storage is not where its sections say");
+      expected = false;
     }
+    if (expected) damaged("its thread-local storage is missing");
   }
 
   std::string name_;

@@ -460,7 +460,8 @@ const fs::path& own_plugin_folder() {
     Dl_info info{};
     std::error_code error;
     if (::dladdr(reinterpret_cast<const void*>(&plugin_search_path), &info) == 0) return fs::path();
-    return fs::absolute(info.dli_fname, error).parent_path() / "polycache";
+    const fs::path self = fs::absolute(info.dli_fname, error).lexically_normal();
+    return self.parent_path() / "polycache";
   }());
   return *folder;
 }
