@@ -32,6 +32,15 @@ foreach(folder IN LISTS polycache_header_dirs)
   install(DIRECTORY ${folder}/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 endforeach()
 
+# Recipes that need a library of the user's are components, too.
+foreach(component program_options)
+  if(TARGET polycache_${component})
+    install(TARGETS polycache_${component} EXPORT polycache-${component}-targets)
+    install(EXPORT polycache-${component}-targets NAMESPACE polycache:: DESTINATION ${polycache_package_dir})
+    install(DIRECTORY ${PROJECT_SOURCE_DIR}/recipes/${component}/include/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+  endif()
+endforeach()
+
 foreach(target IN LISTS polycache_plugins)
   install(TARGETS ${target} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/polycache)
 endforeach()

@@ -1,14 +1,18 @@
 #include "arguments.h"
 
+#include <polycache/program_options.h>
+
+#include <boost/program_options.hpp>
 #include <ostream>
 #include <stdexcept>
-#include <string_view>
 
 namespace package_facts {
 
 namespace {
 
-constexpr std::string_view kUsage =
+namespace po = boost::program_options;
+
+constexpr const char* kUsage =
     R"(usage: package_facts [options] [ALIAS...]
 
 For every installed package: all packages it needs, what they occupy, and who asks for it.
@@ -16,50 +20,54 @@ Computes this without a cache, then twice through get_or_set on each ALIAS (firs
 empty cache, then on a full one), compares the results, and prints how long each took.
 Without ALIAS: "default".
 
-  --all                 every alias of the configuration; those that do not work (a server
-                        that is not there) are named and left out
-  --show PACKAGE        print the facts of one package, through the first alias
-  --database FILE       package database to read [/var/lib/dpkg/status]
-  --cache-config FILE   configuration of the caches [the file that POLYCACHE_CONFIG names]
-  --cache ASSIGNMENT    change one member of it: default.timeout=60s; may be repeated
-  --help                this text
 )";
 
-// What is written after an option: "--name VALUE" or "--name=VALUE".
-class Reader {
- public:
-  Reader(int argc, const char* const* argv) : rest_(argv + 1, argv + argc) {}
+po::options_description make_options() {
+  po::options_description options("options");
+  auto add = options.add_options();
+  add("all",
+      "every alias of the configuration; those that do not work (a server that is not there) "
+      "are named and left out");
+  add("show", po::value<std::string>()->value_name("PACKAGE"),
+      "print the facts of one package, through the first alias");
+  add("database",
+      po::value<std::string>()->value_name("FILE")->default_value("/var/lib/dpkg/status"),
+      "package database to read");
+  add("help", "this text");
+  polycache::add_cache_options(options);
+  return options;
+}
 
-  bool at_end() const { return next_ == rest_.size(); }
-  std::string_view peek() const { return rest_[next_]; }
-  std::string_view take() { return rest_[next_++]; }
+po::variables_map parse(int argc, const char* const* argv, const po::options_description& shown) {
+  po::options_description all;
+  all.add(shown).add_options()("alias", po::value<std::vector<std::string>>());
+  po::positional_options_description positions;
+  positions.add("alias", -1);
+  po::variables_map variables;
+  po::store(po::command_line_parser(argc, argv).options(all).positional(positions).run(),
+            variables);
+  po::notify(variables);
+  return variables;
+}
 
-  // Takes the option and its value if it is the one of that name.
-  std::optional<std::string> take_value_of(std::string_view name) {
-    const std::string_view word = peek();
-    if (!word.starts_with(name)) return std::nullopt;
-    if (word.size() > name.size()) {
-      if (word[name.size()] != '=') return std::nullopt;
-      return std::string(take().substr(name.size() + 1));
-    }
-    take();
-    if (at_end()) throw std::runtime_error(std::string(name) + " needs a value; see --help");
-    return std::string(take());
-  }
+std::vector<std::string> choose_aliases(const po::variables_map& variables,
+                                        const polycache::Config& config) {
+  std::vector<std::string> known;
+  for (const auto& [alias, cache] : config.caches) known.push_back(alias);
+  if (variables.contains("all")) return known;
+  if (!variables.contains("alias")) return {"default"};
+  return variables["alias"].as<std::vector<std::string>>();
+}
 
- private:
-  std::vector<std::string_view> rest_;
-  std::size_t next_ = 0;
-};
-
-void check(const Arguments& arguments) {
+// All of them before any work is done.
+void check_aliases(const Arguments& arguments) {
+  std::string known;
+  for (const auto& [alias, cache] : arguments.config.caches)
+    known += (known.empty() ? "" : ", ") + alias;
   for (const std::string& alias : arguments.aliases) {
     if (!arguments.config.caches.contains(alias)) {
-      std::string known;
-      for (const auto& [name, cache] : arguments.config.caches)
-        known += (known.empty() ? "" : ", ") + name;
-      throw std::runtime_error("there is no alias \"" + alias + "\" in the configuration; it has " +
-                               known);
+      throw std::runtime_error("there is no alias \"" + alias +
+                               "\" in the configuration; it has: " + known);
     }
   }
 }
@@ -67,40 +75,19 @@ void check(const Arguments& arguments) {
 }  // namespace
 
 std::optional<Arguments> read_arguments(int argc, const char* const* argv, std::ostream& out) {
-  Arguments arguments{.database = "/var/lib/dpkg/status"};
-  std::string config_file;
-  std::vector<std::string> assignments;
-  for (Reader reader(argc, argv); !reader.at_end();) {
-    if (reader.peek() == "--help" || reader.peek() == "-h") {
-      out << kUsage;
-      return std::nullopt;
-    }
-    if (const auto file = reader.take_value_of("--cache-config")) {
-      config_file = *file;
-    } else if (const auto assignment = reader.take_value_of("--cache")) {
-      assignments.push_back(*assignment);
-    } else if (const auto database = reader.take_value_of("--database")) {
-      arguments.database = *database;
-    } else if (const auto package = reader.take_value_of("--show")) {
-      arguments.show = *package;
-    } else if (reader.peek() == "--all") {
-      reader.take();
-      arguments.all = true;
-    } else if (reader.peek().starts_with('-')) {
-      throw std::runtime_error("unknown option \"" + std::string(reader.peek()) + "\"; see --help");
-    } else {
-      arguments.aliases.emplace_back(reader.take());
-    }
+  const po::options_description options = make_options();
+  const po::variables_map variables = parse(argc, argv, options);
+  if (variables.contains("help")) {
+    out << kUsage << options;
+    return std::nullopt;
   }
-  arguments.config = config_file.empty() ? polycache::Config::from_environment()
-                                         : polycache::Config::from_file(config_file);
-  for (const std::string& assignment : assignments) arguments.config.apply(assignment);
-  if (arguments.all) {
-    for (const auto& [alias, cache] : arguments.config.caches) arguments.aliases.push_back(alias);
-  } else if (arguments.aliases.empty()) {
-    arguments.aliases.emplace_back("default");
-  }
-  check(arguments);
+  Arguments arguments;
+  arguments.config = polycache::cache_config(variables);
+  arguments.all = variables.contains("all");
+  arguments.aliases = choose_aliases(variables, arguments.config);
+  arguments.database = variables["database"].as<std::string>();
+  if (variables.contains("show")) arguments.show = variables["show"].as<std::string>();
+  check_aliases(arguments);
   return arguments;
 }
 
