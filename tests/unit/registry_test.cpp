@@ -1,0 +1,425 @@
+#include "polycache/registry.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <chrono>
+#include <thread>
+
+#include "polycache/backends/dummy.h"
+#include "polycache/backends/locmem.h"
+#include "polycache/error.h"
+#include "polycache/extension.h"
+#include "polycache/layer.h"
+#include "polycache/plugin.h"
+#include "polycache/testing/manual_clock.h"
+
+using namespace std::chrono_literals;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+namespace polycache {
+namespace {
+
+// A store that fails on command, in the ways that plugins do.
+enum class Failure { none, backend_error, standard, foreign, value_error, no_memory };
+std::atomic<Failure> failure{Failure::none};
+std::atomic<int> sessions{0};
+
+class FlakySession final : public Backend {
+ public:
+  explicit FlakySession(std::function<void(const Warning&)> report) : report_(std::move(report)) {
+    ++sessions;
+  }
+  ~FlakySession() override { --sessions; }
+
+  bool get(std::string_view, ValueSink sink) override {
+    fail();
+    sink("value");
+    return true;
+  }
+  bool put(std::string_view, std::string_view value, Ttl, PutMode) override {
+    fail();
+    if (value != "too large") return true;
+    report_({.kind = Warning::Kind::value_refused, .message = "it is too large"});
+    return false;
+  }
+  bool touch(std::string_view, Ttl) override {
+    fail();
+    return true;
+  }
+  bool erase(std::string_view) override {
+    fail();
+    return true;
+  }
+  void clear() override { fail(); }
+  void get_many(std::span<const std::string_view> keys, IndexedValueSink sink) override {
+    for (std::size_t i = 0; i < keys.size(); ++i) {
+      if (i == 1) fail();
+      sink(i, "value");
+    }
+  }
+
+ private:
+  static void fail() {
+    switch (failure) {
+      case Failure::none:
+        return;
+      case Failure::backend_error:
+        throw BackendError(BackendError::Kind::unreachable, "10.0.0.1:1", "connection refused");
+      case Failure::standard:
+        throw std::runtime_error("a bug");
+      case Failure::foreign:
+        throw 42;
+      case Failure::value_error:
+        throw ValueError("no number");
+      case Failure::no_memory:
+        throw std::bad_alloc();
+    }
+  }
+
+  std::function<void(const Warning&)> report_;
+};
+
+class FlakyFactory final : public BackendFactory {
+ public:
+  explicit FlakyFactory(std::function<void(const Warning&)> report) : report_(std::move(report)) {}
+  std::unique_ptr<Backend> connect() override { return std::make_unique<FlakySession>(report_); }
+
+ private:
+  std::function<void(const Warning&)> report_;
+};
+
+constexpr PluginDescriptor flaky =
+    backend_plugin("flaky", "1.0",
+                   [](const OptionReader& options,
+                      const BackendContext& context) -> std::unique_ptr<BackendFactory> {
+                     options.integer("size", 1, 0, 10);
+                     return std::make_unique<FlakyFactory>(context.report);
+                   });
+
+// A composite: the factory of the alias that its option names.
+class Borrowed final : public BackendFactory {
+ public:
+  explicit Borrowed(std::shared_ptr<BackendFactory> from) : from_(std::move(from)) {}
+  std::unique_ptr<Backend> connect() override { return from_->connect(); }
+
+ private:
+  std::shared_ptr<BackendFactory> from_;
+};
+
+constexpr PluginDescriptor borrowing = backend_plugin(
+    "borrowing", "1.0",
+    [](const OptionReader& options,
+       const BackendContext& context) -> std::unique_ptr<BackendFactory> {
+      return std::make_unique<Borrowed>(context.sibling(options.string("from", "default")));
+    });
+
+// A layer that writes its mark behind each value that is read.
+class MarkSession final : public Layer {
+ public:
+  MarkSession(std::unique_ptr<Backend> inner, std::string mark)
+      : Layer(std::move(inner)), mark_(std::move(mark)) {}
+  bool get(std::string_view key, ValueSink sink) override {
+    std::string value;
+    if (!inner().get(key, [&](std::string_view bytes) { value = bytes; })) return false;
+    sink(value + mark_);
+    return true;
+  }
+
+ private:
+  std::string mark_;
+};
+
+class MarkLayer final : public LayerFactory {
+ public:
+  MarkLayer(std::shared_ptr<BackendFactory> inner, std::string mark)
+      : LayerFactory(std::move(inner)), mark_(std::move(mark)) {}
+
+ protected:
+  std::unique_ptr<Backend> wrap(std::unique_ptr<Backend> session) override {
+    return std::make_unique<MarkSession>(std::move(session), mark_);
+  }
+
+ private:
+  std::string mark_;
+};
+
+constexpr PluginDescriptor mark =
+    layer_plugin("mark", "1.0",
+                 [](const OptionReader& options,
+                    const BackendContext& context) -> std::unique_ptr<BackendFactory> {
+                   return std::make_unique<MarkLayer>(context.inner, options.string("mark", "!"));
+                 });
+
+class RegistryTest : public ::testing::Test {
+ protected:
+  void SetUp() override { failure = Failure::none; }
+  void TearDown() override { failure = Failure::none; }
+
+  Environment environment() {
+    return {
+        .clock = &clock,
+        .on_warning = [this](const Warning& warning) { warnings.emplace_back(warning.message); },
+        .linked_plugins = {&flaky, &borrowing, &mark, &locmem::plugin, &dummy::plugin}};
+  }
+
+  static std::string error_of(const std::function<void()>& f) {
+    try {
+      f();
+    } catch (const ConfigError& error) {
+      return error.what();
+    }
+    return "";
+  }
+
+  testing::ManualClock clock;
+  std::vector<std::string> warnings;
+};
+
+TEST_F(RegistryTest, OneObjectPerThreadAndAlias) {
+  CacheRegistry registry({.caches = {{"a", {.backend = "locmem"}}, {"b", {.backend = "locmem"}}}},
+                         environment());
+  Cache* const a = &registry["a"];
+  EXPECT_EQ(a, &registry["a"]);
+  EXPECT_NE(a, &registry["b"]);
+  Cache* other = nullptr;
+  std::thread([&] { other = &registry["a"]; }).join();
+  EXPECT_NE(a, other);
+  EXPECT_EQ(a->alias(), "a");
+  EXPECT_THAT(registry.aliases(), ElementsAre("a", "b"));
+  EXPECT_TRUE(registry.contains("a"));
+  EXPECT_FALSE(registry.contains("c"));
+}
+
+TEST_F(RegistryTest, RegistriesDoNotMeet) {
+  const Config config{.caches = {{"a", {.backend = "locmem"}}}};
+  CacheRegistry first(config, environment());
+  testing::ManualClock other_clock;
+  Environment other = environment();
+  other.clock = &other_clock;
+  CacheRegistry second(config, other);
+  first["a"].set("k", 1);
+  EXPECT_FALSE(second["a"].contains("k"));
+}
+
+TEST_F(RegistryTest, AnUnknownAliasNamesTheOnesThereAre) {
+  CacheRegistry registry({.caches = {{"default", {.backend = "locmem"}}}}, environment());
+  const std::string error = error_of([&] { registry["defalt"]; });
+  EXPECT_THAT(error, HasSubstr("\"defalt\""));
+  EXPECT_THAT(error, HasSubstr("\"default\""));
+  EXPECT_THAT(error_of([&] { registry.open("x"); }), HasSubstr("\"default\""));
+  CacheRegistry empty(Config{}, environment());
+  EXPECT_THAT(error_of([&] { empty["x"]; }), HasSubstr("has none"));
+}
+
+TEST_F(RegistryTest, AllProblemsAreToldAtOnce) {
+  const Config config{.caches = {{"a", {.backend = "flakey"}},
+                                 {"b", {.backend = "flaky", .options = {{"sise", true}}}},
+                                 {"c", {}},
+                                 {"d",
+                                  {.backend = "flaky",
+                                   .key_function = "no_such_function",
+                                   .options = {{"size", std::int64_t{11}}}}}},
+                      .places = {{"caches.b.options.sise", "caches.json:7"}}};
+  const std::string error = error_of([&] { CacheRegistry registry(config, environment()); });
+  EXPECT_THAT(error, HasSubstr("5 problems"));
+  EXPECT_THAT(error, HasSubstr("caches.a.backend"));
+  EXPECT_THAT(error, HasSubstr("caches.json:7: caches.b.options.sise: unknown option; did you "
+                               "mean \"size\"?"));
+  EXPECT_THAT(error, HasSubstr("caches.c.backend: is missing"));
+  EXPECT_THAT(error, HasSubstr("caches.d.key_function"));
+  EXPECT_THAT(error,
+              HasSubstr("caches.d.options.size: expected an integer from 0 up to 10, got 11"));
+}
+
+TEST_F(RegistryTest, DeferredErrorsMakeOnlyTheirAliasThrow) {
+  Environment deferred = environment();
+  deferred.defer_errors = true;
+  CacheRegistry registry(
+      {.caches = {{"bad", {.backend = "nope"}}, {"good", {.backend = "locmem"}}}}, deferred);
+  registry["good"].set("k", 1);
+  EXPECT_THAT(error_of([&] { registry["bad"]; }), HasSubstr("nope"));
+  EXPECT_THAT(registry.describe()[0].error, HasSubstr("nope"));
+  EXPECT_EQ(registry.describe()[1].error, "");
+}
+
+TEST_F(RegistryTest, LayersWrapFromTheInsideOut) {
+  CacheRegistry registry(
+      {.caches = {{"a",
+                   {.backend = "locmem",
+                    .layers = {{.name = "mark", .options = {{"mark", std::string(">")}}},
+                               {.name = "mark", .options = {{"mark", std::string("<")}}}}}}}},
+      environment());
+  registry["a"].set("k", "v");
+  EXPECT_EQ(registry["a"].get("k"), "v<>");
+  EXPECT_EQ(registry["a"].extension<TtlExtension>(), nullptr);
+  EXPECT_THAT(registry.describe()[0].layers, ElementsAre("mark", "mark"));
+  // Without the store's extensions pop still takes, and incr_version still moves.
+  EXPECT_EQ(registry["a"].incr_version("k"), 2);
+  EXPECT_EQ(registry["a"].pop("k", {.version = 2}), "v<><>");
+}
+
+TEST_F(RegistryTest, SiblingsAreFoundAndCirclesRefused) {
+  CacheRegistry registry(
+      {.caches = {{"a", {.backend = "borrowing", .options = {{"from", std::string("b")}}}},
+                  {"b", {.backend = "locmem"}}}},
+      environment());
+  registry["a"].set("k", 1);
+  EXPECT_EQ(registry["b"].get<int>("k"), 1);
+  const Config circle{
+      .caches = {{"a", {.backend = "borrowing", .options = {{"from", std::string("b")}}}},
+                 {"b", {.backend = "borrowing", .options = {{"from", std::string("a")}}}}}};
+  EXPECT_THAT(error_of([&] { CacheRegistry wrong(circle, environment()); }), HasSubstr("circle"));
+  const Config absent{
+      .caches = {{"a", {.backend = "borrowing", .options = {{"from", std::string("x")}}}}}};
+  EXPECT_THAT(error_of([&] { CacheRegistry wrong(absent, environment()); }),
+              HasSubstr("there is no alias \"x\""));
+}
+
+TEST_F(RegistryTest, ReconfigureSucceedsWholeOrChangesNothing) {
+  CacheRegistry registry({.caches = {{"a", {.backend = "locmem", .key_prefix = "old"}}}},
+                         environment());
+  Cache& a = registry["a"];
+  EXPECT_THROW(registry.reconfigure({.caches = {{"a", {.backend = "locmem", .key_prefix = "new"}},
+                                                {"b", {.backend = "nope"}}}}),
+               ConfigError);
+  EXPECT_EQ(registry["a"].final_key("k"), "old:1:k");
+  registry.reconfigure({.caches = {{"a", {.backend = "locmem", .key_prefix = "new"}}}});
+  EXPECT_EQ(a.final_key("k"), "old:1:k") << "a reference moves at operator[], not by itself";
+  EXPECT_EQ(&registry["a"], &a);
+  EXPECT_EQ(a.final_key("k"), "new:1:k");
+}
+
+TEST_F(RegistryTest, ARemovedAliasThrowsAndHeldReferencesGoOn) {
+  CacheRegistry registry({.caches = {{"a", {.backend = "locmem"}}}}, environment());
+  Cache& a = registry["a"];
+  a.set("k", 1);
+  registry.reconfigure({.caches = {{"b", {.backend = "locmem"}}}});
+  EXPECT_THROW(registry["a"], ConfigError);
+  EXPECT_EQ(a.get<int>("k"), 1);
+}
+
+TEST_F(RegistryTest, ACacheInTheMiddleOfAnOperationStaysOnItsState) {
+  CacheRegistry registry({.caches = {{"a", {.backend = "locmem", .key_prefix = "old"}}}},
+                         environment());
+  registry["a"].get_or_set("k", [&] {
+    registry.reconfigure({.caches = {{"a", {.backend = "locmem", .key_prefix = "new"}}}});
+    EXPECT_EQ(registry["a"].final_key("k"), "old:1:k");
+    return 1;
+  });
+  EXPECT_EQ(registry["a"].final_key("k"), "new:1:k");
+}
+
+TEST_F(RegistryTest, ReferencesOutliveTheRegistry) {
+  auto registry = std::make_unique<CacheRegistry>(Config{.caches = {{"a", {.backend = "locmem"}}}},
+                                                  environment());
+  Cache& a = (*registry)["a"];
+  const std::unique_ptr<Cache> owned = registry->open("a");
+  registry.reset();
+  a.set("k", 1);
+  EXPECT_EQ(owned->get<int>("k"), 1);
+}
+
+TEST_F(RegistryTest, CloseAllClosesThisThreadsSessionsAndMakesNone) {
+  CacheRegistry registry({.caches = {{"a", {.backend = "flaky"}}}}, environment());
+  registry.close_all();
+  EXPECT_EQ(sessions, 0);
+  registry["a"].get("k");
+  EXPECT_EQ(sessions, 1);
+  registry.close_all();
+  EXPECT_EQ(sessions, 0);
+  std::thread([&] { registry["a"].get("k"); }).join();
+  EXPECT_EQ(sessions, 0) << "a thread's end closes its sessions";
+}
+
+TEST_F(RegistryTest, GoingOnWithoutTheStore) {
+  CacheRegistry registry({.caches = {{"a", {.backend = "flaky"}}}}, environment());
+  Cache& a = registry["a"];
+  failure = Failure::backend_error;
+  EXPECT_FALSE(a.get("k"));
+  EXPECT_FALSE(a.set("k", 1));
+  EXPECT_FALSE(a.add("k", 1));
+  EXPECT_FALSE(a.touch("k"));
+  EXPECT_FALSE(a.contains("k"));
+  EXPECT_FALSE(a.visit("k", [](std::string_view) {}));
+  EXPECT_EQ(a.set_many({{"x", 1}, {"y", 2}}), (std::vector<std::string>{"x", "y"}));
+  EXPECT_EQ(a.get_or_set("k", [] { return 5; }), 5);
+  EXPECT_EQ(a.get_many({"1", "2", "3"})[0], "value") << "what came before the failure is kept";
+  EXPECT_FALSE(a.get_many({"1", "2", "3"})[1]);
+  EXPECT_THROW(a.erase("k"), BackendError);
+  EXPECT_THROW(a.set("k", 1, 0s), BackendError) << "a set that means erase";
+  EXPECT_THROW(a.touch("k", 0s), BackendError);
+  EXPECT_THROW(a.pop("k"), BackendError);
+  EXPECT_THROW(a.clear(), BackendError);
+  EXPECT_THROW(a.incr("k"), BackendError);
+  EXPECT_THROW(a.incr_version("k"), BackendError);
+  EXPECT_THROW(a.erase_many({"k"}), BackendError);
+  EXPECT_THAT(warnings.front(), HasSubstr("10.0.0.1:1: connection refused"));
+  warnings.clear();
+  failure = Failure::none;
+  EXPECT_EQ(a.get("k"), "value");
+  EXPECT_THAT(warnings, ElementsAre("the store answers again"));
+}
+
+TEST_F(RegistryTest, ThrowingInsteadIsAPolicyForReadsAndWrites) {
+  CacheRegistry registry(
+      {.caches = {{"r", {.backend = "flaky", .on_error = {.read = ErrorPolicy::throw_error}}},
+                  {"w", {.backend = "flaky", .on_error = {.write = ErrorPolicy::throw_error}}}}},
+      environment());
+  failure = Failure::backend_error;
+  EXPECT_THROW(registry["r"].get("k"), BackendError);
+  EXPECT_THROW(registry["r"].get_many({"1", "2"}), BackendError);
+  EXPECT_FALSE(registry["r"].set("k", 1));
+  EXPECT_THROW(registry["w"].set("k", 1), BackendError);
+  EXPECT_FALSE(registry["w"].get("k"));
+}
+
+TEST_F(RegistryTest, WhateverAPluginThrowsBecomesABackendErrorThatNamesIt) {
+  CacheRegistry registry({.caches = {{"a", {.backend = "flaky"}}}}, environment());
+  for (const Failure how : {Failure::standard, Failure::foreign, Failure::no_memory}) {
+    failure = how;
+    EXPECT_FALSE(registry["a"].get("k"));
+    try {
+      registry["a"].erase("k");
+      FAIL();
+    } catch (const BackendError& error) {
+      EXPECT_THAT(error.what(), HasSubstr("flaky"));
+    }
+  }
+}
+
+TEST_F(RegistryTest, WhatAStoreReportsComesWhenItIsDone) {
+  CacheRegistry registry({.caches = {{"a", {.backend = "flaky"}}}}, environment());
+  EXPECT_FALSE(registry["a"].set("k", "too large"));
+  EXPECT_THAT(warnings, ElementsAre("it is too large"));
+}
+
+TEST_F(RegistryTest, ClearOfAPrefixNeedsAStoreThatCan) {
+  const auto error = error_of([&] {
+    CacheRegistry registry({.caches = {{"a", {.backend = "flaky", .clear = ClearScope::prefix}}}},
+                           environment());
+  });
+  EXPECT_THAT(error, HasSubstr("caches.a.clear"));
+  EXPECT_THAT(error, HasSubstr("raise \"version\""));
+}
+
+TEST_F(RegistryTest, KeyWarningsCanBeSwitchedOff) {
+  CacheRegistry registry({.caches = {{"a", {.backend = "locmem", .key_warnings = false}}}},
+                         environment());
+  registry["a"].set("with space", 1);
+  EXPECT_TRUE(warnings.empty());
+}
+
+TEST_F(RegistryTest, OpenGivesACacheThatBelongsToTheCaller) {
+  CacheRegistry registry({.caches = {{"a", {.backend = "locmem"}}}}, environment());
+  const auto first = registry.open("a");
+  const auto second = registry.open("a");
+  EXPECT_NE(first.get(), second.get());
+  first->set("k", 1);
+  EXPECT_EQ(second->get<int>("k"), 1);
+}
+
+}  // namespace
+}  // namespace polycache
