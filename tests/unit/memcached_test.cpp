@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <functional>
@@ -20,10 +21,11 @@
 #include <utility>
 #include <vector>
 
-#include "../../core/testing/manual_clock.h"
-#include "../../core/testing/test_context.h"
 #include "polycache/error.h"
 #include "polycache/extension.h"
+#include "polycache/fork.h"
+#include "polycache/testing/manual_clock.h"
+#include "polycache/testing/test_context.h"
 #include "support/server.h"
 
 namespace polycache {
@@ -460,6 +462,519 @@ TEST_P(MemcachedWays, ARestartInBetweenIsNotNoticed) {
   const std::vector<Item> items{{"a", "1", kLong}, {"b", "2", kLong}};
   store_->put_many(items, PutMode::always, [](std::size_t i) { ADD_FAILURE() << i; });
   EXPECT_THAT(read_many(*store_, {"a", "b"}), ElementsAre(Pair("a", "1"), Pair("b", "2")));
+}
+
+// --- Several servers. ---
+
+class MemcachedServers : public ::testing::Test {
+ protected:
+  // Fifty keys and the values that are stored under them.
+  static std::map<std::string, std::string> fifty() {
+    std::map<std::string, std::string> entries;
+    for (int i = 0; i < 50; ++i) entries["key" + std::to_string(i)] = std::to_string(i);
+    return entries;
+  }
+  static std::vector<std::string> keys_of(const std::map<std::string, std::string>& entries) {
+    std::vector<std::string> keys;
+    for (const auto& entry : entries) keys.push_back(entry.first);
+    return keys;
+  }
+
+  std::unique_ptr<Server> first_ = Server::memcached();
+  std::unique_ptr<Server> second_ = Server::memcached();
+  Store both_{{first_->address(), second_->address()}};
+};
+
+TEST_F(MemcachedServers, ShareTheKeys) {
+  const auto entries = fifty();
+  for (const auto& [key, value] : entries) store(*both_, key, value);
+  EXPECT_EQ(read_many(*both_, keys_of(entries)), entries);
+  const Store only_first({first_->address()});
+  const auto of_first = read_many(*only_first, keys_of(entries));
+  EXPECT_GT(of_first.size(), 5U);
+  EXPECT_LT(of_first.size(), 45U);
+  both_->clear();
+  EXPECT_THAT(read_many(*both_, keys_of(entries)), IsEmpty());
+}
+
+TEST_F(MemcachedServers, AHeavierOneGetsMore) {
+  const Store weighted({first_->address() + "?weight=9", second_->address() + "?weight=1"});
+  const Store only_first({first_->address()});
+  std::map<std::string, std::string> entries;
+  for (int i = 0; i < 500; ++i) entries["weighted" + std::to_string(i)] = "v";
+  for (const auto& [key, value] : entries) store(*weighted, key, value);
+  EXPECT_GT(read_many(*only_first, keys_of(entries)).size(), 380U);
+}
+
+TEST_F(MemcachedServers, OneThatIsDownLosesItsKeysOnly) {
+  const auto entries = fifty();
+  for (const auto& [key, value] : entries) store(*both_, key, value);
+  const Store only_second({second_->address()});
+  const auto of_second = read_many(*only_second, keys_of(entries));
+  first_->stop();
+
+  std::map<std::string, std::string> delivered;
+  std::vector<std::string> keys = keys_of(entries);
+  const std::vector<std::string_view> views(keys.begin(), keys.end());
+  const auto error = failure_of([&] {
+    both_->get_many(views,
+                    [&](std::size_t i, std::string_view value) { delivered[keys[i]] = value; });
+  });
+  ASSERT_TRUE(error);
+  EXPECT_EQ(error->server(), first_->address());
+  EXPECT_EQ(delivered, of_second) << "what the others have is delivered";
+
+  for (const auto& [key, value] : entries) {
+    if (of_second.count(key) == 1) {
+      EXPECT_EQ(read(*both_, key), value);
+      EXPECT_TRUE(store(*both_, key, "again"));
+    } else {
+      EXPECT_TRUE(failure_of([&] { read(*both_, key); })) << "not moved to another server";
+    }
+  }
+
+  std::vector<Item> items;
+  for (const std::string& key : keys) items.push_back({key, "many", kLong});
+  std::size_t not_stored = 0;
+  EXPECT_TRUE(failure_of(
+      [&] { both_->put_many(items, PutMode::always, [&](std::size_t) { ++not_stored; }); }));
+  EXPECT_EQ(not_stored, entries.size() - of_second.size());
+  EXPECT_TRUE(failure_of([&] { both_->erase_many(views); }));
+  EXPECT_THAT(read_many(*only_second, keys), IsEmpty());
+
+  first_->start();
+  EXPECT_THAT(read_many(*both_, keys), IsEmpty());
+  for (const auto& [key, value] : entries) EXPECT_TRUE(store(*both_, key, value));
+  EXPECT_EQ(read_many(*both_, keys), entries);
+}
+
+// --- Peers that misbehave. ---
+
+// Listens on a free port and answers each line with what the script says: memcached's greeting
+// to "version", then the script.
+class Peer {
+ public:
+  using Script = std::function<std::string(const std::string& line)>;
+
+  explicit Peer(Script script, std::string greeting = "VERSION 1.6.18\r\n",
+                std::chrono::milliseconds pause = 0ms)
+      : script_(std::move(script)), greeting_(std::move(greeting)), pause_(pause) {
+    listener_ = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof(address);
+    if (::bind(listener_, reinterpret_cast<const sockaddr*>(&address), size) != 0 ||
+        ::listen(listener_, 10) != 0 ||
+        ::getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &size) != 0) {
+      throw std::runtime_error("the peer cannot listen");
+    }
+    port_ = ntohs(address.sin_port);
+    thread_ = std::thread([this] { serve(); });
+  }
+  Peer(const Peer&) = delete;
+  Peer& operator=(const Peer&) = delete;
+  ~Peer() {
+    ::shutdown(listener_, SHUT_RDWR);
+    thread_.join();
+    ::close(listener_);
+  }
+
+  std::string address() const { return "127.0.0.1:" + std::to_string(port_); }
+  int connections() const { return connections_; }
+
+ private:
+  void serve() {
+    for (;;) {
+      const int connection = ::accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);
+      if (connection < 0) return;
+      ++connections_;
+      talk(connection);
+      ::close(connection);
+    }
+  }
+
+  void talk(int connection) {
+    std::string received;
+    for (char c = 0; ::recv(connection, &c, 1, 0) == 1;) {
+      received += c;
+      if (c != '\n') continue;
+      if (!reply(connection, received == "version\r\n" ? greeting_ : script_(received))) return;
+      received.clear();
+    }
+  }
+
+  bool reply(int connection, const std::string& bytes) {
+    if (bytes == "close") return false;
+    if (pause_ == 0ms) {
+      return ::send(connection, bytes.data(), bytes.size(), MSG_NOSIGNAL) >= 0;
+    }
+    for (const char c : bytes) {
+      if (::send(connection, &c, 1, MSG_NOSIGNAL) < 0) return false;
+      std::this_thread::sleep_for(pause_);
+    }
+    return true;
+  }
+
+  const Script script_;
+  const std::string greeting_;
+  const std::chrono::milliseconds pause_;
+  int listener_ = -1;
+  std::uint16_t port_ = 0;
+  std::atomic<int> connections_{0};
+  std::thread thread_;
+};
+
+Store open_impatiently(const std::string& address) {
+  return Store({address},
+               {{"timeout", std::string("200ms")}, {"max_value_bytes", std::string("1MiB")}});
+}
+
+BackendError::Kind kind_of_failure(const std::function<void()>& operation) {
+  const auto error = failure_of(operation);
+  if (!error) throw std::logic_error("it did not fail");
+  return error->kind();
+}
+
+TEST(MemcachedPeer, ForgedRepliesAreProtocolErrors) {
+  for (const std::string& reply : {
+           std::string("VALUE k 0 99999999999\r\n"),
+           std::string("VALUE k 0 4294967296\r\n"),
+           std::string("VALUE k 0 9223372036854775807\r\n"),
+           std::string("VALUE k 0 18446744073709551614\r\n"),
+           std::string("VALUE k 0 18446744073709551615\r\nxxxx\r\nEND\r\n"),
+           std::string("VALUE k 0 2000000\r\n"),
+           "VALUE " + std::string(300, 'k') + " 0 1\r\nx\r\nEND\r\n",
+           "VALUE " + std::string(400, 'k'),
+           std::string("VALUE other 0 1\r\nx\r\nEND\r\n"),
+           std::string("VALUE k 0 1\r\nx\r\nVALUE k 0 1\r\ny\r\nEND\r\n"),
+           std::string("nonsense\r\n"),
+           std::string("220 mail.example.org ESMTP\r\n"),
+           std::string("-ERR unknown command\r\n"),
+           std::string(1000, 'z'),
+           std::string("ERROR\r\n"),
+       }) {
+    const Peer peer([&](const std::string&) { return reply; });
+    const Store store = open_impatiently(peer.address());
+    EXPECT_EQ(kind_of_failure([&] { read(*store, "k"); }), BackendError::Kind::protocol) << reply;
+    EXPECT_EQ(kind_of_failure([&] {
+                read_many(*store, {"k", "l"});
+              }),
+              BackendError::Kind::protocol)
+        << reply;
+    EXPECT_EQ(peer.connections(), 2) << "a connection is not used after nonsense";
+  }
+}
+
+TEST(MemcachedPeer, ForgedKeyLengthsOfTheBinaryProtocolDoNoHarm) {
+  // A header that promises a key of 65535 bytes, and sends it.
+  const auto header = [](unsigned char opcode, unsigned key, unsigned extras, unsigned body) {
+    const std::array<unsigned char, 24> bytes{0x81,
+                                              opcode,
+                                              static_cast<unsigned char>(key >> 8),
+                                              static_cast<unsigned char>(key),
+                                              static_cast<unsigned char>(extras),
+                                              0,
+                                              0,
+                                              0,
+                                              static_cast<unsigned char>(body >> 24),
+                                              static_cast<unsigned char>(body >> 16),
+                                              static_cast<unsigned char>(body >> 8),
+                                              static_cast<unsigned char>(body)};
+    return std::string(bytes.begin(), bytes.end());
+  };
+  const std::string forged =
+      header(0x0d, 65535, 4, 65535 + 4) + std::string(65539, '\xff') + header(0x0a, 0, 0, 0);
+  // No line ends in this protocol: the peer answers everything with the version, then that.
+  const int listener = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof(address);
+  ASSERT_EQ(::bind(listener, reinterpret_cast<const sockaddr*>(&address), size), 0);
+  ASSERT_EQ(::listen(listener, 1), 0);
+  ASSERT_EQ(::getsockname(listener, reinterpret_cast<sockaddr*>(&address), &size), 0);
+  std::thread peer([&] {
+    const int connection = ::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC);
+    std::array<char, 4096> buffer;
+    ::recv(connection, buffer.data(), buffer.size(), 0);
+    const std::string version = header(0x0b, 0, 0, 6) + "1.6.18";
+    ::send(connection, version.data(), version.size(), MSG_NOSIGNAL);
+    ::recv(connection, buffer.data(), buffer.size(), 0);
+    ::send(connection, forged.data(), forged.size(), MSG_NOSIGNAL);
+    ::recv(connection, buffer.data(), buffer.size(), 0);
+    ::close(connection);
+  });
+  const Store store({"127.0.0.1:" + std::to_string(ntohs(address.sin_port))},
+                    {{"protocol", std::string("binary")}, {"timeout", std::string("200ms")}});
+  EXPECT_EQ(kind_of_failure([&] { read(*store, "k"); }), BackendError::Kind::protocol);
+  peer.join();
+  ::close(listener);
+}
+
+TEST(MemcachedPeer, SomethingElseThatListensThereIsToldApart) {
+  for (const std::string& greeting : {
+           std::string("220 mail.example.org ESMTP\r\n"),
+           std::string("-ERR unknown command `version`\r\n"),
+           std::string("HTTP/1.1 400 Bad Request\r\n\r\n"),
+           std::string("END\r\n"),
+           std::string("OK\r\n"),
+           std::string("VERSION x\r\n"),
+       }) {
+    const Peer peer([](const std::string&) { return "close"; }, greeting);
+    const Store store = open_impatiently(peer.address());
+    EXPECT_EQ(kind_of_failure([&] { polycache::store(*store, "k", "v"); }),
+              BackendError::Kind::protocol)
+        << greeting;
+  }
+  const Peer full([](const std::string&) { return "close"; },
+                  "ERROR Too many open connections\r\n");
+  const Store store = open_impatiently(full.address());
+  EXPECT_EQ(kind_of_failure([&] { polycache::store(*store, "k", "v"); }),
+            BackendError::Kind::overloaded);
+}
+
+TEST(MemcachedPeer, ATruncatedReplyIsNoValue) {
+  for (const std::string& reply : {std::string("VALUE k 0 10\r\nabc"), std::string("VALUE k 0"),
+                                   std::string("VALUE k 0 1\r\nx\r\n")}) {
+    bool closing = false;
+    const Peer peer([&](const std::string&) {
+      return std::exchange(closing, !closing) ? std::string("close") : reply;
+    });
+    const Store store = open_impatiently(peer.address());
+    EXPECT_TRUE(failure_of([&] { read(*store, "k"); })) << reply;
+  }
+}
+
+TEST(MemcachedPeer, ADribbledReplyIsTheSameReply) {
+  const Peer peer([](const std::string&) { return "VALUE k 0 5\r\nhello\r\nEND\r\n"; },
+                  "VERSION 1.6.18\r\n", 2ms);
+  const Store store = open_impatiently(peer.address());
+  EXPECT_EQ(read(*store, "k"), "hello");
+  EXPECT_EQ(read(*store, "k"), "hello");
+}
+
+TEST(MemcachedPeer, ALateReplyIsNotTheAnswerToTheNextQuestion) {
+  std::atomic<int> questions{0};
+  const Peer peer([&](const std::string& line) -> std::string {
+    if (questions++ == 0) {
+      std::this_thread::sleep_for(400ms);
+      return "VALUE a 0 4\r\nlate\r\nEND\r\n";
+    }
+    return line == "get b\r\n" ? "VALUE b 0 4\r\ngood\r\nEND\r\n" : "END\r\n";
+  });
+  const Store store({peer.address()}, {{"timeout", std::string("200ms")}});
+  EXPECT_EQ(kind_of_failure([&] { read(*store, "a"); }), BackendError::Kind::timeout);
+  std::this_thread::sleep_for(400ms);  // by now the peer has answered
+  EXPECT_EQ(read(*store, "b"), "good");
+  EXPECT_EQ(peer.connections(), 2);
+}
+
+TEST(MemcachedPeer, AHungServerCostsOneTimeLimit) {
+  const auto server = Server::memcached();
+  const Store store({server->address()}, {{"timeout", std::string("200ms")}});
+  polycache::store(*store, "k", "v");
+  server->suspend();
+  for (const auto& operation : std::vector<std::function<void()>>{
+           [&] { read(*store, "k"); }, [&] { polycache::store(*store, "k", "v"); },
+           [&] {
+             read_many(*store, {"k", "l"});
+           },
+           [&] { store->incr("k", 1); }, [&] { add(*store, "k", "v"); }}) {
+    const auto begin = std::chrono::steady_clock::now();
+    EXPECT_EQ(kind_of_failure(operation), BackendError::Kind::timeout);
+    EXPECT_LT(std::chrono::steady_clock::now() - begin, 600ms);
+  }
+  server->resume();
+  EXPECT_EQ(read(*store, "k"), "v");
+}
+
+TEST(MemcachedPeer, WhatIsNotThereIsUnreachableOnce) {
+  const Store store({"127.0.0.1:" + std::to_string(testing::free_port())});
+  const auto error = failure_of([&] { read(*store, "k"); });
+  ASSERT_TRUE(error);
+  EXPECT_EQ(error->kind(), BackendError::Kind::unreachable);
+  EXPECT_THAT(error->what(), HasSubstr("no connection"));
+  const Store nowhere({"/nonexistent/memcached.sock"});
+  EXPECT_EQ(kind_of_failure([&] { polycache::store(*nowhere, "k", "v"); }),
+            BackendError::Kind::unreachable);
+  const Store unnamed({"no-such-host.invalid"});
+  EXPECT_TRUE(failure_of([&] { read(*unnamed, "k"); }));
+}
+
+// The counters must not be sent twice: one restart, no more than one more.
+TEST(MemcachedPeer, AnAddThatMayHaveHappenedIsNotRepeated) {
+  std::atomic<int> adds{0};
+  const Peer peer([&](const std::string& line) -> std::string {
+    if (line.starts_with("get")) return "END\r\n";
+    ++adds;
+    return "close";
+  });
+  const Store store = open_impatiently(peer.address());
+  EXPECT_EQ(read(*store, "k"), std::nullopt);
+  EXPECT_EQ(kind_of_failure([&] { add(*store, "k", ""); }), BackendError::Kind::unreachable);
+  EXPECT_EQ(adds, 1);
+}
+
+// --- Credentials. ---
+
+std::string config_problem(std::vector<std::string> location, OptionMap options = {}) {
+  try {
+    const Store store(std::move(location), std::move(options));
+  } catch (const ConfigError& error) {
+    return error.what();
+  }
+  return "";
+}
+
+TEST(MemcachedConfig, SaslNeedsTheBinaryProtocol) {
+  const OptionMap credentials{{"user", std::string("u")}, {"password", std::string("secret")}};
+  const std::string problem = config_problem({"localhost"}, credentials);
+  EXPECT_THAT(problem, HasSubstr("binary"));
+  EXPECT_THAT(problem, ::testing::Not(HasSubstr("secret")));
+  OptionMap binary = credentials;
+  binary["protocol"] = std::string("binary");
+  EXPECT_EQ(config_problem({"localhost"}, binary), "");
+  EXPECT_THAT(config_problem({"unix:/tmp/x"}, binary), HasSubstr("TCP only"));
+  binary.erase("password");
+  EXPECT_THAT(config_problem({"localhost"}, binary), HasSubstr("go together"));
+}
+
+TEST(MemcachedConfig, ReadsLocations) {
+  for (const char* const good :
+       {"localhost", "localhost:11211", "10.0.0.1:1", "[::1]", "[::1]:11211", "/tmp/m.sock",
+        "unix:/tmp/m.sock", "unix:/tmp/m.sock?weight=3", "localhost:1?weight=1000"}) {
+    EXPECT_EQ(config_problem({good}), "") << good;
+  }
+  for (const char* const bad :
+       {"", "localhost:", "localhost:0", "localhost:65536", "localhost:port", ":11211", "::1",
+        "[::1", "[]:1", "a,b", "a;b", "a b", "unix:relative", "unix:", "localhost?weight=0",
+        "localhost?weight=1001", "localhost?weight=", "localhost?colour=red"}) {
+    EXPECT_THAT(config_problem({bad}), HasSubstr("location")) << bad;
+  }
+  EXPECT_NE(config_problem({"/" + std::string(200, 'p')}), "");
+  EXPECT_THAT(config_problem({"user:secret@host:1"}), ::testing::Not(HasSubstr("secret")));
+  EXPECT_EQ(config_problem({}), "");
+}
+
+TEST(MemcachedConfig, RefusesWrongOptions) {
+  EXPECT_NE(config_problem({}, {{"protocol", std::string("meta")}}), "");
+  EXPECT_NE(config_problem({}, {{"timeout", std::string("soon")}}), "");
+  EXPECT_NE(config_problem({}, {{"timeout", std::string("30d")}}), "");
+  EXPECT_NE(config_problem({}, {{"max_value_bytes", std::string("2GiB")}}), "");
+  EXPECT_NE(config_problem({}, {{"max_value_bytes", std::int64_t{0}}}), "");
+  EXPECT_NE(config_problem({}, {{"tmeout", std::string("1s")}}), "");
+}
+
+TEST(MemcachedConfig, AServerThatWantsCredentialsDeniesTheOthers) {
+  const auto server = Server::memcached({"-Y", "/dev/null"});
+  const Store store({server->address()});
+  EXPECT_EQ(kind_of_failure([&] { read(*store, "k"); }), BackendError::Kind::denied);
+}
+
+TEST(MemcachedConfig, KeyRulesAreStrictUnlessTheDeriverSaysOtherwise) {
+  TestContext context;
+  const auto factory = make_factory(memcached::plugin, context);
+  EXPECT_EQ(factory->traits().key_rules, KeyRules::strict);
+}
+
+// --- Many at once. ---
+
+TEST(MemcachedConcurrency, CountersLoseNothing) {
+  const auto server = Server::memcached();
+  const Store store({server->address()});
+  polycache::store(*store, "up", "0");
+  polycache::store(*store, "mixed", "0", Ttl::forever());
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&] {
+      const auto session = store.connect();
+      for (int i = 0; i < 100; ++i) {
+        session->incr("up", 3);
+        session->incr("mixed", i % 2 == 0 ? 5 : -6);
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(read(*store, "up"), "1200");
+  EXPECT_EQ(read(*store, "mixed"), "-200");
+}
+
+TEST(MemcachedConcurrency, OneOfSeveralAddsAndOneOfSeveralPops) {
+  const auto server = Server::memcached();
+  const Store store({server->address()});
+  for (int round = 0; round < 20; ++round) {
+    std::atomic<int> added{0};
+    std::atomic<int> popped{0};
+    std::vector<std::thread> threads;
+    for (int t = 0; t < 4; ++t) {
+      threads.emplace_back([&] {
+        const auto session = store.connect();
+        if (add(*session, "k", "v")) ++added;
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    threads.clear();
+    for (int t = 0; t < 4; ++t) {
+      threads.emplace_back([&] {
+        const auto session = store.connect();
+        if (extension<PopExtension>(*session).pop("k", [](std::string_view) {})) ++popped;
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    EXPECT_EQ(added, 1);
+    EXPECT_EQ(popped, 1);
+  }
+}
+
+// --- Forks. ---
+
+// What the child does; 0 if it was content.
+int in_child(const std::function<bool()>& body) {
+  const pid_t child = ::fork();
+  if (child == 0) ::_exit(body() ? 0 : 1);
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 128;
+}
+
+TEST(MemcachedFork, AChildOpensItsOwnConnectionAndLeavesTheParents) {
+  const auto server = Server::memcached();
+  for (const char* const protocol : {"ascii", "binary"}) {
+    const Store store({server->address()}, {{"protocol", std::string(protocol)}});
+    auto inherited = store.connect();
+    polycache::store(*store, "k", "parent");
+    polycache::store(*inherited, "l", "parent");
+    EXPECT_EQ(in_child([&] {
+                if (read(*store, "k") != "parent") return false;
+                inherited.reset();  // unused in the child: no goodbye on the parent's connection
+                return polycache::store(*store, "k", "child");
+              }),
+              0);
+    EXPECT_EQ(read(*store, "k"), "child");
+    EXPECT_EQ(read(*inherited, "l"), "parent");
+  }
+}
+
+TEST(MemcachedFork, CountersOfSeveralProcessesLoseNothing) {
+  const auto server = Server::memcached();
+  const Store store({server->address()});
+  polycache::store(*store, "n", "0");
+  std::vector<pid_t> children;
+  for (int p = 0; p < 3; ++p) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      for (int i = 0; i < 60; ++i) store->incr("n", i % 3 == 0 ? -1 : 1);
+      ::_exit(0);
+    }
+    children.push_back(child);
+  }
+  for (const pid_t child : children) {
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    EXPECT_EQ(status, 0);
+  }
+  EXPECT_EQ(read(*store, "n"), "60");
 }
 
 }  // namespace

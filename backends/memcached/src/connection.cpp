@@ -261,9 +261,12 @@ bool Connection::open() {
 void Connection::greet() {
   constexpr std::uint8_t unknown = 0xFF;
   memcached_st& memcached = client_->memcached;
-  const memcached_return_t result = memcached_version(&memcached);
-  if (memcached_failed(result)) {
-    if (memcached_last_error(&memcached) != MEMCACHED_SUCCESS) fail(result);
+  const memcached_return_t verdict = memcached_version(&memcached);
+  const memcached_return_t result = reason(verdict);
+  // The one thing that can be wrong with this command is who sent it.
+  if (result == MEMCACHED_CLIENT_ERROR) fail(MEMCACHED_AUTH_PROBLEM);
+  if (memcached_failed(result)) fail(result);
+  if (memcached_failed(verdict)) {  // without a reason: it said ERROR
     fail(BackendError::Kind::overloaded,
          "it refused the connection; has it too many of them (-c), or is it no memcached?");
   }
