@@ -1,0 +1,148 @@
+// The binary interface between libpolycache and plugins, in numbers: what a plugin that was
+// built yesterday relies on. A number that no longer holds is no test to be mended: raise
+// POLYCACHE_ABI_VERSION (abi.h), say so in CHANGELOG.md, then write the new number here.
+
+#include <gtest/gtest.h>
+
+#include <cstddef>
+#include <cstring>
+#include <type_traits>
+
+#include "polycache/backend.h"
+#include "polycache/extension.h"
+#include "polycache/layer.h"
+#include "polycache/plugin.h"
+
+namespace polycache {
+namespace {
+
+static_assert(POLYCACHE_ABI_VERSION == 1, "write the numbers of the new version below");
+static_assert(sizeof(void*) == 8, "the numbers are those of 64-bit machines");
+
+// The descriptor is read before anything else is known of a plugin: these numbers hold in
+// every version, and new fields come after them.
+static_assert(std::is_standard_layout_v<PluginDescriptor> &&
+              std::is_trivially_destructible_v<PluginDescriptor>);
+static_assert(offsetof(PluginDescriptor, magic) == 0);
+static_assert(offsetof(PluginDescriptor, size) == 8);
+static_assert(offsetof(PluginDescriptor, abi_version) == 12);
+static_assert(offsetof(PluginDescriptor, kind) == 16);
+static_assert(offsetof(PluginDescriptor, flags) == 20);
+static_assert(offsetof(PluginDescriptor, abi) == 24);
+static_assert(offsetof(PluginDescriptor, library_version) == 32);
+static_assert(offsetof(PluginDescriptor, compiler) == 40);
+static_assert(offsetof(PluginDescriptor, name) == 48);
+static_assert(offsetof(PluginDescriptor, plugin_version) == 56);
+static_assert(offsetof(PluginDescriptor, create) == 64);
+static_assert(offsetof(PluginDescriptor, key_function) == 72);
+static_assert(sizeof(PluginDescriptor) == 80);
+static_assert(static_cast<unsigned>(PluginKind::backend) == 1);
+static_assert(static_cast<unsigned>(PluginKind::layer) == 2);
+static_assert(static_cast<unsigned>(PluginKind::key_function) == 3);
+static_assert(kKeepsHead == 1);
+
+// What is passed by value through virtual functions.
+static_assert(sizeof(Ttl) == 8 && std::is_trivially_copyable_v<Ttl>);
+static_assert(sizeof(PutMode) == 1);
+static_assert(static_cast<int>(PutMode::always) == 0);
+static_assert(static_cast<int>(PutMode::if_absent) == 1);
+static_assert(static_cast<int>(PutMode::if_present) == 2);
+static_assert(sizeof(ValueSink) == 16 && std::is_trivially_copyable_v<ValueSink>);
+static_assert(sizeof(IndexSink) == sizeof(ValueSink));
+static_assert(sizeof(IndexedValueSink) == sizeof(ValueSink));
+static_assert(sizeof(StoreTraits) == 1 && offsetof(StoreTraits, key_rules) == 0);
+static_assert(static_cast<int>(KeyRules::portable) == 0);
+static_assert(static_cast<int>(KeyRules::strict) == 1);
+static_assert(static_cast<int>(KeyRules::custom) == 2);
+
+// What is passed by address, and read by inline code on the other side.
+static_assert(sizeof(Item) == 40);
+static_assert(offsetof(Item, key) == 0);
+static_assert(offsetof(Item, value) == 16);
+static_assert(offsetof(Item, ttl) == 32);
+static_assert(sizeof(Backend) == 8);
+static_assert(sizeof(Layer) == 16);
+static_assert(sizeof(BackendFactory) == 8);
+static_assert(sizeof(LayerFactory) == 24);
+static_assert(sizeof(Clock) == 16);
+static_assert(sizeof(Warning) == 56);
+static_assert(sizeof(BackendContext) == 120);
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Winvalid-offsetof"  // it has a reference; the compilers can
+static_assert(offsetof(BackendContext, alias) == 0);
+static_assert(offsetof(BackendContext, key_head) == 24);
+static_assert(offsetof(BackendContext, inner) == 40);
+static_assert(offsetof(BackendContext, sibling) == 56);
+static_assert(offsetof(BackendContext, report) == 72);
+static_assert(offsetof(BackendContext, process_wide) == 104);
+#pragma GCC diagnostic pop
+
+// The place of a virtual function in its table, as the Itanium C++ ABI writes it into a
+// pointer to member: in `adjustment` on arm64, in `pointer` elsewhere, a bit says that it is
+// virtual.
+template <class Member>
+std::ptrdiff_t slot(Member member) {
+  struct {
+    std::ptrdiff_t pointer;
+    std::ptrdiff_t adjustment;
+  } raw{};
+  static_assert(sizeof(raw) == sizeof(member));
+  std::memcpy(&raw, &member, sizeof(raw));
+#if defined(__aarch64__)
+  return (raw.adjustment & 1) == 0 ? -1 : raw.pointer / 8;
+#else
+  return (raw.pointer & 1) == 0 ? -1 : (raw.pointer - 1) / 8;
+#endif
+}
+
+// 0 and 1 are the two destructors.
+TEST(VirtualTables, Backend) {
+  EXPECT_EQ(slot(&Backend::get), 2);
+  EXPECT_EQ(slot(&Backend::put), 3);
+  EXPECT_EQ(slot(&Backend::touch), 4);
+  EXPECT_EQ(slot(&Backend::erase), 5);
+  EXPECT_EQ(slot(&Backend::clear), 6);
+  EXPECT_EQ(slot(&Backend::contains), 7);
+  EXPECT_EQ(slot(&Backend::incr), 8);
+  EXPECT_EQ(slot(&Backend::get_many), 9);
+  EXPECT_EQ(slot(&Backend::put_many), 10);
+  EXPECT_EQ(slot(&Backend::erase_many), 11);
+  EXPECT_EQ(slot(&Backend::extension), 12);
+}
+
+struct OpenLayerFactory : LayerFactory {
+  static auto wrap_member() { return &OpenLayerFactory::wrap; }
+};
+
+TEST(VirtualTables, Factories) {
+  EXPECT_EQ(slot(&BackendFactory::connect), 2);
+  EXPECT_EQ(slot(&BackendFactory::traits), 3);
+  EXPECT_EQ(slot(&BackendFactory::validate_key), 4);
+  EXPECT_EQ(slot(OpenLayerFactory::wrap_member()), 5);
+}
+
+TEST(VirtualTables, Clock) {
+  EXPECT_EQ(slot(&Clock::steady_now), 2);
+  EXPECT_EQ(slot(&Clock::system_now), 3);
+}
+
+TEST(VirtualTables, Extensions) {
+  EXPECT_EQ(slot(&TtlExtension::get), 0);
+  EXPECT_EQ(slot(&TtlExtension::get_many), 1);
+  EXPECT_EQ(slot(&CompareExtension::put_if_equal), 0);
+  EXPECT_EQ(slot(&CompareExtension::erase_if_equal), 1);
+  EXPECT_EQ(slot(&PopExtension::pop), 0);
+  EXPECT_EQ(slot(&ErasePrefixExtension::erase_prefix), 0);
+}
+
+// The names are part of the interface too: a number at the end is raised when one changes.
+TEST(Extensions, AreCalledAsEver) {
+  EXPECT_EQ(TtlExtension::id, "polycache.ttl/1");
+  EXPECT_EQ(CompareExtension::id, "polycache.compare/1");
+  EXPECT_EQ(PopExtension::id, "polycache.pop/1");
+  EXPECT_EQ(ErasePrefixExtension::id, "polycache.erase_prefix/1");
+}
+
+}  // namespace
+}  // namespace polycache
