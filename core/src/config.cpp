@@ -90,6 +90,22 @@ std::string listed(std::span<const std::string_view> words) {
   return text;
 }
 
+// Why this cannot be an option; empty if it can.
+std::string_view option_problem(const JsonNode& node) {
+  if (node.name.empty()) return "an option needs a name";
+  if (node.name == "MAX_ENTRIES") return R"(this is Django's name; write "max_entries")";
+  if (node.name == "CULL_FREQUENCY") return R"(this is Django's name; write "cull_frequency")";
+  if (node.kind == Kind::huge_integer) return "the integer does not fit into 64 bits";
+  if (node.kind == Kind::null) {
+    return "null is no option's value; leave the option out instead";
+  }
+  if (node.kind == Kind::object) {
+    return "an option is a bool, a number, a string or a list of strings; objects cannot be "
+           "nested in options";
+  }
+  return "";
+}
+
 // What apply() can be told, and what keeps a message readable.
 std::string problem_of_alias(std::string_view alias) {
   if (alias.empty()) return "an alias must not be empty";
@@ -430,40 +446,20 @@ void ConfigReader::read_options(const JsonNode& node, const std::string& path, O
 }
 
 void ConfigReader::read_option(const JsonNode& node, const std::string& path, OptionMap& options) {
-  if (node.name.empty()) return reject(node.line, path, "an option needs a name");
-  if (node.name == "MAX_ENTRIES" || node.name == "CULL_FREQUENCY") {
-    return reject(node.line, path,
-                  "this is Django's name; write " +
-                      quote(node.name == "MAX_ENTRIES" ? "max_entries" : "cull_frequency"));
+  if (const auto problem = option_problem(node); !problem.empty()) {
+    return reject(node.line, path, problem);
   }
   std::optional<OptionValue> value;
-  switch (node.kind) {
-    case Kind::boolean:
-      value = node.boolean;
-      break;
-    case Kind::integer:
-      value = node.integer;
-      break;
-    case Kind::number:
-      value = node.number;
-      break;
-    case Kind::string:
-      if (auto text = string(node, path)) value = std::move(*text);
-      break;
-    case Kind::list:
-      if (auto list = items(node, path)) value = std::move(*list);
-      break;
-    case Kind::huge_integer:
-      reject(node.line, path, "the integer does not fit into 64 bits");
-      break;
-    case Kind::null:
-      reject(node.line, path, "null is no option's value; leave the option out instead");
-      break;
-    case Kind::object:
-      reject(node.line, path,
-             "an option is a bool, a number, a string or a list of strings; objects cannot be "
-             "nested in options");
-      break;
+  if (node.kind == Kind::boolean) {
+    value = node.boolean;
+  } else if (node.kind == Kind::integer) {
+    value = node.integer;
+  } else if (node.kind == Kind::number) {
+    value = node.number;
+  } else if (node.kind == Kind::string) {
+    if (auto text = string(node, path)) value = std::move(*text);
+  } else if (node.kind == Kind::list) {
+    if (auto list = items(node, path)) value = std::move(*list);
   }
   if (value) options.insert_or_assign(node.name, std::move(*value));
 }
@@ -660,7 +656,8 @@ Config Config::from_json(std::string_view text, std::string_view source_name) {
 }
 
 Config Config::from_environment() {
-  const char* const file = std::getenv("POLYCACHE_CONFIG");
+  // Not for a program with more rights than its user: that one must not choose its plugins.
+  const char* const file = ::secure_getenv("POLYCACHE_CONFIG");
   if (file == nullptr || *file == '\0') return {.caches = {{"default", {.backend = "locmem"}}}};
   return load(file, "; it is the file that POLYCACHE_CONFIG names");
 }

@@ -6,13 +6,15 @@
 Every good sample and every example must please both, every bad sample must be refused by
 the parser, with the messages that its "// expect:" lines name, and by the schema too,
 unless it is listed below. Then members of the good samples are changed, one at a time, and
-the two must still agree.
+the two must still agree. What docs/configuration.md shows must be good, or, where it is
+marked as bad, have exactly the message that follows.
 """
 
 import copy
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -89,7 +91,8 @@ class Checker:
 
     def parser_verdicts(self, files):
         """For each file whether the parser takes it, and its message."""
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("SAMPLE_")}
+        unset = ("SAMPLE_", "SESSION_STORE", "REDIS_")
+        environment = {k: v for k, v in os.environ.items() if not k.startswith(unset)}
         environment["SAMPLE_HOST"] = "127.0.0.1"
         run = subprocess.run(
             [self.program, *map(str, files)],
@@ -132,6 +135,29 @@ class Checker:
                 refused = True
             listed = file.name in SCHEMA_CANNOT_SEE
             self.expect(refused != listed, f"{file}: refused by the schema: {refused}, listed: {listed}")
+
+    def check_guide(self, guide, folder):
+        """The JSON in the guide; a part of a file is a member of an alias."""
+        blocks = re.findall(r"^```(.*)\n((?:.*\n)*?)```$", guide.read_text(encoding="utf-8"), re.M)
+        good, bad = [], []
+        for i, (kind, text) in enumerate(blocks):
+            if kind.startswith("json"):
+                (folder / str(i)).mkdir()
+                file = folder / str(i) / "shop.json"
+                whole = text.startswith("{")
+                file.write_text(
+                    text if whole else f'{{"caches": {{"a": {{"backend": "locmem", {text}}}}}}}',
+                    encoding="utf-8",
+                )
+                if kind == "json bad":
+                    bad.append((file, blocks[i + 1][1].rstrip("\n")))
+                elif "${file:/" not in text:  # not on this machine
+                    good.append(file)
+        self.expect(len(good) > 2 and len(bad) > 2, f"{guide} shows too little")
+        self.check_good(good)
+        for (file, wanted), (_, message) in zip(bad, self.parser_verdicts([f for f, _ in bad])):
+            message = message.replace(str(file.parent) + "/", "")
+            self.expect(message == wanted, f"{guide} says\n{wanted}\nbut it is\n{message}")
 
     def check_variants(self, samples, folder):
         """Changes every member of every sample to values of all kinds."""
@@ -210,6 +236,8 @@ def main():
         # Without the sample of substitutions: the schema knows nothing of what they yield.
         plain = [file for file in good if "${" not in file.read_text(encoding="utf-8")]
         checker.check_variants(plain, pathlib.Path(folder))
+    with tempfile.TemporaryDirectory() as folder:
+        checker.check_guide(source / "docs" / "configuration.md", pathlib.Path(folder))
     print(f"{len(good)} good, {len(examples)} examples, {len(bad)} bad, {len(checker.failures)} failures")
     return 1 if checker.failures else 0
 
