@@ -1,0 +1,106 @@
+#!/usr/bin/env python3
+"""Shows scripts/check-layers small trees that break one rule each, and one that breaks none.
+
+  check_layers_test.py CHECK_LAYERS
+"""
+
+import contextlib
+import importlib.machinery
+import importlib.util
+import io
+import pathlib
+import sys
+import tempfile
+import unittest
+
+sys.dont_write_bytecode = True
+loader = importlib.machinery.SourceFileLoader("check_layers", sys.argv.pop())
+check_layers = importlib.util.module_from_spec(importlib.util.spec_from_loader("check_layers", loader))
+loader.exec_module(check_layers)
+
+GOOD = {
+    "core/include/polycache/backend.h": '#include <string>\n#include "polycache/error.h"\n',
+    "core/include/polycache/cache.h": '#include "polycache/backend.h"\n',
+    "core/include/polycache/codec_json.h": "#include <nlohmann/json.hpp>\n",
+    "core/src/plugin_loader.cpp": '#include <boost/dll/shared_library.hpp>\n#include "own.h"\n',
+    "core/src/own.h": "#include <unistd.h>\n",
+    "backends/redis/src/connection.cpp": '#include <hiredis/hiredis.h>\n#include "connection.h"\n',
+    "backends/redis/src/connection.h": '#include "polycache/backend.h"\n',
+    "plugins/redis.cpp": '#include "polycache/backends/redis.h"\n',
+    "plugins/hashed.cpp": '#include <openssl/evp.h>\n#include "polycache/plugin.h"\n',
+    "recipes/memoize/include/polycache/memoize.h": '#include "polycache/cache.h"\n',
+    "examples/hello/main.cpp": "#include <polycache/polycache.h>\n",
+    "examples/custom_backend/folder.cpp": "#include <polycache/plugin.h>\n",
+}
+
+BAD = {
+    "authors' headers know no users": ("core/include/polycache/layer.h", "polycache/cache.h"),
+    "authors' headers know no Boost": ("core/include/polycache/text.h", "boost/dll/config.hpp"),
+    "users' headers know no Boost": ("core/include/polycache/registry.h", "boost/any.hpp"),
+    "users' headers know no JSON": ("core/include/polycache/config.h", "nlohmann/json.hpp"),
+    "Boost.DLL has its file": ("core/src/registry.cpp", "boost/dll/shared_library.hpp"),
+    "JSON has its file": ("core/src/config.cpp", "nlohmann/json.hpp"),
+    "the core knows no store": ("core/src/registry.cpp", "polycache/backends/locmem.h"),
+    "the core knows no client library": ("core/src/registry.cpp", "sqlite3.h"),
+    "a backend knows no users": ("backends/redis/src/session.cpp", "polycache/registry.h"),
+    "a backend knows no other": ("backends/redis/src/session.cpp", "polycache/backends/sqlite.h"),
+    "a client library has its files": ("backends/redis/src/session.cpp", "hiredis/hiredis.h"),
+    "a connection has its own library": ("backends/redis/src/connection.cpp", "sqlite3.h"),
+    "a layer knows no backend": ("layers/metrics/metrics.cpp", "polycache/backends/redis.h"),
+    "nothing private of others": ("backends/redis/src/session.cpp", "no_destructor.h"),
+    "nothing by way of paths": ("tools/polycache.cpp", "../core/src/own.h"),
+    "a plugin knows no registry": ("plugins/redis.cpp", "polycache/registry.h"),
+    "a recipe knows no backend": ("recipes/memoize/memoize.cpp", "polycache/backend.h"),
+    "an example is a user": ("examples/hello/main.cpp", "polycache/plugin.h"),
+    "a tool is a user": ("tools/polycache.cpp", "polycache/backends/locmem.h"),
+    "nobody knows strangers": ("core/src/text.cpp", "fmt/format.h"),
+}
+
+
+def run(files, *arguments):
+    """Its exit status and what it printed, for a tree of these files."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = pathlib.Path(folder)
+        for name, text in files.items():
+            file = root / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text, encoding="utf-8")
+        output = io.StringIO()
+        with contextlib.redirect_stdout(output):
+            status = check_layers.main(["--root", folder, *arguments])
+        return status, output.getvalue()
+
+
+class CheckLayers(unittest.TestCase):
+    def test_what_keeps_the_rules_passes(self):
+        status, output = run(GOOD)
+        self.assertEqual(status, 0, output)
+        self.assertIn("every part keeps to its layer", output)
+
+    def test_each_broken_rule_is_told_with_its_place(self):
+        for rule, (file, include) in BAD.items():
+            is_ours = include.startswith(("polycache/", "../", "no_"))
+            quoted = f'"{include}"' if is_ours else f"<{include}>"
+            with self.subTest(rule):
+                text = GOOD.get(file, "")
+                status, output = run({**GOOD, file: f"{text}#include {quoted}\n"})
+                self.assertEqual(status, 1, output)
+                self.assertIn(f"{file}:{text.count(chr(10)) + 1}: ", output)
+                self.assertIn("1 problem(s)", output)
+
+    def test_a_plugin_has_one_backend(self):
+        _, output = run({**GOOD, "plugins/both.cpp": '#include "polycache/backends/redis.h"\n'
+                                                     '#include "polycache/backends/sqlite.h"\n'})
+        self.assertIn("plugins/both.cpp:2: ", output)
+
+    def test_what_is_commented_out_does_not_count(self):
+        status, output = run({**GOOD, "core/src/text.cpp": "//   #include <fmt/format.h>\n"})
+        self.assertEqual(status, 0, output)
+
+    def test_no_sources_and_no_library_are_problems(self):
+        self.assertEqual(run({})[0], 1)
+        self.assertEqual(run(GOOD, "--build", "/nowhere")[0], 1)
+
+
+if __name__ == "__main__":
+    unittest.main()
