@@ -1,0 +1,250 @@
+#include "connection.h"
+
+#include <sqlite3.h>
+
+#include <algorithm>
+#include <array>
+#include <cassert>
+#include <cstring>
+#include <memory>
+#include <thread>
+#include <utility>
+
+#include "polycache/fork.h"
+#include "polycache/text.h"
+
+namespace polycache::sqlite {
+namespace {
+
+using Cause = DatabaseError::Cause;
+using Kind = BackendError::Kind;
+
+struct Translation {
+  Cause cause;
+  Kind kind;
+  const char* remedy;
+};
+
+Translation translate(int code) {
+  if (code == SQLITE_READONLY_DBMOVED) return {Cause::stale, Kind::storage, ""};
+  switch (code & 0xff) {
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+      return {Cause::other, Kind::overloaded,
+              "; another process holds it, raise busy_timeout if that is as it should be"};
+    case SQLITE_NOMEM:
+      return {Cause::other, Kind::overloaded, ""};
+    case SQLITE_FULL:
+      return {Cause::other, Kind::storage, "; make room on the disk"};
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+      return {Cause::damaged, Kind::storage, ""};
+    case SQLITE_READONLY:
+      return {Cause::broken, Kind::read_only, "; make the file and its folder writable"};
+    case SQLITE_PERM:
+    case SQLITE_AUTH:
+      return {Cause::broken, Kind::denied, ""};
+    case SQLITE_CANTOPEN:
+      return {Cause::broken, Kind::storage, "; check that its folder exists and is writable"};
+    case SQLITE_IOERR:
+    case SQLITE_PROTOCOL:
+      return {Cause::broken, Kind::storage, ""};
+    case SQLITE_TOOBIG:
+      return {Cause::too_big, Kind::storage, ""};
+    case SQLITE_ERROR:  // our own SQL is right, so the tables are not ours any more
+      return {Cause::stale, Kind::storage, ""};
+    default:
+      return {Cause::other, Kind::storage, ""};
+  }
+}
+
+std::uint32_t big_endian(const unsigned char* at) noexcept {
+  return (static_cast<std::uint32_t>(at[0]) << 24U) | (static_cast<std::uint32_t>(at[1]) << 16U) |
+         (static_cast<std::uint32_t>(at[2]) << 8U) | static_cast<std::uint32_t>(at[3]);
+}
+
+// SQLite's file layer wants names in memory of this kind.
+struct FreeFilename {
+  void operator()(const char* name) const noexcept {
+    sqlite3_free_filename(const_cast<char*>(name));
+  }
+};
+struct CloseFile {
+  void operator()(sqlite3_file* file) const noexcept {
+    if (file->pMethods != nullptr) file->pMethods->xClose(file);
+  }
+};
+
+}  // namespace
+
+Connection::Connection(Place place, const std::string& name, std::string shown,
+                       std::chrono::milliseconds busy_timeout)
+    : shown_(std::move(shown)), busy_timeout_(busy_timeout), fork_(fork_count()) {
+  int flags =
+      SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
+  if (place == Place::memory) flags |= SQLITE_OPEN_URI;
+  const std::string target = place == Place::memory ? "file:/" + name + "?vfs=memdb" : name;
+  const int code = sqlite3_open_v2(target.c_str(), &handle_, flags, nullptr);
+  if (code != SQLITE_OK) {
+    try {
+      fail(code);
+    } catch (...) {  // the destructor will not run
+      sqlite3_close(handle_);
+      throw;
+    }
+  }
+  sqlite3_busy_handler(handle_, wait_for_lock, this);
+  sqlite3_db_config(handle_, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, nullptr);
+  if (place == Place::memory) {
+    sqlite3_int64 limit = sqlite3_int64{1} << 40;  // instead of 1 GiB
+    sqlite3_file_control(handle_, "main", SQLITE_FCNTL_SIZE_LIMIT, &limit);
+  }
+}
+
+Connection::~Connection() {
+  // The last one to close a file copies its log back and removes it. A child does not know
+  // whether it is the last one.
+  if (fork_ != fork_count())
+    sqlite3_db_config(handle_, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
+  [[maybe_unused]] const int code = sqlite3_close(handle_);
+  assert(code == SQLITE_OK);  // else a statement outlived its connection
+}
+
+// SQLite's own handler sleeps up to 100 ms at a time, and a process that meets many short
+// transactions of others would starve.
+int Connection::wait_for_lock(void* self, int attempt) noexcept {
+  auto& connection = *static_cast<Connection*>(self);
+  const auto now = std::chrono::steady_clock::now();
+  if (attempt == 0) connection.waiting_since_ = now;
+  const auto left = connection.busy_timeout_ - (now - connection.waiting_since_);
+  if (left <= left.zero()) return 0;
+  const std::chrono::nanoseconds pause =
+      std::chrono::microseconds(100) * (1 << std::min(attempt, 5));
+  std::this_thread::sleep_for(std::min<std::chrono::nanoseconds>(pause, left));
+  return 1;
+}
+
+void Connection::fail(int code) const {
+  const Translation to = translate(code);
+  std::string message = "sqlite " + quote(shown_) + ": ";
+  message += handle_ == nullptr ? sqlite3_errstr(code) : sqlite3_errmsg(handle_);
+  const int reason = handle_ == nullptr ? 0 : sqlite3_system_errno(handle_);
+  const bool about_files = (code & 0xff) == SQLITE_CANTOPEN || (code & 0xff) == SQLITE_IOERR;
+  if (about_files && reason != 0) message += std::string(" (") + std::strerror(reason) + ")";
+  throw DatabaseError(to.cause, to.kind, shown_, message + to.remedy);
+}
+
+void Connection::execute(const std::string& sql) {
+  const int code = sqlite3_exec(handle_, sql.c_str(), nullptr, nullptr, nullptr);
+  if (code != SQLITE_OK) fail(code);
+}
+
+std::int64_t Connection::query_integer(const std::string& sql) {
+  Statement statement(*this, sql);
+  return statement.step() ? statement.integer(0) : 0;
+}
+
+std::string Connection::query_text(const std::string& sql) {
+  Statement statement(*this, sql);
+  return statement.step() ? std::string(statement.bytes(0)) : std::string();
+}
+
+std::int64_t Connection::changes() const noexcept { return sqlite3_changes(handle_); }
+
+bool Connection::in_transaction() const noexcept { return sqlite3_get_autocommit(handle_) == 0; }
+
+std::int64_t Connection::last_insert() const noexcept { return sqlite3_last_insert_rowid(handle_); }
+
+void Connection::forget_insert(std::int64_t none) noexcept {
+  sqlite3_set_last_insert_rowid(handle_, none);
+}
+
+std::int64_t Connection::row_limit() const noexcept {
+  return sqlite3_limit(handle_, SQLITE_LIMIT_LENGTH, -1);
+}
+
+Statement::Statement(Connection& connection, const std::string& sql) : connection_(connection) {
+  const int code = sqlite3_prepare_v3(connection.handle_, sql.c_str(), -1,
+                                      SQLITE_PREPARE_PERSISTENT, &handle_, nullptr);
+  if (code != SQLITE_OK) connection.fail(code);
+}
+
+Statement::~Statement() { sqlite3_finalize(handle_); }
+
+Statement& Statement::bind(int parameter, std::int64_t value) {
+  const int code = sqlite3_bind_int64(handle_, parameter, value);
+  if (code != SQLITE_OK) connection_.fail(code);
+  return *this;
+}
+
+Statement& Statement::bind(int parameter, std::string_view bytes) {
+  // A null pointer would bind NULL instead of no bytes.
+  const char* const data = bytes.data() == nullptr ? "" : bytes.data();
+  const int code = sqlite3_bind_blob64(handle_, parameter, data, bytes.size(), SQLITE_STATIC);
+  if (code != SQLITE_OK) connection_.fail(code);
+  return *this;
+}
+
+Statement& Statement::bind_null(int parameter) {
+  const int code = sqlite3_bind_null(handle_, parameter);
+  if (code != SQLITE_OK) connection_.fail(code);
+  return *this;
+}
+
+bool Statement::step() {
+  const int code = sqlite3_step(handle_);
+  if (code == SQLITE_ROW) return true;
+  if (code == SQLITE_DONE) return false;
+  connection_.fail(code);
+}
+
+void Statement::reset() noexcept { sqlite3_reset(handle_); }
+
+void Statement::run() {
+  const Resetting resetting(*this);
+  step();
+}
+
+bool Statement::is_null(int column) const noexcept {
+  return sqlite3_column_type(handle_, column) == SQLITE_NULL;
+}
+
+std::int64_t Statement::integer(int column) const noexcept {
+  return sqlite3_column_int64(handle_, column);
+}
+
+std::string_view Statement::bytes(int column) const noexcept {
+  const void* const data = sqlite3_column_blob(handle_, column);
+  if (data == nullptr) return {};
+  return {static_cast<const char*>(data),
+          static_cast<std::size_t>(sqlite3_column_bytes(handle_, column))};
+}
+
+HeaderRead read_header(const std::string& path, FileHeader& header) {
+  constexpr std::string_view kMagic("SQLite format 3\0", 16);
+  sqlite3_vfs* const vfs = sqlite3_vfs_find(nullptr);
+  if (vfs == nullptr) return HeaderRead::unreadable;
+  const std::unique_ptr<const char, FreeFilename> name(sqlite3_create_filename(
+      path.c_str(), (path + "-journal").c_str(), (path + "-wal").c_str(), 0, nullptr));
+  if (name == nullptr) return HeaderRead::unreadable;
+  const std::size_t words = static_cast<std::size_t>(vfs->szOsFile) / sizeof(std::max_align_t) + 1;
+  const auto memory = std::make_unique<std::max_align_t[]>(words);
+  const std::unique_ptr<sqlite3_file, CloseFile> file(
+      reinterpret_cast<sqlite3_file*>(memory.get()));
+  file->pMethods = nullptr;
+  int flags = 0;
+  if (vfs->xOpen(vfs, name.get(), file.get(), SQLITE_OPEN_READONLY | SQLITE_OPEN_MAIN_DB, &flags) !=
+      SQLITE_OK) {
+    return HeaderRead::unreadable;
+  }
+  std::array<unsigned char, 100> bytes{};
+  const int code = file->pMethods->xRead(file.get(), bytes.data(), bytes.size(), 0);
+  if (code == SQLITE_IOERR_SHORT_READ) return HeaderRead::too_short;
+  if (code != SQLITE_OK) return HeaderRead::unreadable;
+  header.is_database = std::memcmp(bytes.data(), kMagic.data(), kMagic.size()) == 0;
+  header.user_version = big_endian(bytes.data() + 60);
+  header.application_id = big_endian(bytes.data() + 68);
+  return HeaderRead::done;
+}
+
+}  // namespace polycache::sqlite

@@ -1,0 +1,140 @@
+// SQLite, as this store uses it: a connection, a prepared statement, a transaction, and the
+// first bytes of a file. The only files that include sqlite3.h. Every failure leaves here as
+// a DatabaseError.
+
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "polycache/error.h"
+
+struct sqlite3;
+struct sqlite3_stmt;
+
+namespace polycache::sqlite {
+
+class DatabaseError final : public BackendError {
+ public:
+  // What a session can do about it.
+  enum class Cause : unsigned char {
+    damaged,  // the file is no sound database: move it aside
+    stale,    // the file or its tables are not those that were opened: open again
+    broken,   // reading or writing failed: open again before the next operation
+    too_big,  // of the value: refuse it
+    other,
+  };
+
+  DatabaseError(Cause cause, Kind kind, std::string server, const std::string& message)
+      : BackendError(kind, std::move(server), message), cause_(cause) {}
+
+  Cause cause() const noexcept { return cause_; }
+
+ private:
+  Cause cause_;
+};
+
+// An open database. Used by one thread at a time. A forked child cannot use its parent's
+// connection, but must close it, since SQLite believes that the locks of an open file are
+// held, and they are not inherited: the parent's locks, log and pages stay as they are then.
+class Connection {
+ public:
+  enum class Place : unsigned char { file, memory };
+
+  // Opens the file, making an empty one if there is none; or the memory database of that
+  // name, which lives as long as a connection to it. `shown` names it in messages.
+  Connection(Place place, const std::string& name, std::string shown,
+             std::chrono::milliseconds busy_timeout);
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+  ~Connection();
+
+  void execute(const std::string& sql);
+  std::int64_t query_integer(const std::string& sql);
+  std::string query_text(const std::string& sql);
+
+  // Rows that the last INSERT, UPDATE or DELETE changed.
+  std::int64_t changes() const noexcept;
+  bool in_transaction() const noexcept;
+
+  // The row that was inserted (not updated) since the last forget_insert(), or `none`.
+  std::int64_t last_insert() const noexcept;
+  void forget_insert(std::int64_t none) noexcept;
+
+  // How large a row may be.
+  std::int64_t row_limit() const noexcept;
+
+  const std::string& shown() const noexcept { return shown_; }
+
+  // REQUIRES: `code` is an error code of this connection
+  [[noreturn]] void fail(int code) const;
+
+ private:
+  friend class Statement;
+  static int wait_for_lock(void* self, int attempt) noexcept;
+
+  std::string shown_;
+  std::chrono::milliseconds busy_timeout_;
+  std::chrono::steady_clock::time_point waiting_since_{};
+  std::uint32_t fork_;
+  sqlite3* handle_ = nullptr;
+};
+
+// A prepared statement. The connection must outlive it. Bound views must live until reset().
+class Statement {
+ public:
+  Statement(Connection& connection, const std::string& sql);
+  Statement(const Statement&) = delete;
+  Statement& operator=(const Statement&) = delete;
+  ~Statement();
+
+  Statement& bind(int parameter, std::int64_t value);
+  Statement& bind(int parameter, std::string_view bytes);
+  Statement& bind_null(int parameter);
+
+  // Goes to the next row; false at the end.
+  bool step();
+  // Ends the statement and, outside a transaction, what it locked.
+  void reset() noexcept;
+  // Runs a statement that has no rows.
+  void run();
+
+  bool is_null(int column) const noexcept;
+  std::int64_t integer(int column) const noexcept;
+  std::string_view bytes(int column) const noexcept;  // valid until step() or reset()
+
+ private:
+  Connection& connection_;
+  sqlite3_stmt* handle_ = nullptr;
+};
+
+// Resets a statement at the end of a scope.
+class Resetting {
+ public:
+  explicit Resetting(Statement& statement) noexcept : statement_(statement) {}
+  Resetting(const Resetting&) = delete;
+  Resetting& operator=(const Resetting&) = delete;
+  ~Resetting() { statement_.reset(); }
+
+ private:
+  Statement& statement_;
+};
+
+// The first bytes of a file.
+struct FileHeader {
+  bool is_database = false;  // begins as every SQLite file does
+  std::uint32_t application_id = 0;
+  std::uint32_t user_version = 0;
+};
+
+enum class HeaderRead : unsigned char { done, too_short, unreadable };
+
+// Reads them through SQLite's own file layer: opening and closing the file in any other way
+// would drop the locks that this process holds on it.
+HeaderRead read_header(const std::string& path, FileHeader& header);
+
+}  // namespace polycache::sqlite

@@ -1,0 +1,51 @@
+// The store "sqlite": entries in a table of an SQLite file, shared by threads and
+// processes, kept over restarts; or in memory, shared by the threads of this process.
+//
+//   location        path of the file, made at first use; or ":memory:", ":memory:NAME"
+//   table           name of the table; default "cache"
+//   max_entries     how many entries are kept; beyond it expired ones go, then the oldest
+//                   written, until a sixteenth is free; default: no limit
+//   max_value_bytes a larger value is refused; default: what SQLite takes (1 GB)
+//   busy_timeout    how long to wait for another process that is writing; default 1s
+//   synchronous     "off", "normal" (default; survives a killed process, and a power cut
+//                   without damage), "full" (a power cut loses nothing)
+//   wal_autocheckpoint  pages of the write-ahead log before it is copied back
+//   page_cache      memory for pages, for each thread's session
+//   on_corrupt      "move" (default): a damaged file of ours is moved aside and a new one
+//                   made; "throw": operations fail until somebody repairs it
+//
+// A file that is not a polycache store is refused and not touched.
+
+#pragma once
+
+#include <memory>
+
+#include "polycache/backend.h"
+#include "polycache/option_reader.h"
+#include "polycache/plugin.h"
+
+namespace polycache::sqlite {
+
+// The same store under two names: "sqlite", and "db" for those who know it so.
+extern const PluginDescriptor plugin;
+extern const PluginDescriptor db_plugin;
+
+// Thread-safe. To change what keys are allowed, derive, pass KeyRules::custom and override
+// validate_key().
+class Factory : public BackendFactory {
+ public:
+  // Reports wrong options and a location that cannot be used to the reader. Looks at the
+  // location, but makes and changes nothing.
+  explicit Factory(const OptionReader& options, const BackendContext& context,
+                   KeyRules rules = KeyRules::portable);
+  ~Factory() override;
+
+  std::unique_ptr<Backend> connect() override;
+  StoreTraits traits() const noexcept override;
+
+ private:
+  struct Impl;
+  std::unique_ptr<const Impl> impl_;
+};
+
+}  // namespace polycache::sqlite

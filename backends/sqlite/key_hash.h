@@ -1,0 +1,19 @@
+// The 64-bit name of a key in a table: SipHash-1-3 with a secret of the file's own, so that
+// nobody can choose keys that push each other out.
+
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+namespace polycache::sqlite {
+
+struct HashSecret {
+  std::uint64_t first = 0;
+  std::uint64_t second = 0;
+};
+
+// Part of the file format: never changed without a new schema version.
+std::uint64_t hash_key(std::string_view key, const HashSecret& secret) noexcept;
+
+}  // namespace polycache::sqlite

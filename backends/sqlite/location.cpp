@@ -1,0 +1,187 @@
+#include "location.h"
+
+#include <cerrno>
+#include <cstring>
+#include <ctime>
+#include <thread>
+#include <utility>
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "connection.h"
+#include "polycache/error.h"
+#include "polycache/text.h"
+
+namespace polycache::sqlite {
+namespace {
+
+FileVerdict refused(std::string problem) { return {FileState::refused, std::move(problem)}; }
+
+[[noreturn]] void cannot_move(const std::string& path, int error) {
+  throw BackendError(BackendError::Kind::storage, path,
+                     "sqlite " + quote(path) + ": the file is damaged and cannot be moved aside (" +
+                         std::strerror(error) + "); move it away with its -wal and -shm files");
+}
+
+// An exclusive lock among the processes that want to move the same file.
+class MoveLock {
+ public:
+  MoveLock(const std::string& path, std::chrono::milliseconds patience) : name_(path + "-lock") {
+    const auto deadline = std::chrono::steady_clock::now() + patience;
+    while (!try_lock(path)) {
+      if (std::chrono::steady_clock::now() >= deadline) cannot_move(path, ETIMEDOUT);
+      std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    }
+  }
+  MoveLock(const MoveLock&) = delete;
+  MoveLock& operator=(const MoveLock&) = delete;
+  ~MoveLock() {
+    ::unlink(name_.c_str());
+    ::close(file_);
+  }
+
+ private:
+  bool try_lock(const std::string& path) {
+    file_ = ::open(name_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (file_ < 0) cannot_move(path, errno);
+    struct stat mine {};
+    struct stat there {};
+    // Its last owner may have removed the name between our open and our lock.
+    if (::flock(file_, LOCK_EX | LOCK_NB) == 0 && ::fstat(file_, &mine) == 0 &&
+        ::stat(name_.c_str(), &there) == 0 && mine.st_ino == there.st_ino) {
+      return true;
+    }
+    ::close(file_);
+    return false;
+  }
+
+  std::string name_;
+  int file_ = -1;
+};
+
+// "cache.db.damaged-20260102-030405-4711": not there yet.
+std::string name_aside(const std::string& path) {
+  const std::time_t now = std::time(nullptr);
+  std::tm utc{};
+  ::gmtime_r(&now, &utc);
+  char moment[32];
+  std::strftime(moment, sizeof moment, "%Y%m%d-%H%M%S", &utc);
+  const std::string stem = path + ".damaged-" + moment + "-" + std::to_string(::getpid());
+  std::string name = stem;
+  for (int i = 2; ::access(name.c_str(), F_OK) == 0; ++i) name = stem + "-" + std::to_string(i);
+  return name;
+}
+
+// Where SQLite's lock of an open database lies, and that of its shared memory (os_unix.c: they
+// are part of the file format, since all programs must agree on them).
+struct LockRange {
+  off_t start;
+  off_t length;
+};
+constexpr LockRange kSharedRange{0x40000000 + 2, 510};
+constexpr LockRange kSharedMemoryInUse{128, 1};
+
+// Locks for reading and keeps the descriptor open: closing it would drop the lock. Returns
+// which file it was, or nothing if it cannot be opened or the lock does not come.
+std::optional<FileIdentity> lock_for_life(const std::string& path, LockRange range,
+                                          std::chrono::milliseconds patience) {
+  const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (file < 0) return std::nullopt;
+  const auto deadline = std::chrono::steady_clock::now() + patience;
+  struct flock lock {};
+  lock.l_type = F_RDLCK;
+  lock.l_whence = SEEK_SET;
+  lock.l_start = range.start;
+  lock.l_len = range.length;
+  while (::fcntl(file, F_SETLK, &lock) != 0) {
+    if (std::chrono::steady_clock::now() >= deadline) return std::nullopt;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  struct stat status {};
+  if (::fstat(file, &status) != 0) return std::nullopt;
+  return FileIdentity{status.st_dev, status.st_ino};
+}
+
+void rename_if_there(const std::string& path, const std::string& from, const std::string& to) {
+  if (::rename(from.c_str(), to.c_str()) != 0 && errno != ENOENT) cannot_move(path, errno);
+}
+
+}  // namespace
+
+FileVerdict judge_file(const std::string& path) {
+  struct stat status {};
+  if (::stat(path.c_str(), &status) != 0) {
+    if (errno == ENOENT) return {};
+    return refused("cannot look at " + quote(path) + " (" + std::strerror(errno) + ")");
+  }
+  if (S_ISDIR(status.st_mode)) {
+    return refused(quote(path) + " is a folder; name a file in it");
+  }
+  if (!S_ISREG(status.st_mode)) return refused(quote(path) + " is no plain file; name another");
+  if (status.st_size == 0) return {};
+  FileHeader header;
+  switch (read_header(path, header)) {
+    case HeaderRead::unreadable:
+      return refused("cannot read " + quote(path) + "; check its permissions");
+    case HeaderRead::too_short:
+      return refused(quote(path) + " is not an SQLite file; it was not touched, name another");
+    case HeaderRead::done:
+      break;
+  }
+  if (header.application_id != kApplicationId) {
+    return refused(quote(path) +
+                   (header.is_database ? " is an SQLite file, but no polycache store"
+                                       : " is not an SQLite file") +
+                   "; it was not touched, name another");
+  }
+  if (!header.is_database) return {FileState::damaged, {}};
+  if (header.user_version > kSchemaVersion) {
+    return refused(quote(path) + " was written by a newer polycache (schema " +
+                   std::to_string(header.user_version) + ", this one knows " +
+                   std::to_string(kSchemaVersion) +
+                   "); it was not touched, name another or use the newer library");
+  }
+  return {FileState::ours, {}};
+}
+
+std::optional<FileIdentity> identify_file(const std::string& path) noexcept {
+  struct stat status {};
+  if (::stat(path.c_str(), &status) != 0) return std::nullopt;
+  return FileIdentity{status.st_dev, status.st_ino};
+}
+
+std::optional<OpenFiles> identify_open_files(const std::string& path) noexcept {
+  const auto file = identify_file(path);
+  const auto shared_memory = identify_file(path + "-shm");
+  if (!file || !shared_memory) return std::nullopt;
+  return OpenFiles{*file, *shared_memory};
+}
+
+void hold_inherited_locks(const std::string& path, const OpenFiles& inherited,
+                          std::chrono::milliseconds patience) {
+  if (identify_file(path) != inherited.file) return;  // the child opens a file of its own
+  const auto file = lock_for_life(path, kSharedRange, patience);
+  const auto shared_memory = lock_for_life(path + "-shm", kSharedMemoryInUse, patience);
+  if (file == inherited.file && shared_memory == inherited.shared_memory) return;
+  throw BackendError(BackendError::Kind::storage, path,
+                     "sqlite " + quote(path) +
+                         ": this process was forked while other threads had the file open, and it "
+                         "has been closed since; fork before the threads use the cache");
+}
+
+std::optional<std::string> move_aside(const std::string& path, const FileIdentity& damaged,
+                                      std::chrono::milliseconds patience) {
+  const MoveLock lock(path, patience);
+  if (identify_file(path) != damaged) return std::nullopt;
+  const std::string aside = name_aside(path);
+  // The file itself goes last: whoever makes a new one must not lose its log to us.
+  rename_if_there(path, path + "-wal", aside + "-wal");
+  rename_if_there(path, path + "-shm", aside + "-shm");
+  rename_if_there(path, path, aside);
+  return aside;
+}
+
+}  // namespace polycache::sqlite

@@ -1,0 +1,65 @@
+// The file of a store: whose it is, whether it is still the one that was opened, and how a
+// damaged one is put aside. Nothing here changes a file that is not ours.
+
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include <sys/types.h>
+
+namespace polycache::sqlite {
+
+inline constexpr std::uint32_t kApplicationId = 0x706c7963;  // "plyc"
+inline constexpr std::uint32_t kSchemaVersion = 1;
+
+enum class FileState : unsigned char {
+  absent,   // or empty: to be made
+  ours,     //
+  damaged,  // bears our application id, and is no database
+  refused,  // everything else
+};
+
+struct FileVerdict {
+  FileState state = FileState::absent;
+  std::string problem;  // if refused: what it is instead, and the remedy
+};
+
+FileVerdict judge_file(const std::string& path);
+
+// Which file a path leads to.
+struct FileIdentity {
+  dev_t device = 0;
+  ino_t inode = 0;
+  friend bool operator==(const FileIdentity&, const FileIdentity&) = default;
+};
+
+// Empty if there is none.
+std::optional<FileIdentity> identify_file(const std::string& path) noexcept;
+
+// The file and the shared memory of its write-ahead log.
+struct OpenFiles {
+  FileIdentity file;
+  FileIdentity shared_memory;
+};
+
+// Empty if one of them is not there.
+std::optional<OpenFiles> identify_open_files(const std::string& path) noexcept;
+
+// For a forked child, before it opens a file of which it also inherited connections that it
+// cannot close, those of the parent's other threads. Because of them SQLite believes that this
+// process holds the locks of an open file; without these, whoever closes the file as the last
+// one would remove its log under the child. Takes the locks, for the life of the process.
+// Throws BackendError if it cannot, or if the log is another by now.
+void hold_inherited_locks(const std::string& path, const OpenFiles& inherited,
+                          std::chrono::milliseconds patience);
+
+// Renames a damaged file of ours with its log, and returns the new name; or returns nothing
+// if the path leads to another file by now, because another process did so first. Throws
+// BackendError if it cannot.
+std::optional<std::string> move_aside(const std::string& path, const FileIdentity& damaged,
+                                      std::chrono::milliseconds patience);
+
+}  // namespace polycache::sqlite

@@ -1,0 +1,396 @@
+#include "session.h"
+
+#include <algorithm>
+#include <exception>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "polycache/counter.h"
+#include "polycache/fork.h"
+#include "polycache/text.h"
+
+namespace polycache::sqlite {
+namespace {
+
+// How long a deleted or replaced file may go unnoticed.
+constexpr std::int64_t kLookEvery = 100;
+
+// Entries written between two looks for expired ones: the rows looked at are twice as many,
+// so that all of a store is seen before half as many entries have been written anew.
+constexpr std::size_t kSweepEvery = 64;
+constexpr std::size_t kSweepSoon = 8;
+
+Ttl left(std::int64_t expires, const Moment& now) {
+  if (expires == kNever) return Ttl::forever();
+  return Ttl(std::chrono::milliseconds(expires - now.milliseconds));
+}
+
+std::string too_large(const Alias& alias, std::size_t size) {
+  return "sqlite " + quote(alias.shown) + ": a value of " + std::to_string(size) +
+         " bytes is larger than the store takes (max_value_bytes); it was not stored, and an older "
+         "value of its key was removed";
+}
+
+}  // namespace
+
+void Alias::warn(Warning::Kind kind, std::string_view key, const std::string& message) const {
+  if (report) report({.kind = kind, .key = key, .message = message});
+}
+
+OpenTable::OpenTable(const Alias& alias, ProcessShare& of)
+    : share(of),
+      table(alias.place, alias.place == Connection::Place::file ? alias.shown : of.memory_name(),
+            alias.shown, alias.table) {
+  share.after_opening(alias.shown);
+}
+
+Session::~Session() = default;
+
+// --- the store, open and sound ---
+
+Moment Session::moment(std::size_t writes) const noexcept {
+  const auto since = alias_->clock.system_now().time_since_epoch();
+  const std::int64_t us = std::chrono::floor<std::chrono::microseconds>(since).count();
+  Moment now{.milliseconds = std::chrono::floor<std::chrono::milliseconds>(since).count(),
+             .rounded_up = std::chrono::ceil<std::chrono::milliseconds>(since).count(),
+             .order = us};
+  if (writes == 0) return now;
+  const auto count = static_cast<std::int64_t>(writes);
+  std::int64_t last = alias_->last_order.load(std::memory_order_relaxed);
+  do {
+    now.order = std::max(us, last + 1);
+  } while (!alias_->last_order.compare_exchange_weak(last, now.order + count - 1,
+                                                     std::memory_order_relaxed));
+  return now;
+}
+
+Table& Session::open_table(const Moment& now) {
+  if (table_ != nullptr && share_->fork() != fork_count()) table_.reset();
+  const std::int64_t age = now.milliseconds - checked_;
+  if (table_ != nullptr && (age < 0 || age >= kLookEvery)) {
+    checked_ = now.milliseconds;
+    if (identity_ && identify_file(alias_->shown) != identity_) table_.reset();
+  }
+  if (table_ == nullptr) open(now);
+  return table_->table;
+}
+
+void Session::open(const Moment& now) {
+  share_ = &alias_->share->here();
+  const Turn turn = take_turn();
+  const bool in_file = alias_->place == Connection::Place::file;
+  identity_.reset();
+  if (in_file) {
+    const FileVerdict verdict = judge_file(alias_->shown);
+    identity_ = identify_file(alias_->shown);
+    if (verdict.state == FileState::refused) {
+      throw BackendError(BackendError::Kind::storage, alias_->shown, "sqlite: " + verdict.problem);
+    }
+    if (verdict.state == FileState::damaged) {
+      throw DatabaseError(DatabaseError::Cause::damaged, BackendError::Kind::storage, alias_->shown,
+                          "sqlite " + quote(alias_->shown) + ": the file is damaged");
+    }
+  }
+  if (in_file) share_->before_opening(alias_->shown, alias_->table.busy_timeout);
+  table_ = std::make_unique<OpenTable>(*alias_, *share_);
+  if (in_file) identity_ = identify_file(alias_->shown);
+  checked_ = now.milliseconds;
+  if (table_->table.fell_back()) {
+    alias_->warn(Warning::Kind::degraded, {},
+                 "sqlite " + quote(alias_->shown) +
+                     ": its file system has no shared memory for a write-ahead log; going on with "
+                     "a rollback journal, where readers and writers wait for each other");
+  }
+}
+
+// Returns whether the operation is worth another try.
+bool Session::heal(const DatabaseError& error) {
+  switch (error.cause()) {
+    case DatabaseError::Cause::damaged:
+      table_.reset();
+      if (!alias_->move_damaged || !identity_) return false;
+      move_damaged_file(error);
+      return true;
+    case DatabaseError::Cause::stale:
+      table_.reset();
+      return true;
+    case DatabaseError::Cause::broken:
+      table_.reset();
+      return false;
+    default:
+      return false;
+  }
+}
+
+void Session::move_damaged_file(const DatabaseError& error) {
+  const FileVerdict verdict = judge_file(alias_->shown);
+  if (verdict.state != FileState::ours && verdict.state != FileState::damaged) return;
+  const auto aside = move_aside(alias_->shown, *identity_, alias_->table.busy_timeout);
+  if (!aside) return;  // another process or thread was faster, and has warned
+  alias_->warn(Warning::Kind::other, {},
+               std::string(error.what()) + "; the damaged file was moved to " + quote(*aside) +
+                   " and the cache begins empty; look into the cause, then delete that file");
+}
+
+template <class Operation>
+auto Session::perform(Operation operation) {
+  try {
+    return operation();
+  } catch (const DatabaseError& error) {
+    if (!heal(error)) throw;
+  }
+  return operation();
+}
+
+Session::Turn Session::take_turn() {
+  return share_->take_turn(alias_->table.busy_timeout, alias_->shown);
+}
+
+template <class Operation>
+auto Session::read(Operation operation) {
+  return perform([&] {
+    const Moment now = moment(0);
+    Table& table = open_table(now);
+    Turn turn = alias_->place == Connection::Place::memory ? take_turn() : Turn();
+    return operation(table, now, turn);
+  });
+}
+
+// `entries`: how many may be written.
+template <class Operation>
+auto Session::write(std::size_t entries, Operation operation) {
+  return perform([&] {
+    const Moment now = moment(std::max<std::size_t>(entries, 1));
+    Table& table = open_table(now);
+    const Turn turn = take_turn();
+    if constexpr (std::is_void_v<decltype(operation(table, now))>) {
+      operation(table, now);
+      tidy(table, entries, now);
+    } else {
+      const auto result = operation(table, now);
+      tidy(table, entries, now);
+      return result;
+    }
+  });
+}
+
+// Makes room on the back of a write that has been done: its failure is not the write's.
+void Session::tidy(Table& table, std::size_t entries, const Moment& now) noexcept {
+  try {
+    if (alias_->table.max_entries > 0) {
+      const std::int64_t made = table.take_inserted();
+      if (made > 0 && alias_->free_entries.fetch_sub(made, std::memory_order_relaxed) < made) {
+        alias_->free_entries.store(table.cull(now), std::memory_order_relaxed);
+      }
+    }
+    if (entries < until_sweep_) {
+      until_sweep_ -= entries;
+    } else if (entries > 0) {
+      until_sweep_ = table.sweep(now) ? kSweepSoon : kSweepEvery;
+    }
+  } catch (const std::exception&) {
+    // The next write tries again; what is really wrong will show in an operation of its own.
+  }
+}
+
+// --- reading ---
+
+template <class Deliver>
+bool Session::read_one(std::string_view key, Deliver deliver) {
+  return read([&](Table& table, const Moment& now, Turn& turn) {
+    Table::Row row = table.find(key, now);
+    if (!row) return false;
+    const std::int64_t expires = row.expires();
+    if (!table.readers_block_writers()) {
+      deliver(row.value(), expires, now);
+      return true;
+    }
+    buffer_.assign(row.value());
+    row.close();
+    if (turn.owns_lock()) turn.unlock();
+    deliver(buffer_, expires, now);
+    return true;
+  });
+}
+
+bool Session::get(std::string_view key, ValueSink sink) {
+  return read_one(key, [&](std::string_view value, std::int64_t, const Moment&) { sink(value); });
+}
+
+bool Session::get(std::string_view key, FunctionRef<void(std::string_view, Ttl)> sink) {
+  return read_one(key, [&](std::string_view value, std::int64_t expires, const Moment& now) {
+    sink(value, left(expires, now));
+  });
+}
+
+bool Session::contains(std::string_view key, ValueSink head) {
+  return read([&](Table& table, const Moment& now, Turn& turn) {
+    Table::Row row = table.find_head(key, now);
+    if (!row) return false;
+    buffer_.assign(row.value());
+    row.close();
+    if (turn.owns_lock()) turn.unlock();
+    head(buffer_);
+    return true;
+  });
+}
+
+template <class Deliver>
+void Session::read_many(std::span<const std::string_view> keys, Deliver deliver) {
+  struct Hit {
+    std::size_t index;
+    std::int64_t expires;
+    std::size_t end;  // in buffer_
+  };
+  read([&](Table& table, const Moment& now, Turn& turn) {
+    const bool at_once = !table.readers_block_writers();
+    std::vector<Hit> hits;
+    buffer_.clear();
+    {
+      Transaction transaction(table, Transaction::Kind::read);
+      for (std::size_t i = 0; i < keys.size(); ++i) {
+        const Table::Row row = table.find(keys[i], now);
+        if (!row) continue;
+        if (at_once) {
+          deliver(i, row.value(), row.expires(), now);
+        } else {
+          buffer_.append(row.value());
+          hits.push_back({i, row.expires(), buffer_.size()});
+        }
+      }
+      transaction.commit();
+    }
+    if (turn.owns_lock()) turn.unlock();
+    std::size_t begin = 0;
+    for (const Hit& hit : hits) {
+      const std::string_view value(buffer_.data() + begin, hit.end - begin);
+      deliver(hit.index, value, hit.expires, now);
+      begin = hit.end;
+    }
+  });
+}
+
+void Session::get_many(std::span<const std::string_view> keys, IndexedValueSink sink) {
+  read_many(keys, [&](std::size_t i, std::string_view value, std::int64_t, const Moment&) {
+    sink(i, value);
+  });
+}
+
+void Session::get_many(std::span<const std::string_view> keys, TtlExtension::Sink sink) {
+  read_many(keys, [&](std::size_t i, std::string_view value, std::int64_t expires,
+                      const Moment& now) { sink(i, value, left(expires, now)); });
+}
+
+// --- writing ---
+
+bool Session::refuse(Table& table, const Item& item, PutMode mode, const Moment& now) {
+  // add() leaves a live entry alone whatever it was given.
+  if (mode != PutMode::if_absent) table.erase(item.key, now);
+  alias_->warn(Warning::Kind::value_refused, item.key, too_large(*alias_, item.value.size()));
+  return false;
+}
+
+bool Session::put_one(Table& table, const Item& item, PutMode mode, const Moment& now) {
+  const std::int64_t limit = alias_->max_value_bytes;
+  if (limit > 0 && item.value.size() > static_cast<std::size_t>(limit)) {
+    return refuse(table, item, mode, now);
+  }
+  try {
+    return table.put(item.key, item.value, item.ttl, mode, now);
+  } catch (const DatabaseError& error) {
+    if (error.cause() != DatabaseError::Cause::too_big) throw;
+  }
+  return refuse(table, item, mode, now);
+}
+
+bool Session::put(std::string_view key, std::string_view value, Ttl ttl, PutMode mode) {
+  return write(1, [&](Table& table, const Moment& now) {
+    return put_one(table, {key, value, ttl}, mode, now);
+  });
+}
+
+bool Session::touch(std::string_view key, Ttl ttl) {
+  return write(0, [&](Table& table, const Moment& now) { return table.touch(key, ttl, now); });
+}
+
+bool Session::erase(std::string_view key) {
+  return write(0, [&](Table& table, const Moment& now) { return table.erase(key, now); });
+}
+
+void Session::clear() {
+  write(0, [&](Table& table, const Moment&) { table.clear(); });
+}
+
+std::optional<std::int64_t> Session::incr(std::string_view key, std::int64_t delta) {
+  return write(0, [&](Table& table, const Moment& now) -> std::optional<std::int64_t> {
+    Transaction transaction(table, Transaction::Kind::write);
+    Table::Row row = table.find(key, now);
+    if (!row) return std::nullopt;
+    const std::int64_t sum = add_to_counter(row.value(), delta);
+    row.close();
+    table.replace_value(key, std::to_string(sum), now);
+    transaction.commit();
+    return sum;
+  });
+}
+
+void Session::put_many(std::span<const Item> items, PutMode mode, IndexSink on_failure) {
+  std::vector<std::size_t> failed;
+  write(items.size(), [&](Table& table, const Moment& first) {
+    failed.clear();  // of a first try
+    Moment now = first;
+    Transaction transaction(table, Transaction::Kind::write);
+    for (std::size_t i = 0; i < items.size(); ++i) {
+      if (!put_one(table, items[i], mode, now)) failed.push_back(i);
+      ++now.order;
+    }
+    transaction.commit();
+  });
+  for (const std::size_t i : failed) on_failure(i);
+}
+
+std::size_t Session::erase_many(std::span<const std::string_view> keys) {
+  return write(0, [&](Table& table, const Moment& now) {
+    Transaction transaction(table, Transaction::Kind::write);
+    std::size_t erased = 0;
+    for (const std::string_view key : keys) erased += table.erase(key, now) ? 1 : 0;
+    transaction.commit();
+    return erased;
+  });
+}
+
+bool Session::put_if_equal(std::string_view key, std::string_view expected, std::string_view value,
+                           std::optional<Ttl> ttl) {
+  return write(1, [&](Table& table, const Moment& now) {
+    return table.put_if_equal(key, expected, value, ttl, now);
+  });
+}
+
+bool Session::erase_if_equal(std::string_view key, std::string_view expected) {
+  return write(
+      0, [&](Table& table, const Moment& now) { return table.erase_if_equal(key, expected, now); });
+}
+
+bool Session::pop(std::string_view key, ValueSink sink) {
+  const bool popped =
+      write(0, [&](Table& table, const Moment& now) { return table.pop(key, buffer_, now); });
+  if (popped) sink(buffer_);
+  return popped;
+}
+
+std::size_t Session::erase_prefix(std::string_view prefix) {
+  return write(0, [&](Table& table, const Moment&) {
+    return static_cast<std::size_t>(table.erase_prefix(prefix));
+  });
+}
+
+void* Session::extension(std::string_view id) noexcept {
+  if (id == TtlExtension::id) return static_cast<TtlExtension*>(this);
+  if (id == CompareExtension::id) return static_cast<CompareExtension*>(this);
+  if (id == PopExtension::id) return static_cast<PopExtension*>(this);
+  if (id == ErasePrefixExtension::id) return static_cast<ErasePrefixExtension*>(this);
+  return nullptr;
+}
+
+}  // namespace polycache::sqlite

@@ -1,0 +1,127 @@
+// One thread's session with a store: the Backend itself.
+//
+// Opens the store at first use; opens it again when the file was deleted or replaced, after a
+// failure, and in a forked child. Sinks are called when nothing is locked that a write of
+// another session would wait for.
+
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "location.h"
+#include "polycache/backend.h"
+#include "polycache/extension.h"
+#include "store_share.h"
+#include "table.h"
+
+namespace polycache::sqlite {
+
+// What the sessions of one alias have in common. Thread-safe.
+struct Alias {
+  Connection::Place place = Connection::Place::file;
+  std::string shown;  // the location, for messages; for a file, its path
+  TableSettings table;
+  std::int64_t max_value_bytes = 0;  // 0: what SQLite takes
+  bool move_damaged = true;
+  const Clock& clock;
+  std::function<void(const Warning&)> report;
+  std::shared_ptr<StoreShare> share;
+
+  // How many entries may still be made before somebody must count them.
+  mutable std::atomic<std::int64_t> free_entries{0};
+  // Moment::order of the latest write.
+  mutable std::atomic<std::int64_t> last_order{0};
+
+  void warn(Warning::Kind kind, std::string_view key, const std::string& message) const;
+};
+
+// An open table, counted among those of its process.
+struct OpenTable {
+  OpenTable(const Alias& alias, ProcessShare& of);
+  OpenTable(const OpenTable&) = delete;
+  OpenTable& operator=(const OpenTable&) = delete;
+  ~OpenTable() { share.after_closing(); }
+
+  ProcessShare& share;
+  Table table;
+};
+
+class Session final : public Backend,
+                      private TtlExtension,
+                      private CompareExtension,
+                      private PopExtension,
+                      private ErasePrefixExtension {
+ public:
+  explicit Session(std::shared_ptr<const Alias> alias) noexcept : alias_(std::move(alias)) {}
+  ~Session() override;
+
+  bool get(std::string_view key, ValueSink sink) override;
+  bool put(std::string_view key, std::string_view value, Ttl ttl, PutMode mode) override;
+  bool touch(std::string_view key, Ttl ttl) override;
+  bool erase(std::string_view key) override;
+  void clear() override;
+  bool contains(std::string_view key, ValueSink head) override;
+  std::optional<std::int64_t> incr(std::string_view key, std::int64_t delta) override;
+  void get_many(std::span<const std::string_view> keys, IndexedValueSink sink) override;
+  void put_many(std::span<const Item> items, PutMode mode, IndexSink on_failure) override;
+  std::size_t erase_many(std::span<const std::string_view> keys) override;
+  void* extension(std::string_view id) noexcept override;
+
+ private:
+  using Turn = std::unique_lock<std::timed_mutex>;
+
+  // TtlExtension
+  bool get(std::string_view key, FunctionRef<void(std::string_view, Ttl)> sink) override;
+  void get_many(std::span<const std::string_view> keys, TtlExtension::Sink sink) override;
+  // CompareExtension
+  bool put_if_equal(std::string_view key, std::string_view expected, std::string_view value,
+                    std::optional<Ttl> ttl) override;
+  bool erase_if_equal(std::string_view key, std::string_view expected) override;
+  // PopExtension
+  bool pop(std::string_view key, ValueSink sink) override;
+  // ErasePrefixExtension
+  std::size_t erase_prefix(std::string_view prefix) override;
+
+  template <class Operation>
+  auto perform(Operation operation);
+  template <class Operation>
+  auto read(Operation operation);
+  template <class Operation>
+  auto write(std::size_t entries, Operation operation);
+
+  // `writes`: how many entries get an order of their own, from the moment's on.
+  Moment moment(std::size_t writes) const noexcept;
+  Table& open_table(const Moment& now);
+  void open(const Moment& now);
+  bool heal(const DatabaseError& error);
+  void move_damaged_file(const DatabaseError& error);
+  void tidy(Table& table, std::size_t entries, const Moment& now) noexcept;
+  Turn take_turn();
+
+  template <class Deliver>
+  bool read_one(std::string_view key, Deliver deliver);
+  template <class Deliver>
+  void read_many(std::span<const std::string_view> keys, Deliver deliver);
+  bool put_one(Table& table, const Item& item, PutMode mode, const Moment& now);
+  bool refuse(Table& table, const Item& item, PutMode mode, const Moment& now);
+
+  const std::shared_ptr<const Alias> alias_;
+  std::unique_ptr<OpenTable> table_;
+  std::optional<FileIdentity> identity_;  // of the open file
+  ProcessShare* share_ = nullptr;         // of the process that opened the table; once opened
+  std::int64_t checked_ = 0;              // when the file was last looked at
+  std::size_t until_sweep_ = 0;
+  std::string buffer_;  // values on their way to a sink
+};
+
+}  // namespace polycache::sqlite

@@ -1,0 +1,136 @@
+#include "polycache/backends/sqlite.h"
+
+#include <filesystem>
+#include <sstream>
+#include <string>
+#include <system_error>
+#include <utility>
+
+#include "location.h"
+#include "polycache/text.h"
+#include "session.h"
+#include "store_share.h"
+
+namespace polycache::sqlite {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::string_view kMemory = ":memory:";
+
+std::unique_ptr<BackendFactory> create(const OptionReader& options, const BackendContext& context) {
+  return std::make_unique<Factory>(options, context);
+}
+
+bool in_memory(std::string_view location) noexcept { return location.starts_with(kMemory); }
+
+// What is wrong with a file as a place for a store, or nothing. Changes nothing.
+std::string judge_place(const fs::path& file) {
+  std::error_code error;
+  const fs::path folder = file.parent_path();
+  const fs::file_status status = fs::status(folder, error);
+  if (status.type() == fs::file_type::not_found) {
+    return "the folder " + quote(folder.string()) + " does not exist; make it, or name another";
+  }
+  if (status.type() != fs::file_type::directory) {
+    return quote(folder.string()) + " is no folder that can be used" +
+           (error ? " (" + error.message() + ")" : "");
+  }
+  FileVerdict verdict = judge_file(file.string());
+  return verdict.state == FileState::refused ? std::move(verdict.problem) : std::string();
+}
+
+// The location as sessions use it: an absolute path, so that it stays the same file when
+// the program changes its folder, or ":memory:...".
+std::string read_location(const OptionReader& options) {
+  const std::vector<std::string>& given = options.location();
+  if (given.size() != 1 || given.front().empty()) {
+    options.reject_location("expected one file, or \":memory:\" for a store in memory");
+    return std::string(kMemory);
+  }
+  const std::string& location = given.front();
+  if (in_memory(location)) return location;
+  if (location.starts_with("file:") || location.starts_with("sqlite:")) {
+    options.reject_location("expected the path of a file, not a URL; write \"/var/cache/my.db\"");
+    return location;
+  }
+  if (location.find('\0') != std::string::npos || location.back() == '/') {
+    options.reject_location(quote(location) + " is no name of a file");
+    return location;
+  }
+  std::error_code error;
+  const fs::path path = fs::absolute(location, error);
+  const std::string problem = error ? error.message() : judge_place(path);
+  if (!problem.empty()) options.reject_location(problem);
+  return path.lexically_normal().string();
+}
+
+std::string read_table_name(const OptionReader& options) {
+  std::string name = options.string("table", "cache");
+  std::string lower = name;
+  for (char& c : lower) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
+  const bool printable = lower.find_first_of(std::string_view("\0\n\r", 3)) == std::string::npos;
+  if (name.empty() || name.size() > 128 || !printable) {
+    options.reject("table", "expected a name of 1 to 128 bytes in one line");
+  } else if (lower.starts_with("sqlite_") || lower.starts_with("polycache_")) {
+    options.reject("table", "names that begin with \"sqlite_\" or \"polycache_\" are reserved");
+  }
+  return name;
+}
+
+TableSettings read_table_settings(const OptionReader& options) {
+  using std::chrono::milliseconds;
+  TableSettings settings;
+  settings.name = read_table_name(options);
+  settings.synchronous = options.choice("synchronous", {"off", "normal", "full"}, "normal");
+  settings.wal_autocheckpoint = options.integer("wal_autocheckpoint", 10'000, 1, 1'000'000);
+  settings.page_cache = options.bytes("page_cache", std::int64_t{8} << 20, 64 * 1024);
+  settings.max_entries = options.integer("max_entries", 0, 1);
+  settings.busy_timeout = options.duration("busy_timeout", milliseconds(1000));
+  return settings;
+}
+
+std::shared_ptr<StoreShare> share_of(const std::string& location, const BackendContext& context) {
+  const bool memory = in_memory(location);
+  std::ostringstream id;
+  id << "sqlite/1:" << location;
+  // Two registries with clocks of their own do not meet in memory.
+  if (memory) id << "@" << static_cast<const void*>(&context.clock);
+  const auto make = [&]() -> std::shared_ptr<void> {
+    return std::make_shared<StoreShare>(
+        memory ? StoreShare::Place::memory : StoreShare::Place::file, location);
+  };
+  return std::static_pointer_cast<StoreShare>(context.process_wide(id.str(), make));
+}
+
+}  // namespace
+
+const PluginDescriptor plugin = backend_plugin("sqlite", POLYCACHE_VERSION, create);
+const PluginDescriptor db_plugin = backend_plugin("db", POLYCACHE_VERSION, create);
+
+struct Factory::Impl {
+  KeyRules rules;
+  std::shared_ptr<const Alias> alias;
+};
+
+Factory::Factory(const OptionReader& options, const BackendContext& context, KeyRules rules) {
+  const std::string location = read_location(options);
+  auto alias = std::shared_ptr<Alias>(
+      new Alias{.place = in_memory(location) ? Connection::Place::memory : Connection::Place::file,
+                .shown = location,
+                .table = read_table_settings(options),
+                .max_value_bytes = options.bytes("max_value_bytes", 0, 1),
+                .move_damaged = options.choice("on_corrupt", {"move", "throw"}, "move") == "move",
+                .clock = context.clock,
+                .report = context.report,
+                .share = share_of(location, context)});
+  impl_ = std::make_unique<const Impl>(Impl{rules, std::move(alias)});
+}
+
+Factory::~Factory() = default;
+
+std::unique_ptr<Backend> Factory::connect() { return std::make_unique<Session>(impl_->alias); }
+
+StoreTraits Factory::traits() const noexcept { return {.key_rules = impl_->rules}; }
+
+}  // namespace polycache::sqlite

@@ -1,0 +1,81 @@
+#include "store_share.h"
+
+#include <sstream>
+#include <utility>
+
+#include "polycache/fork.h"
+#include "polycache/text.h"
+
+namespace polycache::sqlite {
+
+ProcessShare::ProcessShare(std::uint32_t fork, const std::string& memory_name,
+                           const std::string& shown, const ProcessShare* before)
+    : fork_(fork), memory_name_(memory_name), before_(before) {
+  if (memory_name.empty()) return;
+  keep_alive_ = std::make_unique<Connection>(Connection::Place::memory, memory_name, shown,
+                                             std::chrono::milliseconds(0));
+  keep_alive_->query_integer("PRAGMA schema_version");  // opens what was only prepared so far
+}
+
+void ProcessShare::before_opening(const std::string& path, std::chrono::milliseconds patience) {
+  for (const ProcessShare* parent = before_; parent != nullptr; parent = parent->before_) {
+    if (parent->open_.load(std::memory_order_relaxed) == 0 || !parent->files_) continue;
+    if (inherited_ == parent->files_->file) return;
+    hold_inherited_locks(path, *parent->files_, patience);
+    inherited_ = parent->files_->file;
+    return;
+  }
+}
+
+void ProcessShare::after_opening(const std::string& path) {
+  open_.fetch_add(1, std::memory_order_relaxed);
+  files_ = identify_open_files(path);
+}
+
+std::unique_lock<std::timed_mutex> ProcessShare::take_turn(std::chrono::milliseconds patience,
+                                                           const std::string& shown) {
+  std::unique_lock turn(turn_, std::try_to_lock);
+  if (turn.owns_lock()) return turn;
+  if (!turn.try_lock_until(std::chrono::system_clock::now() + patience)) {
+    throw BackendError(BackendError::Kind::overloaded, shown,
+                       "sqlite " + quote(shown) + ": other threads kept it busy for " +
+                           std::to_string(patience.count()) + " ms (busy_timeout)");
+  }
+  return turn;
+}
+
+StoreShare::StoreShare(Place place, std::string shown)
+    : place_(place), shown_(std::move(shown)), current_(make(fork_count(), nullptr).release()) {}
+
+StoreShare::~StoreShare() {
+  ProcessShare* const share = current_.load(std::memory_order_acquire);
+  if (share->fork() == fork_count()) delete share;  // else the parent's: leave it alone
+}
+
+std::unique_ptr<ProcessShare> StoreShare::make(std::uint32_t fork,
+                                               const ProcessShare* before) const {
+  std::string name;
+  if (place_ == Place::memory) {
+    // The object's address, as no other store of the process has it; and the fork, since a
+    // child inherits the parent's memory databases in whatever state they were.
+    std::ostringstream text;
+    text << "polycache-" << static_cast<const void*>(this) << "-" << fork;
+    name = text.str();
+  }
+  return std::make_unique<ProcessShare>(fork, name, shown_, before);
+}
+
+ProcessShare& StoreShare::here() {
+  ProcessShare* share = current_.load(std::memory_order_acquire);
+  const std::uint32_t fork = fork_count();
+  while (share->fork() != fork) {
+    std::unique_ptr<ProcessShare> mine = make(fork, share);
+    // Of several threads of a new child one wins; the parent's share stays as it is.
+    if (current_.compare_exchange_strong(share, mine.get(), std::memory_order_acq_rel)) {
+      return *mine.release();
+    }
+  }
+  return *share;
+}
+
+}  // namespace polycache::sqlite

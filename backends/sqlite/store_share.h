@@ -1,0 +1,77 @@
+// What the sessions of one location have in common in this process: whose turn it is to
+// write, and, for a store in memory, the store's life. One object per location, by
+// BackendContext::process_wide.
+
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+
+#include "connection.h"
+#include "location.h"
+
+namespace polycache::sqlite {
+
+// The share as one process sees it. Threads that write one after another lose no time in
+// SQLite's own waiting, which sleeps and is not fair. For stores in memory, whose readers
+// and writers block each other, reading takes a turn as well.
+class ProcessShare {
+ public:
+  // `memory_name` is empty for a file. `before` is the parent's, which stays as it is.
+  ProcessShare(std::uint32_t fork, const std::string& memory_name, const std::string& shown,
+               const ProcessShare* before);
+
+  std::uint32_t fork() const noexcept { return fork_; }
+  const std::string& memory_name() const noexcept { return memory_name_; }
+
+  // Called before and after a session opens the file, in its turn, and when it closes it. In a
+  // forked child, sees to the locks that SQLite believes to have.
+  void before_opening(const std::string& path, std::chrono::milliseconds patience);
+  void after_opening(const std::string& path);
+  void after_closing() noexcept { open_.fetch_sub(1, std::memory_order_relaxed); }
+
+  // Throws BackendError (overloaded) if the turn does not come.
+  std::unique_lock<std::timed_mutex> take_turn(std::chrono::milliseconds patience,
+                                               const std::string& shown);
+
+ private:
+  const std::uint32_t fork_;
+  const std::string memory_name_;
+  std::timed_mutex turn_;  // guards the database against the process's other sessions
+  std::unique_ptr<Connection> keep_alive_;  // never used, only open
+  const ProcessShare* const before_;        // the parent's, as it was at the fork
+
+  std::atomic<int> open_{0};               // connections to the file
+  std::optional<OpenFiles> files_;         // what they were opened on; guarded by turn_
+  std::optional<FileIdentity> inherited_;  // whose locks were taken; guarded by turn_
+};
+
+// Thread-safe.
+class StoreShare {
+ public:
+  enum class Place : unsigned char { file, memory };
+  StoreShare(Place place, std::string shown);
+  StoreShare(const StoreShare&) = delete;
+  StoreShare& operator=(const StoreShare&) = delete;
+  ~StoreShare();
+
+  // The share of the calling process, for as long as this object lives. A forked child gets
+  // one of its own: locks that other threads of the parent held would never be released in
+  // it. A store in memory begins empty there.
+  ProcessShare& here();
+
+ private:
+  std::unique_ptr<ProcessShare> make(std::uint32_t fork, const ProcessShare* before) const;
+
+  const Place place_;
+  const std::string shown_;
+  // Not a mutex, which a fork might catch locked. Published with release, read with acquire.
+  std::atomic<ProcessShare*> current_;
+};
+
+}  // namespace polycache::sqlite

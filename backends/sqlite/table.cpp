@@ -1,0 +1,317 @@
+#include "table.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <thread>
+#include <utility>
+
+#include "location.h"
+#include "polycache/text.h"
+
+namespace polycache::sqlite {
+namespace {
+
+constexpr int kSweepRows = 128;
+constexpr int kPrefixRows = 4096;
+
+std::string quote_identifier(std::string_view name) {
+  std::string quoted = "\"";
+  for (const char c : name) quoted.append(c == '"' ? 2 : 1, c);
+  return quoted + "\"";
+}
+
+std::string quote_text(std::string_view text) {
+  std::string quoted = "'";
+  for (const char c : text) quoted.append(c == '\'' ? 2 : 1, c);
+  return quoted + "'";
+}
+
+bool is_busy(const DatabaseError& error) noexcept {
+  return error.kind() == BackendError::Kind::overloaded;
+}
+
+}  // namespace
+
+std::int64_t Moment::expires_after(Ttl ttl) const noexcept {
+  if (ttl.is_forever()) return kNever;
+  std::int64_t expires = 0;
+  if (__builtin_add_overflow(rounded_up, ttl.value().count(), &expires)) return kNever;
+  return expires;
+}
+
+Transaction::~Transaction() {
+  if (!table_.connection().in_transaction()) return;
+  try {
+    table_.connection().execute("ROLLBACK");
+  } catch (const DatabaseError&) {
+    // SQLite has then rolled back by itself, or does so when the connection is closed.
+  }
+}
+
+Table::Table(Connection::Place place, const std::string& name, const std::string& shown,
+             const TableSettings& settings)
+    : settings_(settings),
+      connection_(place, name, shown, settings.busy_timeout),
+      quoted_(quote_identifier(settings.name)) {
+  prepare_file();
+  if (place == Connection::Place::file) {
+    write_ahead_log_ = use_write_ahead_log();
+    fell_back_ = !write_ahead_log_;
+    connection_.execute("PRAGMA synchronous=" + settings_.synchronous);
+    connection_.execute("PRAGMA wal_autocheckpoint=" +
+                        std::to_string(settings_.wal_autocheckpoint));
+  } else {
+    connection_.query_text("PRAGMA journal_mode=MEMORY");
+  }
+  connection_.execute("PRAGMA cache_size=-" + std::to_string(settings_.page_cache / 1024));
+  create_table();
+  prepare_statements();
+}
+
+// Nothing is changed before it is known that the file is ours or empty.
+void Table::prepare_file() {
+  if (connection_.query_integer("PRAGMA schema_version") == 0) create_schema();
+  const auto application = connection_.query_integer("PRAGMA application_id");
+  const auto version = connection_.query_integer("PRAGMA user_version");
+  if (application != kApplicationId || version != kSchemaVersion) {
+    throw DatabaseError(DatabaseError::Cause::other, BackendError::Kind::storage,
+                        connection_.shown(),
+                        "sqlite " + quote(connection_.shown()) +
+                            ": the file is no polycache store of this version; it was not "
+                            "touched, name another");
+  }
+  Statement secret(connection_, "SELECT value FROM polycache_meta WHERE name = 'hash_secret'");
+  const bool there = secret.step();
+  const std::string_view bytes = there ? secret.bytes(0) : std::string_view();
+  if (bytes.size() != sizeof secret_) {
+    throw DatabaseError(DatabaseError::Cause::damaged, BackendError::Kind::storage,
+                        connection_.shown(),
+                        "sqlite " + quote(connection_.shown()) + ": the hash secret is missing");
+  }
+  std::memcpy(&secret_, bytes.data(), sizeof secret_);
+  std::memcpy(&sweep_from_, bytes.data(), sizeof sweep_from_);  // anywhere
+}
+
+// In the rollback journal, so that the file itself bears our mark from the first moment on.
+void Table::create_schema() {
+  Statement begin(connection_, "BEGIN IMMEDIATE");
+  begin.run();
+  try {
+    if (connection_.query_integer("PRAGMA schema_version") == 0) {
+      connection_.execute(
+          "PRAGMA application_id=" + std::to_string(kApplicationId) +
+          ";PRAGMA user_version=" + std::to_string(kSchemaVersion) +
+          ";CREATE TABLE polycache_meta(name TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID"
+          ";INSERT INTO polycache_meta VALUES('hash_secret', randomblob(16))");
+    }
+    connection_.execute("COMMIT");
+  } catch (const DatabaseError&) {
+    if (connection_.in_transaction()) connection_.execute("ROLLBACK");
+    throw;
+  }
+}
+
+// Returns whether there is one. Changing the mode needs the file alone for a moment, and
+// SQLite does not wait for that by itself.
+bool Table::use_write_ahead_log() {
+  const auto deadline = std::chrono::steady_clock::now() + settings_.busy_timeout;
+  for (;;) {
+    try {
+      return connection_.query_text("PRAGMA journal_mode=WAL") == "wal";
+    } catch (const DatabaseError& error) {
+      if (!is_busy(error) || std::chrono::steady_clock::now() >= deadline) throw;
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+  }
+}
+
+void Table::create_table() {
+  const std::string index = settings_.name + "_written";
+  const auto count = [this](const std::string& name) {
+    return connection_.query_integer("SELECT count(*) FROM sqlite_master WHERE name = " +
+                                     quote_text(name));
+  };
+  if (count(settings_.name) == 0) {
+    connection_.execute("CREATE TABLE IF NOT EXISTS " + quoted_ +
+                        "(id INTEGER PRIMARY KEY, key BLOB NOT NULL, written INTEGER NOT NULL, "
+                        "expires INTEGER NOT NULL, value BLOB NOT NULL)");
+  }
+  if (settings_.max_entries > 0 && count(index) == 0) {
+    // Holds all that culling asks for, so that it need not read the table.
+    connection_.execute("CREATE INDEX IF NOT EXISTS " + quote_identifier(index) + " ON " + quoted_ +
+                        "(written, expires)");
+  }
+}
+
+void Table::prepare_statements() {
+  const std::string& t = quoted_;
+  const auto prepare = [this](std::optional<Statement>& statement, const std::string& sql) {
+    statement.emplace(connection_, sql);
+  };
+  const std::string live = " WHERE id = ?1 AND key = ?2 AND expires > ?3";
+  const std::string insert =
+      "INTO " + t + "(id, key, expires, written, value) VALUES(?1, ?2, ?3, ?4, ?5)";
+  const std::string update =
+      " ON CONFLICT(id) DO UPDATE SET key = excluded.key, expires = excluded.expires, "
+      "written = excluded.written, value = excluded.value";
+  prepare(begin_read_, "BEGIN");
+  prepare(begin_write_, "BEGIN IMMEDIATE");
+  prepare(commit_, "COMMIT");
+  prepare(find_, "SELECT expires, value FROM " + t + " WHERE id = ?1 AND key = ?2");
+  prepare(find_head_,
+          "SELECT expires, substr(value, 1, 64) FROM " + t + " WHERE id = ?1 AND key = ?2");
+  // Replacing is faster, but does not tell a new entry from an old one.
+  prepare(put_always_,
+          settings_.max_entries > 0 ? "INSERT " + insert + update : "REPLACE " + insert);
+  prepare(put_if_absent_,
+          "INSERT " + insert + update + " WHERE key <> excluded.key OR expires <= ?6");
+  prepare(put_if_present_, "UPDATE " + t + " SET expires = ?4, written = ?5, value = ?6" + live);
+  prepare(touch_, "UPDATE " + t + " SET expires = ?4" + live);
+  prepare(erase_, "DELETE FROM " + t + live);
+  prepare(replace_value_, "UPDATE " + t + " SET written = ?4, value = ?5" + live);
+  prepare(put_if_equal_, "UPDATE " + t +
+                             " SET written = ?4, value = ?5, expires = coalesce(?6, expires)" +
+                             live + " AND value = ?7");
+  prepare(erase_if_equal_, "DELETE FROM " + t + live + " AND value = ?4");
+  prepare(pop_, "DELETE FROM " + t + live + " RETURNING value");
+  prepare(sweep_look_,
+          "SELECT max(id), total(expires <= ?2), count(*) FROM (SELECT id, expires FROM " + t +
+              " WHERE id > ?1 ORDER BY id LIMIT " + std::to_string(kSweepRows) + ")");
+  prepare(sweep_erase_, "DELETE FROM " + t + " WHERE id > ?1 AND id <= ?2 AND expires <= ?3");
+}
+
+Table::Row Table::found(Statement& statement, std::string_view key, const Moment& now) {
+  Row row(&statement.bind(1, id(key)).bind(2, key));
+  if (!statement.step() || row.expires() <= now.milliseconds) row.close();
+  return row;
+}
+
+Table::Row Table::find(std::string_view key, const Moment& now) { return found(*find_, key, now); }
+
+Table::Row Table::find_head(std::string_view key, const Moment& now) {
+  return found(*find_head_, key, now);
+}
+
+bool Table::put(std::string_view key, std::string_view value, Ttl ttl, PutMode mode,
+                const Moment& now) {
+  const std::int64_t row = id(key);
+  const std::int64_t expires = now.expires_after(ttl);
+  if (mode == PutMode::if_present) {
+    put_if_present_->bind(1, row).bind(2, key).bind(3, now.milliseconds);
+    put_if_present_->bind(4, expires).bind(5, now.order).bind(6, value).run();
+    return connection_.changes() > 0;
+  }
+  Statement& statement = mode == PutMode::always ? *put_always_ : *put_if_absent_;
+  statement.bind(1, row).bind(2, key).bind(3, expires).bind(4, now.order).bind(5, value);
+  if (mode == PutMode::if_absent) statement.bind(6, now.milliseconds);
+  if (settings_.max_entries > 0) connection_.forget_insert(~row);
+  statement.run();
+  if (settings_.max_entries > 0 && connection_.last_insert() == row) ++inserted_;
+  return connection_.changes() > 0;
+}
+
+bool Table::touch(std::string_view key, Ttl ttl, const Moment& now) {
+  touch_->bind(1, id(key)).bind(2, key).bind(3, now.milliseconds);
+  touch_->bind(4, now.expires_after(ttl)).run();
+  return connection_.changes() > 0;
+}
+
+bool Table::erase(std::string_view key, const Moment& now) {
+  erase_->bind(1, id(key)).bind(2, key).bind(3, now.milliseconds).run();
+  return connection_.changes() > 0;
+}
+
+bool Table::replace_value(std::string_view key, std::string_view value, const Moment& now) {
+  replace_value_->bind(1, id(key)).bind(2, key).bind(3, now.milliseconds);
+  replace_value_->bind(4, now.order).bind(5, value).run();
+  return connection_.changes() > 0;
+}
+
+bool Table::put_if_equal(std::string_view key, std::string_view expected, std::string_view value,
+                         std::optional<Ttl> ttl, const Moment& now) {
+  put_if_equal_->bind(1, id(key)).bind(2, key).bind(3, now.milliseconds);
+  put_if_equal_->bind(4, now.order).bind(5, value).bind(7, expected);
+  ttl ? put_if_equal_->bind(6, now.expires_after(*ttl)) : put_if_equal_->bind_null(6);
+  put_if_equal_->run();
+  return connection_.changes() > 0;
+}
+
+bool Table::erase_if_equal(std::string_view key, std::string_view expected, const Moment& now) {
+  erase_if_equal_->bind(1, id(key)).bind(2, key).bind(3, now.milliseconds).bind(4, expected).run();
+  return connection_.changes() > 0;
+}
+
+bool Table::pop(std::string_view key, std::string& value, const Moment& now) {
+  const Resetting resetting(*pop_);
+  pop_->bind(1, id(key)).bind(2, key).bind(3, now.milliseconds);
+  if (!pop_->step()) return false;
+  value.assign(pop_->bytes(0));
+  pop_->step();  // to the end: that commits
+  return true;
+}
+
+void Table::clear() { connection_.execute("DELETE FROM " + quoted_); }
+
+std::int64_t Table::erase_prefix(std::string_view prefix) {
+  Statement last(connection_, "SELECT max(id) FROM (SELECT id FROM " + quoted_ +
+                                  " WHERE id >= ?1 ORDER BY id LIMIT " +
+                                  std::to_string(kPrefixRows) + ")");
+  // Bytes are compared, whatever they are: key is a BLOB.
+  Statement erase(
+      connection_,
+      "DELETE FROM " + quoted_ + " WHERE id BETWEEN ?1 AND ?2 AND substr(key, 1, length(?3)) = ?3");
+  std::int64_t removed = 0;
+  for (std::int64_t from = INT64_MIN;;) {
+    last.bind(1, from).step();
+    const bool more = !last.is_null(0);
+    const std::int64_t to = last.integer(0);
+    last.reset();
+    if (!more) return removed;
+    erase.bind(1, from).bind(2, to).bind(3, prefix).run();
+    removed += connection_.changes();
+    if (to == INT64_MAX) return removed;
+    from = to + 1;
+  }
+}
+
+bool Table::sweep(const Moment& now) {
+  std::int64_t to = 0;
+  std::int64_t expired = 0;
+  std::int64_t seen = 0;
+  {
+    const Resetting resetting(*sweep_look_);
+    sweep_look_->bind(1, sweep_from_).bind(2, now.milliseconds).step();
+    to = sweep_look_->integer(0);
+    expired = sweep_look_->integer(1);
+    seen = sweep_look_->integer(2);
+  }
+  if (expired > 0) sweep_erase_->bind(1, sweep_from_).bind(2, to).bind(3, now.milliseconds).run();
+  sweep_from_ = seen < kSweepRows ? INT64_MIN : to;
+  return expired * 4 > seen;
+}
+
+std::int64_t Table::cull(const Moment& now) {
+  const std::int64_t limit = settings_.max_entries;
+  const std::int64_t slack = limit / 16;
+  const std::string& t = quoted_;
+  Transaction transaction(*this, Transaction::Kind::write);
+  std::int64_t count = connection_.query_integer("SELECT count(*) FROM " + t);
+  if (count > limit) {
+    Statement expired(connection_, "DELETE FROM " + t + " WHERE id IN (SELECT id FROM " + t +
+                                       " WHERE expires <= ?1)");
+    expired.bind(1, now.milliseconds).run();
+    count -= connection_.changes();
+  }
+  if (count > limit) {
+    Statement oldest(connection_, "DELETE FROM " + t + " WHERE id IN (SELECT id FROM " + t +
+                                      " ORDER BY written LIMIT ?1)");
+    oldest.bind(1, count - (limit - slack)).run();
+    count -= connection_.changes();
+  }
+  transaction.commit();
+  // Other processes write as well: look again before long.
+  return std::min(limit - count, std::max<std::int64_t>(slack, 1));
+}
+
+}  // namespace polycache::sqlite

@@ -1,0 +1,160 @@
+// The entries of a store: one open connection, its statements, and what they mean. Knows
+// nothing of sinks, warnings, locks between threads, or what to do after an error; that is
+// the session's.
+//
+// An entry lies in the row whose id is the hash of its key. Two keys with one hash (one
+// chance in a million among six million entries) push each other out, as entries beyond
+// max_entries do; an operation never takes one for the other, as it compares keys in full.
+
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "connection.h"
+#include "key_hash.h"
+#include "polycache/backend.h"
+
+namespace polycache::sqlite {
+
+struct TableSettings {
+  std::string name;         // of the table, checked
+  std::string synchronous;  // off, normal, full
+  std::int64_t wal_autocheckpoint = 0;
+  std::int64_t page_cache = 0;   // bytes
+  std::int64_t max_entries = 0;  // 0: no limit
+  std::chrono::milliseconds busy_timeout{};
+};
+
+// Wall-clock time of an operation.
+struct Moment {
+  std::int64_t milliseconds = 0;  // an entry lives while its `expires` is greater
+  std::int64_t rounded_up = 0;    // lifetimes count from here, so that none ends early
+  std::int64_t order = 0;         // microseconds, and no two writes of a process the same
+
+  // When an entry that is written now expires.
+  std::int64_t expires_after(Ttl ttl) const noexcept;
+};
+
+inline constexpr std::int64_t kNever = INT64_MAX;
+
+class Table {
+ public:
+  // Opens the store, making what is missing of it. A file that is not ours is an error, and
+  // stays as it is.
+  Table(Connection::Place place, const std::string& name, const std::string& shown,
+        const TableSettings& settings);
+
+  Connection& connection() noexcept { return connection_; }
+
+  // Whether a write waits for readers to finish: not with a write-ahead log.
+  bool readers_block_writers() const noexcept { return !write_ahead_log_; }
+  // A file that should have a write-ahead log, but whose file system cannot have one.
+  bool fell_back() const noexcept { return fell_back_; }
+
+  // A row being read. Its views are valid as long as it; so are its locks.
+  class Row {
+   public:
+    explicit Row(Statement* statement) noexcept : statement_(statement) {}
+    Row(Row&& other) noexcept : statement_(std::exchange(other.statement_, nullptr)) {}
+    Row(const Row&) = delete;
+    Row& operator=(const Row&) = delete;
+    ~Row() { close(); }
+
+    explicit operator bool() const noexcept { return statement_ != nullptr; }
+    std::int64_t expires() const noexcept { return statement_->integer(0); }
+    std::string_view value() const noexcept { return statement_->bytes(1); }
+    void close() noexcept {
+      if (statement_ != nullptr) statement_->reset();
+      statement_ = nullptr;
+    }
+
+   private:
+    Statement* statement_;
+  };
+
+  // The live entry of a key. Only one Row of a table at a time.
+  Row find(std::string_view key, const Moment& now);
+  Row find_head(std::string_view key, const Moment& now);  // its value cut to 64 bytes
+
+  // Each returns whether it stored or removed something.
+  bool put(std::string_view key, std::string_view value, Ttl ttl, PutMode mode, const Moment& now);
+  bool touch(std::string_view key, Ttl ttl, const Moment& now);
+  bool erase(std::string_view key, const Moment& now);
+  bool replace_value(std::string_view key, std::string_view value, const Moment& now);
+  bool put_if_equal(std::string_view key, std::string_view expected, std::string_view value,
+                    std::optional<Ttl> ttl, const Moment& now);
+  bool erase_if_equal(std::string_view key, std::string_view expected, const Moment& now);
+  // Removes a live entry, having written its value to `value`.
+  bool pop(std::string_view key, std::string& value, const Moment& now);
+
+  void clear();
+  // Removes entries in steps, each a transaction of its own.
+  std::int64_t erase_prefix(std::string_view prefix);
+
+  // Entries that put() made, rather than overwrote, since the last call. Only known where
+  // there is a limit.
+  std::int64_t take_inserted() noexcept { return std::exchange(inserted_, 0); }
+
+  // Looks at the next few rows and removes those that have expired. Returns whether that was
+  // a good part of them.
+  bool sweep(const Moment& now);
+
+  // If there are more entries than the limit, removes expired ones, then the oldest, until a
+  // sixteenth of the limit is free. Returns how many may be made before the next call.
+  std::int64_t cull(const Moment& now);
+
+  // Statements of transactions, used by Transaction.
+  void begin_read() { begin_read_->run(); }
+  void begin_write() { begin_write_->run(); }
+  void commit() { commit_->run(); }
+
+ private:
+  void prepare_file();
+  void create_schema();
+  bool use_write_ahead_log();
+  void create_table();
+  void prepare_statements();
+  Row found(Statement& statement, std::string_view key, const Moment& now);
+  std::int64_t id(std::string_view key) const noexcept {
+    return static_cast<std::int64_t>(hash_key(key, secret_));
+  }
+
+  TableSettings settings_;
+  Connection connection_;
+  std::string quoted_;  // the table's name in SQL
+  HashSecret secret_;
+  bool write_ahead_log_ = false;
+  bool fell_back_ = false;
+  std::int64_t inserted_ = 0;
+  std::int64_t sweep_from_ = 0;
+
+  // Made after the schema is known to be there.
+  std::optional<Statement> begin_read_, begin_write_, commit_;
+  std::optional<Statement> find_, find_head_, put_always_, put_if_absent_, put_if_present_;
+  std::optional<Statement> touch_, erase_, replace_value_, put_if_equal_, erase_if_equal_, pop_;
+  std::optional<Statement> sweep_look_, sweep_erase_;
+};
+
+// Rolls back at the end of its scope unless committed.
+class Transaction {
+ public:
+  enum class Kind : unsigned char { read, write };
+  Transaction(Table& table, Kind kind) : table_(table) {
+    kind == Kind::read ? table.begin_read() : table.begin_write();
+  }
+  Transaction(const Transaction&) = delete;
+  Transaction& operator=(const Transaction&) = delete;
+  ~Transaction();
+
+  void commit() { table_.commit(); }
+
+ private:
+  Table& table_;
+};
+
+}  // namespace polycache::sqlite

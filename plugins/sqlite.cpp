@@ -1,0 +1,3 @@
+#include "polycache/backends/sqlite.h"
+
+POLYCACHE_PLUGIN(polycache::sqlite::plugin);
