@@ -128,7 +128,9 @@ TEST(Reconfigure, UnderLoadNobodyCrashesAndEverybodyMoves) {
         Cache& cache = registry["default"];
         const std::string key = "k" + std::to_string(i);
         cache.set(key, i);
-        if (const auto value = cache.get<int>(key)) EXPECT_EQ(*value, i);
+        if (const auto value = cache.get<int>(key)) {
+          EXPECT_EQ(*value, i);
+        }
         cache.get_or_set("shared", [] { return 1; });
         ++operations;
       }
