@@ -30,10 +30,14 @@ class ConfigProblems {
 
   bool empty() const noexcept { return problems_.empty(); }
 
-  // Throws a ConfigError if there is a problem: one as it is, several as a list.
+  // Throws a ConfigError if there is a problem.
   void throw_if_any() {
-    if (problems_.empty()) return;
-    if (problems_.size() == 1) throw ConfigError(problems_.front().text);
+    if (!empty()) throw ConfigError(message());
+  }
+
+  // One problem as it is, several as a list. REQUIRES: !empty()
+  std::string message() {
+    if (problems_.size() == 1) return problems_.front().text;
     std::stable_sort(problems_.begin(), problems_.end(),
                      [](const Problem& a, const Problem& b) { return a.line < b.line; });
     std::string message = std::to_string(problems_.size()) + " problems in the configuration:";
@@ -42,7 +46,7 @@ class ConfigProblems {
     if (shown < problems_.size()) {
       message += "\n  and " + std::to_string(problems_.size() - shown) + " more";
     }
-    throw ConfigError(message);
+    return message;
   }
 
  private:

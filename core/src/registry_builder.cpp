@@ -1,5 +1,7 @@
 #include "registry_builder.h"
 
+#include <charconv>
+#include <chrono>
 #include <filesystem>
 #include <mutex>
 #include <set>
@@ -8,6 +10,7 @@
 
 #include "backend_call.h"
 #include "cold_mutex.h"
+#include "config_problems.h"
 #include "key_functions.h"
 #include "no_destructor.h"
 #include "plugin_loader.h"
@@ -69,8 +72,10 @@ class Builder {
 
  private:
   struct Problem {
+    std::string place;  // "caches.json:12", or empty
+    std::string member;
     std::string text;
-    bool plugin;
+    bool plugin;  // a PluginError rather than a ConfigError
   };
 
   // One alias in the making.
@@ -90,14 +95,10 @@ class Builder {
     return folders;
   }
 
-  std::string placed(std::string_view member, std::string_view problem) const {
-    const auto place = config_.places.find(member);
-    std::string text = place == config_.places.end() ? "" : place->second + ": ";
-    return text.append(member).append(": ").append(problem);
-  }
-
   void note(Work& work, std::string_view member, std::string_view problem, bool plugin = false) {
-    work.problems.push_back({placed(member, problem), plugin});
+    const auto place = config_.places.find(member);
+    work.problems.push_back({place == config_.places.end() ? "" : place->second,
+                             std::string(member), std::string(problem), plugin});
   }
 
   // The factory of an alias, made at the first question. Null if it is wrong.
@@ -122,6 +123,9 @@ class Builder {
                  .version = cache.version,
                  .error = {}};
     make_keys(path, cache, work);
+    if (cache.timeout.value() < std::chrono::milliseconds::zero()) {
+      note(work, path + ".timeout", "is negative; zero means that nothing is kept");
+    }
     if (cache.backend.empty()) {
       note(work, path + ".backend", R"(is missing; name a store, e.g. "locmem")");
       return;
@@ -297,28 +301,34 @@ class Builder {
                                                          .on_warning = environment_.on_warning,
                                                          .factory = work.factory});
     }
-    for (Problem& problem : work.problems) {
-      built.error += (built.error.empty() ? "" : "; ") + problem.text;
-      problems_.push_back(std::move(problem));
+    if (!work.problems.empty()) {
+      ConfigProblems own;
+      for (const Problem& problem : work.problems) {
+        add_to(own, problem);
+        add_to(problems_, problem);
+        plugins_only_ &= problem.plugin;
+      }
+      built.error = own.message();
     }
     work.info.error = built.error;
     built.info = work.info;
     return built;
   }
 
-  void throw_problems() const {
-    if (problems_.empty()) return;
-    std::string text;
-    bool plugins_only = true;
-    for (const Problem& problem : problems_) plugins_only &= problem.plugin;
-    if (problems_.size() == 1) {
-      text = problems_.front().text;
-    } else {
-      text = std::to_string(problems_.size()) + " problems in the configuration:";
-      for (const Problem& problem : problems_) text += "\n  " + problem.text;
+  static void add_to(ConfigProblems& problems, const Problem& problem) {
+    int line = 0;
+    const std::size_t colon = problem.place.rfind(':');
+    if (colon != std::string::npos) {
+      std::from_chars(problem.place.data() + colon + 1, problem.place.data() + problem.place.size(),
+                      line);
     }
-    if (plugins_only) throw PluginError(text);
-    throw ConfigError(text);
+    problems.add(problem.place, problem.member, problem.text, line);
+  }
+
+  void throw_problems() {
+    if (problems_.empty()) return;
+    if (plugins_only_) throw PluginError(problems_.message());
+    throw ConfigError(problems_.message());
   }
 
   const Config& config_;
@@ -326,7 +336,8 @@ class Builder {
   const std::vector<std::filesystem::path> search_path_;
   const std::vector<std::string> no_location_;
   std::map<std::string, Work, std::less<>> work_;
-  std::vector<Problem> problems_;
+  ConfigProblems problems_;  // of all aliases
+  bool plugins_only_ = true;
 };
 
 }  // namespace

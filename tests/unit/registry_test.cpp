@@ -217,18 +217,19 @@ TEST_F(RegistryTest, AnUnknownAliasNamesTheOnesThereAre) {
 TEST_F(RegistryTest, AllProblemsAreToldAtOnce) {
   const Config config{.caches = {{"a", {.backend = "flakey"}},
                                  {"b", {.backend = "flaky", .options = {{"sise", true}}}},
-                                 {"c", {}},
+                                 {"c", {.timeout = -1s}},
                                  {"d",
                                   {.backend = "flaky",
                                    .key_function = "no_such_function",
                                    .options = {{"size", std::int64_t{11}}}}}},
                       .places = {{"caches.b.options.sise", "caches.json:7"}}};
   const std::string error = error_of([&] { CacheRegistry registry(config, environment()); });
-  EXPECT_THAT(error, HasSubstr("5 problems"));
+  EXPECT_THAT(error, HasSubstr("6 problems"));
   EXPECT_THAT(error, HasSubstr("caches.a.backend"));
   EXPECT_THAT(error, HasSubstr("caches.json:7: caches.b.options.sise: unknown option; did you "
                                "mean \"size\"?"));
   EXPECT_THAT(error, HasSubstr("caches.c.backend: is missing"));
+  EXPECT_THAT(error, HasSubstr("caches.c.timeout: is negative"));
   EXPECT_THAT(error, HasSubstr("caches.d.key_function"));
   EXPECT_THAT(error,
               HasSubstr("caches.d.options.size: expected an integer from 0 up to 10, got 11"));
