@@ -59,6 +59,12 @@ std::unique_ptr<Backend> Factory::connect() {
   return std::make_unique<Session>(impl_->sessions);
 }
 
+void Factory::on_removal(RemovalListener listener) {
+  impl_->claim->store->listen(std::move(listener));
+}
+
+Statistics Factory::statistics() const { return impl_->claim->store->statistics(); }
+
 StoreTraits Factory::traits() const noexcept { return {.key_rules = impl_->rules}; }
 
 }  // namespace polycache::locmem

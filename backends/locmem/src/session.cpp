@@ -42,9 +42,7 @@ std::optional<std::int64_t> Session::incr(std::string_view key, std::int64_t del
 }
 
 void Session::get_many(std::span<const std::string_view> keys, IndexedValueSink sink) {
-  for (std::size_t i = 0; i < keys.size(); ++i) {
-    store_.get(keys[i], [&](std::string_view value) { sink(i, value); });
-  }
+  store_.get_many(keys, sink);
 }
 
 void Session::put_many(std::span<const Item> items, PutMode mode, IndexSink on_failure) {
@@ -73,9 +71,7 @@ bool Session::get(std::string_view key, FunctionRef<void(std::string_view value,
 }
 
 void Session::get_many(std::span<const std::string_view> keys, TtlExtension::Sink sink) {
-  for (std::size_t i = 0; i < keys.size(); ++i) {
-    store_.get_with_ttl(keys[i], [&](std::string_view value, Ttl left) { sink(i, value, left); });
-  }
+  store_.get_many_with_ttl(keys, sink);
 }
 
 bool Session::put_if_equal(std::string_view key, std::string_view expected, std::string_view value,

@@ -1,30 +1,35 @@
 #include "settings.h"
 
+#include <algorithm>
+#include <iterator>
 #include <string_view>
 
-#include "store.h"
+#include "entry.h"
 
 namespace polycache::locmem {
 namespace {
 
 constexpr std::int64_t kDefaultMaxBytes = 64 << 20;
-constexpr std::string_view kPolicyNames[] = {"lru", "django"};
+// In the order of Policy.
+constexpr std::string_view kPolicyNames[] = {"s3-fifo", "lru", "fifo", "lfu", "django"};
 
 std::string_view name_of(Policy policy) { return kPolicyNames[static_cast<std::size_t>(policy)]; }
 
 Policy policy_named(std::string_view name) {
-  return name == name_of(Policy::django) ? Policy::django : Policy::lru;
+  const auto* const found = std::find(std::begin(kPolicyNames), std::end(kPolicyNames), name);
+  return static_cast<Policy>(found - std::begin(kPolicyNames));
 }
 
 }  // namespace
 
 Settings Settings::read(const OptionReader& options) {
   Settings result;
-  result.max_bytes = static_cast<std::uint64_t>(options.bytes(
-      "max_bytes", kDefaultMaxBytes, static_cast<std::int64_t>(Store::kSmallestEntry)));
+  result.max_bytes = static_cast<std::uint64_t>(
+      options.bytes("max_bytes", kDefaultMaxBytes, static_cast<std::int64_t>(Entry::charge(0, 0))));
   result.max_entries = static_cast<std::uint64_t>(
       options.integer("max_entries", static_cast<std::int64_t>(kNoLimit), 1));
-  result.policy = policy_named(options.choice("policy", {"lru", "django"}, "lru"));
+  result.policy = policy_named(options.choice("policy", {"s3-fifo", "lru", "fifo", "lfu", "django"},
+                                              name_of(result.policy)));
   result.cull_frequency = static_cast<std::uint64_t>(options.integer("cull_frequency", 3, 0));
   if (options.has("cull_frequency") && result.policy != Policy::django) {
     options.reject("cull_frequency",

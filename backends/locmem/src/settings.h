@@ -10,14 +10,14 @@
 
 namespace polycache::locmem {
 
-enum class Policy : std::uint8_t { lru, django };
+enum class Policy : std::uint8_t { s3_fifo, lru, fifo, lfu, django };
 
 struct Settings {
   static constexpr std::uint64_t kNoLimit = std::numeric_limits<std::int64_t>::max();
 
   std::uint64_t max_bytes = kNoLimit;
   std::uint64_t max_entries = kNoLimit;
-  Policy policy = Policy::lru;
+  Policy policy = Policy::s3_fifo;
   std::uint64_t cull_frequency = 3;  // of the policy django
 
   // Reports what is wrong to the reader and goes on with the defaults.

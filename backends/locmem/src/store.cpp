@@ -1,256 +1,321 @@
 #include "store.h"
 
+#include <algorithm>
+#include <bit>
+#include <charconv>
+#include <limits>
 #include <new>
-#include <random>
+#include <string>
 #include <utility>
 
 #include "polycache/counter.h"
+#include "polycache/error.h"
 
 namespace polycache::locmem {
 namespace {
 
-std::size_t random_seed() {
-  std::random_device device;
-  return (static_cast<std::size_t>(device()) << 32) ^ device();
+// So many that threads seldom meet, so few that each holds enough for its eviction policy
+// to work as it would on the whole. Small stores, and the policy django, which counts, have
+// one and an exact order.
+std::size_t shard_count(const Settings& settings) {
+  constexpr std::uint64_t kEntriesInShard = 1024;
+  constexpr std::uint64_t kTypicalEntry = 256;
+  constexpr std::uint64_t kMost = 256;
+  if (settings.policy == Policy::django) return 1;
+  const std::uint64_t entries = std::min(settings.max_entries, settings.max_bytes / kTypicalEntry);
+  return std::bit_floor(std::clamp<std::uint64_t>(entries / kEntriesInShard, 1, kMost));
 }
 
-constexpr int kSweptPerWrite = 4;
+std::int64_t charge(std::string_view key, std::size_t value_size) noexcept {
+  return static_cast<std::int64_t>(Entry::charge(key.size(), value_size));
+}
+
+bool would_store(PutMode mode, bool there) noexcept {
+  return mode == PutMode::always || there == (mode == PutMode::if_present);
+}
 
 }  // namespace
 
-std::size_t Store::Hash::operator()(std::string_view key) const noexcept {
-  // FNV-1a from a secret start, finished by a secret multiplication.
-  std::uint64_t hash = 14695981039346656037u ^ seed;
-  for (const char c : key) hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211u;
-  hash ^= hash >> 32;
-  return (hash + seed) * (seed | 1);
-}
-
 Store::Store(const Settings& settings, const Clock& clock, ForkGuard& fork_guard)
-    : settings_(settings), clock_(clock), fork_guard_(fork_guard), index_(16, Hash{random_seed()}) {
+    : settings_(settings),
+      clock_(clock),
+      fork_guard_(fork_guard),
+      budget_(settings.max_entries, settings.max_bytes) {
+  const std::size_t count = shard_count(settings);
+  for (std::size_t i = 0; i < count; ++i) {
+    shards_.push_back(std::make_unique<Shard>(settings_, count, hash_, clock_));
+  }
+  shard_shift_ = 63 - static_cast<unsigned>(std::countr_zero(count));
   fork_guard_.add(*this);
 }
 
 Store::~Store() { fork_guard_.remove(*this); }
 
-Store::Time Store::deadline_of(Ttl ttl) const noexcept {
-  if (ttl.is_forever()) return Time::max();
-  const Time now = clock_.steady_now();
-  const auto room = std::chrono::floor<std::chrono::milliseconds>(Time::max() - now);
-  return ttl.value() >= room ? Time::max() : now + ttl.value();
-}
+// --- reading ---
 
-bool Store::is_live(const Entry& entry) const noexcept {
-  return entry.deadline == Time::max() || clock_.steady_now() < entry.deadline;
-}
-
-Store::Order::iterator Store::find(std::string_view key) {
-  const auto found = index_.find(key);
-  if (found == index_.end()) return order_.end();
-  if (is_live(*found->second)) return found->second;
-  remove(found->second);
-  return order_.end();
-}
-
-std::uint64_t Store::weight(std::string_view key, std::string_view value) const noexcept {
-  return key.size() + value.size() + kOverhead;
-}
-
-void Store::remove(Order::iterator entry) {
-  if (swept_ == entry) ++swept_;
-  index_.erase(entry->key);
-  bytes_ -= weight(entry->key, *entry->value);
-  order_.erase(entry);
+bool Store::read(std::uint64_t hash, std::string_view key, Purpose purpose,
+                 Snapshot& snapshot) noexcept {
+  Shard& shard = shard_of(hash);
+  Operation operation(budget_, listener());
+  const std::lock_guard lock(shard.lock());
+  Entry* const entry = shard.find(hash, key, operation);
+  if (entry == nullptr) return false;
+  if (purpose == Purpose::look) {
+    snapshot.take_head(*entry);
+    return true;
+  }
+  shard.use(*entry);
+  snapshot.take(*entry);
+  return true;
 }
 
 bool Store::get(std::string_view key, ValueSink sink) {
-  std::shared_ptr<const std::string> value;
-  {
-    const std::lock_guard lock(mutex_);
-    const auto entry = find(key);
-    if (entry == order_.end()) return false;
-    use(entry);
-    value = entry->value;
-  }
-  sink(*value);
+  Snapshot snapshot;
+  if (!read(hash_(key), key, Purpose::use, snapshot)) return false;
+  sink(snapshot.bytes());
   return true;
 }
 
 bool Store::get_with_ttl(std::string_view key, TtlSink sink) {
-  std::shared_ptr<const std::string> value;
-  Ttl left = Ttl::forever();
-  {
-    const std::lock_guard lock(mutex_);
-    const auto entry = find(key);
-    if (entry == order_.end()) return false;
-    use(entry);
-    value = entry->value;
-    if (entry->deadline != Time::max()) {
-      // Rounded up: a live entry has some time left.
-      const auto rest =
-          std::chrono::ceil<std::chrono::milliseconds>(entry->deadline - clock_.steady_now());
-      left = Ttl(std::max(rest, std::chrono::milliseconds(1)));
-    }
-  }
-  sink(*value, left);
+  Snapshot snapshot;
+  if (!read(hash_(key), key, Purpose::use, snapshot)) return false;
+  sink(snapshot.bytes(), clock_.left(snapshot.deadline()));
   return true;
 }
 
 bool Store::contains(std::string_view key, ValueSink head) {
-  std::shared_ptr<const std::string> value;
-  {
-    const std::lock_guard lock(mutex_);
-    const auto entry = find(key);
-    if (entry == order_.end()) return false;
-    value = entry->value;
-  }
-  head(*value);
+  Snapshot snapshot;
+  if (!read(hash_(key), key, Purpose::look, snapshot)) return false;
+  head(snapshot.bytes());
   return true;
 }
 
-bool Store::pop(std::string_view key, ValueSink sink) {
-  std::shared_ptr<const std::string> value;
-  {
-    const std::lock_guard lock(mutex_);
-    const auto entry = find(key);
-    if (entry == order_.end()) return false;
-    value = entry->value;
-    remove(entry);
+// The memory of a large store answers slowly, but answers many at once: first all buckets
+// of a batch are asked for, then all entries, and when the first is read it is there.
+template <class Deliver>
+void Store::read_many(std::span<const std::string_view> keys, Deliver deliver) {
+  constexpr std::size_t kBatch = 32;
+  Snapshot snapshot;
+  std::uint64_t hashes[kBatch];
+  for (std::size_t start = 0; start < keys.size(); start += kBatch) {
+    const std::size_t count = std::min(kBatch, keys.size() - start);
+    for (std::size_t i = 0; i < count; ++i) {
+      hashes[i] = hash_(keys[start + i]);
+      shard_of(hashes[i]).prefetch(hashes[i]);
+    }
+    for (std::size_t i = 0; i < count; ++i) {
+      Shard& shard = shard_of(hashes[i]);
+      const std::lock_guard lock(shard.lock());
+      shard.prefetch_entry(hashes[i]);
+    }
+    for (std::size_t i = 0; i < count; ++i) {
+      if (read(hashes[i], keys[start + i], Purpose::use, snapshot)) deliver(start + i, snapshot);
+    }
   }
-  sink(*value);
-  return true;
+}
+
+void Store::get_many(std::span<const std::string_view> keys, IndexedValueSink sink) {
+  read_many(keys, [&](std::size_t i, const Snapshot& found) { sink(i, found.bytes()); });
+}
+
+void Store::get_many_with_ttl(std::span<const std::string_view> keys, IndexedTtlSink sink) {
+  read_many(keys, [&](std::size_t i, const Snapshot& found) {
+    sink(i, found.bytes(), clock_.left(found.deadline()));
+  });
+}
+
+// --- writing ---
+
+bool Store::fits(std::string_view key, std::size_t value_size) const noexcept {
+  return key.size() <= Entry::kMaxKey && value_size <= Entry::kMaxValue &&
+         Entry::charge(key.size(), value_size) <= settings_.max_bytes;
+}
+
+// Calls attempt(shard, found, operation) under the lock until it needs no room elsewhere.
+template <class Attempt>
+PutResult Store::change(Write& write, Attempt attempt) {
+  Shard& shard = shard_of(write.hash);
+  Operation operation(budget_, listener());
+  for (;;) {
+    {
+      const std::lock_guard lock(shard.lock());
+      const PutResult result =
+          attempt(shard, shard.find(write.hash, write.key, operation), operation);
+      if (result != PutResult::no_room) return result;
+    }
+    make_room_elsewhere({1, charge(write.key, write.value.bytes.size())}, operation);
+  }
+}
+
+// A value that cannot be stored takes the older one with it, if it would have replaced it.
+template <class Condition>
+PutResult Store::refuse(std::string_view key, Condition condition) {
+  const std::uint64_t hash = hash_(key);
+  Shard& shard = shard_of(hash);
+  Operation operation(budget_, listener());
+  const std::lock_guard lock(shard.lock());
+  Entry* const found = shard.find(hash, key, operation);
+  if (!condition(found)) return PutResult::not_stored;
+  if (found != nullptr) shard.remove(hash, *found, Removal::replaced, operation);
+  return PutResult::refused;
+}
+
+// One lock at a time: the operation keeps what it got, so this ends, and in a store that is
+// full each shard gives a little.
+void Store::make_room_elsewhere(const Amount& amount, Operation& operation) noexcept {
+  operation.take_elsewhere();
+  for (std::size_t n = 0; n < shards_.size() && !operation.cover(amount); ++n) {
+    const std::size_t next = next_to_give_.fetch_add(1, std::memory_order_relaxed);
+    Shard& shard = *shards_[next & (shards_.size() - 1)];
+    const std::lock_guard lock(shard.lock());
+    shard.evict_one(operation);
+  }
 }
 
 PutResult Store::put(std::string_view key, std::string_view value, Ttl ttl, PutMode mode) {
-  const std::lock_guard lock(mutex_);
-  sweep();
-  auto entry = find(key);
-  const bool there = entry != order_.end();
-  if (mode == (there ? PutMode::if_absent : PutMode::if_present)) return PutResult::not_stored;
+  const auto stores = [mode](const Entry* found) { return would_store(mode, found != nullptr); };
+  if (!fits(key, value.size())) return refuse(key, stores);
   try {
-    if (weight(key, value) > settings_.max_bytes) throw std::bad_alloc();
-    if (there) {
-      replace(entry, std::make_shared<const std::string>(value));
-      entry->deadline = deadline_of(ttl);
-      return PutResult::stored;
-    }
-    Order fresh;
-    fresh.push_back(
-        {std::string(key), std::make_shared<const std::string>(value), deadline_of(ttl)});
-    make_room(weight(key, value));
-    index_.emplace(fresh.front().key, fresh.begin());
-    order_.splice(order_.begin(), fresh);
-    bytes_ += weight(key, value);
-    return PutResult::stored;
+    Write write = {key, hash_(key), NewValue(value), clock_.deadline(ttl)};
+    return change(write, [&](Shard& shard, Entry* found, Operation& operation) {
+      if (!stores(found)) return PutResult::not_stored;
+      return shard.assign(found, write, operation);
+    });
   } catch (const std::bad_alloc&) {
-    entry = find(key);
-    if (entry != order_.end()) remove(entry);
-    return PutResult::refused;
+    return refuse(key, stores);
   }
-}
-
-// Keeps the entry whatever else has to go.
-void Store::replace(Order::iterator entry, std::shared_ptr<const std::string> value) {
-  use(entry);
-  bytes_ = bytes_ - entry->value->size() + value->size();
-  entry->value = std::move(value);
-  while (bytes_ > settings_.max_bytes) remove(std::prev(order_.end()));
-}
-
-void Store::make_room(std::uint64_t bytes) {
-  if (settings_.policy == Policy::django && order_.size() >= settings_.max_entries) cull();
-  while (order_.size() >= settings_.max_entries || bytes_ + bytes > settings_.max_bytes) {
-    remove(std::prev(order_.end()));
-  }
-}
-
-// As Django's locmem, but what is expired goes first.
-void Store::cull() {
-  for (auto it = order_.begin(); it != order_.end();) {
-    const auto entry = it++;
-    if (!is_live(*entry)) remove(entry);
-  }
-  if (order_.size() < settings_.max_entries) return;
-  const std::size_t share =
-      settings_.cull_frequency == 0 ? order_.size() : order_.size() / settings_.cull_frequency;
-  for (std::size_t n = std::max<std::size_t>(share, 1); n > 0; --n) remove(std::prev(order_.end()));
-}
-
-// Looks at a few entries on the back of each write, so that expired ones leave memory
-// without being read.
-void Store::sweep() {
-  for (int n = 0; n < kSweptPerWrite && !order_.empty(); ++n) {
-    if (swept_ == order_.begin()) swept_ = order_.end();
-    const auto entry = --swept_;
-    if (!is_live(*entry)) remove(entry);
-  }
-}
-
-bool Store::touch(std::string_view key, Ttl ttl) {
-  const std::lock_guard lock(mutex_);
-  const auto entry = find(key);
-  if (entry == order_.end()) return false;
-  entry->deadline = deadline_of(ttl);
-  return true;
-}
-
-bool Store::erase(std::string_view key) {
-  const std::lock_guard lock(mutex_);
-  const auto entry = find(key);
-  if (entry == order_.end()) return false;
-  remove(entry);
-  return true;
-}
-
-void Store::clear() {
-  const std::lock_guard lock(mutex_);
-  index_.clear();
-  order_.clear();
-  swept_ = order_.end();
-  bytes_ = 0;
-}
-
-std::optional<std::int64_t> Store::incr(std::string_view key, std::int64_t delta) {
-  const std::lock_guard lock(mutex_);
-  const auto entry = find(key);
-  if (entry == order_.end()) return std::nullopt;
-  const std::int64_t sum = add_to_counter(*entry->value, delta);
-  replace(entry, std::make_shared<const std::string>(std::to_string(sum)));
-  return sum;
 }
 
 PutResult Store::put_if_equal(std::string_view key, std::string_view expected,
                               std::string_view value, std::optional<Ttl> ttl) {
-  const std::lock_guard lock(mutex_);
-  const auto entry = find(key);
-  if (entry == order_.end() || *entry->value != expected) return PutResult::not_stored;
-  if (weight(key, value) > settings_.max_bytes) {
-    remove(entry);
-    return PutResult::refused;
+  const auto equals = [expected](const Entry* found) {
+    return found != nullptr && found->value() == expected;
+  };
+  if (!fits(key, value.size())) return refuse(key, equals);
+  try {
+    Write write = {key, hash_(key), NewValue(value), clock_.deadline(ttl.value_or(Ttl::forever()))};
+    return change(write, [&](Shard& shard, Entry* found, Operation& operation) {
+      if (!equals(found)) return PutResult::not_stored;
+      if (!ttl) write.deadline = found->deadline;
+      return shard.assign(found, write, operation);
+    });
+  } catch (const std::bad_alloc&) {
+    return refuse(key, equals);
   }
-  replace(entry, std::make_shared<const std::string>(value));
-  if (ttl) entry->deadline = deadline_of(*ttl);
-  return PutResult::stored;
 }
 
-bool Store::erase_if_equal(std::string_view key, std::string_view expected) {
-  const std::lock_guard lock(mutex_);
-  const auto entry = find(key);
-  if (entry == order_.end() || *entry->value != expected) return false;
-  remove(entry);
+std::optional<std::int64_t> Store::incr(std::string_view key, std::int64_t delta) {
+  char digits[std::numeric_limits<std::int64_t>::digits10 + 2];
+  std::int64_t sum = 0;
+  Write write = {key, hash_(key), NewValue({}), DeadlineClock::kNever};
+  const PutResult result = change(write, [&](Shard& shard, Entry* found, Operation& operation) {
+    if (found == nullptr) return PutResult::not_stored;
+    sum = add_to_counter(found->value(), delta);
+    const char* const end = std::to_chars(std::begin(digits), std::end(digits), sum).ptr;
+    write.value.bytes = {digits, static_cast<std::size_t>(end - digits)};
+    write.deadline = found->deadline;
+    if (!fits(key, write.value.bytes.size())) return PutResult::refused;
+    return shard.assign(found, write, operation);
+  });
+  if (result == PutResult::refused) {
+    throw BackendError(BackendError::Kind::overloaded, "",
+                       "no memory for one digit more; raise max_bytes");
+  }
+  return result == PutResult::stored ? std::optional(sum) : std::nullopt;
+}
+
+bool Store::touch(std::string_view key, Ttl ttl) {
+  const std::uint64_t hash = hash_(key);
+  const std::int64_t deadline = clock_.deadline(ttl);
+  Shard& shard = shard_of(hash);
+  Operation operation(budget_, listener());
+  const std::lock_guard lock(shard.lock());
+  Entry* const found = shard.find(hash, key, operation);
+  if (found != nullptr) shard.set_deadline(*found, deadline);
+  return found != nullptr;
+}
+
+// --- removing ---
+
+template <class Predicate>
+bool Store::erase_where(std::string_view key, Predicate matches) {
+  const std::uint64_t hash = hash_(key);
+  Shard& shard = shard_of(hash);
+  Operation operation(budget_, listener());
+  const std::lock_guard lock(shard.lock());
+  Entry* const found = shard.find(hash, key, operation);
+  if (found == nullptr || !matches(*found)) return false;
+  shard.remove(hash, *found, Removal::erased, operation);
   return true;
 }
 
+bool Store::erase(std::string_view key) {
+  return erase_where(key, [](const Entry&) { return true; });
+}
+
+bool Store::erase_if_equal(std::string_view key, std::string_view expected) {
+  return erase_where(key, [&](const Entry& found) { return found.value() == expected; });
+}
+
+bool Store::pop(std::string_view key, ValueSink sink) {
+  Snapshot snapshot;
+  const bool found = erase_where(key, [&](const Entry& entry) {
+    snapshot.take(entry);
+    return true;
+  });
+  if (found) sink(snapshot.bytes());
+  return found;
+}
+
 std::size_t Store::erase_prefix(std::string_view prefix) {
-  const std::lock_guard lock(mutex_);
   std::size_t erased = 0;
-  for (auto it = order_.begin(); it != order_.end();) {
-    const auto entry = it++;
-    if (!std::string_view(entry->key).starts_with(prefix)) continue;
-    remove(entry);
-    ++erased;
+  for (const auto& shard : shards_) {
+    Operation operation(budget_, listener());
+    const std::lock_guard lock(shard->lock());
+    erased +=
+        shard->remove_if([prefix](const Entry& entry) { return entry.key().starts_with(prefix); },
+                         Removal::erased, operation);
   }
   return erased;
+}
+
+void Store::clear() {
+  for (const auto& shard : shards_) {
+    Operation operation(budget_, listener());
+    const std::lock_guard lock(shard->lock());
+    shard->clear(operation);
+  }
+}
+
+// --- looking after it ---
+
+void Store::listen(RemovalListener listener) {
+  const std::lock_guard lock(listeners_mutex_);
+  listeners_.push_back(std::make_unique<const RemovalListener>(std::move(listener)));
+  const RemovalListener& last = *listeners_.back();
+  listener_.store(last ? &last : nullptr, std::memory_order_release);
+}
+
+Statistics Store::statistics() {
+  Statistics result;
+  for (const auto& shard : shards_) {
+    const std::lock_guard lock(shard->lock());
+    result.entries += shard->entries();
+    result.bytes += shard->bytes();
+    result.evicted += shard->removals(Removal::size);
+    result.expired += shard->removals(Removal::expired);
+    result.replaced += shard->removals(Removal::replaced);
+    result.erased += shard->removals(Removal::erased);
+  }
+  return result;
+}
+
+void Store::lock_for_fork() noexcept {
+  for (const auto& shard : shards_) shard->lock().lock();
+}
+
+void Store::unlock_after_fork() noexcept {
+  for (const auto& shard : shards_) shard->lock().unlock();
 }
 
 }  // namespace polycache::locmem

@@ -1,43 +1,49 @@
 // One store: the entries of a location, shared by all sessions.
+//
+// The hash of a key says which shard it belongs to. Each shard has its lock; the limits hold
+// for all of them together.
 
 #pragma once
 
-#include <chrono>
+#include <atomic>
 #include <cstdint>
-#include <functional>
-#include <list>
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <string>
+#include <span>
 #include <string_view>
-#include <unordered_map>
+#include <vector>
 
+#include "budget.h"
+#include "deadline_clock.h"
 #include "fork_guard.h"
+#include "key_hash.h"
 #include "polycache/backend.h"
+#include "polycache/backends/locmem.h"
 #include "polycache/clock.h"
 #include "settings.h"
+#include "shard.h"
+#include "snapshot.h"
 
 namespace polycache::locmem {
 
-enum class PutResult : std::uint8_t { stored, not_stored, refused };
-
-// Thread-safe. Sinks are called outside the lock.
+// Thread-safe. Sinks and listeners are called outside the locks.
 class Store final : public Forkable {
  public:
-  // What an entry occupies beside its key and value, about.
-  static constexpr std::uint64_t kOverhead = 208;
-  static constexpr std::uint64_t kSmallestEntry = kOverhead + 1;
+  using TtlSink = FunctionRef<void(std::string_view value, Ttl left)>;
+  using IndexedTtlSink = FunctionRef<void(std::size_t index, std::string_view value, Ttl left)>;
 
   Store(const Settings& settings, const Clock& clock, ForkGuard& fork_guard);
   ~Store();
 
-  using TtlSink = FunctionRef<void(std::string_view value, Ttl left)>;
-
   bool get(std::string_view key, ValueSink sink);
   bool get_with_ttl(std::string_view key, TtlSink sink);
   bool contains(std::string_view key, ValueSink head);
+  void get_many(std::span<const std::string_view> keys, IndexedValueSink sink);
+  void get_many_with_ttl(std::span<const std::string_view> keys, IndexedTtlSink sink);
   bool pop(std::string_view key, ValueSink sink);
+
+  // Never no_room, as put_if_equal().
   PutResult put(std::string_view key, std::string_view value, Ttl ttl, PutMode mode);
   bool touch(std::string_view key, Ttl ttl);
   bool erase(std::string_view key);
@@ -48,44 +54,46 @@ class Store final : public Forkable {
   bool erase_if_equal(std::string_view key, std::string_view expected);
   std::size_t erase_prefix(std::string_view prefix);
 
-  void lock_for_fork() noexcept override { mutex_.lock(); }
-  void unlock_after_fork() noexcept override { mutex_.unlock(); }
+  void listen(RemovalListener listener);
+  Statistics statistics();
+
+  void lock_for_fork() noexcept override;
+  void unlock_after_fork() noexcept override;
 
  private:
-  using Time = std::chrono::steady_clock::time_point;
-  struct Entry {
-    std::string key;
-    std::shared_ptr<const std::string> value;  // shared, so that a sink reads without the lock
-    Time deadline;
-  };
-  using Order = std::list<Entry>;  // most recently used first
+  enum class Purpose : bool { use, look };
 
-  // Seeded, so that nobody can choose keys that collide.
-  struct Hash {
-    std::size_t seed;
-    std::size_t operator()(std::string_view key) const noexcept;
-  };
+  Shard& shard_of(std::uint64_t hash) noexcept { return *shards_[hash >> shard_shift_ >> 1]; }
+  bool read(std::uint64_t hash, std::string_view key, Purpose purpose, Snapshot& snapshot) noexcept;
+  template <class Deliver>
+  void read_many(std::span<const std::string_view> keys, Deliver deliver);
 
-  Time deadline_of(Ttl ttl) const noexcept;
-  bool is_live(const Entry& entry) const noexcept;
-  Order::iterator find(std::string_view key);  // live, or end(); drops an expired one
-  std::uint64_t weight(std::string_view key, std::string_view value) const noexcept;
-  void use(Order::iterator entry) { order_.splice(order_.begin(), order_, entry); }
-  void remove(Order::iterator entry);
-  void replace(Order::iterator entry, std::shared_ptr<const std::string> value);
-  void make_room(std::uint64_t bytes);
-  void cull();
-  void sweep();
+  bool fits(std::string_view key, std::size_t value_size) const noexcept;
+  template <class Attempt>
+  PutResult change(Write& write, Attempt attempt);
+  template <class Condition>
+  PutResult refuse(std::string_view key, Condition condition);
+  void make_room_elsewhere(const Amount& amount, Operation& operation) noexcept;
+  template <class Predicate>
+  bool erase_where(std::string_view key, Predicate matches);
+  const RemovalListener* listener() const noexcept {
+    return listener_.load(std::memory_order_acquire);
+  }
 
   const Settings settings_;
-  const Clock& clock_;
+  const DeadlineClock clock_;
   ForkGuard& fork_guard_;
+  const KeyHash hash_;
+  Budget budget_;
+  std::vector<std::unique_ptr<Shard>> shards_;  // a power of two of them
+  unsigned shard_shift_;                        // 63 - log2 of that
+  std::atomic<std::size_t> next_to_give_{0};    // the shard that gives up something next
 
-  std::mutex mutex_;  // guards what follows
-  Order order_;
-  std::unordered_map<std::string_view, Order::iterator, Hash> index_;
-  std::uint64_t bytes_ = 0;
-  Order::iterator swept_ = order_.end();  // the sweep goes on in front of it
+  // Released after the listener is written, acquired before it is called. Those that were
+  // replaced are kept, since somebody may be calling them.
+  std::atomic<const RemovalListener*> listener_{nullptr};
+  std::mutex listeners_mutex_;  // guards what follows
+  std::vector<std::unique_ptr<const RemovalListener>> listeners_;
 };
 
 }  // namespace polycache::locmem

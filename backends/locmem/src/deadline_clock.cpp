@@ -1,0 +1,71 @@
+#include "deadline_clock.h"
+
+#include <algorithm>
+#include <chrono>
+#include <ctime>
+
+namespace polycache::locmem {
+namespace {
+
+using Nanoseconds = DeadlineClock::Nanoseconds;
+
+constexpr Nanoseconds kNanosecondsPerMillisecond = 1'000'000;
+constexpr Nanoseconds kNanosecondsPerSecond = 1'000'000'000;
+
+Nanoseconds nanoseconds(const timespec& time) noexcept {
+  return time.tv_sec * kNanosecondsPerSecond + time.tv_nsec;
+}
+
+// Only the machine's own clock goes along with the kernel's coarse one.
+Nanoseconds usable_tick(const Clock& clock) noexcept {
+  timespec resolution{};
+  if (&clock != &Clock::real() || clock_getres(CLOCK_MONOTONIC_COARSE, &resolution) != 0) return 0;
+  const Nanoseconds tick = nanoseconds(resolution);
+  return tick <= 10 * kNanosecondsPerMillisecond ? tick : 0;
+}
+
+}  // namespace
+
+DeadlineClock::DeadlineClock(const Clock& clock) noexcept
+    : clock_(clock), tick_(usable_tick(clock)) {}
+
+Nanoseconds DeadlineClock::recent() const noexcept {
+  if (tick_ == 0) return now();
+  timespec coarse{};
+  clock_gettime(CLOCK_MONOTONIC_COARSE, &coarse);
+  const Nanoseconds tick = nanoseconds(coarse);
+  if (ticked_.load(std::memory_order_acquire) == tick) {
+    return exact_.load(std::memory_order_relaxed);
+  }
+  const Nanoseconds exact = now();
+  // Only forward: another thread may have been here meanwhile, and be ahead.
+  Nanoseconds latest = exact_.load(std::memory_order_relaxed);
+  while (latest < exact &&
+         !exact_.compare_exchange_weak(latest, exact, std::memory_order_relaxed)) {
+  }
+  ticked_.store(tick, std::memory_order_release);
+  return exact;
+}
+
+bool DeadlineClock::is_live_now(Nanoseconds deadline) const noexcept {
+  const Nanoseconds known = recent();
+  if (deadline <= known) return false;
+  // Nearer than two ticks: only the exact time tells.
+  return deadline - known > 2 * tick_ || now() < deadline;
+}
+
+Nanoseconds DeadlineClock::deadline(Ttl ttl) const noexcept {
+  if (ttl.is_forever()) return kNever;
+  const Nanoseconds now = this->now();
+  const auto life = ttl.value().count();
+  if (life >= (kNever - now) / kNanosecondsPerMillisecond) return kNever;
+  return now + life * kNanosecondsPerMillisecond;
+}
+
+Ttl DeadlineClock::left(Nanoseconds deadline) const noexcept {
+  if (deadline == kNever) return Ttl::forever();
+  const std::chrono::nanoseconds left(std::max<Nanoseconds>(deadline - now(), 1));
+  return Ttl(std::chrono::ceil<std::chrono::milliseconds>(left));
+}
+
+}  // namespace polycache::locmem

@@ -1,0 +1,92 @@
+#include "entry.h"
+
+#include <new>
+
+namespace polycache::locmem {
+namespace {
+
+// What the table holds for an entry at worst (when it has just grown) and its share of the
+// eviction history.
+constexpr std::uint64_t kTableShare = 24;
+
+// What the allocator takes for a block: a word more, in steps of two words.
+constexpr std::size_t kBlockHeader = 8;
+constexpr std::size_t block(std::size_t size) noexcept {
+  return (size + kBlockHeader + 15) / 16 * 16;
+}
+
+void copy(char* to, std::string_view from) noexcept {
+  if (!from.empty()) std::memcpy(to, from.data(), from.size());
+}
+
+constexpr std::size_t inline_size(std::size_t value_size) noexcept {
+  return value_size > Entry::kInlineValue ? sizeof(SharedValue*) : value_size;
+}
+
+}  // namespace
+
+SharedValue* SharedValue::make(std::string_view bytes) {
+  void* const memory = ::operator new(allocation(bytes.size()));
+  auto* const made = ::new (memory) SharedValue(bytes.size());
+  copy(reinterpret_cast<char*>(made + 1), bytes);
+  return made;
+}
+
+void SharedValue::release() noexcept {
+  // Release: this owner's reads are over before the last one frees; acquire: and it sees so.
+  if (owners_.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+  this->~SharedValue();
+  ::operator delete(this);
+}
+
+NewValue::NewValue(std::string_view value) : bytes(value) {
+  if (value.size() > Entry::kInlineValue) large = ValueOwner(SharedValue::make(value));
+}
+
+std::size_t Entry::allocation(std::size_t key_size, std::size_t value_size) noexcept {
+  return sizeof(Entry) + key_size + inline_size(value_size);
+}
+
+std::uint64_t Entry::charge(std::size_t key_size, std::size_t value_size) noexcept {
+  const std::uint64_t own = block(allocation(key_size, value_size)) + kTableShare;
+  return value_size > kInlineValue ? own + block(SharedValue::allocation(value_size)) : own;
+}
+
+Entry* Entry::make(std::string_view key, NewValue& value, std::int64_t deadline) {
+  // The whole block, so that overwrite() may use it up to its end.
+  void* const memory =
+      ::operator new(block(allocation(key.size(), value.bytes.size())) - kBlockHeader);
+  auto* const entry = ::new (memory) Entry(key.size(), value.bytes.size(), deadline);
+  char* const at = entry->payload() + entry->key_offset();
+  copy(at, key);
+  if (entry->is_large()) {
+    SharedValue* const large = value.large.give_away();
+    std::memcpy(entry->payload(), &large, sizeof(large));
+  } else {
+    copy(at + key.size(), value.bytes);
+  }
+  return entry;
+}
+
+void Entry::destroy(Entry* entry) noexcept {
+  if (entry->is_large()) entry->large()->release();
+  entry->~Entry();
+  ::operator delete(entry);
+}
+
+SharedValue* Entry::large() const noexcept {
+  SharedValue* value;
+  std::memcpy(&value, payload(), sizeof(value));
+  return value;
+}
+
+bool Entry::overwrite(std::string_view value) noexcept {
+  if (is_large() || value.size() > kInlineValue) return false;
+  // The same charge is the same block, which has room up to its end.
+  if (charge(key_size_, value.size()) != charge()) return false;
+  copy(payload() + key_size_, value);
+  value_size_ = static_cast<std::uint32_t>(value.size());
+  return true;
+}
+
+}  // namespace polycache::locmem

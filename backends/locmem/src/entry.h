@@ -1,0 +1,120 @@
+// One entry in memory: a header, then key and value in the same allocation. A value over
+// kInlineValue bytes has an allocation of its own, which readers share, so that nothing
+// large is copied under a lock.
+
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <cstring>
+#include <string_view>
+#include <utility>
+
+namespace polycache::locmem {
+
+// Bytes that several owners read. Never changes.
+class SharedValue {
+ public:
+  // Throws std::bad_alloc. The caller is the first owner.
+  static SharedValue* make(std::string_view bytes);
+
+  void acquire() noexcept { owners_.fetch_add(1, std::memory_order_relaxed); }
+  void release() noexcept;
+  std::string_view bytes() const noexcept {
+    return {reinterpret_cast<const char*>(this + 1), size_};
+  }
+  static std::size_t allocation(std::size_t size) noexcept { return sizeof(SharedValue) + size; }
+
+ private:
+  explicit SharedValue(std::size_t size) noexcept : size_(size) {}
+
+  std::atomic<std::uint32_t> owners_{1};
+  std::size_t size_;
+};
+
+// One owner of a SharedValue, or none.
+class ValueOwner {
+ public:
+  ValueOwner() = default;
+  explicit ValueOwner(SharedValue* owned) noexcept : value_(owned) {}
+  ValueOwner(ValueOwner&& other) noexcept : value_(std::exchange(other.value_, nullptr)) {}
+  ValueOwner& operator=(ValueOwner&& other) noexcept {
+    std::swap(value_, other.value_);
+    return *this;
+  }
+  ~ValueOwner() {
+    if (value_ != nullptr) value_->release();
+  }
+
+  SharedValue* get() const noexcept { return value_; }
+  SharedValue* give_away() noexcept { return std::exchange(value_, nullptr); }
+
+ private:
+  SharedValue* value_ = nullptr;
+};
+
+// A value on its way into the store: its bytes, and its allocation if it is large, made
+// before a lock is taken.
+struct NewValue {
+  explicit NewValue(std::string_view value);  // throws std::bad_alloc
+
+  std::string_view bytes;
+  ValueOwner large = {};
+};
+
+// Guarded by the lock of its shard.
+class Entry {
+ public:
+  static constexpr std::size_t kInlineValue = 1024;
+  static constexpr std::size_t kMaxKey = (std::size_t{1} << 24) - 1;
+  static constexpr std::size_t kMaxValue = (std::size_t{1} << 32) - 1;
+
+  // What an entry occupies, the allocator's overhead and its share of the tables included.
+  static std::uint64_t charge(std::size_t key_size, std::size_t value_size) noexcept;
+
+  // Throws std::bad_alloc. REQUIRES: the sizes are within the limits above.
+  static Entry* make(std::string_view key, NewValue& value, std::int64_t deadline);
+  static void destroy(Entry* entry) noexcept;
+
+  std::string_view key() const noexcept { return {payload() + key_offset(), key_size_}; }
+  std::string_view value() const noexcept {
+    return is_large() ? large()->bytes()
+                      : std::string_view(payload() + key_offset() + key_size_, value_size_);
+  }
+  std::uint64_t charge() const noexcept { return charge(key_size_, value_size_); }
+  bool is_large() const noexcept { return value_size_ > kInlineValue; }
+  SharedValue* large() const noexcept;
+
+  // Replaces a value where it stands; false, and nothing is changed, if it has no place there.
+  bool overwrite(std::string_view value) noexcept;
+
+  // A byte that belongs to the eviction order; after removal, the cause.
+  std::uint8_t mark() const noexcept { return static_cast<std::uint8_t>(mark_); }
+  void set_mark(std::uint8_t mark) noexcept { mark_ = mark; }
+
+  // The neighbours in the list that the entry is in, whichever that is.
+  Entry* newer = nullptr;
+  Entry* older = nullptr;
+  std::int64_t deadline;  // DeadlineClock
+
+ private:
+  Entry(std::size_t key_size, std::size_t value_size, std::int64_t end) noexcept
+      : deadline(end),
+        value_size_(static_cast<std::uint32_t>(value_size)),
+        mark_(0),
+        key_size_(static_cast<std::uint32_t>(key_size) & kMaxKey) {}
+
+  static std::size_t allocation(std::size_t key_size, std::size_t value_size) noexcept;
+  char* payload() noexcept { return reinterpret_cast<char*>(this + 1); }
+  const char* payload() const noexcept { return reinterpret_cast<const char*>(this + 1); }
+  // A large value's pointer comes first, so that it is aligned.
+  std::size_t key_offset() const noexcept { return is_large() ? sizeof(SharedValue*) : 0; }
+
+  std::uint32_t value_size_;
+  std::uint32_t mark_ : 8;
+  std::uint32_t key_size_ : 24;
+};
+
+static_assert(sizeof(Entry) == 32, "the header counts for every entry");
+
+}  // namespace polycache::locmem

@@ -1,0 +1,39 @@
+// Which keys were here not long ago: four bytes for each, oldest forgotten first.
+//
+// Sets of 16 fingerprints, each a queue in one cache line. A fingerprint picks its set, so
+// the age at which it is forgotten varies a little; and one in some hundred million unknown
+// keys is taken for a known one. Both are well for a hint.
+
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+namespace polycache::locmem {
+
+class History {
+ public:
+  // Remembers one more of about `capacity`. Forgets everything where memory is short.
+  void add(std::uint32_t fingerprint, std::size_t capacity) noexcept;
+  // Whether it was remembered; forgets it.
+  bool take(std::uint32_t fingerprint) noexcept;
+  void clear() noexcept;
+
+ private:
+  static constexpr std::size_t kWays = 16;
+  struct alignas(64) Set {
+    std::uint32_t newest_first[kWays];  // 0: none
+  };
+
+  Set& set_of(std::uint32_t fingerprint) const noexcept {
+    return sets_[static_cast<std::size_t>(std::uint64_t{fingerprint} * count_ >> 32)];
+  }
+  static void push(Set& set, std::uint32_t fingerprint) noexcept;
+  void resize(std::size_t count) noexcept;
+
+  std::unique_ptr<Set[]> sets_;
+  std::size_t count_ = 0;
+};
+
+}  // namespace polycache::locmem

@@ -1,0 +1,16 @@
+#include "operation.h"
+
+namespace polycache::locmem {
+
+void Operation::tell_and_free() noexcept {
+  while (buried_ != nullptr) {
+    Entry* const entry = buried_;
+    buried_ = entry->older;
+    if (listener_ != nullptr) {
+      (*listener_)(static_cast<Removal>(entry->mark()), entry->key(), entry->value());
+    }
+    Entry::destroy(entry);
+  }
+}
+
+}  // namespace polycache::locmem

@@ -1,0 +1,68 @@
+// What one operation leaves to be done when the locks are released: entries that are to be
+// told about and freed, and room that it took or made and did not use.
+
+#pragma once
+
+#include <algorithm>
+
+#include "budget.h"
+#include "entry.h"
+#include "polycache/backends/locmem.h"
+
+namespace polycache::locmem {
+
+class Operation {
+ public:
+  // `listener` may be null.
+  Operation(Budget& budget, const RemovalListener* listener) noexcept
+      : budget_(budget), listener_(listener) {}
+  Operation(const Operation&) = delete;
+  Operation& operator=(const Operation&) = delete;
+  // REQUIRES: no lock is held.
+  ~Operation();
+
+  // Nobody can find the entry any more. Its room is the operation's.
+  void bury(Entry& entry, Removal cause) noexcept;
+  // Whether replaced values are told about: then none may be overwritten.
+  bool tells_removals() const noexcept { return listener_ != nullptr; }
+
+  // Makes sure that the operation has that much room, out of what it has and the budget.
+  bool cover(const Amount& needed) noexcept {
+    const Amount missing = {std::max<std::int64_t>(needed.entries - room_.entries, 0),
+                            std::max<std::int64_t>(needed.bytes - room_.bytes, 0)};
+    if (!budget_.take(missing)) return false;
+    room_ += missing;
+    return true;
+  }
+  Amount taken_in_all() const noexcept { return budget_.taken(); }
+
+  // Whether room was already sought in other shards.
+  bool took_elsewhere() const noexcept { return took_elsewhere_; }
+  void take_elsewhere() noexcept { took_elsewhere_ = true; }
+
+  // REQUIRES: covered.
+  void spend(const Amount& amount) noexcept { room_ = room_ - amount; }
+
+ private:
+  void tell_and_free() noexcept;
+
+  Budget& budget_;
+  const RemovalListener* const listener_;
+  Amount room_;
+  bool took_elsewhere_ = false;
+  Entry* buried_ = nullptr;  // linked by Entry::older
+};
+
+inline Operation::~Operation() {
+  if (room_ != Amount{}) budget_.give_back(room_);
+  if (buried_ != nullptr) tell_and_free();
+}
+
+inline void Operation::bury(Entry& entry, Removal cause) noexcept {
+  room_ += {1, static_cast<std::int64_t>(entry.charge())};
+  entry.set_mark(static_cast<std::uint8_t>(cause));
+  entry.older = buried_;
+  buried_ = &entry;
+}
+
+}  // namespace polycache::locmem

@@ -1,0 +1,30 @@
+// lfu: what was used least often goes first, and of those used equally often, what was used
+// least recently. Counts end at 255 and never fade: for working sets that do not move.
+
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "entry_list.h"
+#include "order.h"
+
+namespace polycache::locmem {
+
+class LfuOrder final : public Order {
+ public:
+  void add(Entry& entry, std::uint64_t hash) noexcept override;
+  void use(Entry& entry) noexcept override;
+  void remove(Entry& entry) noexcept override;
+  void replace(Entry& old, Entry& fresh) noexcept override;
+  Entry* pick() noexcept override;
+
+ private:
+  // An entry's mark is how often it was used.
+  EntryList& list_of(const Entry& entry) noexcept { return by_uses_[entry.mark()]; }
+
+  std::array<EntryList, 256> by_uses_;
+  std::size_t least_ = 0;  // all lists below are empty
+};
+
+}  // namespace polycache::locmem

@@ -1,0 +1,35 @@
+// s3-fifo: three queues. What is new waits in a small one, a tenth of the whole. What was
+// used there moves on to the main one, the rest leaves and is remembered in a history; what
+// comes back while it is remembered goes to the main queue at once. The main queue gives
+// what was used another round for each use, up to three.
+//
+// So what is asked for once, as in a scan, passes through a tenth of the store and the rest
+// stays; and a hit changes two bits and moves nothing.
+
+#pragma once
+
+#include "entry_list.h"
+#include "history.h"
+#include "order.h"
+
+namespace polycache::locmem {
+
+class S3FifoOrder final : public Order {
+ public:
+  void add(Entry& entry, std::uint64_t hash) noexcept override;
+  void use(Entry& entry) noexcept override;
+  void remove(Entry& entry) noexcept override;
+  void replace(Entry& old, Entry& fresh) noexcept override;
+  Entry* pick() noexcept override;
+  void evict(Entry& entry, std::uint64_t hash) noexcept override;
+
+ private:
+  EntryList& list_of(const Entry& entry) noexcept;
+  bool small_is_full() const noexcept;
+
+  EntryList small_;
+  EntryList main_;
+  History history_;  // of the small queue
+};
+
+}  // namespace polycache::locmem

@@ -1,0 +1,184 @@
+#include "shard.h"
+
+#include <algorithm>
+#include <new>
+
+namespace polycache::locmem {
+namespace {
+
+// Before something live is evicted, more of what is expired is looked for.
+constexpr std::size_t kBucketsSweptForRoom = 4;
+
+Amount amount_of(const Entry& entry) noexcept {
+  return {1, static_cast<std::int64_t>(entry.charge())};
+}
+
+}  // namespace
+
+Shard::Shard(const Settings& settings, std::size_t shards, const KeyHash& hash,
+             const DeadlineClock& clock)
+    : settings_(settings),
+      shards_(static_cast<std::int64_t>(shards)),
+      clock_(clock),
+      table_(hash),
+      order_(Order::make(settings.policy)) {}
+
+Shard::~Shard() {
+  while (Entry* const entry = order_->pick()) {
+    order_->remove(*entry);
+    Entry::destroy(entry);
+  }
+}
+
+Entry* Shard::find(std::uint64_t hash, std::string_view key, Operation& operation) noexcept {
+  Entry* const entry = table_.find(hash, key);
+  if (entry == nullptr || clock_.is_live(entry->deadline)) return entry;
+  remove(hash, *entry, Removal::expired, operation);
+  return nullptr;
+}
+
+PutResult Shard::assign(Entry* found, Write& write, Operation& operation) noexcept {
+  if (found != nullptr && !operation.tells_removals() && found->overwrite(write.value.bytes)) {
+    ++removals_[static_cast<std::size_t>(Removal::replaced)];
+    set_deadline(*found, write.deadline);
+    use(*found);
+    return PutResult::stored;
+  }
+  const Amount whole = {
+      1, static_cast<std::int64_t>(Entry::charge(write.key.size(), write.value.bytes.size()))};
+  if (!make_room(found, whole, operation)) return PutResult::no_room;
+  try {
+    if (found == nullptr) table_.reserve_one();
+    Entry& fresh = *Entry::make(write.key, write.value, write.deadline);
+    operation.spend(whole);
+    bytes_ += static_cast<std::uint64_t>(whole.bytes);
+    note(write.deadline);
+    if (found == nullptr) {
+      table_.insert(write.hash, fresh);
+      order_->add(fresh, write.hash);
+    } else {
+      table_.replace(write.hash, *found, fresh);
+      order_->replace(*found, fresh);
+      order_->use(fresh);
+      take_away(*found, Removal::replaced, operation);
+    }
+    return PutResult::stored;
+  } catch (const std::bad_alloc&) {
+    if (found != nullptr) remove(write.hash, *found, Removal::replaced, operation);
+    return PutResult::refused;
+  }
+}
+
+// Evicts until the operation has room for `whole`, what `found` occupies included. Sets
+// `found` to null if it had to go, too. False if other shards should give something up.
+bool Shard::make_room(Entry*& found, const Amount& whole, Operation& operation) noexcept {
+  if (found == nullptr && !operation.cover(whole)) {
+    for (std::size_t n = 0; n < kBucketsSweptForRoom; ++n) sweep(operation);
+  }
+  for (;;) {
+    const Amount needed = found == nullptr ? whole : whole - amount_of(*found);
+    if (operation.cover(needed)) return true;
+    if (is_poor(operation)) return false;
+    if (settings_.policy == Policy::django && needed.entries > 0 &&
+        table_.size() >= settings_.max_entries) {
+      cull(operation);
+      continue;
+    }
+    Entry* const victim = order_->pick();
+    if (victim == nullptr) return false;
+    if (victim == found) found = nullptr;
+    evict(*victim, operation);
+  }
+}
+
+// Room is made where the write is, so that shards change little in size. But one that lost
+// much to a large value would stay small for ever.
+bool Shard::is_poor(const Operation& operation) const noexcept {
+  return !operation.took_elsewhere() &&
+         static_cast<std::int64_t>(bytes_) * 2 * shards_ < operation.taken_in_all().bytes;
+}
+
+// As Django's locmem, but what is expired goes first, and at least one entry goes.
+void Shard::cull(Operation& operation) noexcept {
+  const std::int64_t now = clock_.now();
+  remove_if([now](const Entry& entry) { return entry.deadline <= now; }, Removal::expired,
+            operation);
+  if (table_.size() < settings_.max_entries) return;
+  const std::uint64_t share =
+      settings_.cull_frequency == 0 ? table_.size() : table_.size() / settings_.cull_frequency;
+  for (auto left = std::max<std::uint64_t>(share, 1); left > 0; --left) evict_one(operation);
+}
+
+bool Shard::evict_one(Operation& operation) noexcept {
+  Entry* const victim = order_->pick();
+  if (victim == nullptr) return false;
+  evict(*victim, operation);
+  return true;
+}
+
+void Shard::evict(Entry& entry, Operation& operation) noexcept {
+  const std::uint64_t hash = table_.hash(entry);
+  table_.erase(hash, entry);
+  order_->evict(entry, hash);
+  take_away(entry, Removal::size, operation);
+}
+
+void Shard::remove(std::uint64_t hash, Entry& entry, Removal cause, Operation& operation) noexcept {
+  table_.erase(hash, entry);
+  order_->remove(entry);
+  take_away(entry, cause, operation);
+}
+
+void Shard::take_away(Entry& entry, Removal cause, Operation& operation) noexcept {
+  bytes_ -= entry.charge();
+  ++removals_[static_cast<std::size_t>(cause)];
+  operation.bury(entry, cause);
+}
+
+void Shard::clear(Operation& operation) noexcept {
+  for (std::size_t bucket = 0; bucket < table_.buckets(); ++bucket) {
+    table_.visit_bucket(bucket, [&](Entry& entry) {
+      order_->remove(entry);
+      take_away(entry, Removal::erased, operation);
+    });
+  }
+  table_.clear();
+}
+
+void Shard::set_deadline(Entry& entry, std::int64_t deadline) noexcept {
+  entry.deadline = deadline;
+  note(deadline);
+}
+
+void Shard::note(std::int64_t deadline) noexcept {
+  ends_from_ = std::min(ends_from_, deadline);
+  next_ends_from_ = std::min(next_ends_from_, deadline);
+}
+
+void Shard::sweep(Operation& operation) noexcept {
+  if (ends_from_ == DeadlineClock::kNever) return;
+  const std::int64_t now = clock_.recent();
+  if (now < ends_from_) return;
+  if (swept_table_ != table_.rebuilt()) {  // everything is elsewhere now
+    swept_table_ = table_.rebuilt();
+    swept_ = 0;
+  }
+  if (swept_ >= table_.buckets()) {
+    ends_from_ = next_ends_from_;
+    next_ends_from_ = DeadlineClock::kNever;
+    swept_ = 0;
+  }
+  if (swept_ >= table_.buckets()) return;
+  table_.visit_bucket(swept_, [&](Entry& entry) {
+    if (entry.deadline <= now) {
+      remove(table_.hash(entry), entry, Removal::expired, operation);
+    } else {
+      next_ends_from_ = std::min(next_ends_from_, entry.deadline);
+    }
+  });
+  if (++swept_ < table_.buckets()) {  // the next write looks at these
+    table_.visit_bucket(swept_, [](const Entry& entry) { __builtin_prefetch(&entry); });
+  }
+}
+
+}  // namespace polycache::locmem

@@ -1,0 +1,116 @@
+// One part of a store: the entries whose hashes begin alike, under one lock.
+
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <string_view>
+
+#include "deadline_clock.h"
+#include "entry.h"
+#include "operation.h"
+#include "order.h"
+#include "polycache/backend.h"
+#include "settings.h"
+#include "spin_lock.h"
+#include "table.h"
+
+namespace polycache::locmem {
+
+enum class PutResult : std::uint8_t {
+  stored,
+  not_stored,  // the mode or the comparison was against it
+  refused,     // it does not fit; an older value is gone
+  no_room,     // nothing changed; other shards must give up something first
+};
+
+inline constexpr std::size_t kRemovals = 4;  // kinds of Removal
+
+// What is to be stored under a key.
+struct Write {
+  std::string_view key;
+  std::uint64_t hash;
+  NewValue value;
+  std::int64_t deadline;  // DeadlineClock
+};
+
+// REQUIRES, for everything but prefetch(): the caller holds lock().
+class alignas(64) Shard {
+ public:
+  // One of so many.
+  Shard(const Settings& settings, std::size_t shards, const KeyHash& hash,
+        const DeadlineClock& clock);
+  ~Shard();
+
+  SpinLock& lock() noexcept { return lock_; }
+
+  // The live entry of a key, or null. Removes it if it is expired.
+  Entry* find(std::uint64_t hash, std::string_view key, Operation& operation) noexcept;
+  void use(Entry& entry) noexcept { order_->use(entry); }
+
+  // Stores the value under a key that has the entry `found`, or none if that is null.
+  PutResult assign(Entry* found, Write& write, Operation& operation) noexcept;
+  void set_deadline(Entry& entry, std::int64_t deadline) noexcept;
+  void remove(std::uint64_t hash, Entry& entry, Removal cause, Operation& operation) noexcept;
+
+  // Removes all entries that `matches`; returns how many those were.
+  template <class Predicate>
+  std::size_t remove_if(Predicate matches, Removal cause, Operation& operation);
+  // Removes everything and gives the table's memory back.
+  void clear(Operation& operation) noexcept;
+
+  // Removes the entry that should go next; false if there is none.
+  bool evict_one(Operation& operation) noexcept;
+  // Removes a few entries that are expired, if any can be. On the back of every write.
+  void sweep(Operation& operation) noexcept;
+
+  std::size_t entries() const noexcept { return table_.size(); }
+  std::uint64_t bytes() const noexcept { return bytes_; }
+  std::uint64_t removals(Removal cause) const noexcept {
+    return removals_[static_cast<std::size_t>(cause)];
+  }
+
+  void prefetch(std::uint64_t hash) const noexcept { table_.prefetch(hash); }
+  void prefetch_entry(std::uint64_t hash) const noexcept { table_.prefetch_entry(hash); }
+
+ private:
+  bool make_room(Entry*& found, const Amount& whole, Operation& operation) noexcept;
+  void evict(Entry& entry, Operation& operation) noexcept;
+  void cull(Operation& operation) noexcept;
+  bool is_poor(const Operation& operation) const noexcept;
+  void take_away(Entry& entry, Removal cause, Operation& operation) noexcept;
+  void note(std::int64_t deadline) noexcept;
+
+  SpinLock lock_;  // guards what follows
+  const Settings& settings_;
+  const std::int64_t shards_;
+  const DeadlineClock& clock_;
+  Table table_;
+  std::unique_ptr<Order> order_;
+  std::uint64_t bytes_ = 0;
+
+  // No entry ends before ends_from_. Sweeping goes round the table, bucket by bucket; what
+  // it sees, and what is written meanwhile, gives the value for the next round.
+  std::int64_t ends_from_ = DeadlineClock::kNever;
+  std::int64_t next_ends_from_ = DeadlineClock::kNever;
+  std::size_t swept_ = 0;
+  std::uint32_t swept_table_ = 0;  // Table::rebuilt() when the round began
+
+  std::array<std::uint64_t, kRemovals> removals_{};
+};
+
+template <class Predicate>
+std::size_t Shard::remove_if(Predicate matches, Removal cause, Operation& operation) {
+  std::size_t removed = 0;
+  for (std::size_t bucket = 0; bucket < table_.buckets(); ++bucket) {
+    table_.visit_bucket(bucket, [&](Entry& entry) {
+      if (!matches(entry)) return;
+      remove(table_.hash(entry), entry, cause, operation);
+      ++removed;
+    });
+  }
+  return removed;
+}
+
+}  // namespace polycache::locmem

@@ -1,0 +1,53 @@
+// A value as it was when it was found, for a reader that holds no lock any more.
+
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <string_view>
+
+#include "entry.h"
+
+namespace polycache::locmem {
+
+// Short values are copied, large ones shared: neither allocates.
+class Snapshot {
+ public:
+  Snapshot() noexcept {}  // leaves copy_ as it is
+
+  // REQUIRES (both): the lock of the entry's shard is held.
+  void take(const Entry& entry) noexcept {
+    deadline_ = entry.deadline;
+    if (entry.is_large()) {
+      entry.large()->acquire();
+      shared_ = ValueOwner(entry.large());
+      bytes_ = shared_.get()->bytes();
+    } else {
+      copy(entry.value());
+    }
+  }
+  // Only the first bytes, as Backend::contains() wants them.
+  void take_head(const Entry& entry) noexcept {
+    deadline_ = entry.deadline;
+    copy(entry.value().substr(0, kHead));
+  }
+
+  std::string_view bytes() const noexcept { return bytes_; }
+  std::int64_t deadline() const noexcept { return deadline_; }
+
+ private:
+  static constexpr std::size_t kHead = 64;
+
+  void copy(std::string_view value) noexcept {
+    std::copy(value.begin(), value.end(), copy_);
+    bytes_ = {copy_, value.size()};
+  }
+
+  std::string_view bytes_;
+  std::int64_t deadline_ = 0;
+  ValueOwner shared_;
+  char copy_[Entry::kInlineValue];
+};
+
+}  // namespace polycache::locmem

@@ -1,0 +1,42 @@
+#include "spin_lock.h"
+
+#include <sched.h>
+
+#include <ctime>
+
+namespace polycache::locmem {
+namespace {
+
+// Tells the processor that this is a loop that waits.
+inline void pause() noexcept {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+}  // namespace
+
+void SpinLock::wait() noexcept {
+  constexpr int kSpins = 100;    // about as long as a critical section
+  constexpr int kYields = 1000;  // the holder has lost its processor
+  for (int round = 0;; ++round) {
+    // Reading does not take the line away from the holder, as trying would.
+    if (!locked_.load(std::memory_order_relaxed) &&
+        !locked_.exchange(true, std::memory_order_acquire)) {
+      return;
+    }
+    if (round < kSpins) {
+      pause();
+    } else if (round < kSpins + kYields) {
+      sched_yield();
+    } else {
+      // Something long is going on, or the holder's priority is below ours.
+      constexpr timespec kNap{.tv_sec = 0, .tv_nsec = 50'000};
+      nanosleep(&kNap, nullptr);
+    }
+  }
+}
+
+}  // namespace polycache::locmem

@@ -1,0 +1,110 @@
+#include "table.h"
+
+#include <new>
+#include <utility>
+
+namespace polycache::locmem {
+namespace {
+
+constexpr std::size_t kFirstBuckets = 2;
+// Grown by half when four of five slots are taken: never emptier than half, so memory stays
+// near the limit.
+constexpr std::size_t kTakenOfTen = 8;
+
+}  // namespace
+
+Table::~Table() { clear(); }
+
+void Table::clear() noexcept {
+  ::operator delete(first_.load(std::memory_order_relaxed), std::align_val_t(alignof(Bucket)));
+  first_.store(nullptr, std::memory_order_relaxed);
+  buckets_.store(0, std::memory_order_relaxed);
+  size_ = 0;
+  ++rebuilt_;
+}
+
+void Table::reserve_one() {
+  const std::size_t slots = buckets_ * kSlots;
+  if ((size_ + 1) * 10 <= slots * kTakenOfTen) return;
+  try {
+    rebuild(buckets_ == 0 ? kFirstBuckets : buckets_ + (buckets_ + 1) / 2);
+  } catch (const std::bad_alloc&) {
+    // Slower, but good while a slot is free.
+    if (size_ == slots) throw;
+  }
+}
+
+void Table::rebuild(std::size_t buckets) {
+  void* const memory = ::operator new(buckets * sizeof(Bucket), std::align_val_t(alignof(Bucket)));
+  auto* const fresh = ::new (memory) Bucket[buckets]();
+  for (std::size_t index = 0; index < buckets_; ++index) {
+    if (index + 1 < buckets_) {  // its keys are read next
+      visit_bucket(index + 1, [](const Entry& entry) { __builtin_prefetch(&entry); });
+    }
+    visit_bucket(index,
+                 [&](const Entry& entry) { insert_into(fresh, buckets, hash(entry), entry); });
+  }
+  ::operator delete(first_.load(std::memory_order_relaxed), std::align_val_t(alignof(Bucket)));
+  first_.store(fresh, std::memory_order_relaxed);
+  buckets_.store(buckets, std::memory_order_relaxed);
+  ++rebuilt_;
+}
+
+void Table::insert_into(Bucket* first, std::size_t buckets, std::uint64_t hash,
+                        const Entry& entry) noexcept {
+  for (std::size_t index = home(hash, buckets);;) {
+    for (Slot& place : first[index].slots) {
+      if (place != kFree) continue;
+      place = slot(hash, entry);
+      return;
+    }
+    ++first[index].passed_on;
+    if (++index == buckets) index = 0;
+  }
+}
+
+void Table::insert(std::uint64_t hash, Entry& entry) noexcept {
+  insert_into(first_.load(std::memory_order_relaxed), buckets_, hash, entry);
+  ++size_;
+}
+
+Table::Slot& Table::slot_of(std::uint64_t hash, const Entry& entry) noexcept {
+  const Slot wanted = slot(hash, entry);
+  for (std::size_t index = home(hash, buckets_);; index = after(index)) {
+    for (Slot& place : first_.load(std::memory_order_relaxed)[index].slots) {
+      if (place == wanted) return place;
+    }
+  }
+}
+
+void Table::erase(std::uint64_t hash, const Entry& entry) noexcept {
+  const Slot wanted = slot(hash, entry);
+  Bucket* const first = first_.load(std::memory_order_relaxed);
+  for (std::size_t index = home(hash, buckets_);; index = after(index)) {
+    for (Slot& place : first[index].slots) {
+      if (place != wanted) continue;
+      place = kFree;
+      --size_;
+      return;
+    }
+    --first[index].passed_on;
+  }
+}
+
+void Table::replace(std::uint64_t hash, const Entry& old, Entry& fresh) noexcept {
+  slot_of(hash, old) = slot(hash, fresh);
+}
+
+void Table::prefetch_entry(std::uint64_t hash) const noexcept {
+  if (size_ == 0) return;
+  const Bucket& bucket = first_.load(std::memory_order_relaxed)[home(hash, buckets_)];
+  for (const Slot place : bucket.slots) {
+    if (place >> kAddressBits != tag(hash) || place == kFree) continue;
+    const auto* const entry = reinterpret_cast<const char*>(address(place));
+    // Header and key, and a short value behind them.
+    for (std::size_t line = 0; line < 3; ++line) __builtin_prefetch(entry + line * 64);
+    return;
+  }
+}
+
+}  // namespace polycache::locmem
