@@ -259,6 +259,18 @@ TEST(FloatCodec, IsTheShortestDecimal) {
   EXPECT_EQ(Codec<double>::decode("5"), 5.0);  // a counter, for example
 }
 
+TEST(FloatCodec, ReadsNothingBeyondTheEnd) {
+  for (const std::string_view text :
+       {"nam", "n", "na", "nan(", "i", "in", "infi", "-", "1e", "0x", "-0x"}) {
+    const std::vector<char> block(text.begin(), text.end());  // on the heap, where it is seen
+    const std::string_view bytes(block.data(), block.size());
+    EXPECT_FALSE(Codec<float>::decode(bytes)) << text;
+    EXPECT_FALSE(Codec<double>::decode(bytes)) << text;
+    EXPECT_FALSE(Codec<long double>::decode(bytes)) << text;
+  }
+  EXPECT_FALSE(Codec<long double>::decode(std::string(100000, '1')));
+}
+
 TEST(FloatCodec, SurvivesDamage) {
   decode_damaged_forms(-1.2345e-67);
   decode_damaged_forms(std::numeric_limits<long double>::denorm_min());
