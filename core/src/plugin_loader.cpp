@@ -374,6 +374,8 @@ constexpr std::array kStock{
     StockPlugin{"locmem", PluginKind::backend},
     StockPlugin{"sqlite", PluginKind::backend,
                 "needs SQLite (Debian: libsqlite3-dev) and POLYCACHE_WITH_SQLITE other than OFF"},
+    StockPlugin{"db", PluginKind::backend,
+                "needs SQLite (Debian: libsqlite3-dev) and POLYCACHE_WITH_SQLITE other than OFF"},
     StockPlugin{"memcached", PluginKind::backend,
                 "needs libmemcached (Debian: libmemcached-dev) and POLYCACHE_WITH_MEMCACHED other "
                 "than OFF"},

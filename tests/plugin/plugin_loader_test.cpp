@@ -426,6 +426,7 @@ TEST_F(PluginSearch, AStockStoreThatTheBuildLacksIsExplained) {
                       "POLYCACHE_WITH_REDIS other than OFF"),
             HasSubstr("; none is available")));
   EXPECT_THAT(refusal([&] { find("sqlite", {}); }), HasSubstr("POLYCACHE_WITH_SQLITE"));
+  EXPECT_THAT(refusal([&] { find("db", {}); }), HasSubstr("POLYCACHE_WITH_SQLITE"));
   EXPECT_THAT(refusal([&] { find("memcached", {}); }), HasSubstr("POLYCACHE_WITH_MEMCACHED"));
   EXPECT_THAT(refusal([&] { find_plugin(PluginKind::key_function, "hashed", {}, {}, {}); }),
               HasSubstr("needs OpenSSL"));
