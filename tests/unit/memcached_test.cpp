@@ -16,6 +16,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <thread>
 #include <utility>
@@ -346,9 +347,49 @@ TEST_P(MemcachedWays, StoresAndErasesMany) {
 }
 
 TEST_P(MemcachedWays, ALaterItemOfTheSameKeyWins) {
-  const std::vector<Item> items{{"k", "1", kLong}, {"k", "2", kLong}};
-  store_->put_many(items, PutMode::always, [](std::size_t) { FAIL(); });
-  EXPECT_EQ(read(*store_, "k"), "2");
+  const std::string large(50'000, 'l');
+  for (const auto& values : std::vector<std::vector<std::string>>{
+           {"1", "2"}, {"1", large, "2"}, {large, "1", large}, {"1", "2", "1"}}) {
+    std::vector<Item> items;
+    for (const std::string& value : values) items.push_back({"k", value, kLong});
+    items.push_back({"other", "o", kLong});
+    store_->put_many(items, PutMode::always, [](std::size_t) { FAIL(); });
+    EXPECT_EQ(read(*store_, "k"), values.back());
+  }
+}
+
+TEST_P(MemcachedWays, StoresManyOfAnySize) {
+  for (const std::size_t size :
+       {0, 1, 1000, 1023, 1024, 1025, 4096, 8150, 8196, 8200, 16'383, 16'384, 16'385, 200'000}) {
+    const std::string value(size, 's');
+    std::vector<std::string> keys;
+    for (int i = 0; i < 30; ++i) keys.push_back("key" + std::to_string(i));
+    std::vector<Item> items;
+    for (const std::string& key : keys)
+      items.push_back({key, value, Ttl(std::chrono::hours(2000))});
+    store_->put_many(items, PutMode::always, [&](std::size_t i) { ADD_FAILURE() << size << i; });
+    for (const auto& [key, found] : read_many(*store_, keys)) EXPECT_EQ(found, value) << key;
+    EXPECT_EQ(read_many(*store_, keys).size(), keys.size());
+    EXPECT_EQ(read_with_ttl(*store_, "key7")->second.value() / 1h, 2000);
+  }
+}
+
+// A server that refuses when its memory is full, rather than to forget others.
+TEST_P(MemcachedWays, TellsWhichOfManyFoundNoMemory) {
+  const auto narrow = start({"-M", "-m", "2"});
+  const Store store = open(*narrow);
+  const std::string value(9000, 'x');
+  std::vector<std::string> keys;
+  for (int i = 0; i < 1000; ++i) keys.push_back("key" + std::to_string(i));
+  std::vector<Item> items;
+  for (const std::string& key : keys) items.push_back({key, value, kLong});
+  std::set<std::string> failed;
+  store->put_many(items, PutMode::always, [&](std::size_t i) { failed.insert(keys[i]); });
+  EXPECT_GT(failed.size(), 500U);
+  const auto found = read_many(*store, keys);
+  EXPECT_GT(found.size(), 10U);
+  for (const std::string& key : keys) EXPECT_NE(found.count(key), failed.count(key)) << key;
+  EXPECT_EQ(store.warnings().size(), failed.size());
 }
 
 TEST_P(MemcachedWays, AValueTheServerRefusesIsNotStoredAndTheOldOneIsGone) {

@@ -363,33 +363,32 @@ void Connection::ask(std::span<const std::string_view> keys, Want want) {
   unread_ = true;
 }
 
-// Where in `keys` the item's key is, from `begin` on: the server answers in order and leaves
-// out what it has not.
-std::size_t Connection::find_question(std::span<const std::string_view> keys, std::size_t begin,
-                                      std::string_view key) {
-  for (std::size_t i = begin; i < keys.size(); ++i) {
-    if (keys[i] == key) return i;
+// Matches items with questions: the server answers in order and leaves out what it has not.
+memcached_return_t Connection::read_answers(std::span<const std::string_view> keys,
+                                            FunctionRef<void(std::size_t, const Found&)> sink) {
+  std::size_t question = 0;
+  memcached_return_t result = MEMCACHED_SUCCESS;
+  while (const auto item = next(result)) {
+    while (question < keys.size() && keys[question] != item->key) ++question;
+    if (question == keys.size()) return MEMCACHED_PROTOCOL_ERROR;
+    sink(question++, *item);
   }
-  fail(MEMCACHED_PROTOCOL_ERROR);
+  return result;
 }
 
 void Connection::answer(std::span<const std::string_view> keys, Want want,
                         FunctionRef<void(std::size_t, const Found&)> sink) {
-  std::size_t expected = 0;
-  memcached_return_t result = MEMCACHED_SUCCESS;
-  const auto deliver = [&] {
-    while (const auto item = next(result)) {
-      const std::size_t index = find_question(keys, expected, item->key);
-      expected = index + 1;
-      sink(index, *item);
-    }
+  bool any = false;
+  const auto deliver = [&](std::size_t index, const Found& found) {
+    any = true;
+    sink(index, found);
   };
-  deliver();
+  memcached_return_t result = read_answers(keys, deliver);
   // The question went into a connection that the server had closed.
-  if (is_broken(result) && expected == 0 && may_be_stale_) {
+  if (is_broken(result) && !any && may_be_stale_) {
     client_.reset();
     ask(keys, want);
-    deliver();
+    result = read_answers(keys, deliver);
   }
   unread_ = false;
   if (result != MEMCACHED_END) fail(result);
@@ -403,6 +402,43 @@ Outcome Connection::set(std::string_view key, std::string_view value, Lifetime l
     return memcached_set(&client_->memcached, key.data(), key.size(), value.data(), value.size(),
                          lifetime.expiration, lifetime.flags);
   }));
+}
+
+// Buffered, and without replies: the library can read many replies, but keeps the last only,
+// and of buffered requests that have replies it aborts at a KiB or so.
+memcached_return_t Connection::send_quietly(std::span<const NewItem> items) {
+  memcached_st& memcached = client_->memcached;
+  // Not through memcached_behavior_set(), which closes the connection before it obeys.
+  memcached.flags.buffer_requests = true;
+  memcached.flags.reply = false;
+  memcached_return_t result = MEMCACHED_SUCCESS;
+  for (const NewItem& item : items) {
+    result = memcached_set(&memcached, item.key.data(), item.key.size(), item.value.data(),
+                           item.value.size(), item.lifetime.expiration, item.lifetime.flags);
+    if (memcached_failed(result)) break;
+  }
+  memcached.flags.buffer_requests = false;
+  memcached.flags.reply = true;
+  return result;
+}
+
+void Connection::set_many(std::span<const NewItem> items,
+                          FunctionRef<void(std::size_t)> confirmed) {
+  stored_keys_.clear();
+  for (const NewItem& item : items) {
+    check_key(item.key);
+    stored_keys_.push_back(item.key);
+  }
+  const memcached_return_t result = repeat_if_stale([&] {
+    memcached_return_t step = send_quietly(items);
+    if (!memcached_failed(step)) step = send_question(stored_keys_, Want::value);
+    if (memcached_failed(step)) return step;
+    return read_answers(stored_keys_, [&](std::size_t i, const Found& found) {
+      const NewItem& item = items[i];
+      if (found.value == item.value && found.flags == item.lifetime.flags) confirmed(i);
+    });
+  });
+  if (result != MEMCACHED_END) fail(result);
 }
 
 Outcome Connection::add(std::string_view key, std::string_view value, Lifetime lifetime) {

@@ -48,6 +48,12 @@ struct Found {
   std::uint64_t version;  // for replace_version() and erase_version(); 0 if not asked for
 };
 
+struct NewItem {
+  std::string_view key;
+  std::string_view value;
+  Lifetime lifetime;
+};
+
 enum class Want : std::uint8_t { value, value_and_version };
 
 enum class Outcome : std::uint8_t {
@@ -82,6 +88,11 @@ class Connection {
               FunctionRef<void(std::size_t index, const Found&)> sink);
 
   Outcome set(std::string_view key, std::string_view value, Lifetime lifetime);
+  // All in one round trip: sent without asking for replies, then read back. Calls
+  // `confirmed(i)` for each item that is there as it was sent. Of the others nothing is known:
+  // refused, or already changed by somebody else, or stored twice in this very call.
+  // For small values; they travel twice. REQUIRES: !items.empty()
+  void set_many(std::span<const NewItem> items, FunctionRef<void(std::size_t index)> confirmed);
   Outcome add(std::string_view key, std::string_view value, Lifetime lifetime);
   Outcome replace_version(std::string_view key, std::string_view value, Lifetime lifetime,
                           std::uint64_t version);
@@ -107,10 +118,11 @@ class Connection {
   memcached_return_t repeat_if_stale(Operation operation);
 
   void want(Want want);
+  memcached_return_t send_quietly(std::span<const NewItem> items);
+  memcached_return_t read_answers(std::span<const std::string_view> keys,
+                                  FunctionRef<void(std::size_t, const Found&)> sink);
   memcached_return_t send_question(std::span<const std::string_view> keys, Want want);
   std::optional<Found> next(memcached_return_t& result);
-  std::size_t find_question(std::span<const std::string_view> keys, std::size_t begin,
-                            std::string_view key);
 
   memcached_return_t reason(memcached_return_t result) const noexcept;
   Outcome outcome(memcached_return_t result);
@@ -122,6 +134,7 @@ class Connection {
   std::unique_ptr<Client, Drop> client_;
   std::vector<const char*> key_begins_;  // of a question; kept for their memory
   std::vector<std::size_t> key_sizes_;
+  std::vector<std::string_view> stored_keys_;
   std::int64_t last_used_ = 0;  // seconds
   bool unread_ = false;         // asked, and not all answers read
   bool may_be_stale_ = false;   // it was open before the operation that goes on

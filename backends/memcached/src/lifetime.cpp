@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <limits>
 
+#include "polycache/clock.h"
+
 namespace polycache::memcached {
 namespace {
 
@@ -13,8 +15,8 @@ constexpr std::uint32_t kFirstDeadline = 1U << 30;  // January 2004; below: not 
 constexpr std::int64_t kLongestRelative = 30LL * 24 * 3600;
 constexpr std::int64_t kMillis = 1000;
 
-std::int64_t unix_millis(const Clock& clock) noexcept {
-  return std::chrono::duration_cast<milliseconds>(clock.system_now().time_since_epoch()).count();
+std::int64_t unix_millis(Moment now) noexcept {
+  return std::chrono::duration_cast<milliseconds>(now.time_since_epoch()).count();
 }
 
 // Rounded up. REQUIRES: ms > 0
@@ -30,37 +32,37 @@ bool is_deadline(std::uint32_t flags) noexcept {
 std::int64_t expiration_in(std::int64_t seconds_left) noexcept {
   const std::int64_t seconds = seconds_left + 1;
   if (seconds <= kLongestRelative) return seconds;
-  const std::int64_t moment = unix_millis(Clock::real()) / kMillis + seconds + 1;
+  const std::int64_t moment = unix_millis(Clock::real().system_now()) / kMillis + seconds + 1;
   return moment <= std::numeric_limits<std::int32_t>::max() ? moment : 0;
 }
 
 }  // namespace
 
-Lifetime lifetime_for(Ttl ttl, const Clock& clock) noexcept {
-  const std::int64_t now = std::max<std::int64_t>(unix_millis(clock), 0);
-  const std::int64_t room = static_cast<std::int64_t>(kForever - 1) * kMillis - now;
+Lifetime lifetime_for(Ttl ttl, Moment now) noexcept {
+  const std::int64_t begin = std::max<std::int64_t>(unix_millis(now), 0);
+  const std::int64_t room = static_cast<std::int64_t>(kForever - 1) * kMillis - begin;
   if (ttl.is_forever() || ttl.value().count() > room) return {kForever, 0};
-  const std::int64_t deadline = whole_seconds(now + ttl.value().count());
-  const std::int64_t expiration = expiration_in(whole_seconds(deadline * kMillis - now));
+  const std::int64_t deadline = whole_seconds(begin + ttl.value().count());
+  const std::int64_t expiration = expiration_in(whole_seconds(deadline * kMillis - begin));
   // A clock that stands before 2004 cannot be written down; the server's expiry still holds.
   if (deadline < kFirstDeadline) return {kForever, expiration};
   return {static_cast<std::uint32_t>(deadline), expiration};
 }
 
-Lifetime lifetime_kept(std::uint32_t flags, const Clock& clock) noexcept {
+Lifetime lifetime_kept(std::uint32_t flags, Moment now) noexcept {
   if (!is_deadline(flags)) return {flags, 0};
   const std::int64_t left =
-      std::max<std::int64_t>(static_cast<std::int64_t>(flags) * kMillis - unix_millis(clock), 1);
+      std::max<std::int64_t>(static_cast<std::int64_t>(flags) * kMillis - unix_millis(now), 1);
   return {flags, expiration_in(whole_seconds(left))};
 }
 
-bool has_expired(std::uint32_t flags, const Clock& clock) noexcept {
-  return is_deadline(flags) && unix_millis(clock) >= static_cast<std::int64_t>(flags) * kMillis;
+bool has_expired(std::uint32_t flags, Moment now) noexcept {
+  return is_deadline(flags) && unix_millis(now) >= static_cast<std::int64_t>(flags) * kMillis;
 }
 
-Ttl time_left(std::uint32_t flags, const Clock& clock) noexcept {
+Ttl time_left(std::uint32_t flags, Moment now) noexcept {
   if (!is_deadline(flags)) return Ttl::forever();
-  const std::int64_t left = static_cast<std::int64_t>(flags) * kMillis - unix_millis(clock);
+  const std::int64_t left = static_cast<std::int64_t>(flags) * kMillis - unix_millis(now);
   return Ttl(milliseconds(std::max<std::int64_t>(left, 1)));
 }
 

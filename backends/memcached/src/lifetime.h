@@ -15,9 +15,11 @@
 #include <cstdint>
 
 #include "polycache/backend.h"
-#include "polycache/clock.h"
 
 namespace polycache::memcached {
+
+// By the clock that the alias was given.
+using Moment = std::chrono::system_clock::time_point;
 
 // As it is sent with an item.
 struct Lifetime {
@@ -29,16 +31,16 @@ struct Lifetime {
 inline constexpr std::int64_t kGoneAtOnce = 30LL * 24 * 3600 + 1;
 
 // For an entry that is stored now. Beyond the year 2106 it becomes for ever.
-Lifetime lifetime_for(Ttl ttl, const Clock& clock) noexcept;
+Lifetime lifetime_for(Ttl ttl, Moment now) noexcept;
 
 // For an entry that is written again and keeps its lifetime; `flags` are what it bears. One of
 // unknown lifetime (somebody else's) keeps its flags and gets no expiration: memcached tells
 // nobody what it was.
-Lifetime lifetime_kept(std::uint32_t flags, const Clock& clock) noexcept;
+Lifetime lifetime_kept(std::uint32_t flags, Moment now) noexcept;
 
-bool has_expired(std::uint32_t flags, const Clock& clock) noexcept;
+bool has_expired(std::uint32_t flags, Moment now) noexcept;
 
-// What is left; for ever if it is unknown. REQUIRES: !has_expired(flags, clock)
-Ttl time_left(std::uint32_t flags, const Clock& clock) noexcept;
+// What is left; for ever if it is unknown. REQUIRES: !has_expired(flags, now)
+Ttl time_left(std::uint32_t flags, Moment now) noexcept;
 
 }  // namespace polycache::memcached

@@ -25,6 +25,23 @@ constexpr std::size_t kKeysAtOnce = 1000;
 constexpr std::int64_t kNativeValue = std::int64_t{1} << 62;
 constexpr std::int64_t kNativeDelta = std::int64_t{1} << 40;
 
+// A bulk of small values goes in one round trip, and is read back; a large one is better sent
+// once, on a trip of its own.
+constexpr std::size_t kSmallValue = 16 * 1024;
+constexpr std::size_t kItemsAtOnce = 1000;
+constexpr std::size_t kBytesAtOnce = 1024 * 1024;
+
+// How many of the first items go together.
+std::size_t size_of_batch(std::span<const Item> items) {
+  std::size_t bytes = 0;
+  std::size_t count = 0;
+  while (count < items.size() && count < kItemsAtOnce && bytes <= kBytesAtOnce) {
+    const std::size_t size = items[count++].value.size();
+    if (size <= kSmallValue) bytes += size;
+  }
+  return count;
+}
+
 // A decimal counter, spelled without allocating.
 class Digits {
  public:
@@ -48,6 +65,8 @@ Session::Session(std::shared_ptr<const Shared> shared) : shared_(std::move(share
   shares_.resize(servers.size());
 }
 
+Moment Session::now() const noexcept { return shared_->clock.system_now(); }
+
 Connection& Session::connection(std::string_view key) {
   return connections_[shared_->ring.server_of(key)];
 }
@@ -55,7 +74,7 @@ Connection& Session::connection(std::string_view key) {
 // A live item.
 std::optional<Found> Session::find(std::string_view key, Want want) {
   auto found = connection(key).get(key, want);
-  if (found && has_expired(found->flags, shared_->clock)) found.reset();
+  if (found && has_expired(found->flags, now())) found.reset();
   return found;
 }
 
@@ -69,7 +88,7 @@ bool Session::get(std::string_view key, ValueSink sink) {
 bool Session::get(std::string_view key, FunctionRef<void(std::string_view, Ttl)> sink) {
   const auto found = find(key, Want::value);
   if (!found) return false;
-  sink(found->value, time_left(found->flags, shared_->clock));
+  sink(found->value, time_left(found->flags, now()));
   return true;
 }
 
@@ -105,7 +124,7 @@ bool Session::put(std::string_view key, std::string_view value, Ttl ttl, PutMode
     case PutMode::always:
       break;
   }
-  return put_always(key, value, lifetime_for(ttl, shared_->clock));
+  return put_always(key, value, lifetime_for(ttl, now()));
 }
 
 bool Session::put_always(std::string_view key, std::string_view value, Lifetime lifetime) {
@@ -119,12 +138,12 @@ bool Session::put_always(std::string_view key, std::string_view value, Lifetime 
 
 bool Session::put_if_absent(std::string_view key, std::string_view value, Ttl ttl) {
   Connection& server = connection(key);
-  const Lifetime lifetime = lifetime_for(ttl, shared_->clock);
+  const Lifetime lifetime = lifetime_for(ttl, now());
   for (;;) {
     const Outcome added = fits(value) ? server.add(key, value, lifetime) : Outcome::refused;
     if (added == Outcome::done) return true;
     const auto found = server.get(key, Want::value_and_version);
-    if (found && !has_expired(found->flags, shared_->clock)) return false;
+    if (found && !has_expired(found->flags, now())) return false;
     if (added == Outcome::refused) {
       report_refusal(key, value.size());
       return false;
@@ -140,7 +159,7 @@ bool Session::put_if_present(std::string_view key, std::string_view value, Ttl t
   for (;;) {
     const auto found = find(key, Want::value_and_version);
     if (!found) return false;
-    const Try result = replace(key, *found, value, lifetime_for(ttl, shared_->clock));
+    const Try result = replace(key, *found, value, lifetime_for(ttl, now()));
     if (result != Try::again) return result == Try::done;
   }
 }
@@ -170,7 +189,7 @@ bool Session::touch(std::string_view key, Ttl ttl) {
   for (;;) {
     const auto found = find(key, Want::value_and_version);
     if (!found) return false;
-    const Try result = replace(key, *found, found->value, lifetime_for(ttl, shared_->clock));
+    const Try result = replace(key, *found, found->value, lifetime_for(ttl, now()));
     if (result != Try::again) return result == Try::done;
   }
 }
@@ -180,8 +199,7 @@ bool Session::put_if_equal(std::string_view key, std::string_view expected, std:
   for (;;) {
     const auto found = find(key, Want::value_and_version);
     if (!found || found->value != expected) return false;
-    const Lifetime lifetime =
-        ttl ? lifetime_for(*ttl, shared_->clock) : lifetime_kept(found->flags, shared_->clock);
+    const Lifetime lifetime = ttl ? lifetime_for(*ttl, now()) : lifetime_kept(found->flags, now());
     const Try result = replace(key, *found, value, lifetime);
     if (result != Try::again) return result == Try::done;
   }
@@ -257,8 +275,7 @@ std::optional<std::int64_t> Session::incr(std::string_view key, std::int64_t del
       if (outcome == Outcome::absent) return std::nullopt;
       continue;  // somebody made it negative, or no number
     }
-    const Try result =
-        replace(key, *found, Digits(sum).view(), lifetime_kept(found->flags, shared_->clock));
+    const Try result = replace(key, *found, Digits(sum).view(), lifetime_kept(found->flags, now()));
     if (result == Try::done) return sum;
     if (result != Try::again) return std::nullopt;
   }
@@ -272,14 +289,17 @@ void Session::get_many(std::span<const std::string_view> keys, IndexedValueSink 
 
 void Session::get_many(std::span<const std::string_view> keys, TtlExtension::Sink sink) {
   find_many(keys, [&](std::size_t index, const Found& found) {
-    sink(index, found.value, time_left(found.flags, shared_->clock));
+    sink(index, found.value, time_left(found.flags, now()));
   });
 }
 
 void Session::find_many(std::span<const std::string_view> keys,
                         FunctionRef<void(std::size_t, const Found&)> sink) {
+  // The time is looked at once. It is a little old for the last answers, so that an entry may
+  // be found late, but not lost early.
+  const Moment begin = now();
   const auto live = [&](std::size_t index, const Found& found) {
-    if (!has_expired(found.flags, shared_->clock)) sink(index, found);
+    if (!has_expired(found.flags, begin)) sink(index, found);
   };
   FirstFailure failure;
   for (Share& share : shares_) share.failed = false;
@@ -332,6 +352,30 @@ void Session::deal(std::span<const std::string_view> keys, std::size_t first) {
 void Session::put_many(std::span<const Item> items, PutMode mode, IndexSink on_failure) {
   FirstFailure failure;
   for (Share& share : shares_) share.failed = false;
+  if (mode != PutMode::always) {
+    put_many_one_by_one(items, mode, on_failure, failure);
+  } else {
+    std::size_t size = 0;
+    for (std::size_t first = 0; first < items.size(); first += size) {
+      size = size_of_batch(items.subspan(first));
+      deal(items.subspan(first, size), first);
+      for (std::size_t i = 0; i < shares_.size(); ++i) {
+        Share& share = shares_[i];
+        share.stored.assign(share.items.size(), false);
+        if (!share.failed) {
+          share.failed = !failure.attempt([&] { put_share(connections_[i], share); });
+        }
+        for (std::size_t k = 0; k < share.items.size(); ++k) {
+          if (!share.stored[k]) on_failure(share.indices[k]);
+        }
+      }
+    }
+  }
+  failure.rethrow();
+}
+
+void Session::put_many_one_by_one(std::span<const Item> items, PutMode mode, IndexSink on_failure,
+                                  FirstFailure& failure) {
   for (std::size_t i = 0; i < items.size(); ++i) {
     const Item& item = items[i];
     Share& share = shares_[shared_->ring.server_of(item.key)];
@@ -341,7 +385,44 @@ void Session::put_many(std::span<const Item> items, PutMode mode, IndexSink on_f
     }
     if (!stored) on_failure(i);
   }
-  failure.rethrow();
+}
+
+void Session::deal(std::span<const Item> items, std::size_t first) {
+  for (Share& share : shares_) {
+    share.items.clear();
+    share.indices.clear();
+  }
+  const Moment begin = now();
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    const Item& item = items[i];
+    Share& share = shares_[shared_->ring.server_of(item.key)];
+    share.items.push_back({item.key, item.value, lifetime_for(item.ttl, begin)});
+    share.indices.push_back(first + i);
+  }
+}
+
+// Small values together, then, each with a reply of its own, the large ones and those small
+// ones that were not found to be there afterwards. Of several items with one key the last
+// counts, so the others are not sent again.
+void Session::put_share(Connection& server, Share& share) {
+  const std::span<const NewItem> items = share.items;
+  share.small.clear();
+  share.small_at.clear();
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    if (items[i].value.size() > kSmallValue) continue;
+    share.small.push_back(items[i]);
+    share.small_at.push_back(i);
+  }
+  if (share.small.size() > 1) {
+    server.set_many(share.small, [&](std::size_t i) { share.stored[share.small_at[i]] = true; });
+  }
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    if (share.stored[i]) continue;
+    const auto rest = items.subspan(i + 1);
+    const bool is_last = std::none_of(
+        rest.begin(), rest.end(), [&](const NewItem& other) { return other.key == items[i].key; });
+    share.stored[i] = !is_last || put_always(items[i].key, items[i].value, items[i].lifetime);
+  }
 }
 
 void* Session::extension(std::string_view id) noexcept {

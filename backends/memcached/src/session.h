@@ -54,8 +54,12 @@ class Session final : public Backend,
   // What one server gets of a bulk operation.
   struct Share {
     std::vector<std::string_view> keys;
-    std::vector<std::size_t> indices;  // of those keys in the whole
-    bool failed = false;               // and so has the rest of the operation on this server
+    std::vector<std::size_t> indices;  // of those keys, or items, in the whole
+    std::vector<NewItem> items;
+    std::vector<bool> stored;  // which of them
+    std::vector<NewItem> small;
+    std::vector<std::size_t> small_at;  // where they are in `items`
+    bool failed = false;                // and so has the rest of the operation on this server
   };
   // Keeps the first of several failures, so that one server's does not stop the others' work.
   class FirstFailure {
@@ -86,6 +90,7 @@ class Session final : public Backend,
   bool erase_if_equal(std::string_view key, std::string_view expected) override;
   bool pop(std::string_view key, ValueSink sink) override;
 
+  Moment now() const noexcept;
   Connection& connection(std::string_view key);
   std::optional<Found> find(std::string_view key, Want want);
   void find_many(std::span<const std::string_view> keys,
@@ -93,6 +98,10 @@ class Session final : public Backend,
   void find_part(std::span<const std::string_view> keys, std::size_t first,
                  FunctionRef<void(std::size_t, const Found&)> sink, FirstFailure& failure);
   void deal(std::span<const std::string_view> keys, std::size_t first);
+  void put_many_one_by_one(std::span<const Item> items, PutMode mode, IndexSink on_failure,
+                           FirstFailure& failure);
+  void deal(std::span<const Item> items, std::size_t first);
+  void put_share(Connection& server, Share& share);
   bool put_always(std::string_view key, std::string_view value, Lifetime lifetime);
   bool put_if_absent(std::string_view key, std::string_view value, Ttl ttl);
   bool put_if_present(std::string_view key, std::string_view value, Ttl ttl);
