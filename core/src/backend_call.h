@@ -3,6 +3,7 @@
 
 #pragma once
 
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -21,23 +22,29 @@ class BackendCall {
   // The calling thread's innermost call, or null.
   static BackendCall* current() noexcept { return current_; }
 
-  void keep(const Warning& warning) {
-    kept_.push_back({warning.kind, std::string(warning.key), std::string(warning.message)});
-  }
-  bool quiet() const noexcept { return kept_.empty(); }
-
   struct Kept {
     Warning::Kind kind;
     std::string key;
     std::string message;
   };
-  std::vector<Kept> take() noexcept { return std::move(kept_); }
+
+  void keep(const Warning& warning) {
+    if (!kept_) kept_ = std::make_unique<std::vector<Kept>>();
+    kept_->push_back({warning.kind, std::string(warning.key), std::string(warning.message)});
+  }
+  bool quiet() const noexcept { return !kept_; }
+
+  // What was kept; afterwards it is quiet again.
+  std::vector<Kept> take() {
+    const std::unique_ptr<std::vector<Kept>> kept = std::move(kept_);
+    return kept ? std::move(*kept) : std::vector<Kept>();
+  }
 
  private:
   static constinit thread_local BackendCall* current_;
 
   BackendCall* outer_;
-  std::vector<Kept> kept_;
+  std::unique_ptr<std::vector<Kept>> kept_;  // null as long as nothing is: nearly always
 };
 
 }  // namespace polycache

@@ -19,7 +19,7 @@ enum class Outcome : unsigned char { absent, value, undecodable, damaged };
 
 struct Reading {
   Outcome outcome = Outcome::absent;
-  std::string thrown;  // what a codec's exception said
+  std::unique_ptr<const std::string> thrown;  // what a codec's exception said
 
   bool has_value() const noexcept { return outcome == Outcome::value; }
   bool unreadable() const noexcept {
@@ -44,7 +44,7 @@ void read_entry(Reading& reading, std::string_view stored, Decode&& decode) noex
     if (decode(stored)) reading.outcome = Outcome::value;
   } catch (const std::exception& error) {
     try {
-      reading.thrown = error.what();
+      reading.thrown = std::make_unique<const std::string>(error.what());
     } catch (...) {  // out of memory: the warning says less
     }
   } catch (...) {  // a user's codec may throw anything
@@ -59,7 +59,7 @@ void warn_unreadable(const CacheState& state, std::string_view final_key, const 
   } else if (reading.outcome == Outcome::undecodable) {
     std::string message =
         "the entry " + quote(final_key) + " is not of the type that was asked for";
-    if (!reading.thrown.empty()) message += " (its codec threw: " + reading.thrown + ")";
+    if (reading.thrown) message += " (its codec threw: " + *reading.thrown + ")";
     state.warn(Warning::Kind::undecodable_value, final_key, message + "; it counts as a miss");
   }
 }

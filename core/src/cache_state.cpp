@@ -10,8 +10,6 @@
 
 namespace polycache {
 
-constinit thread_local BackendCall* BackendCall::current_ = nullptr;
-
 CacheState::CacheState(Parts parts)
     : parts_(std::move(parts)),
       rules_(parts_.factory ? parts_.factory->traits().key_rules : KeyRules::portable) {}

@@ -10,6 +10,8 @@ KeyPolicy::KeyPolicy(std::string prefix, int version, KeyFunction function, bool
       version_(version),
       keeps_head_(keeps_head) {
   default_key_function(head_, "", prefix_, version_);
+  head_.copy(short_head_.data(), short_head_.size());
+  head_has_bad_byte_ = check_key(head_).bad_byte;
 }
 
 KeyIssues KeyPolicy::compose_large(FinalKey& out, std::string_view key, int version) const {

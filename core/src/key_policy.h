@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstring>
 #include <memory>
@@ -50,10 +51,17 @@ class KeyPolicy {
         head_.size() + key.size() > sizeof out.small_) [[unlikely]] {
       return compose_large(out, key, version.value_or(version_));
     }
-    std::memcpy(out.small_, head_.data(), head_.size());
+    // Heads are short: their text and some zeros behind it are copied in one piece.
+    std::memcpy(out.small_, short_head_.data(), short_head_.size());
+    if (head_.size() > short_head_.size()) [[unlikely]] {
+      std::memcpy(out.small_, head_.data(), head_.size());
+    }
     if (!key.empty()) std::memcpy(out.small_ + head_.size(), key.data(), key.size());
     out.view_ = std::string_view(out.small_, head_.size() + key.size());
-    return check_key(out.view_);
+    if (head_has_bad_byte_ || out.view_.size() > max_portable_key_bytes) [[unlikely]] {
+      return check_key(out.view_);
+    }
+    return check_key(key);  // the head is known to be good
   }
 
  private:
@@ -61,9 +69,11 @@ class KeyPolicy {
 
   std::string prefix_;
   std::string head_;
+  std::array<char, 16> short_head_{};  // the beginning of head_
   KeyFunction function_;
   int version_;
   bool keeps_head_;
+  bool head_has_bad_byte_;
 };
 
 }  // namespace polycache

@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "cold_mutex.h"
-#include "no_destructor.h"
 #include "polycache/error.h"
 #include "polycache/text.h"
 #include "registry_builder.h"
@@ -152,41 +151,33 @@ std::vector<CacheInfo> CacheRegistry::describe() const {
 
 namespace {
 
-// The program-wide registry: made once, never destroyed.
-struct Global {
-  std::mutex mutex;                               // guards the making
-  std::atomic<CacheRegistry*> registry{nullptr};  // release when made, acquire when used
-};
-
-Global& global() {
-  static NoDestructor<Global> global;
-  return *global;
-}
+// The program-wide registry: made once, never destroyed. Both members are constant-
+// initialised, so that a static object's constructor may use caches too.
+constinit std::mutex making;                            // one maker at a time
+constinit std::atomic<CacheRegistry*> global{nullptr};  // release when made, acquire when used
 
 }  // namespace
 
 void configure(Config config, Environment environment) {
-  Global& it = global();
-  std::unique_lock lock(it.mutex);
-  if (CacheRegistry* const registry = it.registry.load(std::memory_order_acquire)) {
+  std::unique_lock lock(making);
+  if (CacheRegistry* const registry = global.load(std::memory_order_acquire)) {
     lock.unlock();
     registry->reconfigure(std::move(config), std::move(environment));
     return;
   }
-  it.registry.store(new CacheRegistry(std::move(config), std::move(environment)),
-                    std::memory_order_release);
+  global.store(new CacheRegistry(std::move(config), std::move(environment)),
+               std::memory_order_release);
 }
 
 CacheRegistry& global_registry() {
-  Global& it = global();
-  if (CacheRegistry* const registry = it.registry.load(std::memory_order_acquire)) [[likely]] {
+  if (CacheRegistry* const registry = global.load(std::memory_order_acquire)) [[likely]] {
     return *registry;
   }
-  const std::lock_guard lock(it.mutex);
-  CacheRegistry* registry = it.registry.load(std::memory_order_relaxed);
+  const std::lock_guard lock(making);
+  CacheRegistry* registry = global.load(std::memory_order_relaxed);
   if (registry == nullptr) {
     registry = new CacheRegistry(Config::from_environment());
-    it.registry.store(registry, std::memory_order_release);
+    global.store(registry, std::memory_order_release);
   }
   return *registry;
 }
