@@ -283,6 +283,23 @@ concept OwnCodec = Class<T> && Cacheable<T> && !std::derived_from<Codec<T>, Bina
 template <class T>
 concept Struct = Class<T> && std::is_aggregate_v<T>;
 
+// Asked of the compiler directly: clang 14 remembers of a struct that contains itself through
+// a map that it is not std::default_initializable, because it first asked too early.
+template <class T>
+concept MadeOfNothing = requires {
+  T{};
+};
+
+// A new T in `value`.
+template <class T>
+T& renew(std::optional<T>& value) {
+  if constexpr (std::is_default_constructible_v<T>) {
+    return value.emplace();
+  } else {
+    return value.emplace(T{});
+  }
+}
+
 // ---- the members of a struct ---------------------------------------------------------
 
 // Converts to a base class of T and to nothing else.
@@ -698,7 +715,7 @@ struct Wire<std::optional<T>> {
     bool is_there = false;
     if (!in.get_flag(is_there)) return false;
     value.reset();
-    return !is_there || Wire<T>::read(in, value.emplace());
+    return !is_there || Wire<T>::read(in, renew(value));
   }
 };
 
@@ -839,7 +856,7 @@ consteval std::size_t levels_out() {
 
 template <Struct T>
 struct StructWire {
-  static_assert(std::default_initializable<T>,
+  static_assert(MadeOfNothing<T>,
                 "polycache::BinaryCodec: this struct, or one of its members, has no default "
                 "constructor");
   static_assert(!has_base<T>,
@@ -912,9 +929,10 @@ struct BinaryCodec {
     detail::binary::Reader in(bytes);
     std::uint64_t signature = 0;
     if (!in.get(signature) || signature != detail::binary::signature_of<T>) return std::nullopt;
-    if constexpr (std::default_initializable<T>) {
-      std::optional<T> value(std::in_place);
-      if (!detail::binary::Whole<T>::read(in, *value) || in.left() != 0) value.reset();
+    if constexpr (detail::binary::MadeOfNothing<T>) {
+      std::optional<T> value;
+      if (!detail::binary::Whole<T>::read(in, detail::binary::renew(value)) || in.left() != 0)
+        value.reset();
       return value;
     } else {
       return std::nullopt;  // refused when compiling, with the reason
