@@ -114,7 +114,7 @@ std::string differences(std::string_view theirs, std::string_view ours) {
   if (library_text(*mark) != library_text(*own)) {
     add("with " + library_text(*mark), "with " + library_text(*own));
   }
-  if (mark->sanitizer != own->sanitizer) {
+  if (mark->sanitizer != own->sanitizer && !mark->sanitizer.empty()) {  // see check_mark()
     add("with " + sanitizer_text(*mark), "with " + sanitizer_text(*own));
   }
   return text;

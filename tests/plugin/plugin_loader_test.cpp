@@ -182,6 +182,11 @@ TEST(PluginLoader, AnotherAbiNumberIsRefusedNamingBoth) {
                 "polycache " POLYCACHE_VERSION);
 }
 
+TEST(PluginLoader, AMissingSanitizerIsNoReason) {
+  EXPECT_THAT(refusal_of(specimen("another_abi_no_sanitizer")),
+              AllOf(HasSubstr("plugin ABI 99"), Not(HasSubstr("anitizer,"))));
+}
+
 TEST(PluginLoader, TheDebugStandardLibraryIsRefusedNamingBoth) {
   EXPECT_THAT(
       refusal_of(specimen("debug_library")),
