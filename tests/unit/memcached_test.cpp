@@ -359,8 +359,9 @@ TEST_P(MemcachedWays, ALaterItemOfTheSameKeyWins) {
 }
 
 TEST_P(MemcachedWays, StoresManyOfAnySize) {
-  for (const std::size_t size :
-       {0, 1, 1000, 1023, 1024, 1025, 4096, 8150, 8196, 8200, 16'383, 16'384, 16'385, 200'000}) {
+  const std::vector<std::size_t> sizes{0,    1,    1000, 1023,   1024,   1025,   4096,
+                                       8150, 8196, 8200, 16'383, 16'384, 16'385, 200'000};
+  for (const std::size_t size : sizes) {
     const std::string value(size, 's');
     std::vector<std::string> keys;
     for (int i = 0; i < 30; ++i) keys.push_back("key" + std::to_string(i));
@@ -565,7 +566,9 @@ TEST_F(MemcachedServers, OneThatIsDownLosesItsKeysOnly) {
   EXPECT_EQ(error->server(), first_->address());
   EXPECT_EQ(delivered, of_second) << "what the others have is delivered";
 
-  for (const auto& [key, value] : entries) {
+  for (const auto& entry : entries) {
+    const std::string& key = entry.first;
+    const std::string& value = entry.second;
     if (of_second.count(key) == 1) {
       EXPECT_EQ(read(*both_, key), value);
       EXPECT_TRUE(store(*both_, key, "again"));
