@@ -414,7 +414,7 @@ TEST(RedisServers, UserAndPasswordOpenTheDoor) {
 
 TEST(RedisServers, ACommandThatIsDeniedOrMissing) {
   const auto server = Server::redis({"--rename-command", "GETDEL", "", "--rename-command",
-                                     "FLUSHDB", "", "--rename-command", "SET", ""});
+                                     "FLUSHDB", "", "--rename-command", "PSETEX", ""});
   command(*server, "mset k v l v");
   Store store({server->address()});
   const auto session = store.connect();
@@ -422,7 +422,8 @@ TEST(RedisServers, ACommandThatIsDeniedOrMissing) {
   EXPECT_EQ(pop(*session, "k"), std::nullopt);
   EXPECT_EQ(pop(*session, "l"), "v");
   EXPECT_EQ(kind_of_error([&] { session->clear(); }), Kind::denied);
-  EXPECT_EQ(message_of([&] { set(*session, "k", "s3cret"); }).find("s3cret"), std::string::npos);
+  EXPECT_EQ(message_of([&] { set(*session, "k", "s3cret", Ttl(1min)); }).find("s3cret"),
+            std::string::npos);
 
   command(*server, "acl setuser reader on '>pw' '~*' +get");
   Store reader({"redis://reader:pw@" + server->address()});

@@ -212,6 +212,7 @@ void Connection::timed_out() {
 
 void Connection::begin(Deadline deadline, Check check) {
   deadline_ = deadline;
+  least_bytes_ = 0;
   received_ = false;
   turned_out_dead_ = false;
   opened_now_ = false;
@@ -220,7 +221,6 @@ void Connection::begin(Deadline deadline, Check check) {
                            !parser_->unread().empty() || (check == Check::alive && !still_alive())))
     close();
   if (descriptor_ < 0) open();
-  may_block_ = !opened_now_;  // else part of the time is gone already
 }
 
 // An idle connection that can be read from was closed by the server, or bears bytes that
@@ -319,8 +319,7 @@ bool Connection::connect_to(int family, const void* address, unsigned size, Dead
 void Connection::set_options(bool tcp) {
   const int flags = ::fcntl(descriptor_, F_GETFL);
   ::fcntl(descriptor_, F_SETFL, flags & ~O_NONBLOCK);
-  const timeval limit = to_timeval(limits_.operation);
-  ::setsockopt(descriptor_, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+  kernel_limit_ = {};
   if (!tcp) return;
   const int on = 1;
   const int idle_seconds = 60;
@@ -393,7 +392,6 @@ void Connection::send(std::string_view commands, std::size_t count) {
     if (sent >= 0) {
       commands.remove_prefix(static_cast<std::size_t>(sent));
     } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
-      may_block_ = false;
       wait_for(POLLOUT);
     } else if (errno != EINTR) {
       lost(system_message(errno));
@@ -401,21 +399,25 @@ void Connection::send(std::string_view commands, std::size_t count) {
   }
 }
 
-// The first read of an operation may block for the whole limit, since all of it is left.
-long Connection::receive_some() {
-  if (may_block_) {
-    may_block_ = false;
-    return ::recv(descriptor_, arrived_.data(), arrived_.size(), 0);
-  }
-  const ssize_t got = ::recv(descriptor_, arrived_.data(), arrived_.size(), MSG_DONTWAIT);
-  if (got >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK)) return got;
-  wait_for(POLLIN);
-  return ::recv(descriptor_, arrived_.data(), arrived_.size(), MSG_DONTWAIT);
+// The kernel's limit holds for each wait, the deadline for the whole operation. It is set
+// again where they differ by more than a little; in an operation that goes well, they do not.
+void Connection::limit_by_kernel() {
+  const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline_ - Clock::now());
+  if (left.count() <= 0) timed_out();
+  const auto little = limits_.operation / 32 + std::chrono::milliseconds(1);
+  if (kernel_limit_ >= left && kernel_limit_ <= left + little) return;
+  kernel_limit_ = left;
+  const timeval limit = to_timeval(left);
+  ::setsockopt(descriptor_, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
 }
 
 void Connection::fill() {
   for (;;) {
-    const long got = receive_some();
+    limit_by_kernel();
+    // Sleeping until a known number of bytes is there spares waking up for each part of them.
+    const std::size_t least = std::min(std::exchange(least_bytes_, 0), arrived_.size());
+    const ssize_t got = least > 0 ? ::recv(descriptor_, arrived_.data(), least, MSG_WAITALL)
+                                  : ::recv(descriptor_, arrived_.data(), arrived_.size(), 0);
     if (got > 0) {
       received_ = true;
       if (redisReaderFeed(parser_->reader, arrived_.data(), static_cast<std::size_t>(got)) !=
@@ -425,11 +427,8 @@ void Connection::fill() {
       return;
     }
     if (got == 0) lost("the server closed it");
-    if (errno == EAGAIN || errno == EWOULDBLOCK) {
-      if (Clock::now() >= deadline_) timed_out();
-    } else if (errno != EINTR) {
-      lost(system_message(errno));
-    }
+    // A limit that ended, or a signal: the next turn looks at the deadline.
+    if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) lost(system_message(errno));
   }
 }
 

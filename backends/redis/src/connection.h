@@ -68,6 +68,9 @@ class Connection {
   // Sends so many commands.
   void send(std::string_view commands, std::size_t count);
 
+  // Says that at least so many bytes are going to come, for waiting until they are there.
+  void expect(std::size_t bytes) noexcept { least_bytes_ = bytes; }
+
   // Reads one whole reply. What the sink throws is thrown when the reply has been read.
   void receive(ElementSink sink);
 
@@ -98,7 +101,7 @@ class Connection {
   bool next_reply();
   void check_what_is_announced();
   void fill();
-  long receive_some();
+  void limit_by_kernel();
   void wait_for(short events);
   [[noreturn]] void lost(const std::string& why);
   [[noreturn]] void timed_out();
@@ -109,12 +112,13 @@ class Connection {
   std::unique_ptr<Parser> parser_;  // while connected
   std::vector<char> arrived_;       // where recv() writes
   Deadline deadline_;
-  std::uint32_t forks_ = 0;      // fork_count() when it was opened
-  std::size_t outstanding_ = 0;  // replies that were asked for and not read
+  std::uint32_t forks_ = 0;                   // fork_count() when it was opened
+  std::size_t outstanding_ = 0;               // replies that were asked for and not read
+  std::chrono::milliseconds kernel_limit_{};  // of one wait for bytes
+  std::size_t least_bytes_ = 0;               // that must come next
   int descriptor_ = -1;
   bool opened_now_ = false;  // during this operation
   bool received_ = false;
-  bool may_block_ = false;  // the kernel's own limit is as good as the deadline
   bool turned_out_dead_ = false;
 };
 
