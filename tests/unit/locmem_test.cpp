@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <limits>
@@ -66,6 +67,8 @@ class Locmem : public ::testing::Test {
     factories_.push_back(factory(std::move(options)));
     return factories_.back()->connect();
   }
+  locmem::Factory& last_factory() { return dynamic_cast<locmem::Factory&>(*factories_.back()); }
+  locmem::Statistics statistics() { return last_factory().statistics(); }
   std::string problem_of(Options options) {
     try {
       factory(std::move(options));
@@ -84,6 +87,12 @@ class Locmem : public ::testing::Test {
 std::size_t count(Backend& session, int keys) {
   std::size_t result = 0;
   for (int i = 0; i < keys; ++i) result += contains(session, "k" + std::to_string(i)) ? 1 : 0;
+  return result;
+}
+
+std::size_t count_of(Backend& session, const std::vector<std::string>& keys) {
+  std::size_t result = 0;
+  for (const auto& key : keys) result += contains(session, key) ? 1 : 0;
   return result;
 }
 
@@ -438,6 +447,162 @@ TEST_F(Locmem, ALargeValueTakesThePlaceOfOthers) {
   EXPECT_EQ(get(*session, "k1"), std::string(300'000, 'y'));
 }
 
+TEST_F(Locmem, FifoRemovesWhatCameFirst) {
+  const auto session = open({{"max_entries", number(3)}, {"policy", word("fifo")}});
+  for (const char* key : {"a", "b", "c"}) set(*session, key, "1");
+  get(*session, "a");
+  set(*session, "a", "2");
+  set(*session, "d", "1");
+  EXPECT_FALSE(contains(*session, "a"));
+  EXPECT_EQ(count_of(*session, {"b", "c", "d"}), 3u);
+}
+
+TEST_F(Locmem, LfuRemovesWhatWasUsedLeastOften) {
+  const auto session = open({{"max_entries", number(3)}, {"policy", word("lfu")}});
+  for (const char* key : {"a", "b", "c"}) set(*session, key, "1");
+  for (int i = 0; i < 300; ++i) get(*session, "a");
+  for (int i = 0; i < 300; ++i) get(*session, "b");
+  get(*session, "c");
+  set(*session, "d", "1");
+  EXPECT_FALSE(contains(*session, "c"));
+  get(*session, "a");
+  get(*session, "d");
+  get(*session, "d");
+  session->erase("d");
+  set(*session, "e", "1");
+  set(*session, "f", "1");
+  EXPECT_FALSE(contains(*session, "e"));
+  EXPECT_EQ(count_of(*session, {"a", "b", "f"}), 3u);
+}
+
+TEST_F(Locmem, S3FifoKeepsWhatIsUsedThroughAScan) {
+  const auto session = open({{"max_entries", number(100)}});
+  for (int i = 0; i < 50; ++i) set(*session, "hot" + std::to_string(i), "v");
+  for (int round = 0; round < 3; ++round) {
+    for (int i = 0; i < 50; ++i) get(*session, "hot" + std::to_string(i));
+  }
+  for (int i = 0; i < 10'000; ++i) set(*session, "scan" + std::to_string(i), "v");
+  std::size_t kept = 0;
+  for (int i = 0; i < 50; ++i) kept += contains(*session, "hot" + std::to_string(i)) ? 1 : 0;
+  EXPECT_EQ(kept, 50u);
+}
+
+TEST_F(Locmem, S3FifoRemembersWhatItRemoved) {
+  const auto session = open({{"max_entries", number(100)}});
+  for (int i = 0; i < 150; ++i) set(*session, "k" + std::to_string(i), "v");
+  ASSERT_FALSE(contains(*session, "k20"));
+  set(*session, "k20", "v");  // comes back: it belongs to the main queue
+  for (int i = 0; i < 200; ++i) set(*session, "scan" + std::to_string(i), "v");
+  EXPECT_TRUE(contains(*session, "k20"));
+}
+
+TEST_F(Locmem, EveryPolicyHoldsItsLimitsOnEverySize) {
+  for (const char* policy : {"s3-fifo", "lru", "fifo", "lfu", "django"}) {
+    SCOPED_TRACE(policy);
+    factories_.clear();
+    const auto session = open(
+        {{"max_entries", number(700)}, {"max_bytes", number(300'000)}, {"policy", word(policy)}});
+    std::mt19937 random(7);
+    for (int i = 0; i < 5000; ++i) {
+      const std::string key = "k" + std::to_string(random() % 2000);
+      const std::string value(random() % (random() % 10 == 0 ? 20'000 : 300), 'v');
+      ASSERT_TRUE(set(*session, key, value));
+      ASSERT_EQ(get(*session, key), value);
+      ASSERT_LE(statistics().entries, 700u);
+      ASSERT_LE(statistics().bytes, 300'000u);
+    }
+    session->clear();
+    EXPECT_EQ(statistics().entries, 0u);
+    EXPECT_EQ(statistics().bytes, 0u);
+  }
+}
+
+// A store of many shards may hold as much in few of them as in all.
+TEST_F(Locmem, LimitsAreThoseOfTheWholeStore) {
+  const auto session = open({{"max_entries", number(200'000)}});
+  for (int i = 0; i < 200'000; ++i) set(*session, "k" + std::to_string(i), "v");
+  EXPECT_EQ(statistics().entries, 200'000u) << "none was removed before the limit is reached";
+  EXPECT_EQ(statistics().evicted, 0u);
+  for (int i = 0; i < 100; ++i) set(*session, "more" + std::to_string(i), "v");
+  EXPECT_EQ(statistics().entries, 200'000u);
+  EXPECT_EQ(statistics().evicted, 100u);
+}
+
+TEST_F(Locmem, ExpiredEntriesLeaveWithoutBeingRead) {
+  const auto session = open();
+  for (int i = 0; i < 20'000; ++i) set(*session, "old" + std::to_string(i), "v", Ttl(1s));
+  set(*session, "kept", "v", Ttl(1h));
+  clock_.advance(1s);
+  EXPECT_EQ(statistics().entries, 20'001u);
+  for (int i = 0; i < 40'000; ++i) set(*session, "new" + std::to_string(i % 100), "v");
+  EXPECT_EQ(statistics().entries, 101u);
+  EXPECT_EQ(statistics().expired, 20'000u);
+  EXPECT_EQ(get(*session, "kept"), "v");
+  clock_.advance(1h);
+  for (int i = 0; i < 60'000; ++i) set(*session, "new" + std::to_string(i % 100), "v");
+  EXPECT_EQ(statistics().entries, 100u);
+}
+
+TEST_F(Locmem, ExpiredEntriesGoBeforeLiveOnes) {
+  const auto session = open({{"max_entries", number(5)}, {"policy", word("lru")}});
+  for (const char* key : {"a", "b", "c", "d"}) set(*session, key, "v");
+  set(*session, "short", "v", Ttl(1s));
+  clock_.advance(1s);
+  set(*session, "e", "v");
+  EXPECT_EQ(count_of(*session, {"a", "b", "c", "d", "e"}), 5u);
+}
+
+// --- listening ---
+
+TEST_F(Locmem, TellsWhatLeftAndWhy) {
+  const auto session = open({{"max_entries", number(2)}, {"policy", word("lru")}});
+  std::vector<std::string> told;
+  last_factory().on_removal(
+      [&](locmem::Removal cause, std::string_view key, std::string_view value) {
+        static constexpr std::array kNames = {"size", "expired", "replaced", "erased"};
+        told.push_back(std::string(kNames[static_cast<std::size_t>(cause)]) + " " +
+                       std::string(key) + "=" + std::string(value));
+      });
+  set(*session, "a", "1");
+  set(*session, "a", "2");
+  session->incr("a", 1);
+  set(*session, "b", "1", Ttl(1s));
+  clock_.advance(1s);
+  EXPECT_FALSE(get(*session, "b"));
+  session->erase("a");
+  const std::string large(5000, 'l');
+  set(*session, "c", large);
+  set(*session, "d", "1");
+  set(*session, "e", "1");
+  session->clear();
+  EXPECT_THAT(
+      std::vector(told.begin(), told.begin() + 5),
+      ElementsAre("replaced a=1", "replaced a=2", "expired b=1", "erased a=3", "size c=" + large));
+  EXPECT_THAT(std::vector(told.begin() + 5, told.end()),
+              ::testing::UnorderedElementsAre("erased d=1", "erased e=1"));
+  const locmem::Statistics counted = statistics();
+  EXPECT_EQ(counted.replaced, 2u);
+  EXPECT_EQ(counted.expired, 1u);
+  EXPECT_EQ(counted.evicted, 1u);
+  EXPECT_EQ(counted.erased, 3u);
+  last_factory().on_removal({});
+  set(*session, "a", "1");
+  session->erase("a");
+  EXPECT_EQ(told.size(), 7u);
+}
+
+TEST_F(Locmem, AListenerMayUseTheStore) {
+  const auto session = open({{"max_entries", number(2)}, {"policy", word("fifo")}});
+  const auto inner = factories_[0]->connect();
+  last_factory().on_removal([&](locmem::Removal cause, std::string_view key, std::string_view) {
+    if (cause == locmem::Removal::size) {
+      EXPECT_FALSE(contains(*inner, key));
+    }
+  });
+  for (int i = 0; i < 10; ++i) set(*session, "k" + std::to_string(i), "v");
+  EXPECT_EQ(statistics().evicted, 8u);
+}
+
 // --- options and locations ---
 
 TEST_F(Locmem, RefusesWrongOptions) {
@@ -610,6 +775,74 @@ TEST_F(Locmem, AChildUsesWhatItInherited) {
   stop = true;
   writer.join();
   EXPECT_TRUE(contains(*session, "k0")) << "the parent goes on, too";
+}
+
+// Each thread owns some keys, of which it knows everything but what was evicted, and shares
+// others. Small enough that everything is evicted all the time.
+TEST_F(Locmem, StaysRightWhileManyThreadsWriteAndEvict) {
+  const auto session = open({{"max_entries", number(3000)}, {"max_bytes", number(2'000'000)}});
+  last_factory().on_removal([](locmem::Removal, std::string_view key, std::string_view value) {
+    if (!value.starts_with(key)) ADD_FAILURE() << "the value of another key";
+  });
+  std::atomic<bool> stop{false};
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 3; ++t) {
+    threads.emplace_back([&, t, own = factories_[0]->connect()] {
+      std::map<std::string, std::string> model;
+      std::mt19937 random(static_cast<unsigned>(t));
+      for (int step = 0; step < 20'000; ++step) {
+        const bool shared = random() % 4 == 0;
+        const std::string key =
+            (shared ? "s" : "t" + std::to_string(t) + "-") + std::to_string(random() % 3000);
+        switch (random() % 8) {
+          case 0:
+          case 1:
+          case 2: {
+            const std::string value =
+                key + std::string(random() % (step % 50 == 0 ? 5000 : 200), 'x');
+            EXPECT_TRUE(set(*own, key, value, random() % 2 == 0 ? Ttl(1h) : Ttl::forever()));
+            if (!shared) model[key] = value;
+            break;
+          }
+          case 3:
+            own->erase(key);
+            if (!shared) model.erase(key);
+            break;
+          case 4: {
+            const std::string other = "s" + std::to_string(random() % 3000);
+            const std::array<std::string_view, 2> keys = {key, other};
+            own->get_many(keys, [&](std::size_t i, std::string_view value) {
+              EXPECT_TRUE(value.starts_with(keys[i]));
+            });
+            break;
+          }
+          default:
+            if (const auto value = get(*own, key)) {
+              if (shared) {
+                EXPECT_TRUE(value->starts_with(key));
+              } else {
+                EXPECT_EQ(*value, model[key]);
+              }
+            }
+        }
+      }
+    });
+  }
+  std::thread watcher([&] {
+    while (!stop) {
+      // Counted shard by shard, so only each shard's part is of one moment.
+      EXPECT_LE(statistics().entries, 3300u);
+      std::this_thread::yield();
+    }
+  });
+  for (auto& thread : threads) thread.join();
+  stop = true;
+  watcher.join();
+  EXPECT_LE(statistics().entries, 3000u);
+  EXPECT_LE(statistics().bytes, 2'000'000u);
+  session->clear();
+  EXPECT_EQ(statistics().entries, 0u);
+  EXPECT_EQ(statistics().bytes, 0u);
 }
 
 // --- a model ---

@@ -1,5 +1,6 @@
 #include "session.h"
 
+#include <new>
 #include <utility>
 
 #include "polycache/text.h"
@@ -12,13 +13,19 @@ Session::Session(std::shared_ptr<const SessionContext> context) noexcept
 // Says what was refused, so that a false is no riddle.
 bool Session::stored(PutResult result, std::string_view key, std::string_view value) const {
   if (result == PutResult::refused) [[unlikely]] {
-    const std::string message = "the value of " + quote(key) +
-                                " was not stored: " + std::to_string(value.size()) +
-                                " bytes do not fit into memory or max_bytes";
-    context_->report({.kind = Warning::Kind::value_refused,
-                      .alias = context_->alias,
-                      .key = key,
-                      .message = message});
+    Warning warning = {.kind = Warning::Kind::value_refused,
+                       .alias = context_->alias,
+                       .key = key,
+                       .message = "a value was not stored: it does not fit into memory"};
+    std::string message;
+    try {
+      message = "the value of " + quote(key) + " was not stored: its " +
+                std::to_string(value.size()) + " bytes do not fit into max_bytes, or into memory";
+      warning.message = message;
+    } catch (const std::bad_alloc&) {
+      // The short message needs no memory.
+    }
+    context_->report(warning);
   }
   return result == PutResult::stored;
 }

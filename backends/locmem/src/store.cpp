@@ -137,8 +137,10 @@ PutResult Store::change(Write& write, Attempt attempt) {
   Shard& shard = shard_of(write.hash);
   Operation operation(budget_, listener());
   for (;;) {
+    sweep_elsewhere(shard, operation);
     {
       const std::lock_guard lock(shard.lock());
+      shard.sweep(operation);
       const PutResult result =
           attempt(shard, shard.find(write.hash, write.key, operation), operation);
       if (result != PutResult::no_room) return result;
@@ -170,6 +172,19 @@ void Store::make_room_elsewhere(const Amount& amount, Operation& operation) noex
     const std::lock_guard lock(shard.lock());
     shard.evict_one(operation);
   }
+}
+
+// Shards that nobody writes to are swept by those who write to others.
+void Store::sweep_elsewhere(const Shard& own, Operation& operation) noexcept {
+  constexpr std::uint32_t kWritesPerVisit = 16;
+  constexpr int kBucketsPerVisit = 4;
+  thread_local std::uint32_t writes = 0;
+  if (++writes % kWritesPerVisit != 0) return;
+  Shard& other =
+      *shards_[next_to_sweep_.fetch_add(1, std::memory_order_relaxed) & (shards_.size() - 1)];
+  if (&other == &own || !other.lock().try_lock()) return;
+  const std::lock_guard lock(other.lock(), std::adopt_lock);
+  for (int n = 0; n < kBucketsPerVisit; ++n) other.sweep(operation);
 }
 
 PutResult Store::put(std::string_view key, std::string_view value, Ttl ttl, PutMode mode) {

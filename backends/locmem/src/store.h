@@ -73,6 +73,7 @@ class Store final : public Forkable {
   PutResult change(Write& write, Attempt attempt);
   template <class Condition>
   PutResult refuse(std::string_view key, Condition condition);
+  void sweep_elsewhere(const Shard& own, Operation& operation) noexcept;
   void make_room_elsewhere(const Amount& amount, Operation& operation) noexcept;
   template <class Predicate>
   bool erase_where(std::string_view key, Predicate matches);
@@ -87,7 +88,8 @@ class Store final : public Forkable {
   Budget budget_;
   std::vector<std::unique_ptr<Shard>> shards_;  // a power of two of them
   unsigned shard_shift_;                        // 63 - log2 of that
-  std::atomic<std::size_t> next_to_give_{0};    // the shard that gives up something next
+  std::atomic<std::size_t> next_to_sweep_{0};
+  std::atomic<std::size_t> next_to_give_{0};  // the shard that gives up something next
 
   // Released after the listener is written, acquired before it is called. Those that were
   // replaced are kept, since somebody may be calling them.
