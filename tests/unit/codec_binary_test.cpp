@@ -279,7 +279,7 @@ TEST(BinaryCodec, StoresContainersAsDocumented) {
   value.set = {"x", "y"};
   value.multiset = {7, 7};
   value.map = {{"k", {{1, 2}}}};
-  value.wide = u"w";
+  value.wide.push_back(u'w');
   EXPECT_EQ(encoded(value), signature("s([i32],[b],[e(u8)],[i32],[[c8]],{[c8]},{i32},{i32},"
                                       "{[c8]:[s(i32,i32)]},{i32:?([c8])},{i32:i32},[c16])") +
                                 "\x01\x01\0\0\0"s + "\x02\x01\0"s + "\0\0"s +
