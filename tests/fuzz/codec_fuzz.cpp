@@ -41,8 +41,8 @@ struct Mixed {
   long double wide = 0;
   std::int32_t fixed[2] = {};
 };
-struct Point {
-  int x = 0;
+struct Point {  // no int: nlohmann/json converts a double to it even where it does not fit
+  double x = 0;
   std::vector<std::string> names;
 };
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Point, x, names)
