@@ -466,6 +466,25 @@ TEST_P(MemcachedWays, NeverSendsAKeyThatWouldBeACommand) {
   }
 }
 
+TEST_P(MemcachedWays, TakesEveryOtherByteInAKey) {
+  for (std::size_t size = 1; size <= 17; ++size) {
+    for (std::size_t at = 0; at < size; ++at) {
+      for (const int byte : {0x00, 0x0A, 0x20, 0x21, 0x7E, 0x7F, 0x80, 0x9F, 0xA0, 0xFF}) {
+        std::string key(size, 'k');
+        key[at] = static_cast<char>(byte);
+        if (byte <= 0x20 || byte == 0x7F) {
+          EXPECT_THROW(read(*store_, key), InvalidKey) << size << " " << at << " " << byte;
+        } else {
+          EXPECT_EQ(read(*store_, key), std::nullopt) << size << " " << at << " " << byte;
+        }
+      }
+    }
+  }
+  EXPECT_TRUE(store(*store_, "schl\xC3\xBCssel", "v"));
+  EXPECT_EQ(read(*store_, "schl\xC3\xBCssel"), "v");
+  EXPECT_THAT(read_many(*store_, {"a", "schl\xC3\xBCssel", "b"}), ::testing::SizeIs(1));
+}
+
 TEST_P(MemcachedWays, WorksAgainWhenTheServerIsBack) {
   store(*store_, "k", "v");
   server_->stop();

@@ -15,6 +15,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -121,6 +122,8 @@ class Connection {
   memcached_return_t send_quietly(std::span<const NewItem> items);
   memcached_return_t read_answers(std::span<const std::string_view> keys,
                                   FunctionRef<void(std::size_t, const Found&)> sink);
+  void add_to_question(std::string_view key);
+  void join(std::span<const std::string_view> keys);
   memcached_return_t send_question(std::span<const std::string_view> keys, Want want);
   std::optional<Found> next(memcached_return_t& result);
 
@@ -134,6 +137,7 @@ class Connection {
   std::unique_ptr<Client, Drop> client_;
   std::vector<const char*> key_begins_;  // of a question; kept for their memory
   std::vector<std::size_t> key_sizes_;
+  std::string joined_;
   std::vector<std::string_view> stored_keys_;
   std::int64_t last_used_ = 0;  // seconds
   bool unread_ = false;         // asked, and not all answers read
