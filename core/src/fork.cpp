@@ -12,10 +12,18 @@ namespace {
 
 constinit std::atomic<std::uint32_t> forks{0};
 
-// Counts from the moment the library is loaded; a child that was made before does not
-// hold anything of ours.
-const int registered =
-    pthread_atfork(nullptr, nullptr, [] { forks.fetch_add(1, std::memory_order_relaxed); });
+void before_fork() { cold_mutex().lock(); }
+
+void after_fork_in_parent() { cold_mutex().unlock(); }
+
+void after_fork_in_child() {
+  forks.fetch_add(1, std::memory_order_relaxed);
+  cold_mutex().unlock();
+}
+
+// From the moment the library is loaded; a child that was made before does not hold
+// anything of ours.
+const int registered = pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
 
 }  // namespace
 
