@@ -2,6 +2,10 @@
 
 #include <fcntl.h>
 #include <hiredis/hiredis.h>
+#ifdef POLYCACHE_REDIS_TLS
+#include <hiredis/hiredis_ssl.h>
+#include <signal.h>
+#endif
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -16,6 +20,7 @@
 #include <cstring>
 #include <limits>
 #include <new>
+#include <stdexcept>
 #include <utility>
 
 #include "command.h"
@@ -31,7 +36,8 @@ using Clock = std::chrono::steady_clock;
 constexpr std::size_t kReceiveBytes = std::size_t{64} << 10U;
 constexpr std::size_t kKeptBytes = std::size_t{256} << 10U;  // memory that the parser keeps
 constexpr std::size_t kMaxElements = std::size_t{1} << 20U;  // of one array
-constexpr std::size_t kMaxLine = std::size_t{64} << 10U;     // anything but a value
+constexpr int kMaxDepth = 7;  // of arrays in arrays; the same with every hiredis
+constexpr std::size_t kMaxLine = std::size_t{64} << 10U;  // anything but a value
 constexpr std::size_t kMaxLengthDigits = 24;
 
 std::string system_message(int error) { return std::strerror(error); }
@@ -48,15 +54,20 @@ void* not_null() noexcept {
   return &object;
 }
 
+int depth_of(const redisReadTask* task) noexcept {
+  int depth = 0;
+  for (const redisReadTask* t = task->parent; t != nullptr; t = t->parent) ++depth;
+  return depth;
+}
+
 // No exception may pass through a C library.
 void* deliver(const redisReadTask* task, Element::Type type, std::string_view text,
               std::int64_t integer) noexcept {
   auto& receiver = *static_cast<Receiver*>(task->privdata);
   if (receiver.exception || receiver.sink == nullptr) return not_null();
-  int depth = 0;
-  for (const redisReadTask* t = task->parent; t != nullptr; t = t->parent) ++depth;
   try {
-    (*receiver.sink)(Element{type, depth, static_cast<std::size_t>(task->idx), text, integer});
+    (*receiver.sink)(
+        Element{type, depth_of(task), static_cast<std::size_t>(task->idx), text, integer});
   } catch (...) {  // thrown again by Connection::receive()
     receiver.exception = std::current_exception();
   }
@@ -84,9 +95,8 @@ using ArrayLength = int;
 #endif
 
 void* on_array(const redisReadTask* task, ArrayLength length) {
-  if (task->type != REDIS_REPLY_ARRAY || static_cast<std::size_t>(length) > kMaxElements) {
-    return nullptr;
-  }
+  const bool too_long = static_cast<std::size_t>(length) > kMaxElements;
+  if (task->type != REDIS_REPLY_ARRAY || too_long || depth_of(task) >= kMaxDepth) return nullptr;
   return deliver(task, Element::Type::array, {}, static_cast<std::int64_t>(length));
 }
 
@@ -181,6 +191,131 @@ struct Connection::Parser {
   Receiver receiver;
 };
 
+#ifdef POLYCACHE_REDIS_TLS
+
+namespace {
+
+// hiredis and OpenSSL write without MSG_NOSIGNAL. While one of these lives, a SIGPIPE of this
+// thread waits, and is taken away if it was not there before.
+class NoPipeSignal {
+ public:
+  NoPipeSignal() {
+    ::sigemptyset(&pipe_);
+    ::sigaddset(&pipe_, SIGPIPE);
+    sigset_t pending;
+    ::sigpending(&pending);
+    was_pending_ = ::sigismember(&pending, SIGPIPE) == 1;
+    ::pthread_sigmask(SIG_BLOCK, &pipe_, &before_);
+  }
+  NoPipeSignal(const NoPipeSignal&) = delete;
+  NoPipeSignal& operator=(const NoPipeSignal&) = delete;
+  ~NoPipeSignal() {
+    const int error = errno;
+    const timespec at_once{};
+    if (!was_pending_) ::sigtimedwait(&pipe_, nullptr, &at_once);
+    ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+    errno = error;
+  }
+
+ private:
+  sigset_t pipe_{};
+  sigset_t before_{};
+  bool was_pending_ = false;
+};
+
+}  // namespace
+
+bool has_tls() noexcept { return true; }
+
+// TLS over a descriptor that stays ours. Reading and writing are like recv() and send() with
+// MSG_DONTWAIT.
+class Connection::Tls {
+ public:
+  // Shakes hands; the descriptor blocks, within limits of its own. Throws std::runtime_error.
+  Tls(int descriptor, const Endpoint& endpoint) {
+    redisSSLContextError problem = REDIS_SSL_CTX_NONE;
+    const TlsFiles& files = endpoint.tls_files;
+    const auto path = [](const std::string& file) { return file.empty() ? nullptr : file.c_str(); };
+    // Anew for each connection: certificates are replaced while programs run.
+    const std::unique_ptr<redisSSLContext, decltype(&redisFreeSSLContext)> shared(
+        redisCreateSSLContext(path(files.ca), nullptr, path(files.certificate), path(files.key),
+                              endpoint.host.c_str(), &problem),
+        &redisFreeSSLContext);
+    if (!shared) throw std::runtime_error(redisSSLContextGetError(problem));
+    context_.reset(redisConnectFd(descriptor));
+    if (!context_) throw std::bad_alloc();
+    const NoPipeSignal guard;
+    if (redisInitiateSSLWithContext(context_.get(), shared.get()) != REDIS_OK) {
+      throw std::runtime_error(context_->errstr);
+    }
+    context_->flags &= ~REDIS_BLOCK;
+    const int flags = ::fcntl(descriptor, F_GETFL);
+    ::fcntl(descriptor, F_SETFL, flags | O_NONBLOCK);
+  }
+
+  ssize_t read(char* to, std::size_t size) noexcept {
+    const NoPipeSignal guard;  // reading may write an alert
+    errno = 0;
+    const ssize_t got = context_->funcs->read(context_.get(), to, size);
+    if (got > 0) return got;
+    if (got < 0) {
+      if (context_->err == REDIS_ERR_EOF) return 0;
+      if (errno == 0) errno = EPROTO;
+      return -1;
+    }
+    errno = EAGAIN;
+    return -1;
+  }
+
+  // Takes everything; what could not be sent yet is sent by the next call, with {}.
+  ssize_t write(std::string_view bytes) noexcept {
+    const NoPipeSignal guard;
+    errno = 0;
+    int done = 0;
+    if (!bytes.empty() &&
+        redisAppendFormattedCommand(context_.get(), bytes.data(), bytes.size()) != REDIS_OK) {
+      errno = ENOMEM;
+      return -1;
+    }
+    do {
+      errno = 0;
+      const std::size_t before = unsent();
+      if (redisBufferWrite(context_.get(), &done) != REDIS_OK) {
+        if (errno == 0 || errno == EAGAIN) errno = EPROTO;
+        return -1;
+      }
+      if (!done && unsent() == before) break;
+    } while (!done);
+    return done ? 1 : 0;
+  }
+
+ private:
+  // Says nothing to the server, whose connection may be a forked parent's.
+  struct Free {
+    void operator()(redisContext* context) const noexcept {
+      context->fd = -1;
+      redisFree(context);
+    }
+  };
+  std::size_t unsent() const noexcept { return sdslen(context_->obuf); }
+
+  std::unique_ptr<redisContext, Free> context_;
+};
+
+#else
+
+bool has_tls() noexcept { return false; }
+
+// Without TLS in hiredis, a location that asks for it is refused before it comes to this.
+class Connection::Tls {
+ public:
+  Tls(int, const Endpoint&) { throw std::runtime_error("this build has no TLS"); }
+  ssize_t read(char*, std::size_t) noexcept { return -1; }
+  ssize_t write(std::string_view) noexcept { return -1; }
+};
+
+#endif
+
 Connection::Connection(Endpoint endpoint, const Limits& limits)
     : endpoint_(std::move(endpoint)), limits_(limits), server_(endpoint_.name()) {}
 
@@ -193,6 +328,7 @@ void Connection::close() noexcept {
   descriptor_ = -1;
   outstanding_ = 0;
   parser_.reset();
+  tls_.reset();
 }
 
 void Connection::fail(Kind kind, const std::string& message) {
@@ -225,9 +361,10 @@ void Connection::begin(Deadline deadline, Check check) {
 
 // An idle connection that can be read from was closed by the server, or bears bytes that
 // nobody asked for.
-bool Connection::still_alive() const noexcept {
+bool Connection::still_alive() noexcept {
   char byte = 0;
-  const ssize_t got = ::recv(descriptor_, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+  const ssize_t got =
+      tls_ ? tls_->read(&byte, 1) : ::recv(descriptor_, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
   return got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR);
 }
 
@@ -240,6 +377,7 @@ void Connection::open() {
   } else {
     connect_socket(limit);
   }
+  if (endpoint_.tls) secure(limit);
   parser_ = std::make_unique<Parser>();
   arrived_.resize(kReceiveBytes);
   log_in();
@@ -328,6 +466,18 @@ void Connection::set_options(bool tcp) {
   ::setsockopt(descriptor_, IPPROTO_TCP, TCP_KEEPIDLE, &idle_seconds, sizeof idle_seconds);
 }
 
+void Connection::secure(Deadline limit) {
+  const timeval left = to_timeval(std::chrono::milliseconds(std::max(left_until(limit), 1)));
+  ::setsockopt(descriptor_, SOL_SOCKET, SO_RCVTIMEO, &left, sizeof left);
+  ::setsockopt(descriptor_, SOL_SOCKET, SO_SNDTIMEO, &left, sizeof left);
+  try {
+    tls_ = std::make_unique<Tls>(descriptor_, endpoint_);
+  } catch (const std::runtime_error& problem) {
+    fail(Clock::now() >= limit ? Kind::timeout : Kind::denied,
+         std::string("TLS cannot be agreed upon: ") + problem.what());
+  }
+}
+
 void Connection::log_in() {
   CommandBuffer commands;
   if (endpoint_.password) {
@@ -385,6 +535,7 @@ void Connection::wait_for(short events) {
 
 void Connection::send(std::string_view commands, std::size_t count) {
   outstanding_ += count;
+  if (tls_) return send_by_tls(commands);
   while (!commands.empty()) {
     // A server that is gone must not end the process by SIGPIPE.
     const ssize_t sent =
@@ -399,6 +550,15 @@ void Connection::send(std::string_view commands, std::size_t count) {
   }
 }
 
+void Connection::send_by_tls(std::string_view commands) {
+  ssize_t sent = tls_->write(commands);
+  while (sent == 0) {
+    wait_for(POLLOUT);
+    sent = tls_->write({});
+  }
+  if (sent < 0) lost(system_message(errno));
+}
+
 // The kernel's limit holds for each wait, the deadline for the whole operation. It is set
 // again where they differ by more than a little; in an operation that goes well, they do not.
 void Connection::limit_by_kernel() {
@@ -411,13 +571,24 @@ void Connection::limit_by_kernel() {
   ::setsockopt(descriptor_, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
 }
 
+// What recv() returns, after waiting no longer than until the deadline.
+long Connection::receive_some() {
+  if (tls_) {
+    const ssize_t got = tls_->read(arrived_.data(), arrived_.size());
+    if (got < 0 && errno == EAGAIN) wait_for(POLLIN);
+    return got;
+  }
+  limit_by_kernel();
+  // Sleeping until a known number of bytes is there spares waking up for each part of them.
+  const std::size_t least = std::min(std::exchange(least_bytes_, 0), arrived_.size());
+  if (least > 0) return ::recv(descriptor_, arrived_.data(), least, MSG_WAITALL);
+  return ::recv(descriptor_, arrived_.data(), arrived_.size(), 0);
+}
+
 void Connection::fill() {
   for (;;) {
-    limit_by_kernel();
-    // Sleeping until a known number of bytes is there spares waking up for each part of them.
-    const std::size_t least = std::min(std::exchange(least_bytes_, 0), arrived_.size());
-    const ssize_t got = least > 0 ? ::recv(descriptor_, arrived_.data(), least, MSG_WAITALL)
-                                  : ::recv(descriptor_, arrived_.data(), arrived_.size(), 0);
+    errno = 0;
+    const long got = receive_some();
     if (got > 0) {
       received_ = true;
       if (redisReaderFeed(parser_->reader, arrived_.data(), static_cast<std::size_t>(got)) !=

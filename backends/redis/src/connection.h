@@ -53,6 +53,9 @@ enum class Check : std::uint8_t {
   alive,  // the server has not closed an idle connection: for what cannot be repeated
 };
 
+// Whether the hiredis that this was built with has TLS.
+bool has_tls() noexcept;
+
 // Used by one thread at a time. All but close() and the questions throw BackendError.
 class Connection {
  public:
@@ -89,6 +92,7 @@ class Connection {
 
  private:
   struct Parser;
+  class Tls;
 
   void open();
   void connect_tcp(Deadline limit);
@@ -96,7 +100,10 @@ class Connection {
   bool connect_to(int family, const void* address, unsigned size, Deadline limit, int& error);
   void set_options(bool tcp);
   void log_in();
-  bool still_alive() const noexcept;
+  void secure(Deadline limit);
+  void send_by_tls(std::string_view commands);
+  long receive_some();
+  bool still_alive() noexcept;
 
   bool next_reply();
   void check_what_is_announced();
@@ -110,6 +117,7 @@ class Connection {
   const Limits limits_;
   const std::string server_;
   std::unique_ptr<Parser> parser_;  // while connected
+  std::unique_ptr<Tls> tls_;        // while connected by TLS
   std::vector<char> arrived_;       // where recv() writes
   Deadline deadline_;
   std::uint32_t forks_ = 0;                   // fork_count() when it was opened

@@ -9,11 +9,19 @@
 
 namespace polycache::redis {
 
+// PEM files. A client has a certificate only where the server asks for one.
+struct TlsFiles {
+  std::string ca;
+  std::string certificate;
+  std::string key;
+};
+
 struct Endpoint {
   std::string host;    // empty: a unix socket
   std::string port;    // in digits
   std::string socket;  // path
   bool tls = false;
+  TlsFiles tls_files = {};
   std::optional<std::string> user = {};
   std::optional<std::string> password = {};
   std::optional<int> database = {};

@@ -4,6 +4,7 @@
 #include <string>
 #include <utility>
 
+#include "connection.h"
 #include "polycache/text.h"
 #include "session.h"
 
@@ -33,10 +34,31 @@ void complete(Endpoint& endpoint, const OptionReader& options) {
   if (endpoint.user && !endpoint.password) {
     options.reject_location("a user without a password; give the option password");
   }
-  if (endpoint.tls) {
+}
+
+// hiredis looks at who signed the server's certificate, not at the name in it: with the
+// system's authorities anybody's certificate would do.
+void read_tls(std::vector<Endpoint>& endpoints, const OptionReader& options) {
+  TlsFiles files;
+  files.ca = options.string("tls_ca_file", "");
+  files.certificate = options.string("tls_cert_file", "");
+  files.key = options.string("tls_key_file", "");
+  bool used = false;
+  for (Endpoint& endpoint : endpoints) {
+    used = used || endpoint.tls;
+    endpoint.tls_files = files;
+  }
+  if (used && !has_tls()) {
     options.reject_location(
         "rediss:// needs a hiredis with TLS, and the one that polycache was built with has none; "
         "use redis:// or unix://, or a tunnel");
+  } else if (used && files.ca.empty()) {
+    options.reject("tls_ca_file",
+                   "rediss:// needs the authority that signs its servers' "
+                   "certificates; name its file");
+  }
+  if (files.certificate.empty() != files.key.empty()) {
+    options.reject("tls_cert_file", "tls_cert_file and tls_key_file are given together");
   }
 }
 
@@ -59,6 +81,7 @@ std::vector<Endpoint> read_endpoints(const OptionReader& options) {
     options.reject_location("expected a server, such as redis://127.0.0.1:6379/0");
   }
   for (Endpoint& endpoint : endpoints) complete(endpoint, options);
+  read_tls(endpoints, options);
   return endpoints;
 }
 

@@ -21,6 +21,12 @@
 //                             1s. Clearing by prefix has it for each round trip. Looking up a
 //                             name cannot be limited
 //   max_value_bytes           of a value, written or read; 512MiB
+//   tls_ca_file               for rediss://, required: the authority (PEM) whose servers are
+//                             trusted. The name in a certificate is not looked at
+//   tls_cert_file, tls_key_file  the client's own, where the server asks for one
+//
+// Commands that a user of the server must be allowed: get, mget, exists, getrange, set, psetex,
+// del, unlink, pexpire, persist, pttl, getdel, multi, exec, eval, evalsha, scan, flushdb.
 //
 // Lifetimes hold to the millisecond. An operation that a server answers with an error throws
 // a BackendError that says which kind; a value that it has no room for is refused. A key that
