@@ -56,6 +56,7 @@ Store::~Store() { fork_guard_.remove(*this); }
 bool Store::read(std::uint64_t hash, std::string_view key, Purpose purpose,
                  Snapshot& snapshot) noexcept {
   Shard& shard = shard_of(hash);
+  shard.prefetch(hash);  // the bucket comes while the lock is taken
   Operation operation(budget_, listener());
   const std::lock_guard lock(shard.lock());
   Entry* const entry = shard.find(hash, key, operation);
@@ -191,7 +192,9 @@ PutResult Store::put(std::string_view key, std::string_view value, Ttl ttl, PutM
   const auto stores = [mode](const Entry* found) { return would_store(mode, found != nullptr); };
   if (!fits(key, value.size())) return refuse(key, stores);
   try {
-    Write write = {key, hash_(key), NewValue(value), clock_.deadline(ttl)};
+    const std::uint64_t hash = hash_(key);
+    shard_of(hash).prefetch(hash);  // the bucket comes while the time is asked for
+    Write write = {key, hash, NewValue(value), clock_.deadline(ttl)};
     return change(write, [&](Shard& shard, Entry* found, Operation& operation) {
       if (!stores(found)) return PutResult::not_stored;
       return shard.assign(found, write, operation);

@@ -100,9 +100,8 @@ void Table::prefetch_entry(std::uint64_t hash) const noexcept {
   const Bucket& bucket = first_.load(std::memory_order_relaxed)[home(hash, buckets_)];
   for (const Slot place : bucket.slots) {
     if (place >> kAddressBits != tag(hash) || place == kFree) continue;
-    const auto* const entry = reinterpret_cast<const char*>(address(place));
-    // Header and key, and a short value behind them.
-    for (std::size_t line = 0; line < 3; ++line) __builtin_prefetch(entry + line * 64);
+    __builtin_prefetch(address(place));
+    prefetch_rest(*address(place));
     return;
   }
 }
