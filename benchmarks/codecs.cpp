@@ -1,21 +1,19 @@
 // What a codec costs: a struct of six fields to bytes and back, by codec_binary.h and by
-// nlohmann/json, interleaved in one run so that a slow moment of the machine hits both.
+// nlohmann/json.
 //
-//   codecs [slices]        a slice is 2000 operations of each contender; default 200
+//   codecs [--quick] [--cpu] [--only TEXT] [--rows FILE]
 //
-// Goal S1: codec_binary.h at least 10 times as fast both ways. The exit status is 1 below it.
+// Goal S1: codec_binary.h at least 10 times as fast both ways.
 
 #include <polycache/codec_binary.h>
 #include <polycache/codec_json.h>
 
-#include <algorithm>
-#include <chrono>
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
 #include <string>
-#include <string_view>
+#include <utility>
 #include <vector>
+
+#include "duel.h"
 
 namespace {
 
@@ -33,53 +31,31 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Profile, id, name, mail, balance, active, gro
 
 using Binary = polycache::BinaryCodec<Profile>;
 using Json = polycache::JsonCodec<Profile>;
-using Clock = std::chrono::steady_clock;
-
-constexpr int operations = 2000;
-constexpr double goal = 10;
-
-// Keeps the compiler from dropping a result.
-template <class T>
-void keep(const T& value) {
-  asm volatile("" : : "g"(&value) : "memory");
-}
-
-template <class Operation>
-double nanoseconds_each(Operation operation) {
-  const auto start = Clock::now();
-  for (int i = 0; i < operations; ++i) operation(i);
-  return std::chrono::duration<double, std::nano>(Clock::now() - start).count() / operations;
-}
-
-double median(std::vector<double> times) {
-  const auto middle = times.begin() + static_cast<std::ptrdiff_t>(times.size() / 2);
-  std::nth_element(times.begin(), middle, times.end());
-  return *middle;
-}
 
 template <class Codec>
-struct Contender {
-  std::vector<Profile> profiles;
-  std::vector<std::string> stored;
-  std::string scratch;
-  std::vector<double> encoding;
-  std::vector<double> decoding;
-
-  explicit Contender(const std::vector<Profile>& values) : profiles(values) {
-    for (const Profile& profile : profiles) {
-      stored.emplace_back(Codec::encode(profile, scratch));
-      if (Codec::decode(stored.back()) != profile) {
-        std::fputs("codecs: a value did not come back equal\n", stderr);
-        std::exit(2);
-      }
+class Contender {
+ public:
+  explicit Contender(std::vector<Profile> profiles) : profiles_(std::move(profiles)) {
+    for (const Profile& profile : profiles_) {
+      stored_.emplace_back(Codec::encode(profile, scratch_));
+      duel::expect(Codec::decode(stored_.back()) == profile);
     }
   }
-  void run_slice() {
-    encoding.push_back(nanoseconds_each(
-        [this](int i) { keep(Codec::encode(profiles[index(i)], scratch).data()); }));
-    decoding.push_back(nanoseconds_each([this](int i) { keep(Codec::decode(stored[index(i)])); }));
+  duel::Contender encoding() {
+    return duel::each([this](std::size_t i) {
+      duel::keep(Codec::encode(profiles_[i % profiles_.size()], scratch_).data());
+    });
   }
-  std::size_t index(int i) const { return static_cast<std::size_t>(i) % profiles.size(); }
+  duel::Contender decoding() {
+    return duel::each(
+        [this](std::size_t i) { duel::keep(Codec::decode(stored_[i % stored_.size()])); });
+  }
+  double bytes() const { return static_cast<double>(stored_[1].size()); }
+
+ private:
+  std::vector<Profile> profiles_;
+  std::vector<std::string> stored_;
+  std::string scratch_;
 };
 
 std::vector<Profile> make_profiles() {
@@ -96,30 +72,26 @@ std::vector<Profile> make_profiles() {
   return profiles;
 }
 
-bool report(const char* what, const std::vector<double>& binary, const std::vector<double>& json) {
-  const double ours = median(binary);
-  const double theirs = median(json);
-  const double ratio = theirs / ours;
-  std::printf("%-8s %12.1f %12.1f %9.1fx   %s\n", what, ours, theirs, ratio,
-              ratio >= goal ? "reached" : "MISSED");
-  return ratio >= goal;
+bool run_all(const duel::Options& options) {
+  Contender<Binary> binary(make_profiles());
+  Contender<Json> json(make_profiles());
+  duel::Table table(options, {.title = "codecs, a struct of six fields: binary against JSON",
+                              .theirs = "json",
+                              .unit = duel::Unit::nanoseconds});
+  const auto contest = [](const char* name, duel::Contender ours, duel::Contender theirs) {
+    return duel::Contest{.name = name,
+                         .operations = 2000,
+                         .slices = 200,
+                         .goal = duel::at_least("S1", 10),
+                         .ours = std::move(ours),
+                         .theirs = std::move(theirs)};
+  };
+  table.add(contest("encode", binary.encoding(), json.encoding()));
+  table.add(contest("decode", binary.decoding(), json.decoding()));
+  table.add_figure("encoded size", "B", binary.bytes(), json.bytes());
+  return table.met();
 }
 
 }  // namespace
 
-int main(int argc, char** argv) {
-  const int slices = argc > 1 ? std::max(1, std::atoi(argv[1])) : 200;
-  const std::vector<Profile> profiles = make_profiles();
-  Contender<Binary> binary(profiles);
-  Contender<Json> json(profiles);
-  for (int slice = 0; slice < slices; ++slice) {
-    binary.run_slice();
-    json.run_slice();
-  }
-  std::printf("a struct of six fields, ns each, median of %d interleaved slices\n", slices);
-  std::printf("%-8s %12s %12s %10s   S1: >= %.0fx\n", "", "binary", "json", "ratio", goal);
-  const bool fast_out = report("encode", binary.encoding, json.encoding);
-  const bool fast_in = report("decode", binary.decoding, json.decoding);
-  std::printf("%-8s %12zu %12zu\n", "bytes", binary.stored[1].size(), json.stored[1].size());
-  return fast_out && fast_in ? 0 : 1;
-}
+int main(int argc, char** argv) { return duel::run("codecs", argc, argv, run_all); }

@@ -19,9 +19,10 @@
 #include <functional>
 #include <optional>
 #include <string>
-#include <utility>
+#include <string_view>
 #include <vector>
 
+#include "clients.h"
 #include "duel.h"
 #include "support/server.h"
 
@@ -29,12 +30,7 @@ namespace {
 
 using duel::expect;
 
-constexpr std::size_t kKeys = 10'000;
-constexpr std::size_t kMany = 100;     // keys of one bulk operation
-constexpr std::size_t kBulkSlice = 5;  // bulk operations of one slice
 constexpr time_t kLifetime = 300;
-
-using Items = std::vector<std::pair<std::string, std::string>>;
 
 // --- Bare libmemcached, as somebody who needs a cache and knows it would use it ---
 
@@ -64,13 +60,13 @@ class Bare {
     return value;
   }
 
-  bool set(const std::string& key, const std::string& value) {
+  bool set(const std::string& key, std::string_view value) {
     return memcached_set(client_, key.data(), key.size(), value.data(), value.size(), kLifetime,
                          0) == MEMCACHED_SUCCESS;
   }
 
   // In the order in which they come, which is that of the keys; none is absent here.
-  std::vector<std::optional<std::string>> get_many(const std::vector<std::string>& keys) {
+  std::vector<std::optional<std::string>> get_many(const duel::Keys& keys) {
     std::vector<const char*> begins;
     std::vector<std::size_t> sizes;
     for (const std::string& key : keys) {
@@ -88,7 +84,7 @@ class Bare {
     return values;
   }
 
-  bool set_many(const Items& items) {
+  bool set_many(const duel::Items& items) {
     bool good = true;
     for (const auto& [key, value] : items) good = set(key, value) && good;
     return good;
@@ -97,96 +93,6 @@ class Bare {
  private:
   memcached_st* const client_;
   memcached_result_st result_;
-};
-
-// One transport and one size of values.
-class Round {
- public:
-  Round(polycache::Cache& cache, Bare& bare, std::string name, std::size_t value_bytes)
-      : cache_(cache), bare_(bare), name_(std::move(name)), value_(value_bytes, 'v') {
-    for (std::size_t i = 0; i < kKeys; ++i) {
-      keys_.push_back("user:profile:" + std::to_string(i * 7919 % kKeys));
-      finals_.push_back(cache_.final_key(keys_.back()));
-    }
-    for (std::size_t first = 0; first < kKeys; first += kMany) {
-      Group group;
-      for (std::size_t i = first; i < first + kMany; ++i) {
-        group.keys.push_back(keys_[i]);
-        group.finals.push_back(finals_[i]);
-        group.items.emplace_back(keys_[i], value_);
-        group.final_items.emplace_back(finals_[i], value_);
-      }
-      expect(cache_.set_many(group.items).empty());
-      groups_.push_back(std::move(group));
-    }
-    expect(bare_.get(finals_.front()) == value_);  // the two see the same entries
-  }
-
-  void run(duel::Table& table, const duel::Stopwatch& stopwatch) const {
-    for (const duel::Contest& contest : contests()) table.add(contest, stopwatch);
-  }
-
- private:
-  struct Group {
-    std::vector<std::string> keys;
-    std::vector<std::string> finals;
-    Items items;
-    Items final_items;
-  };
-
-  const std::string& key(std::size_t i) const { return keys_[i % kKeys]; }
-  const std::string& final_key(std::size_t i) const { return finals_[i % kKeys]; }
-  const Group& group(std::size_t i) const { return groups_[i % groups_.size()]; }
-  std::size_t popular(std::size_t i) const { return popular_[i % popular_.size()]; }
-
-  std::vector<duel::Contest> contests() const {
-    using duel::each;
-    return {
-        {.name = name_ + " get",
-         .goal = duel::at_least("M1", 0.98),
-         .ours = each([this](std::size_t i) { expect(cache_.get(key(i)) == value_); }),
-         .theirs = each([this](std::size_t i) { expect(bare_.get(final_key(i)) == value_); })},
-        {.name = name_ + " get, miss",
-         .ours = each([this](std::size_t) { expect(!cache_.get("user:profile:none")); }),
-         .theirs = each([this](std::size_t) { expect(!bare_.get("bench:1:user:profile:none")); })},
-        {.name = name_ + " set",
-         .ours = each([this](std::size_t i) { expect(cache_.set(key(i), value_)); }),
-         .theirs = each([this](std::size_t i) { expect(bare_.set(final_key(i), value_)); })},
-        {.name = name_ + " get:set 95:5, zipf",
-         .ours = each([this](std::size_t i) {
-           const std::string& popular_key = keys_[popular(i)];
-           expect(i % 20 == 0 ? cache_.set(popular_key, value_)
-                              : cache_.get(popular_key) == value_);
-         }),
-         .theirs = each([this](std::size_t i) {
-           const std::string& popular_key = finals_[popular(i)];
-           expect(i % 20 == 0 ? bare_.set(popular_key, value_) : bare_.get(popular_key) == value_);
-         })},
-        {.name = name_ + " get_many(100), per key",
-         .operations = kBulkSlice,
-         .keys_each = kMany,
-         .goal = duel::at_least("M2", 1.0),
-         .ours = each(
-             [this](std::size_t i) { expect(cache_.get_many(group(i).keys).back() == value_); }),
-         .theirs = each(
-             [this](std::size_t i) { expect(bare_.get_many(group(i).finals).back() == value_); })},
-        {.name = name_ + " set_many(100), per key",
-         .operations = kBulkSlice,
-         .keys_each = kMany,
-         .goal = duel::at_least("M3", 1.0),
-         .ours = each([this](std::size_t i) { expect(cache_.set_many(group(i).items).empty()); }),
-         .theirs = each([this](std::size_t i) { expect(bare_.set_many(group(i).final_items)); })},
-    };
-  }
-
-  polycache::Cache& cache_;
-  Bare& bare_;
-  const std::string name_;
-  const std::string value_;
-  std::vector<std::string> keys_;
-  std::vector<std::string> finals_;
-  std::vector<Group> groups_;
-  const std::vector<std::size_t> popular_ = duel::popular(kKeys, 20'000);
 };
 
 polycache::CacheConfig alias_at(const std::string& location) {
@@ -204,7 +110,7 @@ bool run_all(const duel::Options& options) {
   const auto on_socket = Server::memcached_on_socket({"-t", "1", "-m", "256"});
   const auto on_port = Server::memcached({"-t", "1", "-m", "256"});
   polycache::Config config;
-  config.caches = {{"socket", alias_at("unix:" + on_socket->unix_socket())},
+  config.caches = {{"unix", alias_at("unix:" + on_socket->unix_socket())},
                    {"tcp", alias_at(on_port->address())}};
   polycache::configure(std::move(config), {.linked_plugins = {&polycache::memcached::plugin}});
   Bare by_socket([&](memcached_st* client) {
@@ -220,9 +126,18 @@ bool run_all(const duel::Options& options) {
   const duel::Stopwatch socket_watch(options, {duel::cpu_clock(on_socket->pid())});
   const duel::Stopwatch port_watch(options, {duel::cpu_clock(on_port->pid())});
   for (const std::size_t bytes : {std::size_t{100}, std::size_t{1024}}) {
-    const std::string size = bytes == 100 ? "100 B" : "1 KiB";
-    Round(polycache::caches["socket"], by_socket, "unix " + size, bytes).run(table, socket_watch);
-    Round(polycache::caches["tcp"], by_port, "tcp " + size, bytes).run(table, port_watch);
+    const auto run = [&](const std::string& alias, Bare& bare, const duel::Stopwatch& stopwatch) {
+      duel::Clients<Bare>({.alias = alias,
+                           .name = alias + (bytes == 100 ? " 100 B" : " 1 KiB"),
+                           .value_bytes = bytes,
+                           .get = duel::at_least("M1", 0.98),
+                           .get_many = duel::at_least("M2", 1.0),
+                           .set_many = duel::at_least("M3", 1.0)},
+                          bare)
+          .run(table, stopwatch);
+    };
+    run("unix", by_socket, socket_watch);
+    run("tcp", by_port, port_watch);
   }
   return table.met();
 }

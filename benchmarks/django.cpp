@@ -1,0 +1,150 @@
+// The locmem store against Django's, which runs in a Python process beside this one: it is
+// told how many operations to do and answers how long they took.
+//
+//   django [--quick] [--cpu] [--only TEXT] [--rows FILE]
+//
+// Goal L5: get at least 35 times as fast, set 40 times. Exit status 77 where Django is not
+// installed.
+
+#include <polycache/backends/locmem.h>
+#include <polycache/polycache.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+
+#include "duel.h"
+
+namespace {
+
+constexpr std::size_t kKeys = 1000;
+
+// Keys and values as on our side. Says its version, then answers one line for each line.
+constexpr const char* kScript = R"(
+import sys, time
+try:
+    import django
+except ImportError:
+    sys.exit(77)
+from django.conf import settings
+settings.configure(CACHES={"default": {
+    "BACKEND": "django.core.cache.backends.locmem.LocMemCache", "KEY_PREFIX": "bench",
+    "OPTIONS": {"MAX_ENTRIES": 1000000}}})
+from django.core.cache import caches
+now = time.process_time_ns if sys.argv[1] == "cpu" else time.perf_counter_ns
+value = "v" * 100
+keys = ["user:profile:%d" % i for i in range(int(sys.argv[2]))]
+for key in keys:
+    caches["default"].set(key, value)
+print(django.get_version(), flush=True)
+for line in sys.stdin:
+    operation, first, count = line.split()
+    picked = [keys[i % len(keys)] for i in range(int(first), int(first) + int(count))]
+    begin = now()
+    if operation == "get":
+        for key in picked:
+            caches["default"].get(key)
+    else:
+        for key in picked:
+            caches["default"].set(key, value)
+    print(now() - begin, flush=True)
+)";
+
+class Django {
+ public:
+  explicit Django(bool cpu) {
+    int ends[2];
+    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) {
+      duel::give_up("cannot make a pair of sockets");
+    }
+    child_ = ::fork();
+    if (child_ < 0) duel::give_up("cannot fork");
+    if (child_ == 0) {
+      ::dup2(ends[1], STDIN_FILENO);
+      ::dup2(ends[1], STDOUT_FILENO);
+      const std::string keys = std::to_string(kKeys);
+      ::execlp("python3", "python3", "-c", kScript, cpu ? "cpu" : "wall", keys.c_str(), nullptr);
+      ::_exit(77);
+    }
+    ::close(ends[1]);
+    to_ = ::fdopen(ends[0], "w");
+    from_ = ::fdopen(::dup(ends[0]), "r");
+    if (to_ == nullptr || from_ == nullptr) duel::give_up("cannot open a socket as a file");
+    version_ = answer();
+  }
+  Django(const Django&) = delete;
+  Django& operator=(const Django&) = delete;
+  ~Django() {
+    std::fclose(to_);
+    std::fclose(from_);
+    if (child_ > 0) ::waitpid(child_, nullptr, 0);
+  }
+
+  // Empty: Django is not there.
+  const std::string& version() const noexcept { return version_; }
+
+  duel::Contender contender(const char* operation) {
+    return [this, operation](const duel::Stopwatch&, std::size_t first, std::size_t operations) {
+      std::fprintf(to_, "%s %zu %zu\n", operation, first, operations);
+      std::fflush(to_);
+      const std::string took = answer();
+      if (took.empty()) duel::give_up("Django's process has ended");
+      return std::stod(took);
+    };
+  }
+
+ private:
+  std::string answer() {
+    char line[100];
+    if (std::fgets(line, sizeof line, from_) == nullptr) return {};
+    std::string text = line;
+    while (!text.empty() && text.back() == '\n') text.pop_back();
+    return text;
+  }
+
+  pid_t child_ = -1;
+  std::FILE* to_ = nullptr;
+  std::FILE* from_ = nullptr;
+  std::string version_;
+};
+
+bool run_all(const duel::Options& options) {
+  Django django(options.cpu);
+  if (django.version().empty()) {
+    std::puts("django: python3-django is not installed; left out");
+    std::exit(77);
+  }
+  polycache::Config config;
+  config.caches = {{"default", {.backend = "locmem", .key_prefix = "bench"}}};
+  polycache::configure(std::move(config), {.linked_plugins = {&polycache::locmem::plugin}});
+  const std::string value(100, 'v');
+  std::vector<std::string> keys;
+  for (std::size_t i = 0; i < kKeys; ++i) keys.push_back("user:profile:" + std::to_string(i));
+  for (const std::string& key : keys) duel::expect(polycache::cache().set(key, value));
+
+  duel::Table table(options, {.title = "locmem, against Django " + django.version() + "'s",
+                              .theirs = "Django",
+                              .unit = duel::Unit::nanoseconds});
+  const auto contest = [&](const char* operation, double goal, duel::Contender ours) {
+    return duel::Contest{.name = std::string(operation) + " 100 B",
+                         .operations = 2000,
+                         .slices = 300,
+                         .goal = duel::at_least("L5", goal),
+                         .ours = std::move(ours),
+                         .theirs = django.contender(operation)};
+  };
+  table.add(contest("get", 35, duel::each([&](std::size_t i) {
+                      duel::expect(polycache::caches["default"].get(keys[i % kKeys]).has_value());
+                    })));
+  table.add(contest("set", 40, duel::each([&](std::size_t i) {
+                      duel::expect(polycache::caches["default"].set(keys[i % kKeys], value));
+                    })));
+  return table.met();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) { return duel::run("django", argc, argv, run_all); }

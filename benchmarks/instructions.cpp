@@ -1,0 +1,71 @@
+// Operations to be counted in instructions, which repeat to a few, on a busy machine too:
+//
+//   valgrind --tool=callgrind --callgrind-out-file=counts instructions
+//   callgrind_annotate --inclusive=yes counts
+//
+// Each function here runs its operation a thousand times; benchmarks/run reads their counts.
+
+#include <polycache/backends/dummy.h>
+#include <polycache/backends/locmem.h>
+#include <polycache/polycache.h>
+
+#include <string>
+#include <string_view>
+
+#include "duel.h"
+
+namespace {
+
+constexpr int kTimes = 1000;
+constexpr std::string_view kKey = "user:profile:42";
+const std::string value(100, 'v');
+
+template <class Operation>
+void repeat(Operation operation) {
+  for (int i = 0; i < kTimes; ++i) operation();
+}
+
+}  // namespace
+
+// Names that callgrind shows as they are, and that are not inlined.
+extern "C" {
+
+[[gnu::noinline]] void count_dummy_get_by_alias() {
+  repeat([] { duel::keep(polycache::caches["dummy"].get(kKey)); });
+}
+
+[[gnu::noinline]] void count_dummy_get_held(polycache::Cache& dummy) {
+  repeat([&] { duel::keep(dummy.get(kKey)); });
+}
+
+[[gnu::noinline]] void count_locmem_get_by_alias() {
+  repeat([] { duel::keep(polycache::caches["locmem"].get(kKey)); });
+}
+
+[[gnu::noinline]] void count_locmem_get_held(polycache::Cache& locmem) {
+  repeat([&] { duel::keep(locmem.get(kKey)); });
+}
+
+[[gnu::noinline]] void count_locmem_set_held(polycache::Cache& locmem) {
+  repeat([&] { duel::keep(locmem.set(kKey, value)); });
+}
+}
+
+int main(int argc, char** argv) {
+  return duel::run("instructions", argc, argv, [](const duel::Options&) {
+    polycache::Config config;
+    config.caches = {{"dummy", {.backend = "dummy", .key_prefix = "bench"}},
+                     {"locmem", {.backend = "locmem", .key_prefix = "bench"}}};
+    polycache::configure(std::move(config), {.linked_plugins = {&polycache::dummy::plugin,
+                                                                &polycache::locmem::plugin}});
+    polycache::Cache& dummy = polycache::caches["dummy"];
+    polycache::Cache& locmem = polycache::caches["locmem"];
+    duel::expect(locmem.set(kKey, value) && locmem.get(kKey) == value && !dummy.get(kKey));
+    count_dummy_get_by_alias();
+    count_dummy_get_held(dummy);
+    count_locmem_get_by_alias();
+    count_locmem_get_held(locmem);
+    count_locmem_set_held(locmem);
+    return true;
+  });
+}
