@@ -2,6 +2,7 @@
 
 #include <time.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstdlib>
@@ -149,17 +150,26 @@ bool has_bad_byte(std::uint64_t bytes) noexcept {
   return ((low | del) & (each * 0x80)) != 0;
 }
 
+std::uint64_t eight_bytes(const char* bytes) noexcept {
+  std::uint64_t word = 0;
+  std::memcpy(&word, bytes, sizeof word);
+  return word;
+}
+
 bool is_sound_key(std::string_view key) noexcept {
+  constexpr std::size_t step = sizeof(std::uint64_t);
   if (key.empty() || key.size() > kMaxKey) return false;
-  while (key.size() >= sizeof(std::uint64_t)) {
-    std::uint64_t bytes = 0;
-    std::memcpy(&bytes, key.data(), sizeof bytes);
-    if (has_bad_byte(bytes)) return false;
-    key.remove_prefix(sizeof bytes);
+  if (key.size() < step) {
+    return std::none_of(key.begin(), key.end(), [](char c) {
+      const auto byte = static_cast<unsigned char>(c);
+      return byte <= ' ' || byte == 0x7F;
+    });
   }
-  std::uint64_t rest = 0x6161616161616161;  // of letters, where the key has no more
-  std::memcpy(&rest, key.data(), key.size());
-  return !has_bad_byte(rest);
+  bool bad = has_bad_byte(eight_bytes(key.data() + key.size() - step));
+  for (std::size_t at = 0; at + step < key.size(); at += step) {
+    bad |= has_bad_byte(eight_bytes(key.data() + at));
+  }
+  return !bad;
 }
 
 // The last guard before a key goes on the wire, where a blank or a line end in it would be a
