@@ -1,6 +1,7 @@
 // check_config [--plugins FOLDER]... FILE...: makes the caches that each file says, opens no
 // connection, and prints "good" or "bad" and the file, and behind each bad one what is wrong.
-// Locations are put where any machine has a place for them: the documentation's are not here.
+// Locations are put where any machine has a place for them, and functions of libraries give way
+// to the default one: the documentation's are not here.
 
 #include <exception>
 #include <filesystem>
@@ -19,6 +20,7 @@ using polycache::Config;
 void move_to_this_machine(Config& config) {
   for (auto& [alias, cache] : config.caches) {
     if (cache.backend == "sqlite" || cache.backend == "db") cache.location = {":memory:"};
+    if (cache.key_function.find('/') != std::string::npos) cache.key_function = "default";
     if (cache.backend == "folder") {
       cache.location = {(std::filesystem::temp_directory_path() / "polycache-docs").string()};
     }

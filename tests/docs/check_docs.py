@@ -111,7 +111,8 @@ def pieces(text):
         elif lexeme in ")]}":
             depth -= 1
         ends = (lexeme == ";" or (lexeme == "}" and not CONTINUES.match(text, position)) or
-                (lexeme == ")" and MACRO_CALL.match(text, begin, position)))
+                (lexeme == ")" and text[position:position + 1] != ";" and
+                 MACRO_CALL.match(text, begin, position)))
         if depth == 0 and ends:
             yield text[begin:position]
             begin = position
@@ -180,10 +181,12 @@ def whole_configuration(text):
 def check_configurations(root, work, arguments):
     problems = []
     found = blocks(root, "json")
+    secret = work / "secret"
+    secret.write_text("secret\n", encoding="utf-8")
     for number, block in enumerate(found):
-        # What stands for a member that is explained elsewhere is no configuration.
         file = work / f"configuration{number}.json"
-        file.write_text(whole_configuration(block.text), encoding="utf-8")
+        text = re.sub(r"/run/secrets/\w+", str(secret), whole_configuration(block.text))
+        file.write_text(text, encoding="utf-8")
         done = subprocess.run([*arguments, str(file)], capture_output=True, text=True)
         should_be = 1 if "bad" in block.words else 0
         if done.returncode != should_be:
