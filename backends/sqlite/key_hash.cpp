@@ -9,49 +9,40 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "keys are read as little-endian words");
 
-struct SipState {
-  std::uint64_t a, b, c, d;
+// Odd, with as many ones as zeros in no pattern.
+constexpr std::uint64_t kLength = 0xb5c3a1e94d27968dU;
+constexpr std::uint64_t kFinish = 0x6e91d83ca7f2540bU;
 
-  void round() noexcept {
-    a += b;
-    b = std::rotl(b, 13) ^ a;
-    a = std::rotl(a, 32);
-    c += d;
-    d = std::rotl(d, 16) ^ c;
-    a += d;
-    d = std::rotl(d, 21) ^ a;
-    c += b;
-    b = std::rotl(b, 17) ^ c;
-    c = std::rotl(c, 32);
-  }
+__extension__ using Product = unsigned __int128;
 
-  void absorb(std::uint64_t word) noexcept {
-    d ^= word;
-    round();
-    a ^= word;
-  }
-};
+// Every bit of both factors has a say in the middle of their product; folding brings the two
+// halves together.
+std::uint64_t fold(std::uint64_t a, std::uint64_t b) noexcept {
+  const Product product = static_cast<Product>(a) * b;
+  return static_cast<std::uint64_t>(product) ^ static_cast<std::uint64_t>(product >> 64U);
+}
+
+std::uint64_t word(const char* at) noexcept {
+  std::uint64_t result = 0;
+  std::memcpy(&result, at, sizeof result);
+  return result;
+}
 
 }  // namespace
 
+// The secret is in one factor of every product, and the state in the other, so that whoever
+// does not know it cannot tell which words cancel out.
 std::uint64_t hash_key(std::string_view key, const HashSecret& secret) noexcept {
-  SipState state{secret.first ^ 0x736f6d6570736575U, secret.second ^ 0x646f72616e646f6dU,
-                 secret.first ^ 0x6c7967656e657261U, secret.second ^ 0x7465646279746573U};
   const char* at = key.data();
   std::size_t left = key.size();
-  for (; left >= sizeof(std::uint64_t); left -= sizeof(std::uint64_t)) {
-    std::uint64_t word = 0;
-    std::memcpy(&word, at, sizeof word);
-    state.absorb(word);
-    at += sizeof word;
+  std::uint64_t state = secret.first ^ (key.size() * kLength);
+  for (; left > 16; left -= 16, at += 16) {
+    state = fold(word(at) ^ secret.second, word(at + 8) ^ state);
   }
-  std::uint64_t tail = static_cast<std::uint64_t>(key.size()) << 56U;
-  std::uint64_t rest = 0;
-  if (left > 0) std::memcpy(&rest, at, left);
-  state.absorb(tail | rest);
-  state.c ^= 0xffU;
-  for (int i = 0; i < 3; ++i) state.round();
-  return state.a ^ state.b ^ state.c ^ state.d;
+  char tail[16] = {};
+  if (left > 0) std::memcpy(tail, at, left);
+  state = fold(word(tail) ^ secret.second, word(tail + 8) ^ state);
+  return fold(state ^ secret.second, secret.first ^ kFinish);
 }
 
 }  // namespace polycache::sqlite

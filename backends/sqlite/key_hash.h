@@ -1,5 +1,5 @@
-// The 64-bit name of a key in a table: SipHash-1-3 with a secret of the file's own, so that
-// nobody can choose keys that push each other out.
+// The 64-bit name of a key in a table. Depends on a secret of the file's own, so that nobody
+// can choose keys that push each other out.
 
 #pragma once
 

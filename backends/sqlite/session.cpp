@@ -16,9 +16,9 @@ namespace {
 // How long a deleted or replaced file may go unnoticed.
 constexpr std::int64_t kLookEvery = 100;
 
-// Entries written between two looks for expired ones: the rows looked at are twice as many,
-// so that all of a store is seen before half as many entries have been written anew.
-constexpr std::size_t kSweepEvery = 64;
+// Entries written between two looks at a few rows for expired ones: seldom while there are
+// few, and often enough to win against writes while a quarter or more are.
+constexpr std::size_t kSweepEvery = 256;
 constexpr std::size_t kSweepSoon = 8;
 
 Ttl left(std::int64_t expires, const Moment& now) {
@@ -51,11 +51,10 @@ Session::~Session() = default;
 
 Moment Session::moment(std::size_t writes) const noexcept {
   const auto since = alias_->clock.system_now().time_since_epoch();
-  const std::int64_t us = std::chrono::floor<std::chrono::microseconds>(since).count();
-  Moment now{.milliseconds = std::chrono::floor<std::chrono::milliseconds>(since).count(),
-             .rounded_up = std::chrono::ceil<std::chrono::milliseconds>(since).count(),
-             .order = us};
+  Moment now{.milliseconds = std::chrono::floor<std::chrono::milliseconds>(since).count()};
   if (writes == 0) return now;
+  now.rounded_up = std::chrono::ceil<std::chrono::milliseconds>(since).count();
+  const std::int64_t us = std::chrono::floor<std::chrono::microseconds>(since).count();
   const auto count = static_cast<std::int64_t>(writes);
   std::int64_t last = alias_->last_order.load(std::memory_order_relaxed);
   do {

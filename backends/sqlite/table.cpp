@@ -12,7 +12,7 @@
 namespace polycache::sqlite {
 namespace {
 
-constexpr int kSweepRows = 128;
+constexpr int kSweepRows = 64;
 constexpr int kPrefixRows = 4096;
 
 std::string quote_identifier(std::string_view name) {
@@ -183,7 +183,7 @@ void Table::prepare_statements() {
 
 Table::Row Table::found(Statement& statement, std::string_view key, const Moment& now) {
   Row row(&statement.bind(1, id(key)).bind(2, key));
-  if (!statement.step() || row.expires() <= now.milliseconds) row.close();
+  if (!statement.step() || row.read_expires() <= now.milliseconds) row.close();
   return row;
 }
 

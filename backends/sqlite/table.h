@@ -60,13 +60,14 @@ class Table {
   class Row {
    public:
     explicit Row(Statement* statement) noexcept : statement_(statement) {}
-    Row(Row&& other) noexcept : statement_(std::exchange(other.statement_, nullptr)) {}
+    Row(Row&& other) noexcept
+        : statement_(std::exchange(other.statement_, nullptr)), expires_(other.expires_) {}
     Row(const Row&) = delete;
     Row& operator=(const Row&) = delete;
     ~Row() { close(); }
 
     explicit operator bool() const noexcept { return statement_ != nullptr; }
-    std::int64_t expires() const noexcept { return statement_->integer(0); }
+    std::int64_t expires() const noexcept { return expires_; }
     std::string_view value() const noexcept { return statement_->bytes(1); }
     void close() noexcept {
       if (statement_ != nullptr) statement_->reset();
@@ -74,7 +75,11 @@ class Table {
     }
 
    private:
+    friend class Table;
+    std::int64_t read_expires() noexcept { return expires_ = statement_->integer(0); }
+
     Statement* statement_;
+    std::int64_t expires_ = 0;
   };
 
   // The live entry of a key. Only one Row of a table at a time.
