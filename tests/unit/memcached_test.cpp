@@ -13,6 +13,7 @@
 #include <atomic>
 #include <chrono>
 #include <functional>
+#include <limits>
 #include <map>
 #include <memory>
 #include <optional>
@@ -643,6 +644,9 @@ class Peer {
     ::close(listener_);
   }
 
+  // From the next connection on, it hangs up after so many bytes.
+  void lose_patience_after(std::size_t bytes) { patience_ = bytes; }
+
   std::string address() const { return "127.0.0.1:" + std::to_string(port_); }
   int connections() const { return connections_; }
 
@@ -659,7 +663,8 @@ class Peer {
 
   void talk(int connection) {
     std::string received;
-    for (char c = 0; ::recv(connection, &c, 1, 0) == 1;) {
+    std::size_t bytes = 0;
+    for (char c = 0; bytes < patience_ && ::recv(connection, &c, 1, 0) == 1; ++bytes) {
       received += c;
       if (c != '\n') continue;
       if (!reply(connection, received == "version\r\n" ? greeting_ : script_(received))) return;
@@ -685,6 +690,7 @@ class Peer {
   int listener_ = -1;
   std::uint16_t port_ = 0;
   std::atomic<int> connections_{0};
+  std::atomic<std::size_t> patience_{std::numeric_limits<std::size_t>::max()};
   std::thread thread_;
 };
 
@@ -806,6 +812,32 @@ TEST(MemcachedPeer, ATruncatedReplyIsNoValue) {
     });
     const Store store = open_impatiently(peer.address());
     EXPECT_TRUE(failure_of([&] { read(*store, "k"); })) << reply;
+  }
+}
+
+// libmemcached asserts that its socket is open wherever it writes.
+TEST(MemcachedPeer, APeerThatHangsUpInTheMiddleOfARequestIsUnreachable) {
+  const std::string value(5000, 'v');
+  std::vector<std::string> keys;
+  for (int i = 0; i < 500; ++i) keys.push_back(std::string(150, 'k') + std::to_string(i));
+  std::vector<Item> items;
+  for (const std::string& key : keys) items.push_back({key, value, kLong});
+  for (const std::size_t patience : std::vector<std::size_t>{9, 10, 100, 8196, 20'000, 60'000}) {
+    Peer peer([](const std::string& line) {
+      return line.starts_with("get") ? std::string("END\r\n") : std::string();
+    });
+    const Store store = open_impatiently(peer.address());
+    EXPECT_EQ(read(*store, "k"), std::nullopt);
+    peer.lose_patience_after(patience);
+    for (const auto& operation : std::vector<std::function<void()>>{
+             [&] { store->put_many(items, PutMode::always, [](std::size_t) {}); },
+             [&] { read_many(*store, keys); },
+             [&] { polycache::store(*store, "k", std::string(500'000, 'v')); },
+             [&] { add(*store, "k", std::string(500'000, 'v')); }}) {
+      const auto error = failure_of(operation);
+      ASSERT_TRUE(error) << patience;
+      EXPECT_NE(error->kind(), BackendError::Kind::protocol) << patience << error->what();
+    }
   }
 }
 

@@ -19,7 +19,9 @@
 // second. An item whose flags are below 2^30 is somebody else's: its lifetime is unknown, and
 // reported as for ever.
 //
-// Servers are trusted: libmemcached 1.1.4 does not check all that they say.
+// A server that comes back with its memory, after a partition, serves what it had: raise the
+// version where that matters. Servers are trusted: libmemcached 1.1.4 does not check all that
+// they say (docs/adr/0007).
 
 #pragma once
 
