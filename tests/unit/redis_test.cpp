@@ -413,7 +413,8 @@ TEST(RedisServers, UserAndPasswordOpenTheDoor) {
   const auto session = wrong.connect();
   EXPECT_EQ(kind_of_error([&] { get(*session, "k"); }), Kind::denied);
   EXPECT_EQ(message_of([&] { get(*session, "k"); }).find("s3cret"), std::string::npos);
-  Store none({host});
+  Store none({host}, {{"password", ""}});
+  EXPECT_NE(message_of([&] { get(*none.connect(), "k"); }).find("NOAUTH"), std::string::npos);
   EXPECT_EQ(kind_of_error([&] { get(*none.connect(), "k"); }), Kind::denied);
   EXPECT_EQ(kind_of_error([&] { none.connect()->clear(); }), Kind::denied);
 }
@@ -791,6 +792,8 @@ TEST(RedisConfiguration, SaysEverythingOnce) {
   EXPECT_NE(problem_of({"redis://host/1"}, {{"database", std::int64_t{1}}}).find("say it once"),
             std::string::npos);
   EXPECT_EQ(problem_of({"redis://u@host"}, {{"password", "b"}}), "no error");
+  EXPECT_EQ(problem_of({"redis://:a@host"}, {{"password", ""}, {"user", ""}}), "no error");
+  EXPECT_NE(problem_of({"redis://u:@host"}).find("without a password"), std::string::npos);
   EXPECT_NE(problem_of({"host"}, {{"timeout", "0s"}}), "no error");
   EXPECT_NE(problem_of({"host"}, {{"max_value_bytes", std::int64_t{0}}}), "no error");
   EXPECT_NE(problem_of({"host"}, {{"tiemout", "1s"}}).find("timeout"), std::string::npos);

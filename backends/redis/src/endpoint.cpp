@@ -59,9 +59,9 @@ void parse_credentials(std::string_view text, Endpoint& to) {
   const std::size_t colon = text.find(':');
   const std::string user = percent_decoded(text.substr(0, colon), "user name");
   if (!user.empty()) to.user = user;
-  if (colon != std::string_view::npos) {
-    to.password = percent_decoded(text.substr(colon + 1), "password");
-  }
+  if (colon == std::string_view::npos) return;
+  const std::string password = percent_decoded(text.substr(colon + 1), "password");
+  if (!password.empty()) to.password = password;
 }
 
 // "host", "host:port", "[::1]:port".

@@ -1,7 +1,9 @@
 #include "polycache/backends/redis.h"
 
+#include <optional>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "connection.h"
@@ -15,21 +17,34 @@ using namespace std::chrono_literals;
 
 constexpr std::int64_t kMaxDatabase = 1'000'000;
 
-// What the options say where the location does not. Both saying it would leave open who wins.
-void add_option(const OptionReader& options, std::string_view name, bool in_location) {
-  if (in_location && options.has(name)) {
-    options.reject(name, "the location says it already; say it once");
-  }
-}
+// What the options say where a location does not. Empty is as good as not said, so that a
+// configuration may write "${REDIS_PASSWORD:-}".
+struct Defaults {
+  std::string user;
+  std::string password;
+  std::optional<int> database = {};
 
-void complete(Endpoint& endpoint, const OptionReader& options) {
-  add_option(options, "user", endpoint.user.has_value());
-  add_option(options, "password", endpoint.password.has_value());
-  add_option(options, "database", endpoint.database.has_value());
-  if (options.has("user")) endpoint.user = options.string("user", "");
-  if (options.has("password")) endpoint.password = options.string("password", "");
-  if (options.has("database")) {
-    endpoint.database = static_cast<int>(options.integer("database", 0, 0, kMaxDatabase));
+  explicit Defaults(const OptionReader& options)
+      : user(options.string("user", "")), password(options.string("password", "")) {
+    const auto number = options.integer("database", 0, 0, kMaxDatabase);
+    if (options.has("database")) database = static_cast<int>(number);
+  }
+};
+
+// Location and option both saying it would leave open who wins.
+void complete(Endpoint& endpoint, const Defaults& defaults, const OptionReader& options) {
+  constexpr std::string_view twice = "the location says it already; say it once";
+  if (!defaults.user.empty()) {
+    if (endpoint.user) options.reject("user", twice);
+    endpoint.user = defaults.user;
+  }
+  if (!defaults.password.empty()) {
+    if (endpoint.password) options.reject("password", twice);
+    endpoint.password = defaults.password;
+  }
+  if (defaults.database) {
+    if (endpoint.database) options.reject("database", twice);
+    endpoint.database = defaults.database;
   }
   if (endpoint.user && !endpoint.password) {
     options.reject_location("a user without a password; give the option password");
@@ -80,7 +95,8 @@ std::vector<Endpoint> read_endpoints(const OptionReader& options) {
   if (options.location().empty()) {
     options.reject_location("expected a server, such as redis://127.0.0.1:6379/0");
   }
-  for (Endpoint& endpoint : endpoints) complete(endpoint, options);
+  const Defaults defaults(options);
+  for (Endpoint& endpoint : endpoints) complete(endpoint, defaults, options);
   read_tls(endpoints, options);
   return endpoints;
 }

@@ -26,7 +26,8 @@
 //   tls_cert_file, tls_key_file  the client's own, where the server asks for one
 //
 // Commands that a user of the server must be allowed: get, mget, exists, getrange, set, psetex,
-// del, unlink, pexpire, persist, pttl, getdel, multi, exec, eval, evalsha, scan, flushdb.
+// del, unlink, pexpire, persist, pttl, getdel, multi, exec, eval, evalsha, incrby, scan,
+// flushdb.
 //
 // Lifetimes hold to the millisecond. An operation that a server answers with an error throws
 // a BackendError that says which kind; a value that it has no room for is refused. A key that
