@@ -54,9 +54,8 @@ bool DeadlineClock::is_live_now(Nanoseconds deadline) const noexcept {
   return deadline - known > 2 * tick_ || now() < deadline;
 }
 
-Nanoseconds DeadlineClock::deadline(Ttl ttl) const noexcept {
+Nanoseconds DeadlineClock::deadline(Nanoseconds now, Ttl ttl) noexcept {
   if (ttl.is_forever()) return kNever;
-  const Nanoseconds now = this->now();
   const auto life = ttl.value().count();
   if (life >= (kNever - now) / kNanosecondsPerMillisecond) return kNever;
   return now + life * kNanosecondsPerMillisecond;

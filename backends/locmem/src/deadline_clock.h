@@ -34,8 +34,8 @@ class DeadlineClock {
     return deadline == kNever || is_live_now(deadline);
   }
 
-  // The deadline of an entry that is written now; kNever if it is beyond all counting.
-  Nanoseconds deadline(Ttl ttl) const noexcept;
+  // The deadline of an entry that is written `now`; kNever if it is beyond all counting.
+  static Nanoseconds deadline(Nanoseconds now, Ttl ttl) noexcept;
 
   // What is left of a live entry: a millisecond at least.
   Ttl left(Nanoseconds deadline) const noexcept;

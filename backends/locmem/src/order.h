@@ -31,6 +31,8 @@ class Order {
 
   // The entry that should go next; null if there is none.
   virtual Entry* pick() noexcept = 0;
+  // Starts to load what add() or evict() will look at for that hash.
+  virtual void prefetch(std::uint64_t) const noexcept {}
   // The entry that pick() returned goes.
   virtual void evict(Entry& entry, std::uint64_t hash) noexcept;
 };

@@ -68,6 +68,10 @@ Entry* S3FifoOrder::pick() noexcept {
   }
 }
 
+void S3FifoOrder::prefetch(std::uint64_t hash) const noexcept {
+  history_.prefetch(fingerprint(hash));
+}
+
 void S3FifoOrder::evict(Entry& entry, std::uint64_t hash) noexcept {
   if ((entry.mark() & kInMain) == 0) {
     history_.add(fingerprint(hash), (small_.size() + main_.size()) * kRememberedPerEntry);

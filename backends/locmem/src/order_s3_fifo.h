@@ -21,6 +21,7 @@ class S3FifoOrder final : public Order {
   void remove(Entry& entry) noexcept override;
   void replace(Entry& old, Entry& fresh) noexcept override;
   Entry* pick() noexcept override;
+  void prefetch(std::uint64_t hash) const noexcept override;
   void evict(Entry& entry, std::uint64_t hash) noexcept override;
 
  private:

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <new>
+#include <utility>
 
 namespace polycache::locmem {
 namespace {
@@ -37,6 +38,13 @@ Entry* Shard::find(std::uint64_t hash, std::string_view key, Operation& operatio
   return nullptr;
 }
 
+Entry* Shard::find(const Write& write, Operation& operation) noexcept {
+  Entry* const entry = table_.find(write.hash, write.key);
+  if (entry == nullptr || write.now < entry->deadline) return entry;
+  remove(write.hash, *entry, Removal::expired, operation);
+  return nullptr;
+}
+
 PutResult Shard::assign(Entry* found, Write& write, Operation& operation) noexcept {
   if (found != nullptr && !operation.tells_removals() && found->overwrite(write.value.bytes)) {
     ++removals_[static_cast<std::size_t>(Removal::replaced)];
@@ -46,7 +54,8 @@ PutResult Shard::assign(Entry* found, Write& write, Operation& operation) noexce
   }
   const Amount whole = {
       1, static_cast<std::int64_t>(Entry::charge(write.key.size(), write.value.bytes.size()))};
-  if (!make_room(found, whole, operation)) return PutResult::no_room;
+  if (found == nullptr) order_->prefetch(write.hash);
+  if (!make_room(found, whole, write.now, operation)) return PutResult::no_room;
   try {
     if (found == nullptr) table_.reserve_one();
     Entry& fresh = *Entry::make(write.key, write.value, write.deadline);
@@ -71,17 +80,16 @@ PutResult Shard::assign(Entry* found, Write& write, Operation& operation) noexce
 
 // Evicts until the operation has room for `whole`, what `found` occupies included. Sets
 // `found` to null if it had to go, too. False if other shards should give something up.
-bool Shard::make_room(Entry*& found, const Amount& whole, Operation& operation) noexcept {
-  if (found == nullptr && !operation.cover(whole)) {
-    for (std::size_t n = 0; n < kBucketsSweptForRoom; ++n) sweep(operation);
-  }
+bool Shard::make_room(Entry*& found, const Amount& whole, std::int64_t now,
+                      Operation& operation) noexcept {
+  if (found == nullptr && !operation.cover(whole)) sweep(now, kBucketsSweptForRoom, operation);
   for (;;) {
     const Amount needed = found == nullptr ? whole : whole - amount_of(*found);
     if (operation.cover(needed)) return true;
     if (is_poor(operation)) return false;
     if (settings_.policy == Policy::django && needed.entries > 0 &&
         table_.size() >= settings_.max_entries) {
-      cull(operation);
+      cull(now, operation);
       continue;
     }
     Entry* const victim = order_->pick();
@@ -99,8 +107,7 @@ bool Shard::is_poor(const Operation& operation) const noexcept {
 }
 
 // As Django's locmem, but what is expired goes first, and at least one entry goes.
-void Shard::cull(Operation& operation) noexcept {
-  const std::int64_t now = clock_.now();
+void Shard::cull(std::int64_t now, Operation& operation) noexcept {
   remove_if([now](const Entry& entry) { return entry.deadline <= now; }, Removal::expired,
             operation);
   if (table_.size() < settings_.max_entries) return;
@@ -118,8 +125,10 @@ bool Shard::evict_one(Operation& operation) noexcept {
 
 void Shard::evict(Entry& entry, Operation& operation) noexcept {
   const std::uint64_t hash = table_.hash(entry);
-  table_.erase(hash, entry);
+  table_.prefetch(hash);
+  order_->prefetch(hash);
   order_->evict(entry, hash);
+  table_.erase(hash, entry);
   take_away(entry, Removal::size, operation);
 }
 
@@ -155,20 +164,22 @@ void Shard::note(std::int64_t deadline) noexcept {
   next_ends_from_ = std::min(next_ends_from_, deadline);
 }
 
-void Shard::sweep(Operation& operation) noexcept {
-  if (ends_from_ == DeadlineClock::kNever) return;
-  const std::int64_t now = clock_.recent();
-  if (now < ends_from_) return;
+void Shard::sweep(std::int64_t now, std::size_t buckets, Operation& operation) noexcept {
+  for (; buckets > 0 && now >= ends_from_ && table_.size() > 0; --buckets) {
+    sweep_bucket(now, operation);
+  }
+}
+
+void Shard::sweep_bucket(std::int64_t now, Operation& operation) noexcept {
   if (swept_table_ != table_.rebuilt()) {  // everything is elsewhere now
     swept_table_ = table_.rebuilt();
     swept_ = 0;
   }
-  if (swept_ >= table_.buckets()) {
-    ends_from_ = next_ends_from_;
-    next_ends_from_ = DeadlineClock::kNever;
+  if (swept_ == table_.buckets()) {
     swept_ = 0;
+    ends_from_ = std::exchange(next_ends_from_, DeadlineClock::kNever);
+    return;
   }
-  if (swept_ >= table_.buckets()) return;
   table_.visit_bucket(swept_, [&](Entry& entry) {
     if (entry.deadline <= now) {
       remove(table_.hash(entry), entry, Removal::expired, operation);

@@ -33,6 +33,7 @@ struct Write {
   std::uint64_t hash;
   NewValue value;
   std::int64_t deadline;  // DeadlineClock
+  std::int64_t now;       // a time that has passed not long ago
 };
 
 // REQUIRES, for everything but prefetch(): the caller holds lock().
@@ -45,8 +46,10 @@ class alignas(64) Shard {
 
   SpinLock& lock() noexcept { return lock_; }
 
-  // The live entry of a key, or null. Removes it if it is expired.
+  // The live entry of a key, or null. Removes it if it is expired. A write knows the time
+  // already.
   Entry* find(std::uint64_t hash, std::string_view key, Operation& operation) noexcept;
+  Entry* find(const Write& write, Operation& operation) noexcept;
   void use(Entry& entry) noexcept { order_->use(entry); }
 
   // Stores the value under a key that has the entry `found`, or none if that is null.
@@ -62,8 +65,8 @@ class alignas(64) Shard {
 
   // Removes the entry that should go next; false if there is none.
   bool evict_one(Operation& operation) noexcept;
-  // Removes a few entries that are expired, if any can be. On the back of every write.
-  void sweep(Operation& operation) noexcept;
+  // Looks into so many buckets for entries that are expired, if any can be, and removes them.
+  void sweep(std::int64_t now, std::size_t buckets, Operation& operation) noexcept;
 
   std::size_t entries() const noexcept { return table_.size(); }
   std::uint64_t bytes() const noexcept { return bytes_; }
@@ -75,9 +78,11 @@ class alignas(64) Shard {
   void prefetch_entry(std::uint64_t hash) const noexcept { table_.prefetch_entry(hash); }
 
  private:
-  bool make_room(Entry*& found, const Amount& whole, Operation& operation) noexcept;
+  bool make_room(Entry*& found, const Amount& whole, std::int64_t now,
+                 Operation& operation) noexcept;
   void evict(Entry& entry, Operation& operation) noexcept;
-  void cull(Operation& operation) noexcept;
+  void cull(std::int64_t now, Operation& operation) noexcept;
+  void sweep_bucket(std::int64_t now, Operation& operation) noexcept;
   bool is_poor(const Operation& operation) const noexcept;
   void take_away(Entry& entry, Removal cause, Operation& operation) noexcept;
   void note(std::int64_t deadline) noexcept;

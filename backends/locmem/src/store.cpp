@@ -132,18 +132,26 @@ bool Store::fits(std::string_view key, std::size_t value_size) const noexcept {
          Entry::charge(key.size(), value_size) <= settings_.max_bytes;
 }
 
+// Throws std::bad_alloc.
+Write Store::begin(std::string_view key, std::string_view value, Ttl ttl) {
+  const std::uint64_t hash = hash_(key);
+  shard_of(hash).prefetch(hash);  // the bucket comes while the time is asked for
+  // A lifetime starts exactly now; otherwise the time is only for what may be expired.
+  const std::int64_t now = ttl.is_forever() ? clock_.recent() : clock_.now();
+  return {key, hash, NewValue(value), DeadlineClock::deadline(now, ttl), now};
+}
+
 // Calls attempt(shard, found, operation) under the lock until it needs no room elsewhere.
 template <class Attempt>
 PutResult Store::change(Write& write, Attempt attempt) {
   Shard& shard = shard_of(write.hash);
   Operation operation(budget_, listener());
   for (;;) {
-    sweep_elsewhere(shard, operation);
+    sweep_elsewhere(shard, write.now, operation);
     {
       const std::lock_guard lock(shard.lock());
-      shard.sweep(operation);
-      const PutResult result =
-          attempt(shard, shard.find(write.hash, write.key, operation), operation);
+      shard.sweep(write.now, 1, operation);
+      const PutResult result = attempt(shard, shard.find(write, operation), operation);
       if (result != PutResult::no_room) return result;
     }
     make_room_elsewhere({1, charge(write.key, write.value.bytes.size())}, operation);
@@ -176,25 +184,23 @@ void Store::make_room_elsewhere(const Amount& amount, Operation& operation) noex
 }
 
 // Shards that nobody writes to are swept by those who write to others.
-void Store::sweep_elsewhere(const Shard& own, Operation& operation) noexcept {
+void Store::sweep_elsewhere(const Shard& own, std::int64_t now, Operation& operation) noexcept {
   constexpr std::uint32_t kWritesPerVisit = 16;
-  constexpr int kBucketsPerVisit = 4;
+  constexpr std::size_t kBucketsPerVisit = 4;
   thread_local std::uint32_t writes = 0;
   if (++writes % kWritesPerVisit != 0) return;
   Shard& other =
       *shards_[next_to_sweep_.fetch_add(1, std::memory_order_relaxed) & (shards_.size() - 1)];
   if (&other == &own || !other.lock().try_lock()) return;
   const std::lock_guard lock(other.lock(), std::adopt_lock);
-  for (int n = 0; n < kBucketsPerVisit; ++n) other.sweep(operation);
+  other.sweep(now, kBucketsPerVisit, operation);
 }
 
 PutResult Store::put(std::string_view key, std::string_view value, Ttl ttl, PutMode mode) {
   const auto stores = [mode](const Entry* found) { return would_store(mode, found != nullptr); };
   if (!fits(key, value.size())) return refuse(key, stores);
   try {
-    const std::uint64_t hash = hash_(key);
-    shard_of(hash).prefetch(hash);  // the bucket comes while the time is asked for
-    Write write = {key, hash, NewValue(value), clock_.deadline(ttl)};
+    Write write = begin(key, value, ttl);
     return change(write, [&](Shard& shard, Entry* found, Operation& operation) {
       if (!stores(found)) return PutResult::not_stored;
       return shard.assign(found, write, operation);
@@ -211,7 +217,7 @@ PutResult Store::put_if_equal(std::string_view key, std::string_view expected,
   };
   if (!fits(key, value.size())) return refuse(key, equals);
   try {
-    Write write = {key, hash_(key), NewValue(value), clock_.deadline(ttl.value_or(Ttl::forever()))};
+    Write write = begin(key, value, ttl.value_or(Ttl::forever()));
     return change(write, [&](Shard& shard, Entry* found, Operation& operation) {
       if (!equals(found)) return PutResult::not_stored;
       if (!ttl) write.deadline = found->deadline;
@@ -225,7 +231,7 @@ PutResult Store::put_if_equal(std::string_view key, std::string_view expected,
 std::optional<std::int64_t> Store::incr(std::string_view key, std::int64_t delta) {
   char digits[std::numeric_limits<std::int64_t>::digits10 + 2];
   std::int64_t sum = 0;
-  Write write = {key, hash_(key), NewValue({}), DeadlineClock::kNever};
+  Write write = begin(key, {}, Ttl::forever());
   const PutResult result = change(write, [&](Shard& shard, Entry* found, Operation& operation) {
     if (found == nullptr) return PutResult::not_stored;
     sum = add_to_counter(found->value(), delta);
@@ -244,7 +250,7 @@ std::optional<std::int64_t> Store::incr(std::string_view key, std::int64_t delta
 
 bool Store::touch(std::string_view key, Ttl ttl) {
   const std::uint64_t hash = hash_(key);
-  const std::int64_t deadline = clock_.deadline(ttl);
+  const std::int64_t deadline = DeadlineClock::deadline(clock_.now(), ttl);
   Shard& shard = shard_of(hash);
   Operation operation(budget_, listener());
   const std::lock_guard lock(shard.lock());

@@ -69,11 +69,12 @@ class Store final : public Forkable {
   void read_many(std::span<const std::string_view> keys, Deliver deliver);
 
   bool fits(std::string_view key, std::size_t value_size) const noexcept;
+  Write begin(std::string_view key, std::string_view value, Ttl ttl);
   template <class Attempt>
   PutResult change(Write& write, Attempt attempt);
   template <class Condition>
   PutResult refuse(std::string_view key, Condition condition);
-  void sweep_elsewhere(const Shard& own, Operation& operation) noexcept;
+  void sweep_elsewhere(const Shard& own, std::int64_t now, Operation& operation) noexcept;
   void make_room_elsewhere(const Amount& amount, Operation& operation) noexcept;
   template <class Predicate>
   bool erase_where(std::string_view key, Predicate matches);
