@@ -173,39 +173,37 @@ std::vector<std::string_view> Cache::texts(std::initializer_list<KeyView> keys) 
 
 bool Cache::get_bytes(KeyView key, ReadOptions options, Decode decode) {
   FinalKey final_key;
-  state_->compose(final_key, key.text(), options.version);
-  Operation operation(*this, "get", final_key.view());
+  const std::string_view id = state_->compose(final_key, key.text(), options.version);
+  Operation operation(*this, "get", id);
   Reading reading;
   const bool found = operation.run<bool>(state_->on_error().read, false, [&](Backend& session) {
-    return session.get(final_key.view(),
-                       [&](std::string_view stored) { read_entry(reading, stored, decode); });
+    return session.get(id, [&](std::string_view stored) { read_entry(reading, stored, decode); });
   });
   if (!found) return false;
   if (reading.unreadable()) [[unlikely]]
-    warn_unreadable(*state_, final_key.view(), reading);
+    warn_unreadable(*state_, id, reading);
   return reading.has_value();
 }
 
 bool Cache::pop_bytes(KeyView key, ReadOptions options, Decode decode) {
   FinalKey final_key;
-  state_->compose(final_key, key.text(), options.version);
-  Operation operation(*this, "pop", final_key.view());
+  const std::string_view id = state_->compose(final_key, key.text(), options.version);
+  Operation operation(*this, "pop", id);
   Reading reading;
   const auto take = [&](std::string_view stored) { read_entry(reading, stored, decode); };
   operation.run_or_throw([&](Backend& session) {
     if (auto* const pop = Operation::extension<PopExtension>(session)) {
-      return pop->pop(final_key.view(), take);
+      return pop->pop(id, take);
     }
     auto* const compare = Operation::extension<CompareExtension>(session);
     // Ends when nobody else changed the entry between the two steps.
     for (;;) {
       std::string stored;
-      if (!read_authoritative(session, final_key.view(),
-                              [&](std::string_view bytes) { stored = bytes; })) {
+      if (!read_authoritative(session, id, [&](std::string_view bytes) { stored = bytes; })) {
         return false;
       }
-      const bool mine = compare != nullptr ? compare->erase_if_equal(final_key.view(), stored)
-                                           : session.erase(final_key.view());
+      const bool mine =
+          compare != nullptr ? compare->erase_if_equal(id, stored) : session.erase(id);
       if (mine) {
         take(stored);
         return true;
@@ -213,30 +211,29 @@ bool Cache::pop_bytes(KeyView key, ReadOptions options, Decode decode) {
     }
   });
   if (reading.unreadable()) [[unlikely]]
-    warn_unreadable(*state_, final_key.view(), reading);
+    warn_unreadable(*state_, id, reading);
   return reading.has_value();
 }
 
 bool Cache::put_bytes(KeyView key, Encode encode, const WriteOptions& options, PutMode mode) {
   FinalKey final_key;
-  state_->compose(final_key, key.text(), options.version);
-  Operation operation(*this, mode == PutMode::always ? "set" : "add", final_key.view());
+  const std::string_view id = state_->compose(final_key, key.text(), options.version);
+  Operation operation(*this, mode == PutMode::always ? "set" : "add", id);
   const std::optional<Ttl> ttl = state_->resolve(options.timeout);
   if (!ttl) {
     if (mode == PutMode::always) {
-      operation.run_or_throw([&](Backend& session) { return session.erase(final_key.view()); });
+      operation.run_or_throw([&](Backend& session) { return session.erase(id); });
       return true;
     }
     return operation.run<bool>(state_->on_error().write, false, [&](Backend& session) {
-      return !session.contains(final_key.view(), [](std::string_view) {});
+      return !session.contains(id, [](std::string_view) {});
     });
   }
   Scratch scratch(scratch_);
   std::string framed;
   const std::string_view bytes = stored_form(encode(scratch.buffer()), framed);
-  return operation.run<bool>(state_->on_error().write, false, [&](Backend& session) {
-    return session.put(final_key.view(), bytes, *ttl, mode);
-  });
+  return operation.run<bool>(state_->on_error().write, false,
+                             [&](Backend& session) { return session.put(id, bytes, *ttl, mode); });
 }
 
 // One get_or_set: the store is used in steps, so that a computation finds the session free.
@@ -364,8 +361,8 @@ class Cache::GetOrSet {
 void Cache::get_or_set_bytes(KeyView key, const WriteOptions& options, Decode decode,
                              FunctionRef<void()> compute, Encode encode) {
   FinalKey final_key;
-  state_->compose(final_key, key.text(), options.version);
-  GetOrSet(*this, final_key.view(), options, decode, compute, encode).run();
+  const std::string_view id = state_->compose(final_key, key.text(), options.version);
+  GetOrSet(*this, id, options, decode, compute, encode).run();
 }
 
 void Cache::get_many_bytes(std::span<const std::string_view> keys, ReadOptions options,
@@ -436,25 +433,23 @@ std::vector<std::string> Cache::put_many_items(std::span<const ItemView> items,
 
 bool Cache::touch(KeyView key, const WriteOptions& options) {
   FinalKey final_key;
-  state_->compose(final_key, key.text(), options.version);
-  Operation operation(*this, "touch", final_key.view());
+  const std::string_view id = state_->compose(final_key, key.text(), options.version);
+  Operation operation(*this, "touch", id);
   const std::optional<Ttl> ttl = state_->resolve(options.timeout);
   if (!ttl) {
-    return operation.run_or_throw(
-        [&](Backend& session) { return session.erase(final_key.view()); });
+    return operation.run_or_throw([&](Backend& session) { return session.erase(id); });
   }
-  return operation.run<bool>(state_->on_error().write, false, [&](Backend& session) {
-    return session.touch(final_key.view(), *ttl);
-  });
+  return operation.run<bool>(state_->on_error().write, false,
+                             [&](Backend& session) { return session.touch(id, *ttl); });
 }
 
 bool Cache::contains(KeyView key, ReadOptions options) {
   FinalKey final_key;
-  state_->compose(final_key, key.text(), options.version);
-  Operation operation(*this, "contains", final_key.view());
+  const std::string_view id = state_->compose(final_key, key.text(), options.version);
+  Operation operation(*this, "contains", id);
   bool readable = true;
   const bool found = operation.run<bool>(state_->on_error().read, false, [&](Backend& session) {
-    return session.contains(final_key.view(), [&](std::string_view head) {
+    return session.contains(id, [&](std::string_view head) {
       readable = !frame::is_frame(head) || frame::is_readable(head);
     });
   });
@@ -463,9 +458,9 @@ bool Cache::contains(KeyView key, ReadOptions options) {
 
 bool Cache::erase(KeyView key, ReadOptions options) {
   FinalKey final_key;
-  state_->compose(final_key, key.text(), options.version);
-  Operation operation(*this, "erase", final_key.view());
-  return operation.run_or_throw([&](Backend& session) { return session.erase(final_key.view()); });
+  const std::string_view id = state_->compose(final_key, key.text(), options.version);
+  Operation operation(*this, "erase", id);
+  return operation.run_or_throw([&](Backend& session) { return session.erase(id); });
 }
 
 std::size_t Cache::erase_many(std::initializer_list<KeyView> keys, ReadOptions options) {
@@ -483,8 +478,7 @@ std::size_t Cache::erase_many_keys(std::span<const std::string_view> keys, ReadO
 
 std::int64_t Cache::incr(KeyView key, std::int64_t delta, const CounterOptions& options) {
   FinalKey final_key;
-  state_->compose(final_key, key.text(), options.version);
-  const std::string_view id = final_key.view();
+  const std::string_view id = state_->compose(final_key, key.text(), options.version);
   Operation operation(*this, "incr", id);
   std::int64_t first = 0;
   if (options.initial && __builtin_add_overflow(*options.initial, delta, &first)) {

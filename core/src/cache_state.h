@@ -46,11 +46,13 @@ class CacheState {
   // Opens a session. Throws what the factory throws.
   std::unique_ptr<Backend> connect() const;
 
-  // Makes the final key, delivers its warnings, throws InvalidKey.
-  void compose(FinalKey& out, std::string_view key, std::optional<int> version) const {
+  // Makes the final key in `out`, delivers its warnings, throws InvalidKey.
+  std::string_view compose(FinalKey& out, std::string_view key, std::optional<int> version) const {
     const KeyIssues issues = parts_.keys.compose(out, key, version);
+    const std::string_view final_key = out.view();
     if (issues.any() || rules_ == KeyRules::custom) [[unlikely]]
-      judge_key(out.view(), issues);
+      judge_key(final_key, issues);
+    return final_key;
   }
 
   // How long to keep a value; empty if it is expired already.

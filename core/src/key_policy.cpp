@@ -12,6 +12,9 @@ KeyPolicy::KeyPolicy(std::string prefix, int version, KeyFunction function, bool
   default_key_function(head_, "", prefix_, version_);
   head_.copy(short_head_.data(), short_head_.size());
   head_has_bad_byte_ = check_key(head_).bad_byte;
+  if (!function_ && head_.size() <= max_portable_key_bytes) {
+    room_ = max_portable_key_bytes - head_.size() + 1;
+  }
 }
 
 KeyIssues KeyPolicy::compose_large(FinalKey& out, std::string_view key, int version) const {

@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 
+#include "key_bytes.h"
 #include "polycache/backend.h"
 #include "polycache/key.h"
 
@@ -30,7 +31,7 @@ class FinalKey {
 
   std::string_view view_;
   std::unique_ptr<std::string> large_;
-  char small_[320];
+  char small_[max_portable_key_bytes + 6];
 };
 
 class KeyPolicy {
@@ -47,8 +48,8 @@ class KeyPolicy {
 
   // Makes the final key and returns why memcached would refuse it.
   KeyIssues compose(FinalKey& out, std::string_view key, std::optional<int> version) const {
-    if (function_ || (version && *version != version_) ||
-        head_.size() + key.size() > sizeof out.small_) [[unlikely]] {
+    if (room_ > max_portable_key_bytes + 1) __builtin_unreachable();  // for GCC's warnings
+    if (key.size() >= room_ || (version && *version != version_)) [[unlikely]] {
       return compose_large(out, key, version.value_or(version_));
     }
     // Heads are short: their text and some zeros behind it are copied in one piece.
@@ -56,12 +57,10 @@ class KeyPolicy {
     if (head_.size() > short_head_.size()) [[unlikely]] {
       std::memcpy(out.small_, head_.data(), head_.size());
     }
-    if (!key.empty()) std::memcpy(out.small_ + head_.size(), key.data(), key.size());
+    bool bad_byte = head_has_bad_byte_;
+    bad_byte |= copy_key(out.small_ + head_.size(), key.data(), key.size());
     out.view_ = std::string_view(out.small_, head_.size() + key.size());
-    if (head_has_bad_byte_ || out.view_.size() > max_portable_key_bytes) [[unlikely]] {
-      return check_key(out.view_);
-    }
-    return check_key(key);  // the head is known to be good
+    return {.bad_byte = bad_byte};
   }
 
  private:
@@ -71,6 +70,7 @@ class KeyPolicy {
   std::string head_;
   std::array<char, 16> short_head_{};  // the beginning of head_
   KeyFunction function_;
+  std::size_t room_ = 0;  // keys shorter than this are put behind the head, as they are
   int version_;
   bool keeps_head_;
   bool head_has_bad_byte_;

@@ -10,24 +10,25 @@ namespace polycache {
 
 void Cache::Operation::settle(BackendCall& call) {
   for (const BackendCall::Kept& kept : call.take()) {
-    state_.warn(kept.kind, kept.key, kept.message);
+    state().warn(kept.kind, kept.key, kept.message);
   }
-  if (!failed_) state_.note_success();
+  if (!failed_) state().note_success();
 }
 
 void Cache::Operation::go_on_without(ErrorPolicy policy, const BackendError& error) {
   failed_ = true;
-  state_.note_failure();
+  state().note_failure();
   if (policy == ErrorPolicy::throw_error) return;
   std::string message = std::string(name_) + ": going on without the store: " + error.what();
-  state_.warn(Warning::Kind::degraded, key_, message);
+  state().warn(Warning::Kind::degraded, key_, message);
 }
 
 void Cache::Operation::give_up(ErrorPolicy policy, BackendCall& call) {
   // Whatever else a plugin throws becomes a BackendError that names it.
   const auto foreign = [&](const std::string& what) {
-    return BackendError(BackendError::Kind::storage, "",
-                        state_.alias() + ": " + name_ + ": " + state_.plugin() + " threw " + what);
+    return BackendError(
+        BackendError::Kind::storage, "",
+        state().alias() + ": " + name_ + ": " + state().plugin() + " threw " + what);
   };
   const auto decide = [&](const BackendError& error) {
     go_on_without(policy, error);
@@ -40,7 +41,7 @@ void Cache::Operation::give_up(ErrorPolicy policy, BackendCall& call) {
     if (policy == ErrorPolicy::throw_error) throw;
   } catch (const ValueError& error) {
     settle(call);
-    throw ValueError(state_.alias() + ": " + name_ + " of the key " + quote(key_) + ": " +
+    throw ValueError(state().alias() + ": " + name_ + " of the key " + quote(key_) + ": " +
                      error.what());
   } catch (const CacheError&) {
     settle(call);

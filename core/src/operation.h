@@ -20,11 +20,7 @@ class Cache::Operation {
  public:
   // Takes the cache's session; a nested operation, which finds none, opens its own.
   Operation(Cache& cache, const char* name, std::string_view final_key) noexcept
-      : cache_(cache),
-        state_(*cache.state_),
-        session_(std::move(cache.session_)),
-        name_(name),
-        key_(final_key) {
+      : cache_(cache), session_(std::move(cache.session_)), name_(name), key_(final_key) {
     ++cache_.depth_;
   }
   Operation(const Operation&) = delete;
@@ -41,7 +37,7 @@ class Cache::Operation {
     BackendCall call;
     try {
       R result = std::forward<F>(f)(session());
-      if (call.quiet() && !state_.degraded()) [[likely]]
+      if (call.quiet() && !state().degraded()) [[likely]]
         return result;
       instead = std::move(result);
     } catch (...) {
@@ -71,7 +67,7 @@ class Cache::Operation {
  private:
   Backend& session() {
     if (!session_) [[unlikely]]
-      session_ = state_.connect();
+      session_ = state().connect();
     return *session_;
   }
 
@@ -79,8 +75,10 @@ class Cache::Operation {
   void give_up(ErrorPolicy policy, BackendCall& call);
   void go_on_without(ErrorPolicy policy, const BackendError& error);
 
+  // Stays the same: a busy cache is not moved to another one.
+  CacheState& state() const noexcept { return *cache_.state_; }
+
   Cache& cache_;
-  CacheState& state_;
   std::unique_ptr<Backend> session_;
   const char* name_;
   std::string_view key_;

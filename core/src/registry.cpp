@@ -59,6 +59,27 @@ struct CacheRegistry::State {
     return {it->second.state, now};
   }
 
+  // Moves a thread's cache to the configuration of now. Apart, as the next, so that finding
+  // a cache saves no registers for it.
+  [[gnu::noinline]] Cache& renew(ThreadCaches::Slot& slot) const {
+    auto [fresh, now] = state_of(slot.alias);
+    slot.generation = now;
+    Cache& cache = *slot.cache;
+    cache.move_to(std::move(fresh));  // what closes there may use caches, and move the slots
+    return cache;
+  }
+
+  // The calling thread's first cache of that alias.
+  [[gnu::noinline]] Cache& make_cache(std::string_view alias) const {
+    ThreadCaches& mine = ThreadCaches::of_this_thread();
+    auto [fresh, now] = state_of(alias);
+    return *mine.add({.registry = id,
+                      .generation = now,
+                      .alias = std::string(alias),
+                      .cache = std::make_unique<Cache>(std::move(fresh))})
+                .cache;
+  }
+
   static std::string unknown(std::string_view alias, const BuiltAliases& all) {
     std::string text = "there is no cache " + quote(alias) + "; ";
     if (all.empty()) return text + "the configuration has none";
@@ -86,26 +107,14 @@ CacheRegistry::~CacheRegistry() = default;
 Cache& CacheRegistry::operator[](std::string_view alias) {
   State& state = *state_;
   const std::uint64_t now = state.generation.load(std::memory_order_acquire);
-  ThreadCaches* mine = ThreadCaches::current();
-  if (mine != nullptr) [[likely]] {
-    ThreadCaches::Slot* const slot = mine->find(state.id, alias);
-    if (slot != nullptr) [[likely]] {
-      if (slot->generation == now || slot->cache->busy()) [[likely]]
-        return *slot->cache;
-      auto [fresh, generation] = state.state_of(alias);
-      slot->cache->move_to(std::move(fresh));
-      slot->generation = generation;
+  if (ThreadCaches* const mine = ThreadCaches::current()) [[likely]] {
+    if (ThreadCaches::Slot* const slot = mine->find(state.id, alias)) [[likely]] {
+      if (slot->generation != now && !slot->cache->busy()) [[unlikely]]
+        return state.renew(*slot);
       return *slot->cache;
     }
-  } else {
-    mine = &ThreadCaches::of_this_thread();
   }
-  auto [fresh, generation] = state.state_of(alias);
-  return *mine->add({.registry = state.id,
-                     .generation = generation,
-                     .alias = std::string(alias),
-                     .cache = std::make_unique<Cache>(std::move(fresh))})
-              .cache;
+  return state.make_cache(alias);
 }
 
 std::unique_ptr<Cache> CacheRegistry::open(std::string_view alias) {
@@ -156,6 +165,16 @@ namespace {
 constinit std::mutex making;                            // one maker at a time
 constinit std::atomic<CacheRegistry*> global{nullptr};  // release when made, acquire when used
 
+[[gnu::noinline]] CacheRegistry& make_global_registry() {
+  const std::lock_guard lock(making);
+  CacheRegistry* registry = global.load(std::memory_order_relaxed);
+  if (registry == nullptr) {
+    registry = new CacheRegistry(Config::from_environment());
+    global.store(registry, std::memory_order_release);
+  }
+  return *registry;
+}
+
 }  // namespace
 
 void configure(Config config, Environment environment) {
@@ -170,16 +189,8 @@ void configure(Config config, Environment environment) {
 }
 
 CacheRegistry& global_registry() {
-  if (CacheRegistry* const registry = global.load(std::memory_order_acquire)) [[likely]] {
-    return *registry;
-  }
-  const std::lock_guard lock(making);
-  CacheRegistry* registry = global.load(std::memory_order_relaxed);
-  if (registry == nullptr) {
-    registry = new CacheRegistry(Config::from_environment());
-    global.store(registry, std::memory_order_release);
-  }
-  return *registry;
+  CacheRegistry* const registry = global.load(std::memory_order_acquire);
+  return registry != nullptr ? *registry : make_global_registry();
 }
 
 }  // namespace polycache

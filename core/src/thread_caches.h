@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "key_bytes.h"
 #include "polycache/cache.h"
 
 namespace polycache {
@@ -30,7 +31,10 @@ class ThreadCaches {
 
   Slot* find(std::uint64_t registry, std::string_view alias) noexcept {
     for (Slot& slot : slots_) {
-      if (slot.registry == registry && slot.alias == alias) return &slot;
+      if (slot.registry == registry && slot.alias.size() == alias.size() &&
+          equal_bytes(slot.alias.data(), alias.data(), alias.size())) {
+        return &slot;
+      }
     }
     return nullptr;
   }
