@@ -14,6 +14,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <memory>
 #include <string>
 
 #include "duel.h"
@@ -55,7 +56,7 @@ for line in sys.stdin:
 
 class Django {
  public:
-  explicit Django(bool cpu) {
+  Django(const char* python, bool cpu) {
     int ends[2];
     if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) {
       duel::give_up("cannot make a pair of sockets");
@@ -66,7 +67,7 @@ class Django {
       ::dup2(ends[1], STDIN_FILENO);
       ::dup2(ends[1], STDOUT_FILENO);
       const std::string keys = std::to_string(kKeys);
-      ::execlp("python3", "python3", "-c", kScript, cpu ? "cpu" : "wall", keys.c_str(), nullptr);
+      ::execlp(python, python, "-c", kScript, cpu ? "cpu" : "wall", keys.c_str(), nullptr);
       ::_exit(77);
     }
     ::close(ends[1]);
@@ -80,7 +81,7 @@ class Django {
   ~Django() {
     std::fclose(to_);
     std::fclose(from_);
-    if (child_ > 0) ::waitpid(child_, nullptr, 0);
+    ::waitpid(child_, nullptr, 0);
   }
 
   // Empty: Django is not there.
@@ -111,12 +112,18 @@ class Django {
   std::string version_;
 };
 
-bool run_all(const duel::Options& options) {
-  Django django(options.cpu);
-  if (django.version().empty()) {
-    std::puts("django: python3-django is not installed; left out");
-    std::exit(77);
+// Debian installs Django for its own Python, which need not be the first one in PATH.
+std::unique_ptr<Django> find_django(const duel::Options& options) {
+  for (const char* const python : {"python3", "/usr/bin/python3"}) {
+    auto django = std::make_unique<Django>(python, options.cpu);
+    if (!django->version().empty()) return django;
   }
+  std::puts("django: python3-django is not installed; left out");
+  std::exit(77);
+}
+
+bool run_all(const duel::Options& options) {
+  const std::unique_ptr<Django> django = find_django(options);
   polycache::Config config;
   config.caches = {{"default", {.backend = "locmem", .key_prefix = "bench"}}};
   polycache::configure(std::move(config), {.linked_plugins = {&polycache::locmem::plugin}});
@@ -125,7 +132,7 @@ bool run_all(const duel::Options& options) {
   for (std::size_t i = 0; i < kKeys; ++i) keys.push_back("user:profile:" + std::to_string(i));
   for (const std::string& key : keys) duel::expect(polycache::cache().set(key, value));
 
-  duel::Table table(options, {.title = "locmem, against Django " + django.version() + "'s",
+  duel::Table table(options, {.title = "locmem, against Django " + django->version() + "'s",
                               .theirs = "Django",
                               .unit = duel::Unit::nanoseconds});
   const auto contest = [&](const char* operation, double goal, duel::Contender ours) {
@@ -134,7 +141,7 @@ bool run_all(const duel::Options& options) {
                          .slices = 300,
                          .goal = duel::at_least("L5", goal),
                          .ours = std::move(ours),
-                         .theirs = django.contender(operation)};
+                         .theirs = django->contender(operation)};
   };
   table.add(contest("get", 35, duel::each([&](std::size_t i) {
                       duel::expect(polycache::caches["default"].get(keys[i % kKeys]).has_value());
