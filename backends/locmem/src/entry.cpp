@@ -7,7 +7,7 @@ namespace {
 
 // What the table holds for an entry at worst (when it has just grown) and its share of the
 // eviction history.
-constexpr std::uint64_t kTableShare = 26;
+constexpr std::uint64_t kTableShare = 28;
 
 // What the allocator takes for a block: a word more, in steps of two words.
 constexpr std::size_t kBlockHeader = 8;

@@ -7,9 +7,9 @@ namespace polycache::locmem {
 namespace {
 
 constexpr std::size_t kFirstBuckets = 2;
-// Grown by half when four of five slots are taken: never emptier than half, so memory stays
-// near the limit.
-constexpr std::size_t kTakenOfTen = 8;
+// Grown by half when seven of ten slots are taken: more, and many buckets pass entries on;
+// less, and memory is far from what is needed.
+constexpr std::size_t kTakenOfTen = 7;
 
 }  // namespace
 
@@ -99,7 +99,7 @@ void Table::prefetch_entry(std::uint64_t hash) const noexcept {
   if (size_ == 0) return;
   const Bucket& bucket = first_.load(std::memory_order_relaxed)[home(hash, buckets_)];
   for (const Slot place : bucket.slots) {
-    if (place >> kAddressBits != tag(hash) || place == kFree) continue;
+    if (place >> kAddressBits != tag(hash)) continue;
     __builtin_prefetch(address(place));
     prefetch_rest(*address(place));
     return;

@@ -1,6 +1,6 @@
 // Finds entries by key: open addressing in buckets of one cache line.
 //
-// A slot is one word: 16 bits of the hash above the 48 bits of an address, so that an entry
+// A slot is one word: 15 bits of the hash above the 48 bits of an address, so that an entry
 // is looked at only if it is, almost surely, the one. A bucket that is full passes entries
 // on to the next and counts them; a search ends at the first bucket that passed nothing on,
 // and an entry leaves no trace when it goes.
@@ -74,7 +74,8 @@ class Table {
   static Entry* address(Slot slot) noexcept {
     return reinterpret_cast<Entry*>(slot & ((Slot{1} << kAddressBits) - 1));
   }
-  static std::uint64_t tag(std::uint64_t hash) noexcept { return hash & 0xffff; }
+  // Never that of a free slot.
+  static std::uint64_t tag(std::uint64_t hash) noexcept { return (hash & 0xffff) | 1; }
   static Slot slot(std::uint64_t hash, const Entry& entry) noexcept {
     const auto address = reinterpret_cast<std::uintptr_t>(&entry);
     assert(address >> kAddressBits == 0);
@@ -115,7 +116,7 @@ inline Entry* Table::find(std::uint64_t hash, std::string_view key) const noexce
   do {
     const Bucket& bucket = first[index];
     for (const Slot slot : bucket.slots) {
-      if (slot >> kAddressBits != wanted || slot == kFree) continue;
+      if (slot >> kAddressBits != wanted) continue;
       Entry* const entry = address(slot);
       prefetch_rest(*entry);
       if (entry->key() == key) return entry;
