@@ -1,11 +1,9 @@
 // What the snippets of the documentation take for granted: the headers, and the names that
 // their text speaks of. Each snippet is compiled behind it, its statements in a function with
-// the parameters of `Surroundings`.
+// the parameters of SURROUNDINGS.
 
 #ifndef POLYCACHE_TESTS_DOCS_PRELUDE_H  // it is the main file when it is precompiled
 #define POLYCACHE_TESTS_DOCS_PRELUDE_H
-
-#include <gtest/gtest.h>
 
 #include <polycache/backends/dummy.h>
 #include <polycache/backends/locmem.h>
@@ -17,7 +15,6 @@
 #include <polycache/layer.h>
 #include <polycache/plugin.h>
 #include <polycache/polycache.h>
-#include <polycache/testing/backend_conformance.h>
 #include <polycache/testing/manual_clock.h>
 #include <polycache/testing/test_context.h>
 #include <polycache/text.h>
