@@ -24,8 +24,9 @@ struct CacheRegistry::State {
   // and so sees the aliases.
   std::atomic<std::uint64_t> generation{1};
 
-  std::mutex building;       // one reconfigure at a time; never taken under `mutex`
-  mutable std::mutex mutex;  // guards what follows; no foreign code runs under it
+  std::mutex building;  // one reconfigure at a time; the cold mutex is taken under it
+
+  // Guarded by cold_mutex().
   std::shared_ptr<const BuiltAliases> aliases;
   Environment environment;
 
