@@ -206,6 +206,7 @@ std::size_t Ring::server_of(std::string_view key) const noexcept {
 
 struct Connection::Client {
   Bounds bounds;
+  Want wanted;
   memcached_st memcached;
   // What is read, always: the library copies a reply's key into it without looking at its
   // length, so that a forged one would run over whatever lies behind. Behind this lies room.
@@ -252,6 +253,7 @@ std::unique_ptr<Connection::Client, Connection::Drop> Connection::make_client() 
   memcached_set_memory_allocators(&client->memcached, allocate, release, reallocate, allocate_zeros,
                                   &client->bounds);
   memcached_result_create(&client->memcached, &client->found);
+  client->wanted = Want::value;
   std::unique_ptr<Client, Drop> owner(client.release());
   memcached_st& memcached = owner->memcached;
   configure(memcached, settings_);
@@ -333,8 +335,17 @@ memcached_return_t Connection::reason(memcached_return_t result) const noexcept 
 // --- Reading ---
 
 void Connection::want(Want want) {
+  if (client_->wanted == want) return;
   memcached_behavior_set(&client_->memcached, MEMCACHED_BEHAVIOR_SUPPORT_CAS,
                          want == Want::value_and_version ? 1 : 0);
+  client_->wanted = want;
+}
+
+memcached_return_t Connection::send_question(std::string_view key, Want want) {
+  this->want(want);
+  const char* const begin = key.data();
+  const std::size_t size = key.size();
+  return memcached_mget(&client_->memcached, &begin, &size, 1);
 }
 
 memcached_return_t Connection::send_question(std::span<const std::string_view> keys, Want want) {
@@ -402,7 +413,7 @@ std::optional<Found> Connection::get(std::string_view key, Want want) {
   check_key(key);
   std::optional<Found> item;
   const memcached_return_t result = repeat_if_stale([&] {
-    memcached_return_t step = send_question({&key, 1}, want);
+    memcached_return_t step = send_question(key, want);
     if (memcached_failed(step)) return step;
     item = next(step);
     // The end of the reply is read at once, and leaves the item's bytes where they are.

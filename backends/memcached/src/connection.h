@@ -124,6 +124,7 @@ class Connection {
                                   FunctionRef<void(std::size_t, const Found&)> sink);
   void add_to_question(std::string_view key);
   void join(std::span<const std::string_view> keys);
+  memcached_return_t send_question(std::string_view key, Want want);
   memcached_return_t send_question(std::span<const std::string_view> keys, Want want);
   std::optional<Found> next(memcached_return_t& result);
 
