@@ -18,6 +18,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <ctime>
 #include <limits>
 #include <new>
 #include <stdexcept>
@@ -31,11 +32,11 @@ namespace polycache::redis {
 namespace {
 
 using Kind = BackendError::Kind;
-using Clock = std::chrono::steady_clock;
 
 constexpr std::size_t kReceiveBytes = std::size_t{64} << 10U;
 constexpr std::size_t kKeptBytes = std::size_t{256} << 10U;  // memory that the parser keeps
 constexpr std::size_t kMaxElements = std::size_t{1} << 20U;  // of one array
+constexpr std::chrono::milliseconds kClockGrain(4);  // of the coarse clock, at 250 ticks a second
 constexpr int kMaxDepth = 7;  // of arrays in arrays; the same with every hiredis
 constexpr std::size_t kMaxLine = std::size_t{64} << 10U;  // anything but a value
 constexpr std::size_t kMaxLengthDigits = 24;
@@ -160,7 +161,7 @@ timeval to_timeval(std::chrono::milliseconds ms) {
 // Milliseconds for poll(), rounded up: it must not wake a moment before the deadline again
 // and again.
 int left_until(Deadline deadline) {
-  const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now());
+  const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - coarse_now());
   return static_cast<int>(std::clamp<std::int64_t>(left.count(), 0, 1 << 30));
 }
 
@@ -169,6 +170,16 @@ struct FreeAddresses {
 };
 
 }  // namespace
+
+Deadline coarse_now() noexcept {
+  timespec now{};
+  ::clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+  return Deadline(std::chrono::seconds(now.tv_sec) + std::chrono::nanoseconds(now.tv_nsec));
+}
+
+Deadline deadline_after(std::chrono::milliseconds limit) noexcept {
+  return coarse_now() + limit + kClockGrain;
+}
 
 struct Connection::Parser {
   Parser() : reader(redisReaderCreateWithFunctions(object_functions())) {
@@ -370,7 +381,7 @@ bool Connection::still_alive() noexcept {
 
 void Connection::open() {
   opened_now_ = true;
-  const Deadline limit = std::min(deadline_, Clock::now() + limits_.connect);
+  const Deadline limit = std::min(deadline_, coarse_now() + limits_.connect);
   forks_ = fork_count();
   if (endpoint_.socket.empty()) {
     connect_tcp(limit);
@@ -473,7 +484,7 @@ void Connection::secure(Deadline limit) {
   try {
     tls_ = std::make_unique<Tls>(descriptor_, endpoint_);
   } catch (const std::runtime_error& problem) {
-    fail(Clock::now() >= limit ? Kind::timeout : Kind::denied,
+    fail(coarse_now() >= limit ? Kind::timeout : Kind::denied,
          std::string("TLS cannot be agreed upon: ") + problem.what());
   }
 }
@@ -562,7 +573,7 @@ void Connection::send_by_tls(std::string_view commands) {
 // The kernel's limit holds for each wait, the deadline for the whole operation. It is set
 // again where they differ by more than a little; in an operation that goes well, they do not.
 void Connection::limit_by_kernel() {
-  const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline_ - Clock::now());
+  const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline_ - coarse_now());
   if (left.count() <= 0) timed_out();
   const auto little = limits_.operation / 32 + std::chrono::milliseconds(1);
   if (kernel_limit_ >= left && kernel_limit_ <= left + little) return;

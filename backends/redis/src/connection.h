@@ -28,7 +28,11 @@ struct redisReader;
 
 namespace polycache::redis {
 
+// Deadlines are read from a coarse clock, a fifth of the price of the exact one, which an
+// operation of some microseconds notices: they are kept up to 4 ms late.
 using Deadline = std::chrono::steady_clock::time_point;
+Deadline coarse_now() noexcept;
+Deadline deadline_after(std::chrono::milliseconds limit) noexcept;
 
 struct Limits {
   std::chrono::milliseconds connect{500};

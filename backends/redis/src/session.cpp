@@ -111,9 +111,7 @@ Session::Session(std::shared_ptr<const Settings> settings) : settings_(std::move
 
 // --- Conversations ---
 
-Deadline Session::deadline() const {
-  return std::chrono::steady_clock::now() + settings_->limits.operation;
-}
+Deadline Session::deadline() const { return deadline_after(settings_->limits.operation); }
 
 template <class Exchange>
 auto Session::run(Connection& connection, Deadline deadline, Repeat repeat, Exchange&& exchange) {
