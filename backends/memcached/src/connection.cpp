@@ -536,15 +536,6 @@ Outcome Connection::erase_version(std::string_view key, std::uint64_t version) {
   return replace_version(key, {}, {.flags = 0, .expiration = kGoneAtOnce}, version);
 }
 
-// Not memcached_increment(), which cuts the delta to 32 bits.
-Outcome Connection::increment(std::string_view key, std::uint64_t delta, std::uint64_t& sum) {
-  open();
-  const memcached_return_t result = memcached_increment_by_key(
-      &client_->memcached, key.data(), key.size(), key.data(), key.size(), delta, &sum);
-  if (result == MEMCACHED_CLIENT_ERROR) return Outcome::no_number;
-  return outcome(result);
-}
-
 void Connection::clear() {
   const auto result = repeat_if_stale([&] { return memcached_flush(&client_->memcached, 0); });
   if (outcome(result) != Outcome::done) fail(MEMCACHED_PROTOCOL_ERROR);

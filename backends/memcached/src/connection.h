@@ -62,7 +62,6 @@ enum class Outcome : std::uint8_t {
   exists,   // add: there is one; replace_version: it has another version by now
   absent,   // there is no such item
   refused,  // too large, or out of memory
-  no_number,
 };
 
 // Used by one thread. Connects at its first use. Everything but the constructor and the
@@ -99,8 +98,6 @@ class Connection {
                           std::uint64_t version);
   Outcome erase(std::string_view key);
   Outcome erase_version(std::string_view key, std::uint64_t version);
-  // Natively: at least 0, keeps flags and expiration, and knows nothing of signs or overflow.
-  Outcome increment(std::string_view key, std::uint64_t delta, std::uint64_t& sum);
   void clear();
 
  private:

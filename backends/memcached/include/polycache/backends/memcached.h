@@ -19,6 +19,10 @@
 // second. An item whose flags are below 2^30 is somebody else's: its lifetime is unknown, and
 // reported as for ever.
 //
+// Counters are added to by compare-and-swap. Other clients should not use memcached's own incr
+// on them: the server may then hand out an old value with a new version, and an addition is
+// lost.
+//
 // A server that comes back with its memory, after a partition, serves what it had: raise the
 // version where that matters. Servers are trusted: libmemcached 1.1.4 does not check all that
 // they say (docs/adr/0007).
