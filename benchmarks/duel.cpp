@@ -177,11 +177,13 @@ void Table::add(const Contest& contest, const Stopwatch& stopwatch) {
     times.push_back(contender(stopwatch, slice * contest.operations, contest.operations) / divisor);
   };
   for (std::size_t slice = 0; slice < slices; ++slice) {
-    // Who goes first may have the warmer caches, or not.
     if (slice % 2 == 0) take(contest.ours, ours, slice);
     if (contest.theirs) take(contest.theirs, theirs, slice);
     if (slice % 2 != 0) take(contest.ours, ours, slice);
-    if (contest.theirs) ratios.push_back(theirs.back() / ours.back());
+    // Two neighbouring pairs, one in each order: who goes second may find warmer caches.
+    if (contest.theirs && slice % 2 != 0) {
+      ratios.push_back((theirs[slice - 1] + theirs[slice]) / (ours[slice - 1] + ours[slice]));
+    }
   }
   Row row{.name = contest.name,
           .unit = heading_.unit == Unit::nanoseconds ? "ns" : "us",
