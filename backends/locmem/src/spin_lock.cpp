@@ -19,8 +19,8 @@ inline void pause() noexcept {
 }  // namespace
 
 void SpinLock::wait() noexcept {
-  constexpr int kSpins = 100;    // about as long as a critical section
-  constexpr int kYields = 1000;  // the holder has lost its processor
+  constexpr int kSpins = 16;   // about as long as a critical section
+  constexpr int kYields = 32;  // the holder has lost its processor
   for (int round = 0;; ++round) {
     // Reading does not take the line away from the holder, as trying would.
     if (!locked_.load(std::memory_order_relaxed) &&
