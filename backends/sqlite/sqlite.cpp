@@ -40,6 +40,14 @@ std::string judge_place(const fs::path& file) {
   return verdict.state == FileState::refused ? std::move(verdict.problem) : std::string();
 }
 
+// "127.0.0.1:11211": what is left in a configuration when only its "backend" was changed.
+bool names_a_server(std::string_view location) {
+  const std::size_t colon = location.rfind(':');
+  return location.find('/') == std::string_view::npos && colon != std::string_view::npos &&
+         colon + 1 < location.size() &&
+         location.find_first_not_of("0123456789", colon + 1) == std::string_view::npos;
+}
+
 // The location as sessions use it: an absolute path, so that it stays the same file when
 // the program changes its folder, or ":memory:...".
 std::string read_location(const OptionReader& options) {
@@ -50,8 +58,14 @@ std::string read_location(const OptionReader& options) {
   }
   const std::string& location = given.front();
   if (in_memory(location)) return location;
-  if (location.starts_with("file:") || location.starts_with("sqlite:")) {
+  if (location.starts_with("file:") || location.starts_with("unix:") ||
+      location.find("://") != std::string::npos) {
     options.reject_location("expected the path of a file, not a URL; write \"/var/cache/my.db\"");
+    return location;
+  }
+  if (names_a_server(location)) {
+    options.reject_location(quote(location) + " looks like a server; a file of that name is \"./" +
+                            location + "\"");
     return location;
   }
   if (location.find('\0') != std::string::npos || location.back() == '/') {

@@ -554,7 +554,8 @@ int Cache::incr_version(KeyView key, int delta, ReadOptions options) {
     return true;
   });
   if (!found) {
-    throw KeyNotFound(alias() + ": incr_version: there is no key " + quote(source.view()));
+    throw KeyNotFound(alias() + ": incr_version: there is no key " + quote(source.view()) +
+                      "; set it first");
   }
   return to;
 }

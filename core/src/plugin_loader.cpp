@@ -451,7 +451,9 @@ std::string not_found(PluginKind kind, std::string_view name,
   const std::vector<std::string> available = available_plugins(kind, linked, search_path);
   const std::vector<std::string_view> candidates(available.begin(), available.end());
   if (const auto near = nearest(name, candidates)) text += "; did you mean " + quote(*near) + "?";
-  text += available.empty() ? "; none is available" : "; available: " + list_of(available);
+  const char* const separator = text.ends_with('?') ? " " : "; ";
+  text += separator;
+  text += available.empty() ? "none is available" : "available: " + list_of(available);
   return text;
 }
 

@@ -95,10 +95,19 @@ class Builder {
     return folders;
   }
 
+  // Where a member stands; of one that is missing, where what should hold it stands.
+  std::string place_of(std::string_view member) const {
+    for (;;) {
+      const auto place = config_.places.find(member);
+      if (place != config_.places.end()) return place->second;
+      const std::size_t dot = member.rfind('.');
+      if (dot == std::string_view::npos) return "";
+      member = member.substr(0, dot);
+    }
+  }
+
   void note(Work& work, std::string_view member, std::string_view problem, bool plugin = false) {
-    const auto place = config_.places.find(member);
-    work.problems.push_back({place == config_.places.end() ? "" : place->second,
-                             std::string(member), std::string(problem), plugin});
+    work.problems.push_back({place_of(member), std::string(member), std::string(problem), plugin});
   }
 
   // The factory of an alias, made at the first question. Null if it is wrong.
@@ -123,6 +132,9 @@ class Builder {
                  .version = cache.version,
                  .error = {}};
     make_keys(path, cache, work);
+    if (alias.empty() || alias.find('.') != std::string::npos) {
+      note(work, path, "an alias is not empty and has no dot; give it another name");
+    }
     if (cache.timeout.value() < std::chrono::milliseconds::zero()) {
       note(work, path + ".timeout", "is negative; zero means that nothing is kept");
     }
@@ -139,6 +151,11 @@ class Builder {
       factory = make_stage(PluginKind::layer, path + ".layers[" + std::to_string(i) + "]", ".name",
                            layer.name, no_location_, layer.options, factory, work);
       work.info.layers.insert(work.info.layers.begin(), layer.name);
+    }
+    if (factory && factory->traits().key_rules == KeyRules::strict &&
+        check_key(cache.key_prefix).bad_byte) {
+      note(work, path + ".key_prefix",
+           "has a space or a control character, which this store cannot have in a key");
     }
     if (factory && cache.clear == ClearScope::prefix) check_clear(path, *factory, work);
     work.factory = std::move(factory);

@@ -421,7 +421,7 @@ TEST_F(PluginSearch, NothingFoundListsEveryFolderAndWhatThereIs) {
             "there is no backend \"goood\": no polycache_goood.so in " + in_quotes(a) + ", " +
                 in_quotes(temp_.path() / "gone") + " (no such folder), " +
                 in_quotes(temp_.path() / "file") +
-                " (not a folder); did you mean \"good\"?; available: \"good\"");
+                " (not a folder); did you mean \"good\"? available: \"good\"");
 }
 
 TEST_F(PluginSearch, AStockStoreThatTheBuildLacksIsExplained) {
@@ -442,7 +442,7 @@ TEST_F(PluginSearch, WithoutFoldersItIsSaidSo) {
   EXPECT_EQ(
       refusal([&] { find_plugin(PluginKind::backend, "oen", std::array{&linked_one}, {}, {}); }),
       "there is no backend \"oen\": it is not linked into this program, and there is no folder "
-      "to look in; did you mean \"one\"?; available: \"one\"");
+      "to look in; did you mean \"one\"? available: \"one\"");
 }
 
 TEST_F(PluginSearch, AvailableAreThoseThatFit) {

@@ -347,6 +347,18 @@ TEST_P(MemcachedWays, StoresAndErasesMany) {
   EXPECT_EQ(store_->erase_many(views), 0U);
 }
 
+TEST_P(MemcachedWays, ASmallValueOverTheLimitAmongOthersIsRefusedAlone) {
+  const Store limited({location(*server_)}, {{"protocol", std::string(GetParam().protocol)},
+                                             {"max_value_bytes", std::string("1KiB")}});
+  const std::string large(1025, 'x');
+  const Item items[] = {{"p", large, kLong}, {"q", "1", kLong}, {"r", large, kLong}};
+  std::vector<std::size_t> refused;
+  limited->put_many(items, PutMode::always, [&](std::size_t i) { refused.push_back(i); });
+  EXPECT_EQ(refused, (std::vector<std::size_t>{0, 2}));
+  EXPECT_EQ(read(*limited, "q"), "1");
+  EXPECT_EQ(limited.warnings().size(), 2U);
+}
+
 TEST_P(MemcachedWays, ALaterItemOfTheSameKeyWins) {
   const std::string large(50'000, 'l');
   for (const auto& values : std::vector<std::vector<std::string>>{

@@ -235,6 +235,14 @@ TEST_F(RegistryTest, AllProblemsAreToldAtOnce) {
               HasSubstr("caches.d.options.size: expected an integer from 0 up to 10, got 11"));
 }
 
+TEST_F(RegistryTest, AProblemOfSomethingLeftOutStandsWhereItWasLeftOut) {
+  const Config config{.caches = {{"a", {.backend = "flakey"}}, {"b.c", {.backend = "flaky"}}},
+                      .places = {{"caches.a", "caches.json:3"}}};
+  const std::string error = error_of([&] { CacheRegistry registry(config, environment()); });
+  EXPECT_THAT(error, HasSubstr("caches.json:3: caches.a.backend"));
+  EXPECT_THAT(error, HasSubstr("caches.b.c: an alias is not empty and has no dot"));
+}
+
 TEST_F(RegistryTest, DeferredErrorsMakeOnlyTheirAliasThrow) {
   Environment deferred = environment();
   deferred.defer_errors = true;

@@ -395,7 +395,7 @@ void Session::put_share(Connection& server, Share& share) {
   share.small.clear();
   share.small_at.clear();
   for (std::size_t i = 0; i < items.size(); ++i) {
-    if (items[i].value.size() > kSmallValue) continue;
+    if (items[i].value.size() > kSmallValue || !fits(items[i].value)) continue;
     share.small.push_back(items[i]);
     share.small_at.push_back(i);
   }

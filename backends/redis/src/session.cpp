@@ -536,7 +536,7 @@ std::optional<std::int64_t> Session::incr(std::string_view key, std::int64_t del
     throw ValueError("the sum with " + digits + " is beyond 64 bits");
   }
   if (is_wrong_type(answer.error) || answer.error.find(kNoCounter) != std::string::npos) {
-    throw ValueError("the stored value is no decimal 64-bit integer");
+    throw ValueError("the stored value is no decimal 64-bit integer; set() a number first");
   }
   throw_error(primary(), answer.error);
 }

@@ -1,8 +1,8 @@
 // Everything this library throws. A miss is not an error: it is an empty
 // std::optional or a false.
 //
-// Messages name the alias, the offending value and, where there is one, the
-// remedy; they never contain stored values, passwords or whole URLs.
+// Messages name the alias (BackendErrors: the server), the offending value and, where
+// there is one, the remedy; never stored values, passwords or whole URLs.
 //
 // Each class has its destructor out of line, so that its vtable and typeinfo
 // exist once, in libpolycache, and `catch` works across plugin boundaries.
