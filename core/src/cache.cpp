@@ -1,5 +1,7 @@
 #include "polycache/cache.h"
 
+#include <cxxabi.h>
+
 #include <limits>
 #include <utility>
 
@@ -27,8 +29,22 @@ struct Reading {
   }
 };
 
-// Takes a value out of its frame and hands it to `decode`. Never throws: it runs inside
-// the store's code.
+// Hands a value to `decode`. Never throws: it runs inside the store's code.
+template <class Decode>
+void read_value(Reading& reading, std::string_view value, Decode&& decode) noexcept {
+  reading.outcome = Outcome::undecodable;
+  try {
+    if (decode(value)) reading.outcome = Outcome::value;
+  } catch (const std::exception& error) {
+    try {
+      reading.thrown = std::make_unique<const std::string>(error.what());
+    } catch (...) {  // out of memory: the warning says less
+    }
+  } catch (...) {  // a user's codec may throw anything
+  }
+}
+
+// Takes a value out of its frame first.
 template <class Decode>
 void read_entry(Reading& reading, std::string_view stored, Decode&& decode) noexcept {
   if (frame::is_frame(stored)) [[unlikely]] {
@@ -39,16 +55,7 @@ void read_entry(Reading& reading, std::string_view stored, Decode&& decode) noex
     }
     stored = *payload;
   }
-  reading.outcome = Outcome::undecodable;
-  try {
-    if (decode(stored)) reading.outcome = Outcome::value;
-  } catch (const std::exception& error) {
-    try {
-      reading.thrown = std::make_unique<const std::string>(error.what());
-    } catch (...) {  // out of memory: the warning says less
-    }
-  } catch (...) {  // a user's codec may throw anything
-  }
+  read_value(reading, stored, decode);
 }
 
 void warn_unreadable(const CacheState& state, std::string_view final_key, const Reading& reading) {
@@ -145,8 +152,10 @@ Cache::~Cache() = default;
 void Cache::close() noexcept { session_.reset(); }
 
 void Cache::move_to(std::shared_ptr<CacheState> state) {
-  session_.reset();
-  state_ = std::move(state);
+  // The session closes last, and before the state it is of: its end may run a handler, which
+  // may use this cache, and must find the new state.
+  const std::shared_ptr<CacheState> old = std::exchange(state_, std::move(state));
+  const std::unique_ptr<Backend> session = std::move(session_);
 }
 
 const std::string& Cache::alias() const noexcept { return state_->alias(); }
@@ -154,8 +163,9 @@ const std::string& Cache::alias() const noexcept { return state_->alias(); }
 int Cache::version() const noexcept { return state_->keys().version(); }
 
 std::string Cache::final_key(KeyView key, ReadOptions options) const {
+  const std::shared_ptr<CacheState> state = state_;  // a key function may move this cache on
   FinalKey final_key;
-  state_->keys().compose(final_key, key.text(), options.version);
+  state->keys().compose(final_key, key.text(), options.version);
   return std::string(final_key.view());
 }
 
@@ -172,6 +182,7 @@ std::vector<std::string_view> Cache::texts(std::initializer_list<KeyView> keys) 
 }
 
 bool Cache::get_bytes(KeyView key, ReadOptions options, Decode decode) {
+  const Operation::Busy busy(*this);
   FinalKey final_key;
   const std::string_view id = state_->compose(final_key, key.text(), options.version);
   Operation operation(*this, "get", id);
@@ -186,6 +197,7 @@ bool Cache::get_bytes(KeyView key, ReadOptions options, Decode decode) {
 }
 
 bool Cache::pop_bytes(KeyView key, ReadOptions options, Decode decode) {
+  const Operation::Busy busy(*this);
   FinalKey final_key;
   const std::string_view id = state_->compose(final_key, key.text(), options.version);
   Operation operation(*this, "pop", id);
@@ -216,6 +228,7 @@ bool Cache::pop_bytes(KeyView key, ReadOptions options, Decode decode) {
 }
 
 bool Cache::put_bytes(KeyView key, Encode encode, const WriteOptions& options, PutMode mode) {
+  const Operation::Busy busy(*this);
   FinalKey final_key;
   const std::string_view id = state_->compose(final_key, key.text(), options.version);
   Operation operation(*this, mode == PutMode::always ? "set" : "add", id);
@@ -247,12 +260,9 @@ class Cache::GetOrSet {
         options_(options),
         decode_(decode),
         compute_(compute),
-        encode_(encode) {
-    ++cache_.depth_;  // stays on this state, whatever the computation does
-  }
+        encode_(encode) {}
   GetOrSet(const GetOrSet&) = delete;
   GetOrSet& operator=(const GetOrSet&) = delete;
-  ~GetOrSet() { --cache_.depth_; }
 
   void run() {
     const Reading first = look(Where::anywhere, nullptr);
@@ -267,16 +277,20 @@ class Cache::GetOrSet {
     }
     for (;;) {
       Flights::Ticket ticket = state_.flights().join(key_);
-      if (ticket.owner()) return own(ticket);
+      if (ticket.owner()) {
+        const Computation inside(&state_, key_);  // nothing that runs here waits
+        return own(ticket);
+      }
       if (Computation::any()) break;
       if (const std::optional<std::string> bytes = ticket.wait()) {
         Reading reading;
-        read_entry(reading, *bytes, decode_);
+        read_value(reading, *bytes, decode_);
         if (reading.has_value()) return;
         break;
       }
       if (ticket.timed_out()) break;
     }
+    const Computation inside(&state_, key_);
     compute_and_store(nullptr);
   }
 
@@ -305,7 +319,7 @@ class Cache::GetOrSet {
   void own(Flights::Ticket& ticket) {
     // Another thread may have landed between the first look and now.
     std::string landing;
-    if (!replace_ && !store_failed_ && look(Where::authoritative, &landing).has_value()) {
+    if (!store_failed_ && look(Where::authoritative, &landing).has_value()) {
       ticket.land(std::move(landing));
     } else {
       compute_and_store(&ticket);
@@ -313,10 +327,7 @@ class Cache::GetOrSet {
   }
 
   void compute_and_store(Flights::Ticket* ticket) {
-    {
-      const Computation inside(&state_, key_);
-      compute_();
-    }
+    compute_();
     Scratch scratch(cache_.scratch_);
     std::string_view bytes;
     try {
@@ -325,6 +336,12 @@ class Cache::GetOrSet {
       state_.warn(Warning::Kind::other, key_,
                   "the value computed for " + quote(key_) +
                       " was not stored: its codec threw: " + error.what());
+      return;
+    } catch (const abi::__forced_unwind&) {  // pthread_cancel: not ours to stop
+      throw;
+    } catch (...) {  // a user's codec may throw anything
+      state_.warn(Warning::Kind::other, key_,
+                  "the value computed for " + quote(key_) + " was not stored: its codec threw");
       return;
     }
     std::string landing(ticket != nullptr ? bytes : std::string_view());
@@ -360,6 +377,7 @@ class Cache::GetOrSet {
 
 void Cache::get_or_set_bytes(KeyView key, const WriteOptions& options, Decode decode,
                              FunctionRef<void()> compute, Encode encode) {
+  const Operation::Busy busy(*this);
   FinalKey final_key;
   const std::string_view id = state_->compose(final_key, key.text(), options.version);
   GetOrSet(*this, id, options, decode, compute, encode).run();
@@ -367,6 +385,7 @@ void Cache::get_or_set_bytes(KeyView key, const WriteOptions& options, Decode de
 
 void Cache::get_many_bytes(std::span<const std::string_view> keys, ReadOptions options,
                            IndexedDecode decode) {
+  const Operation::Busy busy(*this);
   if (keys.empty()) return;
   FinalKeys final_keys(*state_, options.version, keys.size());
   for (const std::string_view key : keys) final_keys.add(key);
@@ -387,6 +406,7 @@ void Cache::get_many_bytes(std::span<const std::string_view> keys, ReadOptions o
 
 std::vector<std::string> Cache::put_many_items(std::span<const ItemView> items,
                                                const WriteOptions& options) {
+  const Operation::Busy busy(*this);
   if (items.empty()) return {};
   FinalKeys final_keys(*state_, options.version, items.size());
   for (const ItemView& item : items) final_keys.add(item.key());
@@ -432,6 +452,7 @@ std::vector<std::string> Cache::put_many_items(std::span<const ItemView> items,
 }
 
 bool Cache::touch(KeyView key, const WriteOptions& options) {
+  const Operation::Busy busy(*this);
   FinalKey final_key;
   const std::string_view id = state_->compose(final_key, key.text(), options.version);
   Operation operation(*this, "touch", id);
@@ -444,6 +465,7 @@ bool Cache::touch(KeyView key, const WriteOptions& options) {
 }
 
 bool Cache::contains(KeyView key, ReadOptions options) {
+  const Operation::Busy busy(*this);
   FinalKey final_key;
   const std::string_view id = state_->compose(final_key, key.text(), options.version);
   Operation operation(*this, "contains", id);
@@ -457,6 +479,7 @@ bool Cache::contains(KeyView key, ReadOptions options) {
 }
 
 bool Cache::erase(KeyView key, ReadOptions options) {
+  const Operation::Busy busy(*this);
   FinalKey final_key;
   const std::string_view id = state_->compose(final_key, key.text(), options.version);
   Operation operation(*this, "erase", id);
@@ -468,6 +491,7 @@ std::size_t Cache::erase_many(std::initializer_list<KeyView> keys, ReadOptions o
 }
 
 std::size_t Cache::erase_many_keys(std::span<const std::string_view> keys, ReadOptions options) {
+  const Operation::Busy busy(*this);
   if (keys.empty()) return 0;
   FinalKeys final_keys(*state_, options.version, keys.size());
   for (const std::string_view key : keys) final_keys.add(key);
@@ -477,17 +501,15 @@ std::size_t Cache::erase_many_keys(std::span<const std::string_view> keys, ReadO
 }
 
 std::int64_t Cache::incr(KeyView key, std::int64_t delta, const CounterOptions& options) {
+  const Operation::Busy busy(*this);
   FinalKey final_key;
   const std::string_view id = state_->compose(final_key, key.text(), options.version);
   Operation operation(*this, "incr", id);
-  std::int64_t first = 0;
-  if (options.initial && __builtin_add_overflow(*options.initial, delta, &first)) {
-    throw ValueError(alias() + ": incr of the key " + quote(id) +
-                     ": initial + delta is beyond 64 bits");
-  }
   const std::optional<Ttl> ttl = state_->resolve(options.timeout);
-  // Ends when nobody else makes or removes the counter between the two steps.
-  for (;;) {
+  // Ends when nobody else makes or removes the counter between the two steps; a store that
+  // refuses it altogether looks the same, so there is an end to trying.
+  constexpr int most_tries = 100;
+  for (int tries = 0; tries < most_tries; ++tries) {
     const auto sum = operation.run_or_throw([&](Backend& session) -> std::optional<std::int64_t> {
       try {
         return session.incr(id, delta);
@@ -503,12 +525,20 @@ std::int64_t Cache::incr(KeyView key, std::int64_t delta, const CounterOptions& 
       throw KeyNotFound(alias() + ": incr: there is no key " + quote(id) +
                         "; set it first, or give an initial value");
     }
+    std::int64_t first = 0;
+    if (__builtin_add_overflow(*options.initial, delta, &first)) {
+      throw ValueError(alias() + ": incr of the key " + quote(id) +
+                       ": initial + delta is beyond 64 bits");
+    }
     if (!ttl) return first;
     const bool stored = operation.run_or_throw([&](Backend& session) {
       return session.put(id, std::to_string(first), *ttl, PutMode::if_absent);
     });
     if (stored) return first;
   }
+  throw BackendError(
+      BackendError::Kind::storage, "",
+      alias() + ": incr of the key " + quote(id) + ": the store does not take the new counter");
 }
 
 std::int64_t Cache::decr(KeyView key, std::int64_t delta, const CounterOptions& options) {
@@ -520,6 +550,7 @@ std::int64_t Cache::decr(KeyView key, std::int64_t delta, const CounterOptions& 
 }
 
 int Cache::incr_version(KeyView key, int delta, ReadOptions options) {
+  const Operation::Busy busy(*this);
   const int from = options.version.value_or(version());
   int to = 0;
   FinalKey source;
@@ -545,7 +576,7 @@ int Cache::incr_version(KeyView key, int delta, ReadOptions options) {
       live = session.get(source.view(), [&](std::string_view value) { bytes = value; });
       left = state_->resolve({});
     }
-    if (!live || to == from) return live;
+    if (!live || to == from || target.view() == source.view()) return live;
     if (left && !session.put(target.view(), bytes, *left, PutMode::always)) {
       throw BackendError(BackendError::Kind::storage, "",
                          alias() + ": incr_version: the store refused the value it had");
@@ -569,6 +600,7 @@ int Cache::decr_version(KeyView key, int delta, ReadOptions options) {
 }
 
 void Cache::clear() {
+  const Operation::Busy busy(*this);
   Operation operation(*this, "clear", "");
   operation.run_or_throw([&](Backend& session) {
     if (state_->clear_scope() == ClearScope::store) {

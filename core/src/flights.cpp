@@ -85,6 +85,8 @@ Flights::Ticket::~Ticket() {
 }
 
 void Flights::Ticket::land(std::string bytes) {
+  // In a child that was forked inside the computation, the mutex may be a dead thread's.
+  if (table_->forks != fork_count()) return;
   const std::lock_guard lock(flight_->mutex);
   flight_->bytes = std::move(bytes);
 }

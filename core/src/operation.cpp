@@ -9,8 +9,10 @@
 namespace polycache {
 
 void Cache::Operation::settle(BackendCall& call) {
-  for (const BackendCall::Kept& kept : call.take()) {
-    state().warn(kept.kind, kept.key, kept.message);
+  while (!call.quiet()) {  // a handler that closes a session may make it say more
+    for (const BackendCall::Kept& kept : call.take()) {
+      state().warn(kept.kind, kept.key, kept.message);
+    }
   }
   if (!failed_) state().note_success();
 }

@@ -18,16 +18,28 @@ namespace polycache {
 
 class Cache::Operation {
  public:
+  // From before a key is made to the end: what runs meanwhile (key functions, validation,
+  // handlers, codecs) must not move the cache to another state, and destroy this one.
+  // REQUIRES of every Operation: a Busy of its cache is around it.
+  class Busy {
+   public:
+    explicit Busy(Cache& cache) noexcept : cache_(cache) { ++cache_.depth_; }
+    Busy(const Busy&) = delete;
+    Busy& operator=(const Busy&) = delete;
+    ~Busy() { --cache_.depth_; }
+
+   private:
+    Cache& cache_;
+  };
+
   // Takes the cache's session; a nested operation, which finds none, opens its own.
   Operation(Cache& cache, const char* name, std::string_view final_key) noexcept
-      : cache_(cache), session_(std::move(cache.session_)), name_(name), key_(final_key) {
-    ++cache_.depth_;
-  }
+      : cache_(cache), session_(std::move(cache.session_)), name_(name), key_(final_key) {}
   Operation(const Operation&) = delete;
   Operation& operator=(const Operation&) = delete;
   ~Operation() {
-    --cache_.depth_;
-    if (!cache_.session_) cache_.session_ = std::move(session_);
+    // Rather than one that a nested operation opened: Cache::backend() may have shown it.
+    if (session_) cache_.session_ = std::move(session_);
   }
 
   // Runs f(session). If the store fails, the result is `instead`, or the BackendError is

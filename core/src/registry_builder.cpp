@@ -293,9 +293,12 @@ class Builder {
     }
     try {
       const std::unique_ptr<Backend> session = factory.connect();
-      if (session->extension(ErasePrefixExtension::id) != nullptr) return;
+      if (session && session->extension(ErasePrefixExtension::id) != nullptr) return;
     } catch (const std::exception& error) {
       note(work, member, std::string("could not be checked: ") + error.what());
+      return;
+    } catch (...) {  // a foreign plugin may throw anything
+      note(work, member, "could not be checked: the store opened no session");
       return;
     }
     note(work, member,

@@ -5,6 +5,10 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstdint>
+#include <optional>
+#include <ranges>
+#include <sstream>
 #include <thread>
 
 #include "polycache/backends/dummy.h"
@@ -397,6 +401,78 @@ TEST_F(RegistryTest, WhateverAPluginThrowsBecomesABackendErrorThatNamesIt) {
       EXPECT_THAT(error.what(), HasSubstr("flaky"));
     }
   }
+}
+
+TEST_F(RegistryTest, ReconfiguringInsideAKeyWarningDoesNotDestroyWhatRuns) {
+  std::optional<CacheRegistry> registry;
+  int calls = 0;
+  Environment reconfiguring = environment();
+  reconfiguring.on_warning = [&](const Warning&) {
+    if (++calls > 1) return;
+    registry->reconfigure({.caches = {{"a", {.backend = "locmem", .key_prefix = "new"}}}});
+    EXPECT_EQ((*registry)["a"].final_key("k"), "old:1:k") << "busy: it stays";
+  };
+  registry.emplace(Config{.caches = {{"a", {.backend = "locmem", .key_prefix = "old"}}}},
+                   reconfiguring);
+  EXPECT_TRUE((*registry)["a"].set("a space", 1));
+  EXPECT_EQ(calls, 1);
+  EXPECT_EQ((*registry)["a"].final_key("k"), "new:1:k");
+}
+
+TEST_F(RegistryTest, ACounterThatTheStoreRefusesIsAnErrorAndNoEndlessLoop) {
+  CacheRegistry registry(
+      {.caches = {{"a", {.backend = "locmem", .options = {{"max_bytes", std::int64_t{120}}}}}}},
+      environment());
+  EXPECT_THROW(registry["a"].incr(std::string(200, 'k'), 1, {.initial = 0}), BackendError);
+}
+
+TEST_F(RegistryTest, AnInitialValueCountsOnlyWhereThereIsNone) {
+  CacheRegistry registry({.caches = {{"a", {.backend = "locmem"}}}}, environment());
+  registry["a"].set("n", 5);
+  EXPECT_EQ(registry["a"].incr("n", 1, {.initial = INT64_MAX}), 6);
+}
+
+TEST_F(RegistryTest, IncrVersionKeepsAnEntryWhoseKeyHasNoVersion) {
+  register_key_function("without_version", [](std::string& out, std::string_view key,
+                                              std::string_view, int) { out.append(key); });
+  CacheRegistry registry(
+      {.caches = {{"a", {.backend = "locmem", .key_function = "without_version"}}}}, environment());
+  registry["a"].set("k", 1);
+  EXPECT_EQ(registry["a"].incr_version("k"), 2);
+  EXPECT_EQ(registry["a"].get<int>("k"), 1);
+}
+
+TEST_F(RegistryTest, WaitersOfAComputationGetAValueThatLooksLikeAFrameWhole) {
+  CacheRegistry registry({.caches = {{"a", {.backend = "dummy"}}}}, environment());
+  const std::string value("\xC1pc\x01\0\0\0\0inner", 13);
+  std::atomic<bool> computing{false};
+  std::thread owner([&] {
+    EXPECT_EQ(registry["a"].get_or_set("k",
+                                       [&] {
+                                         computing = true;
+                                         std::this_thread::sleep_for(100ms);  // others join
+                                         return value;
+                                       }),
+              value);
+  });
+  while (!computing) std::this_thread::yield();
+  EXPECT_EQ(registry["a"].get_or_set("k", [] { return std::string("computed again"); }), value);
+  owner.join();
+}
+
+TEST_F(RegistryTest, KeysOfASinglePassRangeAreKept) {
+  CacheRegistry registry({.caches = {{"a", {.backend = "locmem"}}}}, environment());
+  registry["a"].set_many({{"one", 1}, {"two", 2}, {"three", 3}});
+  std::istringstream words("one two three");
+  const auto values = registry["a"].get_many<int>(std::ranges::istream_view<std::string>(words));
+  EXPECT_THAT(values, ElementsAre(1, 2, 3));
+}
+
+TEST_F(RegistryTest, TheSessionThatBackendShowedOutlivesNestedCalls) {
+  CacheRegistry registry({.caches = {{"a", {.backend = "flaky"}}}}, environment());
+  Backend* const session = &registry["a"].backend();
+  registry["a"].visit("k", [&](std::string_view) { registry["a"].contains("other"); });
+  EXPECT_EQ(&registry["a"].backend(), session);
 }
 
 TEST_F(RegistryTest, WhatAStoreReportsComesWhenItIsDone) {
