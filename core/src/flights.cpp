@@ -33,14 +33,29 @@ struct Flights::Table {
   Shard& shard(std::string_view key) {
     return shards[std::hash<std::string_view>()(key) % shards.size()];
   }
+
+  // What a child of fork() inherits and cannot destroy, since its mutexes may be locked by
+  // threads that do not exist there. Kept in a list: it is meant, and no leak checker's.
+  void abandon() noexcept {
+    next = abandoned.load(std::memory_order_relaxed);
+    while (!abandoned.compare_exchange_weak(next, this, std::memory_order_release)) {
+    }
+  }
+  Table* next = nullptr;
+  static constinit std::atomic<Table*> abandoned;
 };
+
+constinit std::atomic<Flights::Table*> Flights::Table::abandoned{nullptr};
 
 Flights::Flights() : table_(new Table) {}
 
 Flights::~Flights() {
   Table* const table = table_.load(std::memory_order_acquire);
-  // The parent's table may hold locked mutexes; it is left alone.
-  if (table->forks == fork_count()) delete table;
+  if (table->forks == fork_count()) {
+    delete table;
+  } else {
+    table->abandon();
+  }
 }
 
 Flights::Table& Flights::table() {
@@ -49,6 +64,7 @@ Flights::Table& Flights::table() {
     return *table;
   auto fresh = std::make_unique<Table>();
   if (table_.compare_exchange_strong(table, fresh.get(), std::memory_order_acq_rel)) {
+    table->abandon();
     return *fresh.release();
   }
   return *table;
