@@ -6,8 +6,8 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <iterator>
 #include <optional>
-#include <ranges>
 #include <sstream>
 #include <thread>
 
@@ -463,8 +463,14 @@ TEST_F(RegistryTest, WaitersOfAComputationGetAValueThatLooksLikeAFrameWhole) {
 TEST_F(RegistryTest, KeysOfASinglePassRangeAreKept) {
   CacheRegistry registry({.caches = {{"a", {.backend = "locmem"}}}}, environment());
   registry["a"].set_many({{"one", 1}, {"two", 2}, {"three", 3}});
-  std::istringstream words("one two three");
-  const auto values = registry["a"].get_many<int>(std::ranges::istream_view<std::string>(words));
+  // Each word is shown in the same string.
+  struct Words {
+    std::istringstream& in;
+    auto begin() const { return std::istream_iterator<std::string>(in); }
+    auto end() const { return std::istream_iterator<std::string>(); }
+  };
+  std::istringstream in("one two three");
+  const auto values = registry["a"].get_many<int>(Words{in});
   EXPECT_THAT(values, ElementsAre(1, 2, 3));
 }
 
