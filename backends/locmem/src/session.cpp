@@ -20,7 +20,8 @@ bool Session::stored(PutResult result, std::string_view key, std::string_view va
     std::string message;
     try {
       message = "the value of " + quote(key) + " was not stored: its " +
-                std::to_string(value.size()) + " bytes do not fit into max_bytes, or into memory; raise max_bytes";
+                std::to_string(value.size()) +
+                " bytes do not fit into max_bytes, or into memory; raise max_bytes";
       warning.message = message;
     } catch (const std::bad_alloc&) {
       // The short message needs no memory.
