@@ -163,6 +163,12 @@ std::int64_t Connection::row_limit() const noexcept {
   return sqlite3_limit(handle_, SQLITE_LIMIT_LENGTH, -1);
 }
 
+bool Connection::file_has_moved() const noexcept {
+  int moved = 0;
+  const int code = sqlite3_file_control(handle_, "main", SQLITE_FCNTL_HAS_MOVED, &moved);
+  return code == SQLITE_OK && moved != 0;
+}
+
 Statement::Statement(Connection& connection, const std::string& sql) : connection_(connection) {
   const int code = sqlite3_prepare_v3(connection.handle_, sql.c_str(), -1,
                                       SQLITE_PREPARE_PERSISTENT, &handle_, nullptr);

@@ -70,6 +70,9 @@ class Connection {
 
   const std::string& shown() const noexcept { return shown_; }
 
+  // Whether the path leads to another file than the open one, or to none.
+  bool file_has_moved() const noexcept;
+
   // REQUIRES: `code` is an error code of this connection
   [[noreturn]] void fail(int code) const;
 

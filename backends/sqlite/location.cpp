@@ -176,6 +176,8 @@ std::optional<std::string> move_aside(const std::string& path, const FileIdentit
                                       std::chrono::milliseconds patience) {
   const MoveLock lock(path, patience);
   if (identify_file(path) != damaged) return std::nullopt;
+  const FileState state = judge_file(path).state;
+  if (state != FileState::ours && state != FileState::damaged) return std::nullopt;
   const std::string aside = name_aside(path);
   // The file itself goes last: whoever makes a new one must not lose its log to us.
   rename_if_there(path, path + "-wal", aside + "-wal");

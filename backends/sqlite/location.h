@@ -57,7 +57,8 @@ void hold_inherited_locks(const std::string& path, const OpenFiles& inherited,
                           std::chrono::milliseconds patience);
 
 // Renames a damaged file of ours with its log, and returns the new name; or returns nothing
-// if the path leads to another file by now, because another process did so first. Throws
+// if the path leads to another file by now, because another process did so first, or to one that
+// is not ours. Throws
 // BackendError if it cannot.
 std::optional<std::string> move_aside(const std::string& path, const FileIdentity& damaged,
                                       std::chrono::milliseconds patience);

@@ -16,6 +16,10 @@ namespace {
 // How long a deleted or replaced file may go unnoticed.
 constexpr std::int64_t kLookEvery = 100;
 
+// How often an operation is tried again on a file that was opened anew: another process may
+// move or replace the file under it more than once.
+constexpr int kTries = 3;
+
 // Entries written between two looks at a few rows for expired ones: seldom while there are
 // few, and often enough to win against writes while a quarter or more are.
 constexpr std::size_t kSweepEvery = 256;
@@ -78,22 +82,12 @@ Table& Session::open_table(const Moment& now) {
 void Session::open(const Moment& now) {
   share_ = &alias_->share->here();
   const Turn turn = take_turn();
-  const bool in_file = alias_->place == Connection::Place::file;
   identity_.reset();
-  if (in_file) {
-    const FileVerdict verdict = judge_file(alias_->shown);
-    identity_ = identify_file(alias_->shown);
-    if (verdict.state == FileState::refused) {
-      throw BackendError(BackendError::Kind::storage, alias_->shown, "sqlite: " + verdict.problem);
-    }
-    if (verdict.state == FileState::damaged) {
-      throw DatabaseError(DatabaseError::Cause::damaged, BackendError::Kind::storage, alias_->shown,
-                          "sqlite " + quote(alias_->shown) + ": the file is damaged");
-    }
+  if (alias_->place == Connection::Place::file) {
+    open_file();
+  } else {
+    table_ = std::make_unique<OpenTable>(*alias_, *share_);
   }
-  if (in_file) share_->before_opening(alias_->shown, alias_->table.busy_timeout);
-  table_ = std::make_unique<OpenTable>(*alias_, *share_);
-  if (in_file) identity_ = identify_file(alias_->shown);
   checked_ = now.milliseconds;
   if (table_->table.fell_back()) {
     alias_->warn(Warning::Kind::degraded, {},
@@ -103,12 +97,34 @@ void Session::open(const Moment& now) {
   }
 }
 
+// Another process may rename or replace the file at any moment. `identity_` is never that of a
+// file that was not looked at: a good new file would be moved aside for the old one's damage.
+void Session::open_file() {
+  const std::string& path = alias_->shown;
+  const FileVerdict verdict = judge_file(path);
+  identity_ = identify_file(path);
+  if (verdict.state == FileState::refused) {
+    throw BackendError(BackendError::Kind::storage, path, "sqlite: " + verdict.problem);
+  }
+  if (verdict.state == FileState::damaged) {
+    throw DatabaseError(DatabaseError::Cause::damaged, BackendError::Kind::storage, path,
+                        "sqlite " + quote(path) + ": the file is damaged");
+  }
+  share_->before_opening(path, alias_->table.busy_timeout);
+  table_ = std::make_unique<OpenTable>(*alias_, *share_);
+  identity_ = identify_file(path);  // of a file that was made just now
+  if (table_->table.connection().file_has_moved()) {
+    throw DatabaseError(DatabaseError::Cause::stale, BackendError::Kind::storage, path,
+                        "sqlite " + quote(path) + ": the file was replaced while it was opened");
+  }
+}
+
 // Returns whether the operation is worth another try.
 bool Session::heal(const DatabaseError& error) {
   switch (error.cause()) {
     case DatabaseError::Cause::damaged:
       table_.reset();
-      if (!alias_->move_damaged || !identity_) return false;
+      if (!alias_->move_damaged) return false;
       move_damaged_file(error);
       return true;
     case DatabaseError::Cause::stale:
@@ -116,15 +132,17 @@ bool Session::heal(const DatabaseError& error) {
       return true;
     case DatabaseError::Cause::broken:
       table_.reset();
-      return false;
+      // Another process that renames the file and its log breaks what is just being opened.
+      return identity_ && identify_file(alias_->shown) != identity_;
     default:
       return false;
   }
 }
 
 void Session::move_damaged_file(const DatabaseError& error) {
-  const FileVerdict verdict = judge_file(alias_->shown);
-  if (verdict.state != FileState::ours && verdict.state != FileState::damaged) return;
+  if (!identity_) return;  // there was no file yet: whatever is there now was not looked at
+  // Else another thread would open the file between the renames, with the log of the next one.
+  const Turn turn = take_turn();
   const auto aside = move_aside(alias_->shown, *identity_, alias_->table.busy_timeout);
   if (!aside) return;  // another process or thread was faster, and has warned
   alias_->warn(Warning::Kind::other, {},
@@ -134,10 +152,12 @@ void Session::move_damaged_file(const DatabaseError& error) {
 
 template <class Operation>
 auto Session::perform(Operation operation) {
-  try {
-    return operation();
-  } catch (const DatabaseError& error) {
-    if (!heal(error)) throw;
+  for (int again = 0; again < kTries; ++again) {
+    try {
+      return operation();
+    } catch (const DatabaseError& error) {
+      if (!heal(error)) throw;
+    }
   }
   return operation();
 }

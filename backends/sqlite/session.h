@@ -103,6 +103,7 @@ class Session final : public Backend,
   Moment moment(std::size_t writes) const noexcept;
   Table& open_table(const Moment& now);
   void open(const Moment& now);
+  void open_file();
   bool heal(const DatabaseError& error);
   void move_damaged_file(const DatabaseError& error);
   void tidy(Table& table, std::size_t entries, const Moment& now) noexcept;
@@ -117,7 +118,7 @@ class Session final : public Backend,
 
   const std::shared_ptr<const Alias> alias_;
   std::unique_ptr<OpenTable> table_;
-  std::optional<FileIdentity> identity_;  // of the open file
+  std::optional<FileIdentity> identity_;  // of the open file, or of one that failed to open
   ProcessShare* share_ = nullptr;         // of the process that opened the table; once opened
   std::int64_t checked_ = 0;              // when the file was last looked at
   std::size_t until_sweep_ = 0;
