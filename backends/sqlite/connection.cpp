@@ -69,6 +69,27 @@ struct FreeFilename {
     sqlite3_free_filename(const_cast<char*>(name));
   }
 };
+// Tries to keep writers of a file away, as every reader of a database does.
+class ReadLock {
+ public:
+  ReadLock(sqlite3_file& file, std::chrono::milliseconds patience) : file_(file) {
+    const auto deadline = std::chrono::steady_clock::now() + patience;
+    while ((code_ = file_.pMethods->xLock(&file_, SQLITE_LOCK_SHARED)) == SQLITE_BUSY) {
+      if (std::chrono::steady_clock::now() >= deadline) return;
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+  }
+  ReadLock(const ReadLock&) = delete;
+  ReadLock& operator=(const ReadLock&) = delete;
+  ~ReadLock() {
+    if (code_ == SQLITE_OK) file_.pMethods->xUnlock(&file_, SQLITE_LOCK_NONE);
+  }
+
+ private:
+  sqlite3_file& file_;
+  int code_ = SQLITE_OK;
+};
+
 struct CloseFile {
   void operator()(sqlite3_file* file) const noexcept {
     if (file->pMethods != nullptr) file->pMethods->xClose(file);
@@ -77,11 +98,11 @@ struct CloseFile {
 
 }  // namespace
 
-Connection::Connection(Place place, const std::string& name, std::string shown,
+Connection::Connection(Place place, const std::string& name, Absent absent, std::string shown,
                        std::chrono::milliseconds busy_timeout)
     : shown_(std::move(shown)), busy_timeout_(busy_timeout), fork_(fork_count()) {
-  int flags =
-      SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
+  int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
+  if (absent == Absent::make) flags |= SQLITE_OPEN_CREATE;
   if (place == Place::memory) flags |= SQLITE_OPEN_URI;
   const std::string target = place == Place::memory ? "file:/" + name + "?vfs=memdb" : name;
   const int code = sqlite3_open_v2(target.c_str(), &handle_, flags, nullptr);
@@ -226,7 +247,8 @@ std::string_view Statement::bytes(int column) const noexcept {
           static_cast<std::size_t>(sqlite3_column_bytes(handle_, column))};
 }
 
-HeaderRead read_header(const std::string& path, FileHeader& header) {
+HeaderRead read_header(const std::string& path, std::chrono::milliseconds patience,
+                       FileHeader& header) {
   constexpr std::string_view kMagic("SQLite format 3\0", 16);
   sqlite3_vfs* const vfs = sqlite3_vfs_find(nullptr);
   if (vfs == nullptr) return HeaderRead::unreadable;
@@ -243,6 +265,7 @@ HeaderRead read_header(const std::string& path, FileHeader& header) {
       SQLITE_OK) {
     return HeaderRead::unreadable;
   }
+  const ReadLock lock(*file, patience);
   std::array<unsigned char, 100> bytes{};
   const int code = file->pMethods->xRead(file.get(), bytes.data(), bytes.size(), 0);
   if (code == SQLITE_IOERR_SHORT_READ) return HeaderRead::too_short;

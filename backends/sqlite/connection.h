@@ -44,10 +44,11 @@ class DatabaseError final : public BackendError {
 class Connection {
  public:
   enum class Place : unsigned char { file, memory };
+  enum class Absent : unsigned char { make, fail };
 
-  // Opens the file, making an empty one if there is none; or the memory database of that
-  // name, which lives as long as a connection to it. `shown` names it in messages.
-  Connection(Place place, const std::string& name, std::string shown,
+  // Opens the file; or the memory database of that name, which lives as long as a connection to
+  // it. `absent`: what to do if there is none. `shown` names it in messages.
+  Connection(Place place, const std::string& name, Absent absent, std::string shown,
              std::chrono::milliseconds busy_timeout);
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
@@ -137,7 +138,9 @@ struct FileHeader {
 enum class HeaderRead : unsigned char { done, too_short, unreadable };
 
 // Reads them through SQLite's own file layer: opening and closing the file in any other way
-// would drop the locks that this process holds on it.
-HeaderRead read_header(const std::string& path, FileHeader& header);
+// would drop the locks that this process holds on it. Waits for somebody who is writing them,
+// but reads them anyway at the end of its patience.
+HeaderRead read_header(const std::string& path, std::chrono::milliseconds patience,
+                       FileHeader& header);
 
 }  // namespace polycache::sqlite

@@ -20,47 +20,25 @@ namespace {
 
 FileVerdict refused(std::string problem) { return {FileState::refused, std::move(problem)}; }
 
+BackendError::Kind kind_of(int error) noexcept {
+  if (error == EROFS) return BackendError::Kind::read_only;
+  if (error == EACCES || error == EPERM) return BackendError::Kind::denied;
+  return error == ETIMEDOUT ? BackendError::Kind::overloaded : BackendError::Kind::storage;
+}
+
+[[noreturn]] void cannot_lock(const std::string& path, int error) {
+  throw BackendError(kind_of(error), path,
+                     "sqlite " + quote(path) + ": cannot lock " + quote(path + "-lock") + " (" +
+                         std::strerror(error) +
+                         "), which is needed to make the file or to move a damaged one aside; make "
+                         "its folder writable");
+}
+
 [[noreturn]] void cannot_move(const std::string& path, int error) {
-  throw BackendError(BackendError::Kind::storage, path,
+  throw BackendError(kind_of(error), path,
                      "sqlite " + quote(path) + ": the file is damaged and cannot be moved aside (" +
                          std::strerror(error) + "); move it away with its -wal and -shm files");
 }
-
-// An exclusive lock among the processes that want to move the same file.
-class MoveLock {
- public:
-  MoveLock(const std::string& path, std::chrono::milliseconds patience) : name_(path + "-lock") {
-    const auto deadline = std::chrono::steady_clock::now() + patience;
-    while (!try_lock(path)) {
-      if (std::chrono::steady_clock::now() >= deadline) cannot_move(path, ETIMEDOUT);
-      std::this_thread::sleep_for(std::chrono::milliseconds(2));
-    }
-  }
-  MoveLock(const MoveLock&) = delete;
-  MoveLock& operator=(const MoveLock&) = delete;
-  ~MoveLock() {
-    ::unlink(name_.c_str());
-    ::close(file_);
-  }
-
- private:
-  bool try_lock(const std::string& path) {
-    file_ = ::open(name_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (file_ < 0) cannot_move(path, errno);
-    struct stat mine {};
-    struct stat there {};
-    // Its last owner may have removed the name between our open and our lock.
-    if (::flock(file_, LOCK_EX | LOCK_NB) == 0 && ::fstat(file_, &mine) == 0 &&
-        ::stat(name_.c_str(), &there) == 0 && mine.st_ino == there.st_ino) {
-      return true;
-    }
-    ::close(file_);
-    return false;
-  }
-
-  std::string name_;
-  int file_ = -1;
-};
 
 // "cache.db.damaged-20260102-030405-4711": not there yet.
 std::string name_aside(const std::string& path) {
@@ -111,7 +89,7 @@ void rename_if_there(const std::string& path, const std::string& from, const std
 
 }  // namespace
 
-FileVerdict judge_file(const std::string& path) {
+FileVerdict judge_file(const std::string& path, std::chrono::milliseconds patience) {
   struct stat status {};
   if (::stat(path.c_str(), &status) != 0) {
     if (errno == ENOENT) return {};
@@ -123,8 +101,9 @@ FileVerdict judge_file(const std::string& path) {
   if (!S_ISREG(status.st_mode)) return refused(quote(path) + " is no plain file; name another");
   if (status.st_size == 0) return {};
   FileHeader header;
-  switch (read_header(path, header)) {
+  switch (read_header(path, patience, header)) {
     case HeaderRead::unreadable:
+      if (!identify_file(path)) return {};  // it was there a moment ago
       return refused("cannot read " + quote(path) + "; check its permissions");
     case HeaderRead::too_short:
       return refused(quote(path) + " is not an SQLite file; it was not touched, name another");
@@ -172,11 +151,50 @@ void hold_inherited_locks(const std::string& path, const OpenFiles& inherited,
                          "has been closed since; fork before the threads use the cache");
 }
 
+PathLock::PathLock(const std::string& path, std::chrono::milliseconds patience)
+    : name_(path + "-lock") {
+  const auto deadline = std::chrono::steady_clock::now() + patience;
+  while (!try_lock(path)) {
+    if (std::chrono::steady_clock::now() >= deadline) cannot_lock(path, ETIMEDOUT);
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  }
+}
+
+PathLock::~PathLock() {
+  ::unlink(name_.c_str());
+  ::close(file_);
+}
+
+bool PathLock::try_lock(const std::string& path) {
+  file_ = ::open(name_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  if (file_ < 0) cannot_lock(path, errno);
+  struct stat mine {};
+  struct stat there {};
+  // Its last owner may have removed the name between our open and our lock.
+  if (::flock(file_, LOCK_EX | LOCK_NB) == 0 && ::fstat(file_, &mine) == 0 &&
+      ::stat(name_.c_str(), &there) == 0 && mine.st_ino == there.st_ino) {
+    return true;
+  }
+  ::close(file_);
+  return false;
+}
+
+void remove_orphaned_log(const std::string& path) {
+  for (const char* const tail : {"-wal", "-shm"}) {
+    const std::string name = path + tail;
+    if (::unlink(name.c_str()) == 0 || errno == ENOENT) continue;
+    throw BackendError(kind_of(errno), path,
+                       "sqlite " + quote(path) + ": cannot remove " + quote(name) +
+                           ", which belongs to a file that is gone (" + std::strerror(errno) +
+                           "); remove it");
+  }
+}
+
 std::optional<std::string> move_aside(const std::string& path, const FileIdentity& damaged,
                                       std::chrono::milliseconds patience) {
-  const MoveLock lock(path, patience);
+  const PathLock lock(path, patience);
   if (identify_file(path) != damaged) return std::nullopt;
-  const FileState state = judge_file(path).state;
+  const FileState state = judge_file(path, patience).state;
   if (state != FileState::ours && state != FileState::damaged) return std::nullopt;
   const std::string aside = name_aside(path);
   // The file itself goes last: whoever makes a new one must not lose its log to us.

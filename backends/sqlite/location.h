@@ -27,7 +27,8 @@ struct FileVerdict {
   std::string problem;  // if refused: what it is instead, and the remedy
 };
 
-FileVerdict judge_file(const std::string& path);
+// `patience`: how long to wait for a process that is just making the file.
+FileVerdict judge_file(const std::string& path, std::chrono::milliseconds patience);
 
 // Which file a path leads to.
 struct FileIdentity {
@@ -55,6 +56,29 @@ std::optional<OpenFiles> identify_open_files(const std::string& path) noexcept;
 // Throws BackendError if it cannot, or if the log is another by now.
 void hold_inherited_locks(const std::string& path, const OpenFiles& inherited,
                           std::chrono::milliseconds patience);
+
+// An exclusive lock, among processes, for making the file of a path or renaming it. SQLite
+// knows files, not paths: it cannot keep those apart who open, rename and make them. Not for
+// threads of one process, which have their turn.
+class PathLock {
+ public:
+  // Throws BackendError if the lock does not come.
+  PathLock(const std::string& path, std::chrono::milliseconds patience);
+  PathLock(const PathLock&) = delete;
+  PathLock& operator=(const PathLock&) = delete;
+  ~PathLock();
+
+ private:
+  bool try_lock(const std::string& path);
+
+  std::string name_;
+  int file_ = -1;
+};
+
+// Removes the write-ahead log and the shared memory of a file that is gone: a new file would be
+// read through them, and those who still have the old one open go on with what they have open.
+// Throws BackendError. REQUIRES: the path is locked and leads to no file, or to an empty one
+void remove_orphaned_log(const std::string& path);
 
 // Renames a damaged file of ours with its log, and returns the new name; or returns nothing
 // if the path leads to another file by now, because another process did so first, or to one that

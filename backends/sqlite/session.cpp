@@ -42,10 +42,10 @@ void Alias::warn(Warning::Kind kind, std::string_view key, const std::string& me
   if (report) report({.kind = kind, .key = key, .message = message});
 }
 
-OpenTable::OpenTable(const Alias& alias, ProcessShare& of)
+OpenTable::OpenTable(const Alias& alias, ProcessShare& of, Absent absent)
     : share(of),
       table(alias.place, alias.place == Connection::Place::file ? alias.shown : of.memory_name(),
-            alias.shown, alias.table) {
+            absent, alias.shown, alias.table) {
   share.after_opening(alias.shown);
 }
 
@@ -86,7 +86,7 @@ void Session::open(const Moment& now) {
   if (alias_->place == Connection::Place::file) {
     open_file();
   } else {
-    table_ = std::make_unique<OpenTable>(*alias_, *share_);
+    table_ = std::make_unique<OpenTable>(*alias_, *share_, Absent::make);
   }
   checked_ = now.milliseconds;
   if (table_->table.fell_back()) {
@@ -101,8 +101,29 @@ void Session::open(const Moment& now) {
 // file that was not looked at: a good new file would be moved aside for the old one's damage.
 void Session::open_file() {
   const std::string& path = alias_->shown;
-  const FileVerdict verdict = judge_file(path);
+  const std::chrono::milliseconds patience = alias_->table.busy_timeout;
   identity_ = identify_file(path);
+  FileState state = judge_for_opening();
+  std::optional<PathLock> making;
+  if (state == FileState::absent) {
+    making.emplace(path, patience);
+    state = judge_for_opening();
+    if (state == FileState::absent) remove_orphaned_log(path);
+  }
+  share_->before_opening(path, patience);
+  table_ = std::make_unique<OpenTable>(*alias_, *share_,
+                                       state == FileState::absent ? Absent::make : Absent::fail);
+  identity_ = identify_file(path);  // of a file that was made just now
+  if (table_->table.connection().file_has_moved()) {
+    throw DatabaseError(DatabaseError::Cause::stale, BackendError::Kind::storage, path,
+                        "sqlite " + quote(path) + ": the file was replaced while it was opened");
+  }
+}
+
+// Absent or ours; else throws.
+FileState Session::judge_for_opening() const {
+  const std::string& path = alias_->shown;
+  const FileVerdict verdict = judge_file(path, alias_->table.busy_timeout);
   if (verdict.state == FileState::refused) {
     throw BackendError(BackendError::Kind::storage, path, "sqlite: " + verdict.problem);
   }
@@ -110,13 +131,7 @@ void Session::open_file() {
     throw DatabaseError(DatabaseError::Cause::damaged, BackendError::Kind::storage, path,
                         "sqlite " + quote(path) + ": the file is damaged");
   }
-  share_->before_opening(path, alias_->table.busy_timeout);
-  table_ = std::make_unique<OpenTable>(*alias_, *share_);
-  identity_ = identify_file(path);  // of a file that was made just now
-  if (table_->table.connection().file_has_moved()) {
-    throw DatabaseError(DatabaseError::Cause::stale, BackendError::Kind::storage, path,
-                        "sqlite " + quote(path) + ": the file was replaced while it was opened");
-  }
+  return verdict.state;
 }
 
 // Returns whether the operation is worth another try.
@@ -132,7 +147,7 @@ bool Session::heal(const DatabaseError& error) {
       return true;
     case DatabaseError::Cause::broken:
       table_.reset();
-      // Another process that renames the file and its log breaks what is just being opened.
+      // Another process that moves the file and its log breaks what is just being opened.
       return identity_ && identify_file(alias_->shown) != identity_;
     default:
       return false;

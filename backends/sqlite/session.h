@@ -47,7 +47,8 @@ struct Alias {
 
 // An open table, counted among those of its process.
 struct OpenTable {
-  OpenTable(const Alias& alias, ProcessShare& of);
+  using Absent = Connection::Absent;
+  OpenTable(const Alias& alias, ProcessShare& of, Absent absent);
   OpenTable(const OpenTable&) = delete;
   OpenTable& operator=(const OpenTable&) = delete;
   ~OpenTable() { share.after_closing(); }
@@ -78,6 +79,7 @@ class Session final : public Backend,
   void* extension(std::string_view id) noexcept override;
 
  private:
+  using Absent = Connection::Absent;
   using Turn = std::unique_lock<std::timed_mutex>;
 
   // TtlExtension
@@ -104,6 +106,7 @@ class Session final : public Backend,
   Table& open_table(const Moment& now);
   void open(const Moment& now);
   void open_file();
+  FileState judge_for_opening() const;
   bool heal(const DatabaseError& error);
   void move_damaged_file(const DatabaseError& error);
   void tidy(Table& table, std::size_t entries, const Moment& now) noexcept;

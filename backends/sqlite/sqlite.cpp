@@ -36,7 +36,7 @@ std::string judge_place(const fs::path& file) {
     return quote(folder.string()) + " is no folder that can be used" +
            (error ? " (" + error.message() + ")" : "");
   }
-  FileVerdict verdict = judge_file(file.string());
+  FileVerdict verdict = judge_file(file.string(), std::chrono::seconds(1));
   return verdict.state == FileState::refused ? std::move(verdict.problem) : std::string();
 }
 

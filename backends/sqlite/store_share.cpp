@@ -12,8 +12,9 @@ ProcessShare::ProcessShare(std::uint32_t fork, const std::string& memory_name,
                            const std::string& shown, const ProcessShare* before)
     : fork_(fork), memory_name_(memory_name), before_(before) {
   if (memory_name.empty()) return;
-  keep_alive_ = std::make_unique<Connection>(Connection::Place::memory, memory_name, shown,
-                                             std::chrono::milliseconds(0));
+  keep_alive_ =
+      std::make_unique<Connection>(Connection::Place::memory, memory_name, Connection::Absent::make,
+                                   shown, std::chrono::milliseconds(0));
   keep_alive_->query_integer("PRAGMA schema_version");  // opens what was only prepared so far
 }
 

@@ -49,10 +49,10 @@ Transaction::~Transaction() {
   }
 }
 
-Table::Table(Connection::Place place, const std::string& name, const std::string& shown,
-             const TableSettings& settings)
+Table::Table(Connection::Place place, const std::string& name, Connection::Absent absent,
+             const std::string& shown, const TableSettings& settings)
     : settings_(settings),
-      connection_(place, name, shown, settings.busy_timeout),
+      connection_(place, name, absent, shown, settings.busy_timeout),
       quoted_(quote_identifier(settings.name)) {
   prepare_file();
   if (place == Connection::Place::file) {

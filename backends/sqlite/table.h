@@ -46,8 +46,8 @@ class Table {
  public:
   // Opens the store, making what is missing of it. A file that is not ours is an error, and
   // stays as it is.
-  Table(Connection::Place place, const std::string& name, const std::string& shown,
-        const TableSettings& settings);
+  Table(Connection::Place place, const std::string& name, Connection::Absent absent,
+        const std::string& shown, const TableSettings& settings);
 
   Connection& connection() noexcept { return connection_; }
 
