@@ -187,7 +187,7 @@ bool Cache::get_bytes(KeyView key, ReadOptions options, Decode decode) {
   const std::string_view id = state_->compose(final_key, key.text(), options.version);
   Operation operation(*this, "get", id);
   Reading reading;
-  const bool found = operation.run<bool>(state_->on_error().read, false, [&](Backend& session) {
+  const bool found = operation.run<bool>(Access::read, false, [&](Backend& session) {
     return session.get(id, [&](std::string_view stored) { read_entry(reading, stored, decode); });
   });
   if (!found) return false;
@@ -238,14 +238,14 @@ bool Cache::put_bytes(KeyView key, Encode encode, const WriteOptions& options, P
       operation.run_or_throw([&](Backend& session) { return session.erase(id); });
       return true;
     }
-    return operation.run<bool>(state_->on_error().write, false, [&](Backend& session) {
+    return operation.run<bool>(Access::write, false, [&](Backend& session) {
       return !session.contains(id, [](std::string_view) {});
     });
   }
   Scratch scratch(scratch_);
   std::string framed;
   const std::string_view bytes = stored_form(encode(scratch.buffer()), framed);
-  return operation.run<bool>(state_->on_error().write, false,
+  return operation.run<bool>(Access::write, false,
                              [&](Backend& session) { return session.put(id, bytes, *ttl, mode); });
 }
 
@@ -308,7 +308,7 @@ class Cache::GetOrSet {
       });
     };
     Operation operation(cache_, "get_or_set", key_);
-    operation.run<bool>(state_.on_error().read, false, [&](Backend& session) {
+    operation.run<bool>(Access::read, false, [&](Backend& session) {
       return where == Where::authoritative ? read_authoritative(session, key_, take)
                                            : session.get(key_, take);
     });
@@ -357,7 +357,7 @@ class Cache::GetOrSet {
     std::string framed;
     const std::string_view form = stored_form(bytes, framed);
     Operation operation(cache_, "get_or_set", key_);
-    const bool stored = operation.run<bool>(state_.on_error().write, false, [&](Backend& session) {
+    const bool stored = operation.run<bool>(Access::write, false, [&](Backend& session) {
       return session.put(key_, form, ttl, replace_ ? PutMode::always : PutMode::if_absent);
     });
     store_failed_ |= operation.failed();
@@ -392,7 +392,7 @@ void Cache::get_many_bytes(std::span<const std::string_view> keys, ReadOptions o
   const std::vector<std::string_view> views = final_keys.views();
   Operation operation(*this, "get_many", views.front());
   std::vector<std::pair<std::size_t, Reading>> unreadable;
-  operation.run<bool>(state_->on_error().read, false, [&](Backend& session) {
+  operation.run<bool>(Access::read, false, [&](Backend& session) {
     session.get_many(views, [&](std::size_t i, std::string_view stored) {
       Reading reading;
       read_entry(reading, stored, [&](std::string_view bytes) { return decode(i, bytes); });
@@ -439,7 +439,7 @@ std::vector<std::string> Cache::put_many_items(std::span<const ItemView> items,
   }
 
   std::vector<std::string> failed;
-  const bool done = operation.run<bool>(state_->on_error().write, false, [&](Backend& session) {
+  const bool done = operation.run<bool>(Access::write, false, [&](Backend& session) {
     session.put_many(stored, PutMode::always,
                      [&](std::size_t i) { failed.emplace_back(items[i].key()); });
     return true;
@@ -460,7 +460,7 @@ bool Cache::touch(KeyView key, const WriteOptions& options) {
   if (!ttl) {
     return operation.run_or_throw([&](Backend& session) { return session.erase(id); });
   }
-  return operation.run<bool>(state_->on_error().write, false,
+  return operation.run<bool>(Access::write, false,
                              [&](Backend& session) { return session.touch(id, *ttl); });
 }
 
@@ -470,7 +470,7 @@ bool Cache::contains(KeyView key, ReadOptions options) {
   const std::string_view id = state_->compose(final_key, key.text(), options.version);
   Operation operation(*this, "contains", id);
   bool readable = true;
-  const bool found = operation.run<bool>(state_->on_error().read, false, [&](Backend& session) {
+  const bool found = operation.run<bool>(Access::read, false, [&](Backend& session) {
     return session.contains(id, [&](std::string_view head) {
       readable = !frame::is_frame(head) || frame::is_readable(head);
     });

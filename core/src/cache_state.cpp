@@ -12,7 +12,8 @@ namespace polycache {
 
 CacheState::CacheState(Parts parts)
     : parts_(std::move(parts)),
-      rules_(parts_.factory ? parts_.factory->traits().key_rules : KeyRules::portable) {}
+      traits_(parts_.factory ? parts_.factory->traits() : StoreTraits()),
+      failsafe_(parts_.clock, traits_) {}
 
 std::unique_ptr<Backend> CacheState::connect() const {
   std::unique_ptr<Backend> session = parts_.factory->connect();
@@ -39,18 +40,15 @@ std::optional<Ttl> CacheState::resolve(const Timeout& timeout) const {
   return Ttl(left);
 }
 
-void CacheState::warn(Warning::Kind kind, std::string_view key, std::string_view message) const {
+void CacheState::warn(Warning::Kind kind, std::string_view key, std::string_view message,
+                      std::uint64_t count) const {
   if (!parts_.on_warning) return;
-  parts_.on_warning({.kind = kind, .alias = alias(), .key = key, .message = message});
-}
-
-void CacheState::note_success() {
-  if (!degraded_.exchange(false, std::memory_order_relaxed)) return;
-  warn(Warning::Kind::recovered, "", "the store answers again");
+  parts_.on_warning(
+      {.kind = kind, .alias = alias(), .key = key, .message = message, .count = count});
 }
 
 void CacheState::judge_key(std::string_view final_key, KeyIssues issues) const {
-  if (rules_ == KeyRules::custom) {
+  if (traits_.key_rules == KeyRules::custom) {
     parts_.factory->validate_key(final_key, [&](std::string_view sentence) {
       if (parts_.key_warnings) warn(Warning::Kind::key_custom, final_key, sentence);
     });
@@ -61,7 +59,7 @@ void CacheState::judge_key(std::string_view final_key, KeyIssues issues) const {
                              std::to_string(max_portable_key_bytes);
   const std::string_view bytes = "has a space or a control character";
   const std::string_view remedy = R"( (shorten or escape it, or set "key_function": "hashed"))";
-  if (rules_ == KeyRules::strict) {
+  if (traits_.key_rules == KeyRules::strict) {
     throw InvalidKey(alias() + ": this store cannot have the key " + shown + ": it " +
                      (issues.too_long ? length : std::string(bytes)) + std::string(remedy));
   }

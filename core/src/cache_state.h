@@ -1,15 +1,16 @@
 // What an alias means: its store, its keys, its defaults. Made by the registry, shared by
 // all threads' Caches, and kept until the last of them has moved on. Immutable but for the
-// flights and the note that the store is failing.
+// flights and what is known of the store's failures.
 
 #pragma once
 
-#include <atomic>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 
+#include "failsafe.h"
 #include "flights.h"
 #include "key_policy.h"
 #include "polycache/backend.h"
@@ -50,7 +51,7 @@ class CacheState {
   std::string_view compose(FinalKey& out, std::string_view key, std::optional<int> version) const {
     const KeyIssues issues = parts_.keys.compose(out, key, version);
     const std::string_view final_key = out.view();
-    if (issues.any() || rules_ == KeyRules::custom) [[unlikely]]
+    if (issues.any() || traits_.key_rules == KeyRules::custom) [[unlikely]]
       judge_key(final_key, issues);
     return final_key;
   }
@@ -59,12 +60,10 @@ class CacheState {
   std::optional<Ttl> resolve(const Timeout& timeout) const;
 
   // Calls the warning handler.
-  void warn(Warning::Kind kind, std::string_view key, std::string_view message) const;
+  void warn(Warning::Kind kind, std::string_view key, std::string_view message,
+            std::uint64_t count = 1) const;
 
-  // Whether the last operation failed, so that the next success is worth a word.
-  bool degraded() const noexcept { return degraded_.load(std::memory_order_relaxed); }
-  void note_failure() noexcept { degraded_.store(true, std::memory_order_relaxed); }
-  void note_success();
+  Failsafe& failsafe() noexcept { return failsafe_; }
 
   // "redis (/usr/lib/polycache/polycache_redis.so)": whose code an exception came out of.
   std::string plugin() const;
@@ -73,9 +72,9 @@ class CacheState {
   void judge_key(std::string_view final_key, KeyIssues issues) const;
 
   Parts parts_;
-  KeyRules rules_;
+  StoreTraits traits_;
   Flights flights_;
-  std::atomic<bool> degraded_{false};
+  Failsafe failsafe_;
 };
 
 }  // namespace polycache

@@ -596,7 +596,9 @@ Config load(const std::filesystem::path& file, std::string_view remedy) {
   // Absolute, so that it still holds when the program changes its working folder.
   std::error_code error;
   const std::filesystem::path absolute = std::filesystem::absolute(file, error);
-  return read_config(content.text, file.string(), (error ? file : absolute).parent_path());
+  Config config = read_config(content.text, file.string(), (error ? file : absolute).parent_path());
+  config.file = error ? file : absolute;
+  return config;
 }
 
 // "default.timeout=60s" in its parts.
@@ -689,6 +691,7 @@ void Config::apply(std::string_view assignment, std::string_view place) {
     reader.read_cache_member(node, path, cache);
   }
   problems.throw_if_any();
+  changed.applied.push_back({std::string(assignment), std::string(place)});
   *this = std::move(changed);
 }
 

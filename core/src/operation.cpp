@@ -8,24 +8,76 @@
 
 namespace polycache {
 
-void Cache::Operation::settle(BackendCall& call) {
+bool Cache::Operation::throws(Access access, Failing failing) const noexcept {
+  if (failing == Failing::loudly) return true;
+  const OnError policy = state().on_error();
+  return (access == Access::read ? policy.read : policy.write) == ErrorPolicy::throw_error;
+}
+
+bool Cache::Operation::admitted(Access access, Failing failing) {
+  Failsafe& failsafe = state().failsafe();
+  if (failsafe.admit(access)) [[likely]]
+    return true;
+  failed_ = true;
+  if (!throws(access, failing)) return false;
+  const std::string last = failsafe.last_error();
+  throw BackendError(BackendError::Kind::unreachable, "",
+                     state().alias() + ": " + name_ +
+                         ": the store was not asked, since it keeps failing (circuit breaker " +
+                         "open, next try in " +
+                         std::to_string(failsafe.pause_left(access).count()) + " ms)" +
+                         (last.empty() ? "" : "; the last failure: " + last));
+}
+
+void Cache::Operation::deliver(BackendCall& call) {
   while (!call.quiet()) {  // a handler that closes a session may make it say more
     for (const BackendCall::Kept& kept : call.take()) {
       state().warn(kept.kind, kept.key, kept.message);
     }
   }
-  if (!failed_) state().note_success();
 }
 
-void Cache::Operation::go_on_without(ErrorPolicy policy, const BackendError& error) {
+void Cache::Operation::settle(Access access, BackendCall& call) {
+  const Failsafe::News news =
+      state().failsafe().troubled() ? state().failsafe().note_success(access) : Failsafe::News();
+  deliver(call);
+  tell(news, nullptr);
+}
+
+void Cache::Operation::note_failure(Access access, Failing failing, const BackendError& error) {
   failed_ = true;
-  state().note_failure();
-  if (policy == ErrorPolicy::throw_error) return;
-  std::string message = std::string(name_) + ": going on without the store: " + error.what();
-  state().warn(Warning::Kind::degraded, key_, message);
+  tell(state().failsafe().note_failure(access, error, throws(access, failing)), &error);
 }
 
-void Cache::Operation::give_up(ErrorPolicy policy, BackendCall& call) {
+void Cache::Operation::tell(const Failsafe::News& news, const BackendError* error) {
+  const auto times = [](std::uint64_t count) {
+    return std::to_string(count) + (count == 1 ? " operation" : " operations");
+  };
+  if (news.failures > 0) {
+    std::string message = std::string(name_) + ": going on without the store: " + error->what();
+    if (news.failures > 1) {
+      message += " (" + times(news.failures) + " failed in the last " +
+                 std::to_string(news.since.count()) + " s)";
+    }
+    state().warn(Warning::Kind::degraded, key_, message, news.failures);
+  }
+  if (news.breaker == CircuitBreaker::Change::opened) {
+    state().warn(Warning::Kind::breaker_opened, "",
+                 "the store keeps failing and is left alone; next try in " +
+                     std::to_string(state().failsafe().pause_left(Access::write).count()) + " ms");
+  } else if (news.breaker == CircuitBreaker::Change::closed) {
+    state().warn(Warning::Kind::breaker_closed, "", "the store is used again");
+  }
+  if (news.recovered) {
+    std::string message = "the store answers again";
+    if (news.went_without > 0) {
+      message += " (" + times(news.went_without) + " more went without it)";
+    }
+    state().warn(Warning::Kind::recovered, "", message, news.went_without + 1);
+  }
+}
+
+void Cache::Operation::give_up(Access access, Failing failing, BackendCall& call) {
   // Whatever else a plugin throws becomes a BackendError that names it.
   const auto foreign = [&](const std::string& what) {
     return BackendError(
@@ -33,31 +85,31 @@ void Cache::Operation::give_up(ErrorPolicy policy, BackendCall& call) {
         state().alias() + ": " + name_ + ": " + state().plugin() + " threw " + what);
   };
   const auto decide = [&](const BackendError& error) {
-    go_on_without(policy, error);
-    settle(call);
+    note_failure(access, failing, error);
+    deliver(call);
   };
   try {
     throw;
   } catch (const BackendError& error) {
     decide(error);
-    if (policy == ErrorPolicy::throw_error) throw;
+    if (throws(access, failing)) throw;
   } catch (const ValueError& error) {
-    settle(call);
+    settle(access, call);
     throw ValueError(state().alias() + ": " + name_ + " of the key " + quote(key_) + ": " +
                      error.what());
   } catch (const CacheError&) {
-    settle(call);
+    settle(access, call);
     throw;
   } catch (const abi::__forced_unwind&) {  // pthread_cancel: not ours to stop
     throw;
   } catch (const std::exception& error) {
     const BackendError translated = foreign(error.what());
     decide(translated);
-    if (policy == ErrorPolicy::throw_error) throw translated;
+    if (throws(access, failing)) throw translated;
   } catch (...) {
     const BackendError translated = foreign("something that is no std::exception");
     decide(translated);
-    if (policy == ErrorPolicy::throw_error) throw translated;
+    if (throws(access, failing)) throw translated;
   }
 }
 

@@ -42,32 +42,21 @@ class Cache::Operation {
     if (session_) cache_.session_ = std::move(session_);
   }
 
-  // Runs f(session). If the store fails, the result is `instead`, or the BackendError is
-  // thrown, as the policy says.
+  // Runs f(session). If the store fails, or is known to be down, the result is `instead`, or a
+  // BackendError is thrown, as "on_error" says for that access.
   template <class R, class F>
-  R run(ErrorPolicy policy, R instead, F&& f) {
-    BackendCall call;
-    try {
-      R result = std::forward<F>(f)(session());
-      if (call.quiet() && !state().degraded()) [[likely]]
-        return result;
-      instead = std::move(result);
-    } catch (...) {
-      give_up(policy, call);  // rethrows, or the result is `instead`
-      return instead;
-    }
-    settle(call);
-    return instead;
+  R run(Access access, R instead, F&& f) {
+    return run<R>(access, Failing::as_configured, std::move(instead), std::forward<F>(f));
   }
 
   // For what must not fail silently.
   template <class F>
   auto run_or_throw(F&& f) {
     using R = decltype(f(std::declval<Backend&>()));
-    return run<R>(ErrorPolicy::throw_error, R{}, std::forward<F>(f));
+    return run<R>(Access::write, Failing::loudly, R{}, std::forward<F>(f));
   }
 
-  // Whether run() met a failure of the store.
+  // Whether run() met a failure of the store, or was not let to it.
   bool failed() const noexcept { return failed_; }
 
   // For a closer look within run(): the session's extension, or null.
@@ -77,15 +66,39 @@ class Cache::Operation {
   }
 
  private:
+  enum class Failing : unsigned char { as_configured, loudly };
+
+  template <class R, class F>
+  R run(Access access, Failing failing, R instead, F&& f) {
+    if (state().failsafe().troubled() && !admitted(access, failing)) [[unlikely]]
+      return instead;
+    BackendCall call;
+    try {
+      R result = std::forward<F>(f)(session());
+      if (call.quiet() && !state().failsafe().troubled()) [[likely]]
+        return result;
+      instead = std::move(result);
+    } catch (...) {
+      give_up(access, failing, call);  // rethrows, or the result is `instead`
+      return instead;
+    }
+    settle(access, call);
+    return instead;
+  }
+
   Backend& session() {
     if (!session_) [[unlikely]]
       session_ = state().connect();
     return *session_;
   }
 
-  void settle(BackendCall& call);
-  void give_up(ErrorPolicy policy, BackendCall& call);
-  void go_on_without(ErrorPolicy policy, const BackendError& error);
+  bool throws(Access access, Failing failing) const noexcept;
+  bool admitted(Access access, Failing failing);
+  void settle(Access access, BackendCall& call);
+  void give_up(Access access, Failing failing, BackendCall& call);
+  void note_failure(Access access, Failing failing, const BackendError& error);
+  void tell(const Failsafe::News& news, const BackendError* error);
+  void deliver(BackendCall& call);
 
   // Stays the same: a busy cache is not moved to another one.
   CacheState& state() const noexcept { return *cache_.state_; }

@@ -1,10 +1,13 @@
 #include "polycache/registry.h"
 
 #include <atomic>
+#include <filesystem>
 #include <mutex>
 #include <utility>
+#include <vector>
 
 #include "cold_mutex.h"
+#include "health.h"
 #include "polycache/error.h"
 #include "polycache/text.h"
 #include "registry_builder.h"
@@ -14,6 +17,26 @@ namespace polycache {
 namespace {
 
 constinit std::atomic<std::uint64_t> next_registry{1};
+
+// Where a configuration came from.
+struct Origin {
+  std::filesystem::path file;
+  std::vector<Config::Applied> applied;
+};
+
+Origin origin_of(Config& config) { return {std::move(config.file), std::move(config.applied)}; }
+
+Config read_again(const Origin& origin) {
+  if (origin.file.empty()) {
+    throw ConfigError(
+        "this configuration was not read from a file; give the new one to reconfigure()");
+  }
+  Config config = Config::from_file(origin.file);
+  for (const Config::Applied& change : origin.applied) {
+    config.apply(change.assignment, change.place);
+  }
+  return config;
+}
 
 }  // namespace
 
@@ -29,17 +52,19 @@ struct CacheRegistry::State {
   // Guarded by cold_mutex().
   std::shared_ptr<const BuiltAliases> aliases;
   Environment environment;
+  Origin origin;
 
   std::shared_ptr<const BuiltAliases> snapshot() const {
     const std::lock_guard lock(cold_mutex());
     return aliases;
   }
 
-  void put(std::shared_ptr<const BuiltAliases> fresh, Environment from) {
+  void put(std::shared_ptr<const BuiltAliases> fresh, Environment from, Origin file) {
     {
       const std::lock_guard lock(cold_mutex());
       aliases.swap(fresh);
       environment = std::move(from);
+      origin = std::move(file);
       generation.fetch_add(1, std::memory_order_release);
     }
     // `fresh` holds the old aliases now; what nobody uses dies here, outside the lock.
@@ -101,6 +126,7 @@ CacheRegistry::CacheRegistry(Config config, Environment environment)
     : state_(std::make_shared<State>()) {
   state_->aliases = std::make_shared<const BuiltAliases>(build_aliases(config, environment));
   state_->environment = std::move(environment);
+  state_->origin = origin_of(config);
 }
 
 CacheRegistry::~CacheRegistry() = default;
@@ -130,13 +156,49 @@ void CacheRegistry::reconfigure(Config config) {
     environment = state_->environment;
   }
   auto fresh = std::make_shared<const BuiltAliases>(build_aliases(config, environment));
-  state_->put(std::move(fresh), std::move(environment));
+  state_->put(std::move(fresh), std::move(environment), origin_of(config));
 }
 
 void CacheRegistry::reconfigure(Config config, Environment environment) {
   const std::lock_guard building(state_->building);
   auto fresh = std::make_shared<const BuiltAliases>(build_aliases(config, environment));
-  state_->put(std::move(fresh), std::move(environment));
+  state_->put(std::move(fresh), std::move(environment), origin_of(config));
+}
+
+void CacheRegistry::reload() {
+  Origin origin;
+  WarningHandler on_warning;
+  {
+    const std::lock_guard lock(cold_mutex());
+    origin = state_->origin;
+    on_warning = state_->environment.on_warning;
+  }
+  try {
+    reconfigure(read_again(origin));
+  } catch (const ConfigError& error) {
+    if (on_warning) {
+      const std::string message =
+          std::string("the configuration stays as it is, since the new one is wrong: ") +
+          error.what();
+      on_warning({.kind = Warning::Kind::reload_failed, .message = message});
+    }
+    throw;
+  }
+}
+
+std::vector<CacheHealth> CacheRegistry::health() const {
+  std::vector<CacheHealth> all;
+  const std::shared_ptr<const BuiltAliases> aliases = state_->snapshot();
+  for (const auto& [alias, built] : *aliases) {
+    if (built.state) {
+      all.push_back(check_health(*built.state));
+    } else {
+      CacheHealth& health = all.emplace_back();
+      health.alias = alias;
+      health.last_error = built.error;
+    }
+  }
+  return all;
 }
 
 void CacheRegistry::close_all() noexcept {

@@ -26,6 +26,7 @@
 namespace polycache {
 
 class BackendFactory;
+class CircuitBreaker;
 
 // How long an entry may live: a strictly positive number of milliseconds, or
 // forever. Zero and negative timeouts never reach a backend.
@@ -130,6 +131,14 @@ enum class KeyRules : std::uint8_t {
 
 struct StoreTraits {
   KeyRules key_rules = KeyRules::portable;
+
+  // Whether the store keeps calls from servers that are down itself (circuit_breaker.h).
+  // Otherwise the core does, one breaker for the whole alias.
+  bool breaks_circuits = false;
+
+  // With breaks_circuits, where one breaker stands for all of the store: the core asks it
+  // before it calls, so that a refused call costs no exception. Lives as long as the factory.
+  const CircuitBreaker* breaker = nullptr;
 };
 
 // One configured store, shared by all threads; thread-safe. Holds what sessions

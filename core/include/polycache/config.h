@@ -85,6 +85,15 @@ struct POLYCACHE_API Config {
   std::set<std::string, std::less<>> hidden = {};
   std::filesystem::path folder = {};
 
+  // For CacheRegistry::reload(): the file that was read, and what apply() changed since, in
+  // order. Empty for a Config made by hand.
+  struct Applied {
+    std::string assignment;
+    std::string place;
+  };
+  std::filesystem::path file = {};
+  std::vector<Applied> applied = {};
+
   // Each throws ConfigError that lists every problem with file, line and member.
   static Config from_file(const std::filesystem::path& file);
   static Config from_json(std::string_view text, std::string_view source_name = "<string>");

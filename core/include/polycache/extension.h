@@ -4,6 +4,7 @@
 
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -11,6 +12,7 @@
 #include <string_view>
 
 #include "polycache/backend.h"
+#include "polycache/circuit_breaker.h"
 
 namespace polycache {
 
@@ -61,6 +63,25 @@ struct ErasePrefixExtension {
 
  protected:
   ~ErasePrefixExtension() = default;
+};
+
+// How the servers of a store are: CacheRegistry::health() asks. A store without it is asked
+// for an entry instead.
+struct HealthExtension {
+  static constexpr std::string_view id = "polycache.health/1";
+  struct Server {
+    std::string_view name;  // "127.0.0.1:6379", without credentials
+    bool reachable = false;
+    std::chrono::nanoseconds round_trip{};  // if reachable
+    CircuitBreaker::State breaker = CircuitBreaker::State::closed;
+    std::string_view error = {};  // why it is not reachable
+  };
+  // Asks each server something small, within the limits of one operation each and whatever
+  // its breaker says, and calls `sink` with what came of it. Throws nothing about a server.
+  virtual void check(FunctionRef<void(const Server&)> sink) = 0;
+
+ protected:
+  ~HealthExtension() = default;
 };
 
 }  // namespace polycache

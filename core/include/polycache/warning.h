@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <string_view>
 
@@ -18,13 +19,20 @@ struct Warning {
     entry_damaged,      // read as a miss
     value_refused,      // too large, out of memory: not stored
     degraded,           // going on without the store
-    recovered,
+    recovered,          // ... and with it again
+    breaker_opened,     // a store or server that keeps failing is left alone for a while
+    breaker_closed,
+    reload_failed,  // CacheRegistry::reload(): the old configuration stays
     other,
   };
   Kind kind = Kind::other;
   std::string_view alias = {};
   std::string_view key = {};      // empty if the warning is not about one key
   std::string_view message = {};  // a whole sentence, ready to print
+
+  // How many events it stands for. Failures of a store are told at once the first time, then
+  // counted and summed up once a minute, for each BackendError::Kind.
+  std::uint64_t count = 1;
 };
 
 // "key_too_long" and so on; for logs and tests.
@@ -36,8 +44,9 @@ POLYCACHE_API std::string_view to_string(Warning::Kind kind) noexcept;
 // thread-safe.
 using WarningHandler = std::function<void(const Warning&)>;
 
-// The default handler: one line on std::clog for the first warning of each kind per
-// alias; later ones are only counted. Thread-safe.
+// The default handler: one line on std::clog for the first warning of each kind per alias.
+// Of the kinds from degraded to breaker_closed, which speak of how the store is now, each
+// again when a minute has passed since it was last shown. Thread-safe.
 POLYCACHE_API void log_first_of_each_kind(const Warning& warning);
 
 }  // namespace polycache

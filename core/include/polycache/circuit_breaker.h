@@ -1,0 +1,130 @@
+// Keeps calls from a server that is known to be down.
+//
+//   if (!breaker.admit(Access::read)) throw BackendError(...);  // at once, no system call
+//   try { ... ask the server ...; breaker.succeeded(Access::read); }
+//   catch (const BackendError& error) { breaker.failed(Access::read, error.kind()); throw; }
+//
+// It opens after some failures in a row, or when half of the calls of a while failed. Open, it
+// refuses every call for a pause, then admits one, the probe: its success closes the breaker,
+// its failure makes the next pause longer. (Nygard, "Release It!", 2007.)
+//
+// A server that answers, but takes no writes (out of memory, read-only, disk full), is one
+// that reads need not suffer for: such failures of writes keep back writes alone.
+//
+// As long as nothing fails it costs one relaxed load for each call. Thread-safe; usable in a
+// fork's child.
+
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <string_view>
+
+#include "polycache/backoff.h"
+#include "polycache/clock.h"
+#include "polycache/error.h"
+#include "polycache/export.h"
+
+namespace polycache {
+
+// What a call does to the store. Erasing and counting are writes.
+enum class Access : std::uint8_t { read, write };
+
+class POLYCACHE_API CircuitBreaker {
+ public:
+  struct Settings {
+    int failures_in_a_row = 5;  // open it
+    int window_calls = 20;      // so do failures of half the calls, if these are at least so many
+    std::chrono::milliseconds window{10'000};
+    std::chrono::milliseconds first_pause{1'000};
+    std::chrono::milliseconds longest_pause{30'000};
+  };
+
+  enum class State : std::uint8_t {
+    closed,     // calls go through
+    half_open,  // a probe is under way, or may be; all others are refused
+    open,
+  };
+  // What succeeded() or failed() changed: something to tell others.
+  enum class Change : std::uint8_t { none, opened, closed };
+
+  // `clock` must outlive it.
+  explicit CircuitBreaker(const Clock& clock) noexcept : CircuitBreaker(clock, Settings()) {}
+  CircuitBreaker(const Clock& clock, const Settings& settings) noexcept;
+  CircuitBreaker(const CircuitBreaker&) = delete;
+  CircuitBreaker& operator=(const CircuitBreaker&) = delete;
+  ~CircuitBreaker();
+
+  // Whether a call may be made. Whoever makes it reports how it ended; a probe of which
+  // nothing is heard for `longest_pause` counts as lost, and another call may be one.
+  bool admit(Access access) noexcept {
+    if (calm()) [[likely]]
+      return true;
+    return admit_in_trouble(access);
+  }
+
+  // The same question without the right to a probe: false also says that a call would be one.
+  bool refuses(Access access) const noexcept {
+    if (calm()) [[likely]]
+      return false;
+    return refuses_in_trouble(access);
+  }
+
+  Change succeeded(Access access) noexcept {
+    if (calm()) [[likely]]
+      return Change::none;
+    return note_success(access);
+  }
+
+  // Unreachable, timeout and protocol count against the server; other kinds, on a write,
+  // against writes only, and `denied` against neither: it will not go away by waiting.
+  Change failed(Access access, BackendError::Kind kind) noexcept;
+
+  // Nothing has failed for a while.
+  bool calm() const noexcept { return calm_.load(std::memory_order_relaxed); }
+
+  State state(Access access) const noexcept;
+
+  // Until a refused call may be a probe; zero if nothing is refused.
+  std::chrono::milliseconds pause_left(Access access) const noexcept;
+
+ private:
+  // One breaker; there are two in here.
+  struct Circuit {
+    Circuit(const Settings& settings, std::uint64_t seed) noexcept;
+
+    std::atomic<State> state{State::closed};
+    // Nanoseconds of the steady clock. Closed: the window's end. Open: when a probe may go.
+    // Half-open: when the probe counts as lost.
+    std::atomic<std::int64_t> until{0};
+    std::atomic<int> in_a_row{0};
+    std::atomic<int> calls{0};
+    std::atomic<int> failures{0};
+    Backoff pauses;  // guarded, like all changes of state, by the library's mutex
+  };
+
+  bool admit_in_trouble(Access access) noexcept;
+  bool refuses_in_trouble(Access access) const noexcept;
+  Change note_success(Access access) noexcept;
+  std::int64_t now() const noexcept;
+  bool admit(Circuit& circuit, std::int64_t now) noexcept;
+  static bool refuses(const Circuit& circuit, std::int64_t now) noexcept;
+  Change succeed(Circuit& circuit, std::int64_t now) noexcept;
+  static bool is_over(const Circuit& circuit, std::int64_t now) noexcept;
+  void calm_down(std::int64_t now) noexcept;
+  void begin_window(Circuit& circuit, std::int64_t now) const noexcept;
+  Change fail(Circuit& circuit, std::int64_t now) noexcept;
+  void open(Circuit& circuit, std::int64_t now) noexcept;
+
+  const Clock& clock_;
+  const Settings settings_;
+  std::atomic<bool> calm_{true};
+  Circuit server_;  // asked by every call
+  Circuit writes_;  // asked by writes, too
+};
+
+// "closed", "half_open", "open"; for logs and tests.
+POLYCACHE_API std::string_view to_string(CircuitBreaker::State state) noexcept;
+
+}  // namespace polycache

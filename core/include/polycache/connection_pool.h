@@ -1,0 +1,269 @@
+// The connections of one process with one server, shared by its threads.
+//
+// A session takes a connection for an operation and gives it back afterwards; it gets the same
+// one again where it can, so that a thread that is alone pays one atomic exchange. Below the
+// limit nobody waits. Connections that nobody used for a while are closed on the back of other
+// operations, without a thread of their own. A fork's child begins with an empty pool, and its
+// parent's connections are abandoned.
+//
+//   ConnectionPool<Connection> pool(limits, clock, [&] { return
+//   std::make_unique<Connection>(server); }); auto lease = pool.take(slot, deadline);   // `slot`:
+//   a number that the session keeps if (!lease) throw BackendError(overloaded, ...);
+//   lease->ask(...);
+
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <new>
+#include <utility>
+
+#include "polycache/clock.h"
+#include "polycache/fork.h"
+
+namespace polycache {
+
+struct PoolLimits {
+  std::size_t max_connections = 32;  // at least 1
+  std::chrono::milliseconds idle_timeout{60'000};
+};
+
+// Connection: close() noexcept ends it so that it can be used again; is_open() says whether
+// there is something to end; abandon() noexcept is called once, in a fork's child, from a
+// thread that may find it in the middle of anything: it closes the descriptor and does nothing
+// else, and the object is not used or destroyed afterwards.
+//
+// Thread-safe. Must outlive its leases.
+template <class Connection>
+class ConnectionPool {
+  struct Process;
+  struct Slot;
+
+ public:
+  // A connection in the hands of one thread; goes back at the end.
+  class Lease {
+   public:
+    Lease() noexcept = default;
+    Lease(Lease&& other) noexcept
+        : process_(std::exchange(other.process_, nullptr)), slot_(other.slot_) {}
+    Lease& operator=(Lease&& other) noexcept {
+      std::swap(process_, other.process_);
+      std::swap(slot_, other.slot_);
+      return *this;
+    }
+    ~Lease() {
+      if (process_ != nullptr) process_->give_back(*slot_);
+    }
+
+    explicit operator bool() const noexcept { return process_ != nullptr; }
+    Connection& operator*() const noexcept { return *slot_->connection; }
+    Connection* operator->() const noexcept { return slot_->connection.get(); }
+
+   private:
+    friend ConnectionPool;
+    Lease(Process& process, Slot& slot) noexcept : process_(&process), slot_(&slot) {}
+
+    Process* process_ = nullptr;
+    Slot* slot_ = nullptr;
+  };
+
+  // `make` makes a connection object that has connected to nothing yet; it is called
+  // concurrently, never under a lock. `clock` must outlive the pool.
+  // REQUIRES: limits.max_connections > 0
+  ConnectionPool(const PoolLimits& limits, const Clock& clock,
+                 std::function<std::unique_ptr<Connection>()> make)
+      : limits_(limits), clock_(clock), make_(std::move(make)), process_(new Process(*this)) {}
+  ConnectionPool(const ConnectionPool&) = delete;
+  ConnectionPool& operator=(const ConnectionPool&) = delete;
+  // REQUIRES: no lease is left, but for those of a parent process.
+  ~ConnectionPool() {
+    Process* const process = process_.load(std::memory_order_acquire);
+    if (process->forks == fork_count()) {
+      delete process;
+    } else {
+      abandon(*process);
+    }
+  }
+
+  // A free connection, `hint`'s if it is free; waits for one until `deadline` (of
+  // std::chrono::steady_clock, not of the injected one: threads really wait) if all are in
+  // use. Empty if none became free. `hint` is 0 at first and then left alone by the caller.
+  // What `make` throws.
+  Lease take(std::size_t& hint, std::chrono::steady_clock::time_point deadline) {
+    Process& process = here();
+    Slot* slot = process.try_take(hint);
+    if (slot == nullptr) slot = process.wait_for_one(hint, deadline);
+    if (slot == nullptr) return {};
+    Lease lease(process, *slot);
+    prepare(*slot);
+    return lease;
+  }
+
+  // For tests and health: how many are open now; how many are in use.
+  std::size_t open_connections() { return here().open.load(std::memory_order_relaxed); }
+  std::size_t in_use() {
+    std::size_t count = 0;
+    Process& process = here();
+    for (std::size_t i = 0; i < limits_.max_connections; ++i) {
+      count += process.slots[i].taken.load(std::memory_order_relaxed) ? 1U : 0U;
+    }
+    return count;
+  }
+
+ private:
+  // Apart in memory, so that threads with slots of their own do not disturb each other.
+  struct alignas(64) Slot {
+    std::atomic<bool> taken{false};
+    bool counted = false;        // among the open ones
+    std::int64_t last_used = 0;  // nanoseconds; like all but `taken`, of whoever took the slot
+    std::unique_ptr<Connection> connection;
+  };
+
+  // What a fork's child must not inherit.
+  struct Process {
+    explicit Process(ConnectionPool& of)
+        : pool(of), forks(fork_count()), slots(new Slot[of.limits_.max_connections]) {}
+
+    static bool claim(Slot& slot) noexcept {
+      return !slot.taken.load(std::memory_order_relaxed) &&
+             !slot.taken.exchange(true, std::memory_order_seq_cst);
+    }
+
+    Slot* try_take(std::size_t& hint) noexcept {
+      if (claim(slots[hint])) [[likely]]
+        return &slots[hint];
+      // The first ones are preferred, so that the last ones become idle.
+      for (std::size_t i = 0; i < pool.limits_.max_connections; ++i) {
+        if (claim(slots[i])) {
+          hint = i;
+          return &slots[i];
+        }
+      }
+      return nullptr;
+    }
+
+    Slot* wait_for_one(std::size_t& hint, std::chrono::steady_clock::time_point deadline) {
+      std::unique_lock lock(mutex);
+      waiting.fetch_add(1, std::memory_order_seq_cst);
+      Slot* slot = nullptr;
+      given_back.wait_until(lock, deadline, [&] {
+        slot = try_take(hint);
+        return slot != nullptr;
+      });
+      waiting.fetch_sub(1, std::memory_order_seq_cst);
+      return slot;
+    }
+
+    void give_back(Slot& slot) noexcept {
+      const std::int64_t now = pool.now();
+      slot.last_used = now;
+      const bool is_open = slot.connection != nullptr && slot.connection->is_open();
+      count(slot, is_open);
+      slot.taken.store(false, std::memory_order_seq_cst);
+      if (waiting.load(std::memory_order_seq_cst) != 0) [[unlikely]] {
+        const std::lock_guard lock(mutex);
+        given_back.notify_one();
+      }
+      if (now >= next_look.load(std::memory_order_relaxed)) [[unlikely]]
+        close_idle(now);
+    }
+
+    void count(Slot& slot, bool is_open) noexcept {
+      if (slot.counted == is_open) return;
+      slot.counted = is_open;
+      if (is_open) {
+        open.fetch_add(1, std::memory_order_relaxed);
+      } else {
+        open.fetch_sub(1, std::memory_order_relaxed);
+      }
+    }
+
+    void close_idle(std::int64_t now) noexcept {
+      const std::int64_t limit = std::chrono::nanoseconds(pool.limits_.idle_timeout).count();
+      next_look.store(now + limit / 4, std::memory_order_relaxed);
+      for (std::size_t i = 0; i < pool.limits_.max_connections; ++i) {
+        Slot& slot = slots[i];
+        if (!claim(slot)) continue;
+        if (slot.counted && now - slot.last_used >= limit) {
+          slot.connection->close();
+          count(slot, false);
+        }
+        slot.taken.store(false, std::memory_order_seq_cst);
+        if (waiting.load(std::memory_order_seq_cst) != 0) {
+          const std::lock_guard lock(mutex);
+          given_back.notify_one();
+        }
+      }
+    }
+
+    ConnectionPool& pool;
+    const std::uint32_t forks;
+    const std::unique_ptr<Slot[]> slots;
+    std::atomic<std::size_t> open{0};
+    std::atomic<std::int64_t> next_look{0};
+    std::atomic<int> waiting{0};
+    std::mutex mutex;
+    std::condition_variable given_back;
+  };
+
+  std::int64_t now() const noexcept {
+    return std::chrono::nanoseconds(clock_.steady_now().time_since_epoch()).count();
+  }
+
+  Process& here() {
+    Process* process = process_.load(std::memory_order_acquire);
+    if (process->forks == fork_count()) [[likely]]
+      return *process;
+    auto fresh = std::make_unique<Process>(*this);
+    while (process->forks != fork_count()) {
+      if (process_.compare_exchange_weak(process, fresh.get(), std::memory_order_acq_rel)) {
+        abandon(*process);
+        return *fresh.release();
+      }
+    }
+    return *process;
+  }
+
+  // The parent's. Its threads are not here, and what they were doing will never be finished:
+  // the memory is kept, since nothing in it can be trusted to be destroyed.
+  static void abandon(Process& process) noexcept {
+    for (std::size_t i = 0; i < process.pool.limits_.max_connections; ++i) {
+      if (Connection* const connection = process.slots[i].connection.get()) connection->abandon();
+    }
+    keep_for_ever(process);
+  }
+
+  // In a list, so that a leak checker sees that it is known.
+  static void keep_for_ever(Process& process) noexcept {
+    struct Kept {
+      Process* process;
+      Kept* next;
+    };
+    static std::atomic<Kept*> all{nullptr};
+    auto* const kept = new (std::nothrow) Kept{&process, all.load(std::memory_order_relaxed)};
+    if (kept == nullptr) return;
+    while (!all.compare_exchange_weak(kept->next, kept, std::memory_order_release)) {
+    }
+  }
+
+  // Of a slot that was taken.
+  void prepare(Slot& slot) {
+    if (slot.connection == nullptr) slot.connection = make_();
+    if (!slot.counted) return;
+    const std::int64_t idle = now() - slot.last_used;
+    if (idle >= std::chrono::nanoseconds(limits_.idle_timeout).count()) slot.connection->close();
+  }
+
+  const PoolLimits limits_;
+  const Clock& clock_;
+  const std::function<std::unique_ptr<Connection>()> make_;
+  std::atomic<Process*> process_;
+};
+
+}  // namespace polycache

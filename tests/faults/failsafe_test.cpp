@@ -1,0 +1,326 @@
+// What the core does for every store, third parties' included, when it fails.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "polycache/backends/locmem.h"
+#include "polycache/circuit_breaker.h"
+#include "polycache/error.h"
+#include "polycache/plugin.h"
+#include "polycache/registry.h"
+#include "polycache/testing/manual_clock.h"
+
+using namespace std::chrono_literals;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+
+namespace polycache {
+namespace {
+
+using Kind = BackendError::Kind;
+using State = CircuitBreaker::State;
+
+enum class Works { all, reads, nothing };
+std::atomic<Works> works{Works::all};
+std::atomic<Kind> kind{Kind::unreachable};
+std::atomic<int> calls{0};
+
+// Somebody's store, with the five required functions and nothing else.
+class Session final : public Backend {
+ public:
+  bool get(std::string_view, ValueSink sink) override {
+    call(Works::reads);
+    sink("value");
+    return true;
+  }
+  bool put(std::string_view, std::string_view, Ttl, PutMode) override { return write(); }
+  bool touch(std::string_view, Ttl) override { return write(); }
+  bool erase(std::string_view) override { return write(); }
+  void clear() override { write(); }
+
+ private:
+  static void call(Works needed) {
+    ++calls;
+    if (works > needed) throw BackendError(kind, "10.0.0.1:1", "it does not answer");
+  }
+  static bool write() {
+    call(Works::all);
+    return true;
+  }
+};
+
+class Factory final : public BackendFactory {
+ public:
+  std::unique_ptr<Backend> connect() override { return std::make_unique<Session>(); }
+};
+
+constexpr PluginDescriptor third_party = backend_plugin(
+    "third_party", "1.0",
+    [](const OptionReader&, const BackendContext&) -> std::unique_ptr<BackendFactory> {
+      return std::make_unique<Factory>();
+    });
+
+struct Heard {
+  Warning::Kind kind;
+  std::string message;
+  std::uint64_t count;
+};
+
+class Failsafe : public ::testing::Test {
+ protected:
+  Failsafe() {
+    works = Works::all;
+    kind = Kind::unreachable;
+    calls = 0;
+  }
+
+  Environment environment() {
+    return {.clock = &clock_,
+            .on_warning =
+                [this](const Warning& w) {
+                  heard_.push_back({w.kind, std::string(w.message), w.count});
+                },
+            .linked_plugins = {&third_party, &locmem::plugin}};
+  }
+  std::vector<Warning::Kind> kinds() {
+    std::vector<Warning::Kind> kinds;
+    for (const Heard& one : heard_) kinds.push_back(one.kind);
+    heard_.clear();
+    return kinds;
+  }
+
+  testing::ManualClock clock_;
+  std::vector<Heard> heard_;
+  CacheRegistry registry_{{.caches = {{"a", {.backend = "third_party"}},
+                                      {"strict",
+                                       {.backend = "third_party",
+                                        .on_error = {.read = ErrorPolicy::throw_error,
+                                                     .write = ErrorPolicy::throw_error}}}}},
+                          environment()};
+  Cache& a_ = registry_["a"];
+};
+
+TEST_F(Failsafe, AStoreThatKeepsFailingIsLeftAloneAndComesBack) {
+  works = Works::nothing;
+  for (int i = 0; i < 5; ++i) EXPECT_FALSE(a_.get("k"));
+  EXPECT_EQ(calls, 5);
+  for (int i = 0; i < 100; ++i) EXPECT_FALSE(a_.get("k"));
+  EXPECT_FALSE(a_.set("k", 1));
+  EXPECT_EQ(a_.get_or_set("k", [] { return 3; }), 3);
+  EXPECT_EQ(calls, 5) << "open: not asked any more";
+  EXPECT_THAT(kinds(), ElementsAre(Warning::Kind::degraded, Warning::Kind::breaker_opened));
+
+  clock_.advance(1300ms);
+  EXPECT_FALSE(a_.get("k"));
+  EXPECT_EQ(calls, 6) << "one probe";
+  EXPECT_FALSE(a_.get("k"));
+  EXPECT_EQ(calls, 6);
+
+  works = Works::all;
+  clock_.advance(2500ms);
+  EXPECT_EQ(a_.get("k"), "value") << "the probe is an operation like others";
+  EXPECT_TRUE(a_.set("k", 1));
+  EXPECT_THAT(kinds(), ElementsAre(Warning::Kind::breaker_closed, Warning::Kind::recovered));
+}
+
+TEST_F(Failsafe, WhatMustNotBeLostThrowsWhileTheBreakerIsOpen) {
+  works = Works::nothing;
+  for (int i = 0; i < 5; ++i) a_.get("k");
+  try {
+    a_.erase("k");
+    FAIL();
+  } catch (const BackendError& error) {
+    EXPECT_EQ(error.kind(), Kind::unreachable);
+    EXPECT_THAT(error.what(), HasSubstr("a: erase: the store was not asked"));
+    EXPECT_THAT(error.what(), HasSubstr("next try in"));
+    EXPECT_THAT(error.what(), HasSubstr("it does not answer"));
+  }
+  EXPECT_THROW(a_.incr("k"), BackendError);
+  EXPECT_THROW(a_.clear(), BackendError);
+  EXPECT_EQ(calls, 5);
+}
+
+TEST_F(Failsafe, UnderThePolicyThrowTheCallerHearsOfAnOpenBreaker) {
+  Cache& strict = registry_["strict"];
+  works = Works::nothing;
+  for (int i = 0; i < 8; ++i) EXPECT_THROW(strict.get("k"), BackendError);
+  EXPECT_EQ(calls, 5);
+  EXPECT_THROW(strict.set("k", 1), BackendError);
+  works = Works::all;
+  clock_.advance(2s);
+  EXPECT_EQ(strict.get("k"), "value");
+  EXPECT_THAT(kinds(), ElementsAre(Warning::Kind::breaker_opened, Warning::Kind::breaker_closed,
+                                   Warning::Kind::recovered));
+}
+
+TEST_F(Failsafe, AStoreThatTakesNoWritesIsReadAllTheSame) {
+  works = Works::reads;
+  kind = Kind::read_only;
+  for (int i = 0; i < 20; ++i) EXPECT_FALSE(a_.set("k", 1));
+  EXPECT_EQ(calls, 5);
+  EXPECT_EQ(a_.get("k"), "value");
+  EXPECT_EQ(registry_.health()[0].breaker, State::open);
+  works = Works::all;
+  clock_.advance(2s);
+  EXPECT_TRUE(a_.set("k", 1));
+}
+
+TEST_F(Failsafe, FailuresAreToldOnceThenSummedUp) {
+  works = Works::nothing;
+  for (int second = 0; second < 130; ++second) {
+    for (int i = 0; i < 10; ++i) a_.get("k");
+    clock_.advance(1s);
+  }
+  std::uint64_t told = 0;
+  std::vector<std::string> degraded;
+  for (const Heard& one : heard_) {
+    if (one.kind != Warning::Kind::degraded) continue;
+    degraded.push_back(one.message);
+    told += one.count;
+  }
+  EXPECT_THAT(degraded.at(0), HasSubstr("get: going on without the store: 10.0.0.1:1"));
+  EXPECT_GE(degraded.size(), 2U);
+  EXPECT_LE(degraded.size(), 3U) << "one a minute";
+  EXPECT_THAT(degraded.at(1), HasSubstr("operations failed in the last"));
+  works = Works::all;
+  clock_.advance(40s);
+  EXPECT_EQ(a_.get("k"), "value");
+  ASSERT_EQ(heard_.back().kind, Warning::Kind::recovered);
+  EXPECT_EQ(told + heard_.back().count - 1, 1300U) << "each is counted";
+}
+
+TEST_F(Failsafe, EachKindOfFailureIsToldOnce) {
+  works = Works::nothing;
+  for (const Kind one : {Kind::timeout, Kind::unreachable, Kind::timeout, Kind::unreachable}) {
+    kind = one;
+    a_.get("k");
+  }
+  EXPECT_THAT(kinds(), ElementsAre(Warning::Kind::degraded, Warning::Kind::degraded));
+}
+
+TEST_F(Failsafe, AStoreThatComesAndGoesDoesNotFloodTheLog) {
+  for (int i = 0; i < 1000; ++i) {
+    works = i % 3 == 0 ? Works::nothing : Works::all;
+    a_.get("k");
+    clock_.advance(10ms);
+  }
+  EXPECT_THAT(heard_, SizeIs(2)) << "degraded, recovered; the rest is summed up later";
+}
+
+TEST_F(Failsafe, AnErrorThatWasThrownDoesNotTakeTheWarningOfOneThatWasNot) {
+  works = Works::nothing;
+  EXPECT_THROW(a_.erase("k"), BackendError);
+  EXPECT_THAT(heard_, IsEmpty());
+  EXPECT_FALSE(a_.get("k"));
+  EXPECT_THAT(kinds(), ElementsAre(Warning::Kind::degraded));
+}
+
+TEST_F(Failsafe, AnErrorOfOneKeyIsASignOfLife) {
+  works = Works::nothing;
+  for (int i = 0; i < 4; ++i) a_.get("k");
+  works = Works::all;
+  EXPECT_THROW(a_.incr("k"), CacheError) << "the store cannot count; it was asked and answered";
+  works = Works::nothing;
+  for (int i = 0; i < 4; ++i) a_.get("k");
+  EXPECT_EQ(registry_.health()[0].breaker, State::closed);
+}
+
+// --- health ---
+
+TEST_F(Failsafe, HealthTellsWhatIsAndChangesNothing) {
+  std::vector<CacheHealth> health = registry_.health();
+  ASSERT_THAT(health, SizeIs(2));
+  EXPECT_EQ(health[0].alias, "a");
+  EXPECT_TRUE(health[0].reachable);
+  EXPECT_EQ(health[0].breaker, State::closed);
+  EXPECT_EQ(health[0].last_error, "");
+  works = Works::nothing;
+  for (int i = 0; i < 5; ++i) a_.get("k");
+  health = registry_.health();
+  EXPECT_FALSE(health[0].reachable);
+  EXPECT_EQ(health[0].breaker, State::open);
+  EXPECT_THAT(health[0].last_error, HasSubstr("it does not answer"));
+  EXPECT_EQ(health[1].breaker, State::closed) << "another alias, another breaker";
+  works = Works::all;
+  health = registry_.health();
+  EXPECT_TRUE(health[0].reachable) << "asked, whatever the breaker says";
+  EXPECT_EQ(health[0].breaker, State::open);
+}
+
+TEST_F(Failsafe, HealthOfAnAliasThatCouldNotBeMade) {
+  Environment deferring = environment();
+  deferring.defer_errors = true;
+  CacheRegistry registry({.caches = {{"wrong", {.backend = "nope"}}}}, deferring);
+  const std::vector<CacheHealth> health = registry.health();
+  ASSERT_THAT(health, SizeIs(1));
+  EXPECT_FALSE(health[0].reachable);
+  EXPECT_THAT(health[0].last_error, HasSubstr("nope"));
+}
+
+// --- reload ---
+
+class Reload : public Failsafe {
+ protected:
+  Reload() {
+    char name[] = "/tmp/polycache-reload-XXXXXX";
+    folder_ = ::mkdtemp(name);
+    file_ = folder_ / "caches.json";
+  }
+  ~Reload() override { std::filesystem::remove_all(folder_); }
+
+  void write(const std::string& text) { std::ofstream(file_) << text; }
+
+  std::filesystem::path folder_;
+  std::filesystem::path file_;
+};
+
+TEST_F(Reload, TakesTheFileAsItIsNow) {
+  write(R"({"caches": {"default": {"backend": "locmem", "key_prefix": "old"}}})");
+  Config config = Config::from_file(file_);
+  config.apply("default.version=7");
+  CacheRegistry registry(config, environment());
+  EXPECT_EQ(registry["default"].final_key("k"), "old:7:k");
+  write(R"({"caches": {"default": {"backend": "locmem", "key_prefix": "new"}}})");
+  registry.reload();
+  EXPECT_EQ(registry["default"].final_key("k"), "new:7:k") << "what was applied is applied again";
+}
+
+TEST_F(Reload, AWrongFileChangesNothingAndIsToldOf) {
+  write(R"({"caches": {"default": {"backend": "locmem", "key_prefix": "old"}}})");
+  CacheRegistry registry(Config::from_file(file_), environment());
+  for (const char* const wrong : {R"({"caches": {"default": {"backend": "locmem", "timeuot": 3}}})",
+                                  "{", "", R"({"caches": {"default": {"backend": "nope"}}})"}) {
+    write(wrong);
+    EXPECT_THROW(registry.reload(), ConfigError) << wrong;
+    EXPECT_EQ(registry["default"].final_key("k"), "old:1:k");
+    EXPECT_THAT(kinds(), ElementsAre(Warning::Kind::reload_failed));
+  }
+  std::filesystem::remove(file_);
+  EXPECT_THROW(registry.reload(), ConfigError);
+  EXPECT_EQ(registry["default"].final_key("k"), "old:1:k");
+  write(R"({"caches": {"default": {"backend": "locmem", "key_prefix": "new"}}})");
+  registry.reload();
+  EXPECT_EQ(registry["default"].final_key("k"), "new:1:k");
+}
+
+TEST_F(Reload, WithoutAFileSaysSo) {
+  try {
+    registry_.reload();
+    FAIL();
+  } catch (const ConfigError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("was not read from a file"));
+  }
+  EXPECT_EQ(a_.get("k"), "value");
+}
+
+}  // namespace
+}  // namespace polycache
