@@ -6,10 +6,13 @@
 // operations, without a thread of their own. A fork's child begins with an empty pool, and its
 // parent's connections are abandoned.
 //
-//   ConnectionPool<Connection> pool(limits, clock, [&] { return
-//   std::make_unique<Connection>(server); }); auto lease = pool.take(slot, deadline);   // `slot`:
-//   a number that the session keeps if (!lease) throw BackendError(overloaded, ...);
+//   ConnectionPool<Connection> pool(limits, clock, make_connection);
+//   auto lease = pool.take(slot, deadline);  // `slot`: a number that the session keeps
+//   if (!lease) throw BackendError(overloaded, ...);
 //   lease->ask(...);
+//
+// Who waits is served in turn: what is given back goes to the one that waited longest, so that
+// threads that come back at once do not starve it.
 
 #pragma once
 
@@ -18,6 +21,7 @@
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
+#include <ctime>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -125,13 +129,22 @@ class ConnectionPool {
     std::unique_ptr<Connection> connection;
   };
 
+  // A thread that waits. Guarded by the mutex.
+  struct Waiter {
+    std::condition_variable served;
+    Slot* slot = nullptr;
+    Waiter* next = nullptr;
+  };
+
   // What a fork's child must not inherit.
   struct Process {
     explicit Process(ConnectionPool& of)
         : pool(of), forks(fork_count()), slots(new Slot[of.limits_.max_connections]) {}
 
+    // Looks before it writes, so that those who search disturb nobody. The look has its place
+    // in the one order of `taken` and `waiting`: see wait_for_one().
     static bool claim(Slot& slot) noexcept {
-      return !slot.taken.load(std::memory_order_relaxed) &&
+      return !slot.taken.load(std::memory_order_seq_cst) &&
              !slot.taken.exchange(true, std::memory_order_seq_cst);
     }
 
@@ -148,28 +161,57 @@ class ConnectionPool {
       return nullptr;
     }
 
+    // First `waiting`, then `taken` is looked at; who gives back writes `taken`, then looks at
+    // `waiting`: one of the two sees the other.
     Slot* wait_for_one(std::size_t& hint, std::chrono::steady_clock::time_point deadline) {
       std::unique_lock lock(mutex);
       waiting.fetch_add(1, std::memory_order_seq_cst);
-      Slot* slot = nullptr;
-      given_back.wait_until(lock, deadline, [&] {
-        slot = try_take(hint);
-        return slot != nullptr;
-      });
+      Waiter self;
+      self.slot = try_take(hint);
+      if (self.slot == nullptr) {
+        *end_of_queue = &self;
+        end_of_queue = &self.next;
+        self.served.wait_until(lock, deadline, [&] { return self.slot != nullptr; });
+        if (self.slot == nullptr) leave_queue(self);
+      }
       waiting.fetch_sub(1, std::memory_order_seq_cst);
-      return slot;
+      if (self.slot != nullptr) hint = static_cast<std::size_t>(self.slot - slots.get());
+      return self.slot;
     }
 
-    void give_back(Slot& slot) noexcept {
-      const std::int64_t now = pool.now();
-      slot.last_used = now;
-      const bool is_open = slot.connection != nullptr && slot.connection->is_open();
-      count(slot, is_open);
+    void leave_queue(Waiter& waiter) noexcept {
+      Waiter** link = &queue;
+      while (*link != &waiter) link = &(*link)->next;
+      *link = waiter.next;
+      if (end_of_queue == &waiter.next) end_of_queue = link;
+    }
+
+    // To the one that waited longest. REQUIRES: the mutex; somebody is in the queue.
+    void hand_over(Slot& slot) noexcept {
+      Waiter& waiter = *queue;
+      leave_queue(waiter);
+      waiter.slot = &slot;
+      waiter.served.notify_one();  // under the mutex: the waiter lives on its thread's stack
+    }
+
+    void release(Slot& slot) noexcept {
+      if (waiting.load(std::memory_order_relaxed) != 0) [[unlikely]] {
+        const std::lock_guard lock(mutex);
+        if (queue != nullptr) return hand_over(slot);
+      }
       slot.taken.store(false, std::memory_order_seq_cst);
       if (waiting.load(std::memory_order_seq_cst) != 0) [[unlikely]] {
         const std::lock_guard lock(mutex);
-        given_back.notify_one();
+        if (queue != nullptr && claim(slot)) hand_over(slot);
       }
+    }
+
+    void give_back(Slot& slot) noexcept {
+      if (forks != fork_count()) return;  // a parent's, whose threads may have held the mutex
+      const std::int64_t now = pool.now();
+      slot.last_used = now;
+      count(slot, slot.connection != nullptr && slot.connection->is_open());
+      release(slot);
       if (now >= next_look.load(std::memory_order_relaxed)) [[unlikely]]
         close_idle(now);
     }
@@ -194,11 +236,7 @@ class ConnectionPool {
           slot.connection->close();
           count(slot, false);
         }
-        slot.taken.store(false, std::memory_order_seq_cst);
-        if (waiting.load(std::memory_order_seq_cst) != 0) {
-          const std::lock_guard lock(mutex);
-          given_back.notify_one();
-        }
+        release(slot);
       }
     }
 
@@ -208,11 +246,20 @@ class ConnectionPool {
     std::atomic<std::size_t> open{0};
     std::atomic<std::int64_t> next_look{0};
     std::atomic<int> waiting{0};
-    std::mutex mutex;
-    std::condition_variable given_back;
+    std::mutex mutex;  // guards the queue and what is in it
+    Waiter* queue = nullptr;
+    Waiter** end_of_queue = &queue;
   };
 
+  // For idle times only. The machine's clock is read in its coarse form, a fifth of the price,
+  // which every operation pays twice; it stands still while the machine sleeps, and a server
+  // that closed a connection meanwhile is noticed otherwise.
   std::int64_t now() const noexcept {
+    if (is_real_) [[likely]] {
+      timespec time{};
+      ::clock_gettime(CLOCK_MONOTONIC_COARSE, &time);
+      return std::int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
+    }
     return std::chrono::nanoseconds(clock_.steady_now().time_since_epoch()).count();
   }
 
@@ -262,6 +309,7 @@ class ConnectionPool {
 
   const PoolLimits limits_;
   const Clock& clock_;
+  const bool is_real_ = &clock_ == &Clock::real();
   const std::function<std::unique_ptr<Connection>()> make_;
   std::atomic<Process*> process_;
 };
