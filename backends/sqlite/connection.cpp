@@ -268,7 +268,11 @@ HeaderRead read_header(const std::string& path, std::chrono::milliseconds patien
   const ReadLock lock(*file, patience);
   std::array<unsigned char, 100> bytes{};
   const int code = file->pMethods->xRead(file.get(), bytes.data(), bytes.size(), 0);
-  if (code == SQLITE_IOERR_SHORT_READ) return HeaderRead::too_short;
+  if (code == SQLITE_IOERR_SHORT_READ) {
+    sqlite3_int64 size = 0;
+    const bool empty = file->pMethods->xFileSize(file.get(), &size) == SQLITE_OK && size == 0;
+    return empty ? HeaderRead::empty : HeaderRead::too_short;
+  }
   if (code != SQLITE_OK) return HeaderRead::unreadable;
   header.is_database = std::memcmp(bytes.data(), kMagic.data(), kMagic.size()) == 0;
   header.user_version = big_endian(bytes.data() + 60);

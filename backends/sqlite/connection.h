@@ -135,7 +135,7 @@ struct FileHeader {
   std::uint32_t user_version = 0;
 };
 
-enum class HeaderRead : unsigned char { done, too_short, unreadable };
+enum class HeaderRead : unsigned char { done, empty, too_short, unreadable };
 
 // Reads them through SQLite's own file layer: opening and closing the file in any other way
 // would drop the locks that this process holds on it. Waits for somebody who is writing them,
