@@ -129,7 +129,9 @@ CacheRegistry::CacheRegistry(Config config, Environment environment)
   state_->origin = origin_of(config);
 }
 
-CacheRegistry::~CacheRegistry() = default;
+CacheRegistry::~CacheRegistry() {
+  if (ThreadCaches* const mine = ThreadCaches::current()) mine->retire(state_->id);
+}
 
 Cache& CacheRegistry::operator[](std::string_view alias) {
   State& state = *state_;
@@ -223,37 +225,88 @@ std::vector<CacheInfo> CacheRegistry::describe() const {
 
 namespace {
 
-// The program-wide registry: made once, never destroyed. Both members are constant-
+// The program-wide registry: made once, never destroyed. All of these are constant-
 // initialised, so that a static object's constructor may use caches too.
-constinit std::mutex making;                            // one maker at a time
-constinit std::atomic<CacheRegistry*> global{nullptr};  // release when made, acquire when used
+constinit std::mutex making;                             // one maker at a time
+constinit CacheRegistry* made = nullptr;                 // guarded by `making`
+constinit ScopedGlobalRegistry* newest_scope = nullptr;  // of all threads; guarded by `making`
 
-[[gnu::noinline]] CacheRegistry& make_global_registry() {
-  const std::lock_guard lock(making);
-  CacheRegistry* registry = global.load(std::memory_order_relaxed);
-  if (registry == nullptr) {
-    registry = new CacheRegistry(Config::from_environment());
-    global.store(registry, std::memory_order_release);
+// `made`, where nobody has to be asked who is calling: null before it is made and while there
+// are scopes. Release when set, acquire when used.
+constinit std::atomic<CacheRegistry*> global{nullptr};
+
+// Its address tells threads apart.
+constinit thread_local char this_thread = 0;
+
+}  // namespace
+
+struct GlobalScopes {
+  // The registry of the calling thread's newest scope; of a thread that has none, the one that
+  // all threads with scopes agree on. REQUIRES: `making` is held, and there is a scope.
+  static CacheRegistry& current() {
+    for (const ScopedGlobalRegistry* scope = newest_scope; scope != nullptr;
+         scope = scope->older_) {
+      if (scope->thread_ == &this_thread) return *scope->registry_;
+    }
+    for (const ScopedGlobalRegistry* scope = newest_scope; scope != nullptr;
+         scope = scope->older_) {
+      if (scope->registry_ == newest_scope->registry_ || !is_newest_of_its_thread(*scope)) continue;
+      throw CacheError(
+          "several threads have replaced the global registry, each by its own, and this thread "
+          "has not said which one it belongs to: give it a ScopedGlobalRegistry, or a registry");
+    }
+    return *newest_scope->registry_;
   }
-  return *registry;
+
+  static bool is_newest_of_its_thread(const ScopedGlobalRegistry& scope) {
+    const ScopedGlobalRegistry* newest = newest_scope;
+    while (newest->thread_ != scope.thread_) newest = newest->older_;
+    return newest == &scope;
+  }
+};
+
+namespace {
+
+[[gnu::noinline]] CacheRegistry& find_global_registry() {
+  const std::lock_guard lock(making);
+  if (newest_scope != nullptr) return GlobalScopes::current();
+  if (made == nullptr) made = new CacheRegistry(Config::from_environment());
+  global.store(made, std::memory_order_release);
+  return *made;
 }
 
 }  // namespace
 
 void configure(Config config, Environment environment) {
   std::unique_lock lock(making);
-  if (CacheRegistry* const registry = global.load(std::memory_order_acquire)) {
+  CacheRegistry* const registry = newest_scope != nullptr ? &GlobalScopes::current() : made;
+  if (registry != nullptr) {
     lock.unlock();
     registry->reconfigure(std::move(config), std::move(environment));
     return;
   }
-  global.store(new CacheRegistry(std::move(config), std::move(environment)),
-               std::memory_order_release);
+  made = new CacheRegistry(std::move(config), std::move(environment));
+  global.store(made, std::memory_order_release);
 }
 
 CacheRegistry& global_registry() {
   CacheRegistry* const registry = global.load(std::memory_order_acquire);
-  return registry != nullptr ? *registry : make_global_registry();
+  return registry != nullptr ? *registry : find_global_registry();
+}
+
+ScopedGlobalRegistry::ScopedGlobalRegistry(CacheRegistry& registry)
+    : registry_(&registry), thread_(&this_thread) {
+  const std::lock_guard lock(making);
+  older_ = std::exchange(newest_scope, this);
+  global.store(nullptr, std::memory_order_release);
+}
+
+ScopedGlobalRegistry::~ScopedGlobalRegistry() {
+  const std::lock_guard lock(making);
+  ScopedGlobalRegistry** link = &newest_scope;
+  while (*link != this) link = &(*link)->older_;
+  *link = older_;
+  if (newest_scope == nullptr) global.store(made, std::memory_order_release);
 }
 
 }  // namespace polycache

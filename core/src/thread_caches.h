@@ -2,10 +2,12 @@
 
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "key_bytes.h"
@@ -40,6 +42,21 @@ class ThreadCaches {
   }
   Slot& add(Slot slot) { return slots_.emplace_back(std::move(slot)); }
 
+  // A registry has ended: nobody looks for its caches any more. References to them work on, so
+  // they live as long as the thread, but out of the way of find().
+  void retire(std::uint64_t registry) noexcept {
+    const auto ended = std::partition(slots_.begin(), slots_.end(),
+                                      [=](const Slot& slot) { return slot.registry != registry; });
+    try {
+      for (auto slot = ended; slot != slots_.end(); ++slot) {
+        retired_.push_back(std::move(slot->cache));
+      }
+    } catch (...) {  // out of memory: they stay, in the way
+      return;
+    }
+    slots_.erase(ended, slots_.end());
+  }
+
   void close(std::uint64_t registry) noexcept {
     for (Slot& slot : slots_) {
       if (slot.registry == registry) slot.cache->close();
@@ -51,6 +68,7 @@ class ThreadCaches {
 
   static constinit thread_local ThreadCaches* current_;
 
+  std::vector<std::unique_ptr<Cache>> retired_;
   std::vector<Slot> slots_;
 };
 
