@@ -130,6 +130,16 @@ std::size_t utf8_length(std::string_view text) {
   return length;
 }
 
+// Whether "user:password" stands where "host:port" should, its '@' and the host forgotten.
+bool lacks_its_host(std::string_view authority) {
+  const std::size_t bracket = authority.starts_with('[') ? authority.rfind(']') : 0;
+  const std::size_t colon = authority.find(':', bracket == std::string_view::npos ? 0 : bracket);
+  if (colon == std::string_view::npos) return false;
+  const std::string_view port = authority.substr(colon + 1);
+  return colon == 0 || port.size() > 5 ||
+         port.find_first_not_of("0123456789") != std::string_view::npos;
+}
+
 }  // namespace
 
 std::string quote(std::string_view text) {
@@ -163,12 +173,16 @@ std::string without_credentials(std::string_view location) {
   const std::size_t end = std::min(location.find_first_of("/?#", start), location.size());
   const std::size_t at = location.substr(0, end).rfind('@');
   if (at == std::string_view::npos || at < start) {
+    if (scheme == std::string_view::npos) return std::string(location);
     // A password with an unescaped '/' hides the '@' behind it; show nothing of that.
     const std::size_t any = location.rfind('@');
-    if (scheme == std::string_view::npos || any == std::string_view::npos) {
-      return std::string(location);
+    if (any != std::string_view::npos) {
+      return std::string(location.substr(0, start)).append(location.substr(any + 1));
     }
-    return std::string(location.substr(0, start)).append(location.substr(any + 1));
+    if (lacks_its_host(location.substr(start, end - start))) {
+      return std::string(location.substr(0, start)).append("...");
+    }
+    return std::string(location);
   }
   return std::string(location.substr(0, start)).append(location.substr(at + 1));
 }

@@ -52,6 +52,17 @@ TEST(WithoutCredentials, HidesUserAndPassword) {
   EXPECT_EQ(without_credentials("/var/cache/a.db"), "/var/cache/a.db");
 }
 
+TEST(WithoutCredentials, HidesAPasswordThatLacksItsHost) {
+  EXPECT_EQ(without_credentials("redis://user:secret"), "redis://...");
+  EXPECT_EQ(without_credentials("redis://user:123456/1"), "redis://...");
+  EXPECT_EQ(without_credentials("redis://:12345"), "redis://...");
+  EXPECT_EQ(without_credentials("redis://user:secret[::1]:1"), "redis://...");
+  for (const char* plain : {"redis://host:6379/1", "redis://host/a:b", "redis://[::1]:6379",
+                            "redis://[::1]", "unix:///run/a:b", "redis://host:"}) {
+    EXPECT_EQ(without_credentials(plain), plain);
+  }
+}
+
 TEST(Counter, IsOneSpellingOfASigned64BitInteger) {
   EXPECT_EQ(parse_counter("0"), 0);
   EXPECT_EQ(parse_counter("-9223372036854775808"), INT64_MIN);

@@ -17,6 +17,7 @@ constexpr std::size_t kMaxSocketPath = 107;  // sockaddr_un, less its zero
 constexpr std::size_t kMaxHost = 253;
 constexpr std::int64_t kMaxValueBytes = 64LL << 20;
 constexpr std::int64_t kLargestValueBytes = 1LL << 30;  // memcached's own limit for -I
+constexpr std::int64_t kMostConnections = 10'000;
 constexpr auto kLongestWait = 24h;  // milliseconds in 31 bits, as the library keeps them
 
 template <class Number>
@@ -43,8 +44,9 @@ bool take_weight(std::string_view& location, std::uint32_t& weight) {
 }
 
 std::variant<ServerAddress, std::string> parse_socket(std::string_view path, std::uint32_t weight) {
-  if (!path.starts_with('/')) {
-    return "the path of a unix socket begins with \"/\", got " + quote(path);
+  // "unix://user:password@/path" is redis's way to write it: nothing of that is shown.
+  if (!path.starts_with('/') || path.starts_with("//")) {
+    return R"(a unix socket is "unix:" and a path that begins with one "/")";
   }
   if (path.size() > kMaxSocketPath) {
     return "the path of a unix socket has at most 107 bytes, got " + quote(path);
@@ -90,6 +92,27 @@ std::vector<ServerAddress> read_servers(const OptionReader& options) {
   }
   if (servers.empty()) servers.push_back({.host = "127.0.0.1", .port = kDefaultPort});
   return servers;
+}
+
+PoolLimits read_pool_limits(const OptionReader& options) {
+  PoolLimits limits;
+  limits.max_connections = static_cast<std::size_t>(
+      options.integer("max_connections", static_cast<std::int64_t>(limits.max_connections), 1,
+                      kMostConnections));
+  limits.idle_timeout = options.duration("idle_timeout", limits.idle_timeout);
+  return limits;
+}
+
+void check_times(const OptionReader& options, const Settings& settings) {
+  if (settings.timeout > kLongestWait) options.reject("timeout", "at most 24h");
+  if (settings.connect_timeout > kLongestWait) {
+    options.reject("connect_timeout", "at most 24h");
+  } else if (options.has("connect_timeout") && options.has("timeout") &&
+             settings.connect_timeout > settings.timeout) {
+    options.reject("connect_timeout",
+                   "longer than \"timeout\", which is for the whole operation, connecting "
+                   "included; make it shorter, or \"timeout\" longer");
+  }
 }
 
 void check_credentials(const OptionReader& options, const Settings& settings) {
@@ -150,10 +173,10 @@ Settings::Settings(const OptionReader& options)
       connect_timeout(options.duration("connect_timeout", 500ms)),
       timeout(options.duration("timeout", 1s)),
       max_value_bytes(
-          static_cast<std::size_t>(options.bytes("max_value_bytes", kMaxValueBytes, 1))) {
+          static_cast<std::size_t>(options.bytes("max_value_bytes", kMaxValueBytes, 1))),
+      pool(read_pool_limits(options)) {
   check_credentials(options, *this);
-  if (connect_timeout > kLongestWait) options.reject("connect_timeout", "at most 24h");
-  if (timeout > kLongestWait) options.reject("timeout", "at most 24h");
+  check_times(options, *this);
   if (max_value_bytes > static_cast<std::size_t>(kLargestValueBytes)) {
     options.reject("max_value_bytes", "at most 1GiB, which is memcached's own limit");
   }

@@ -84,9 +84,8 @@ void parse_host(std::string_view text, Endpoint& to) {
   to.port = "6379";
   if (port.empty()) return;
   const auto number = whole_number(port.substr(1), 65535);
-  if (!number || *number == 0) {
-    wrong("expected a port from 1 to 65535, got " + quote(port.substr(1)));
-  }
+  // What is no number may be a password whose '@' and host were forgotten.
+  if (!number || *number == 0) wrong("expected a port from 1 to 65535 behind the host's ':'");
   to.port = std::to_string(*number);
 }
 

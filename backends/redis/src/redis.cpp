@@ -80,7 +80,7 @@ void read_tls(std::vector<Endpoint>& endpoints, const OptionReader& options) {
 // Where credentials begin and end in a location that is wrong is anybody's guess.
 std::string shown(std::string_view location) {
   if (location.find('@') != std::string_view::npos) return "a location with an '@'";
-  return quote(location);
+  return quote(without_credentials(location));
 }
 
 std::vector<Endpoint> read_endpoints(const OptionReader& options) {

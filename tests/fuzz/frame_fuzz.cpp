@@ -1,0 +1,117 @@
+// Bytes from anywhere, read as an entry: by the functions of frames, and by every operation of
+// a cache whose store holds them. A frame that is readable has a payload and says so in its
+// head; what is wrapped comes out again; no operation throws what its reader did not ask for.
+
+#include "frame.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "polycache/codec_json.h"
+#include "polycache/plugin.h"
+#include "polycache/polycache.h"
+
+namespace {
+
+void require(bool holds, const char* what) {
+  if (holds) return;
+  std::fprintf(stderr, "%s\n", what);
+  std::abort();
+}
+
+std::string stored;  // what the store holds, under every key
+
+class OneEntry final : public polycache::Backend {
+ public:
+  bool get(std::string_view, polycache::ValueSink sink) override {
+    sink(stored);
+    return true;
+  }
+  bool put(std::string_view, std::string_view value, polycache::Ttl, polycache::PutMode) override {
+    written = value;
+    return true;
+  }
+  bool touch(std::string_view, polycache::Ttl) override { return true; }
+  bool erase(std::string_view) override { return true; }
+  void clear() override {}
+  std::optional<std::int64_t> incr(std::string_view, std::int64_t) override {
+    throw polycache::ValueError("no number");
+  }
+
+  static inline std::string written;
+};
+
+class OneEntryFactory final : public polycache::BackendFactory {
+ public:
+  std::unique_ptr<polycache::Backend> connect() override { return std::make_unique<OneEntry>(); }
+};
+
+constexpr polycache::PluginDescriptor one_entry = polycache::backend_plugin(
+    "one_entry", "1",
+    [](const polycache::OptionReader&,
+       const polycache::BackendContext&) -> std::unique_ptr<polycache::BackendFactory> {
+      return std::make_unique<OneEntryFactory>();
+    });
+
+polycache::Cache& cache() {
+  static polycache::CacheRegistry registry({.caches = {{"default", {.backend = "one_entry"}}}},
+                                           {.on_warning = {}, .linked_plugins = {&one_entry}});
+  return registry["default"];
+}
+
+void check_functions(std::string_view bytes) {
+  namespace frame = polycache::frame;
+  require(frame::payload(frame::wrap(bytes)) == bytes, "what was wrapped did not come out");
+  if (!frame::is_frame(bytes)) return;
+  const auto payload = frame::payload(bytes);
+  require(!payload || frame::is_readable(bytes), "a readable frame whose head denies it");
+  require(!payload || frame::is_readable(bytes.substr(0, 64)), "a cut head denies its frame");
+  require(!payload || payload->size() <= bytes.size(), "a payload beyond its frame");
+}
+
+void check_cache() {
+  namespace frame = polycache::frame;
+  const bool framed = frame::is_frame(stored);
+  const std::optional<std::string_view> payload =
+      framed ? frame::payload(stored) : std::optional<std::string_view>(stored);
+  const auto text = cache().get<std::string>("k");
+  require(text.has_value() == payload.has_value() && (!text || *text == *payload),
+          "a cache reads something else than the frame's payload");
+  require(!text || cache().contains("k"), "an entry that can be read is not contained");
+  static_cast<void>(cache().get<std::int64_t>("k"));
+  static_cast<void>(cache().get<nlohmann::json>("k"));
+  for (const auto& value : cache().get_many<std::string>({"a", "b"})) {
+    require(value == text, "get_many reads something else");
+  }
+  require(cache().get_or_set("k", [] { return std::string("made"); }) ==
+              (payload ? std::string(*payload) : "made"),
+          "get_or_set");
+  try {
+    cache().incr("k");
+  } catch (const polycache::ValueError&) {
+  }
+  if (!payload) return;
+  cache().set("k", *payload);
+  require(frame::is_frame(OneEntry::written) ? frame::payload(OneEntry::written) == payload
+                                             : OneEntry::written == *payload,
+          "a value that was read did not survive being written");
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  stored.assign(reinterpret_cast<const char*>(data), size);
+  check_functions(stored);
+  check_cache();
+  // The same behind a magic, which chance seldom finds.
+  stored.insert(0, polycache::frame::magic);
+  check_functions(stored);
+  check_cache();
+  return 0;
+}
