@@ -509,7 +509,9 @@ TEST_P(MemcachedWays, WorksAgainWhenTheServerIsBack) {
   EXPECT_TRUE(failure_of([&] { store_->erase("k"); }));
   EXPECT_TRUE(failure_of([&] { read_many(*store_, {"k"}); }));
   server_->start();
-  EXPECT_EQ(read(*store_, "k"), std::nullopt) << "and at once";
+  EXPECT_THAT(failure_of([&] { read(*store_, "k"); })->what(), HasSubstr("so soon"));
+  clock_.advance(1s);
+  EXPECT_EQ(read(*store_, "k"), std::nullopt);
   EXPECT_TRUE(store(*store_, "k", "new"));
   EXPECT_EQ(read(*store_, "k"), "new");
 }
@@ -581,9 +583,11 @@ TEST_F(MemcachedServers, AHeavierOneGetsMore) {
 }
 
 TEST_F(MemcachedServers, OneThatIsDownLosesItsKeysOnly) {
+  ManualClock clock;
+  const Store both({first_->address(), second_->address()}, {}, clock);
   const auto entries = fifty();
-  for (const auto& [key, value] : entries) store(*both_, key, value);
-  const Store only_second({second_->address()});
+  for (const auto& [key, value] : entries) store(*both, key, value);
+  const Store only_second({second_->address()}, {}, clock);
   const auto of_second = read_many(*only_second, keys_of(entries));
   first_->stop();
 
@@ -591,8 +595,8 @@ TEST_F(MemcachedServers, OneThatIsDownLosesItsKeysOnly) {
   std::vector<std::string> keys = keys_of(entries);
   const std::vector<std::string_view> views(keys.begin(), keys.end());
   const auto error = failure_of([&] {
-    both_->get_many(views,
-                    [&](std::size_t i, std::string_view value) { delivered[keys[i]] = value; });
+    both->get_many(views,
+                   [&](std::size_t i, std::string_view value) { delivered[keys[i]] = value; });
   });
   ASSERT_TRUE(error);
   EXPECT_EQ(error->server(), first_->address());
@@ -602,10 +606,10 @@ TEST_F(MemcachedServers, OneThatIsDownLosesItsKeysOnly) {
     const std::string& key = entry.first;
     const std::string& value = entry.second;
     if (of_second.count(key) == 1) {
-      EXPECT_EQ(read(*both_, key), value);
-      EXPECT_TRUE(store(*both_, key, "again"));
+      EXPECT_EQ(read(*both, key), value);
+      EXPECT_TRUE(store(*both, key, "again"));
     } else {
-      EXPECT_TRUE(failure_of([&] { read(*both_, key); })) << "not moved to another server";
+      EXPECT_TRUE(failure_of([&] { read(*both, key); })) << "not moved to another server";
     }
   }
 
@@ -613,15 +617,16 @@ TEST_F(MemcachedServers, OneThatIsDownLosesItsKeysOnly) {
   for (const std::string& key : keys) items.push_back({key, "many", kLong});
   std::size_t not_stored = 0;
   EXPECT_TRUE(failure_of(
-      [&] { both_->put_many(items, PutMode::always, [&](std::size_t) { ++not_stored; }); }));
+      [&] { both->put_many(items, PutMode::always, [&](std::size_t) { ++not_stored; }); }));
   EXPECT_EQ(not_stored, entries.size() - of_second.size());
-  EXPECT_TRUE(failure_of([&] { both_->erase_many(views); }));
+  EXPECT_TRUE(failure_of([&] { both->erase_many(views); }));
   EXPECT_THAT(read_many(*only_second, keys), IsEmpty());
 
   first_->start();
-  EXPECT_THAT(read_many(*both_, keys), IsEmpty());
-  for (const auto& [key, value] : entries) EXPECT_TRUE(store(*both_, key, value));
-  EXPECT_EQ(read_many(*both_, keys), entries);
+  clock.advance(2s);  // the pause of the first server's breaker
+  EXPECT_THAT(read_many(*both, keys), IsEmpty());
+  for (const auto& [key, value] : entries) EXPECT_TRUE(store(*both, key, value));
+  EXPECT_EQ(read_many(*both, keys), entries);
 }
 
 // --- Peers that misbehave. ---
@@ -879,7 +884,8 @@ TEST(MemcachedPeer, ALateReplyIsNotTheAnswerToTheNextQuestion) {
 
 TEST(MemcachedPeer, AHungServerCostsOneTimeLimit) {
   const auto server = Server::memcached();
-  const Store store({server->address()}, {{"timeout", std::string("200ms")}});
+  ManualClock clock;
+  const Store store({server->address()}, {{"timeout", std::string("200ms")}}, clock);
   polycache::store(*store, "k", "v");
   server->suspend();
   for (const auto& operation : std::vector<std::function<void()>>{
@@ -891,6 +897,7 @@ TEST(MemcachedPeer, AHungServerCostsOneTimeLimit) {
     const auto begin = std::chrono::steady_clock::now();
     EXPECT_EQ(kind_of_failure(operation), BackendError::Kind::timeout);
     EXPECT_LT(std::chrono::steady_clock::now() - begin, 600ms);
+    clock.advance(2s);  // it may be connected to again
   }
   server->resume();
   EXPECT_EQ(read(*store, "k"), "v");

@@ -1,17 +1,16 @@
 #include "connection.h"
 
+#include <netdb.h>
 #include <time.h>
 
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <cstdlib>
 #include <cstring>
 #include <new>
 #include <string>
 #include <utility>
 
-#include "polycache/fork.h"
 #include "polycache/text.h"
 
 namespace polycache::memcached {
@@ -27,10 +26,20 @@ constexpr std::size_t kOverhead = 256 * 1024;
 // lies in between.
 constexpr std::int64_t kIdleSeconds = 1;
 
+// After so long without a word the kernel asks whether the other side is still there.
+constexpr std::uint64_t kKeepaliveSeconds = 60;
+
 std::int64_t coarse_seconds() noexcept {
   timespec now{};
   ::clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
   return now.tv_sec;
+}
+
+// Of std::chrono::steady_clock, a tick behind at most.
+Deadline coarse_now() noexcept {
+  timespec now{};
+  ::clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+  return Deadline(std::chrono::seconds(now.tv_sec) + std::chrono::nanoseconds(now.tv_nsec));
 }
 
 // --- The memory that libmemcached works with. ---
@@ -116,10 +125,8 @@ void configure(memcached_st& client, const Settings& settings) {
   set(MEMCACHED_BEHAVIOR_BINARY_PROTOCOL, settings.protocol == Protocol::binary ? 1 : 0);
   set(MEMCACHED_BEHAVIOR_TCP_NODELAY, 1);
   set(MEMCACHED_BEHAVIOR_TCP_KEEPALIVE, 1);
-  set(MEMCACHED_BEHAVIOR_CONNECT_TIMEOUT,
-      static_cast<std::uint64_t>(settings.connect_timeout.count()));
-  set(MEMCACHED_BEHAVIOR_POLL_TIMEOUT, static_cast<std::uint64_t>(settings.timeout.count()));
-  // A server that is back is used at once: nothing here waits before trying again.
+  set(MEMCACHED_BEHAVIOR_TCP_KEEPIDLE, kKeepaliveSeconds);
+  // When to try again is decided by the breaker and by Redial.
   set(MEMCACHED_BEHAVIOR_RETRY_TIMEOUT, 0);
 }
 
@@ -172,16 +179,21 @@ bool is_sound_key(std::string_view key) noexcept {
   return !bad;
 }
 
-// The last guard before a key goes on the wire, where a blank or a line end in it would be a
-// command of its own. The core refuses such keys with a better message.
+}  // namespace
+
+Deadline after(std::chrono::milliseconds time) noexcept { return coarse_now() + time; }
+
+Deadline halfway(Deadline deadline) noexcept {
+  const Deadline now = coarse_now();
+  return now + (deadline - now) / 2;
+}
+
 void check_key(std::string_view key) {
   if (is_sound_key(key)) return;
   throw InvalidKey("key " + quote(key) +
                    ": memcached stores keys of 1 to 250 bytes without blanks and control "
                    "characters; use the key function \"hashed\"");
 }
-
-}  // namespace
 
 // --- Ring ---
 
@@ -212,7 +224,6 @@ struct Connection::Client {
   // length, so that a forged one would run over whatever lies behind. Behind this lies room.
   memcached_result_st found;
   std::array<char, 66 * 1024> overrun;  // a binary key's length has 16 bits
-  Client* next_abandoned;
 };
 
 void Connection::Drop::operator()(Client* client) const noexcept {
@@ -224,26 +235,10 @@ void Connection::Drop::operator()(Client* client) const noexcept {
   delete client;
 }
 
-Connection::Connection(const ServerAddress& server, const Settings& settings)
-    : server_(server), settings_(settings), forks_(fork_count()) {}
+Connection::Connection(const ServerAddress& server, const Settings& settings, Redial& redial)
+    : server_(server), settings_(settings), redial_(redial) {}
 
-Connection::Connection(Connection&&) noexcept = default;
-
-Connection::~Connection() {
-  if (forks_ != fork_count()) abandon();
-}
-
-// In a fork's child. The library would say goodbye on the parent's connection, and it hands
-// out no descriptor to close; so the client stays where it is, for good, in a list where a
-// leak checker finds it. The descriptor closes itself with the process, or when it becomes
-// another program.
-void Connection::abandon() noexcept {
-  static constinit std::atomic<Client*> abandoned{nullptr};
-  if (Client* const client = client_.release(); client != nullptr) {
-    client->next_abandoned = abandoned.exchange(client, std::memory_order_relaxed);
-  }
-  forks_ = fork_count();
-}
+Connection::~Connection() = default;
 
 std::unique_ptr<Connection::Client, Connection::Drop> Connection::make_client() const {
   auto client = std::make_unique_for_overwrite<Client>();
@@ -271,18 +266,45 @@ std::unique_ptr<Connection::Client, Connection::Drop> Connection::make_client() 
   return owner;
 }
 
-bool Connection::open() {
-  if (forks_ != fork_count()) abandon();
+void Connection::begin(Deadline deadline) noexcept {
+  deadline_ = deadline;
+  second_chance_ = is_open();
+}
+
+void Connection::open() {
   // Answers that nobody read would be taken for the answers to the next question.
   if (unread_) client_.reset();
   unread_ = false;
-  const bool was_open = client_ != nullptr;
-  if (!was_open) {
-    client_ = make_client();
-    greet();
-  }
+  if (client_ == nullptr) [[unlikely]]
+    connect();
+  keep_time();
   last_used_ = coarse_seconds();
-  return was_open;
+}
+
+// Anew from the name on.
+void Connection::connect() {
+  second_chance_ = false;
+  const std::int64_t begun = redial_.now();
+  client_ = make_client();
+  try {
+    keep_time();
+    greet();
+  } catch (const BackendError&) {
+    redial_.failed(begun);
+    throw;
+  }
+  redial_.succeeded();
+}
+
+// Before what may wait: no longer than until the deadline.
+void Connection::keep_time() {
+  const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline_ - coarse_now());
+  if (left.count() <= 0) fail(MEMCACHED_TIMEOUT);
+  // Not through memcached_behavior_set(): these are read before each wait.
+  memcached_st& memcached = client_->memcached;
+  memcached.poll_timeout = static_cast<std::int32_t>(left.count());
+  memcached.connect_timeout =
+      static_cast<std::int32_t>(std::min(left, settings_.connect_timeout).count());
 }
 
 // Asks for the version and looks at the answer. Something else that listens there, and greets
@@ -308,20 +330,18 @@ void Connection::greet() {
 
 // Before what must not be sent twice: a connection that lay idle is tried with a question.
 void Connection::prove_alive() {
-  if (client_ == nullptr || coarse_seconds() - last_used_ <= kIdleSeconds) return;
-  static constexpr std::string_view any = "polycache:alive";
-  static_cast<void>(get(any, Want::value));
+  if (client_ != nullptr && coarse_seconds() - last_used_ > kIdleSeconds) ping();
 }
 
 // Operations that may be done twice. Only a connection that worked before is given a second
 // chance: the server closed it, or was started anew.
 template <class Operation>
 memcached_return_t Connection::repeat_if_stale(Operation operation) {
-  may_be_stale_ = open();
+  open();
   const memcached_return_t result = reason(operation());
-  if (!may_be_stale_ || !is_broken(result)) return result;
+  if (!is_broken(result) || !take_second_chance()) return result;
   client_.reset();
-  may_be_stale_ = open();
+  open();
   return reason(operation());
 }
 
@@ -333,6 +353,14 @@ memcached_return_t Connection::reason(memcached_return_t result) const noexcept 
 }
 
 // --- Reading ---
+
+std::chrono::nanoseconds Connection::ping() {
+  static constexpr std::string_view any = "polycache:alive";
+  open();
+  const auto begin = std::chrono::steady_clock::now();
+  static_cast<void>(get(any, Want::value));
+  return std::chrono::steady_clock::now() - begin;
+}
 
 void Connection::want(Want want) {
   if (client_->wanted == want) return;
@@ -410,12 +438,12 @@ std::optional<Found> Connection::next(memcached_return_t& result) {
 }
 
 std::optional<Found> Connection::get(std::string_view key, Want want) {
-  check_key(key);
   std::optional<Found> item;
   const memcached_return_t result = repeat_if_stale([&] {
     memcached_return_t step = send_question(key, want);
     if (memcached_failed(step)) return step;
     item = next(step);
+    if (item) keep_time();
     // The end of the reply is read at once, and leaves the item's bytes where they are.
     if (item && next(step)) return MEMCACHED_PROTOCOL_ERROR;
     return step;
@@ -426,7 +454,6 @@ std::optional<Found> Connection::get(std::string_view key, Want want) {
 }
 
 void Connection::ask(std::span<const std::string_view> keys, Want want) {
-  for (const std::string_view key : keys) check_key(key);
   const memcached_return_t result = repeat_if_stale([&] { return send_question(keys, want); });
   if (memcached_failed(result)) fail(result);
   unread_ = true;
@@ -438,6 +465,7 @@ memcached_return_t Connection::read_answers(std::span<const std::string_view> ke
   std::size_t question = 0;
   memcached_return_t result = MEMCACHED_SUCCESS;
   while (const auto item = next(result)) {
+    keep_time();
     while (question < keys.size() && keys[question] != item->key) ++question;
     if (question == keys.size()) return MEMCACHED_PROTOCOL_ERROR;
     sink(question++, *item);
@@ -454,7 +482,7 @@ void Connection::answer(std::span<const std::string_view> keys, Want want,
   };
   memcached_return_t result = read_answers(keys, deliver);
   // The question went into a connection that the server had closed.
-  if (is_broken(result) && !any && may_be_stale_) {
+  if (is_broken(result) && !any && take_second_chance()) {
     client_.reset();
     ask(keys, want);
     result = read_answers(keys, deliver);
@@ -466,7 +494,6 @@ void Connection::answer(std::span<const std::string_view> keys, Want want,
 // --- Writing ---
 
 Outcome Connection::set(std::string_view key, std::string_view value, Lifetime lifetime) {
-  check_key(key);
   return outcome(repeat_if_stale([&] {
     return memcached_set(&client_->memcached, key.data(), key.size(), value.data(), value.size(),
                          lifetime.expiration, lifetime.flags);
@@ -482,6 +509,7 @@ memcached_return_t Connection::send_quietly(std::span<const NewItem> items) {
   memcached.flags.reply = false;
   memcached_return_t result = MEMCACHED_SUCCESS;
   for (const NewItem& item : items) {
+    keep_time();
     result = memcached_set(&memcached, item.key.data(), item.key.size(), item.value.data(),
                            item.value.size(), item.lifetime.expiration, item.lifetime.flags);
     if (memcached_failed(result)) break;
@@ -494,10 +522,7 @@ memcached_return_t Connection::send_quietly(std::span<const NewItem> items) {
 void Connection::set_many(std::span<const NewItem> items,
                           FunctionRef<void(std::size_t)> confirmed) {
   stored_keys_.clear();
-  for (const NewItem& item : items) {
-    check_key(item.key);
-    stored_keys_.push_back(item.key);
-  }
+  for (const NewItem& item : items) stored_keys_.push_back(item.key);
   const memcached_return_t result = repeat_if_stale([&] {
     memcached_return_t step = send_quietly(items);
     if (!memcached_failed(step)) step = send_question(stored_keys_, Want::value);
@@ -511,7 +536,6 @@ void Connection::set_many(std::span<const NewItem> items,
 }
 
 Outcome Connection::add(std::string_view key, std::string_view value, Lifetime lifetime) {
-  check_key(key);
   prove_alive();
   open();
   return outcome(memcached_add(&client_->memcached, key.data(), key.size(), value.data(),
@@ -526,7 +550,6 @@ Outcome Connection::replace_version(std::string_view key, std::string_view value
 }
 
 Outcome Connection::erase(std::string_view key) {
-  check_key(key);
   return outcome(repeat_if_stale(
       [&] { return memcached_delete(&client_->memcached, key.data(), key.size(), 0); }));
 }
@@ -565,8 +588,16 @@ Outcome Connection::outcome(memcached_return_t result) {
   }
 }
 
+// The library takes a name server that does not answer for a server that does not.
+bool Connection::is_name_unknown(memcached_return_t result) const noexcept {
+  const char* const message = memcached_last_error_message(&client_->memcached);
+  return result == MEMCACHED_TIMEOUT && message != nullptr &&
+         std::strstr(message, ::gai_strerror(EAI_AGAIN)) != nullptr;
+}
+
 void Connection::fail(memcached_return_t result) {
   result = reason(result);
+  if (is_name_unknown(result)) result = MEMCACHED_HOST_LOOKUP_FAILURE;
   const BackendError::Kind kind = kind_of(result);
   const int error = memcached_last_error_errno(&client_->memcached);
   switch (kind) {

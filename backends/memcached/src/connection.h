@@ -10,6 +10,7 @@
 
 #include <libmemcached/memcached.h>
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -17,14 +18,29 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "lifetime.h"
 #include "polycache/error.h"
 #include "polycache/function_ref.h"
+#include "redial.h"
 #include "settings.h"
 
 namespace polycache::memcached {
+
+// When an operation must have ended.
+using Deadline = std::chrono::steady_clock::time_point;
+
+// Now and so much time; of a clock that is cheap to read and a few milliseconds behind.
+Deadline after(std::chrono::milliseconds time) noexcept;
+
+// Half of what is left until then.
+Deadline halfway(Deadline deadline) noexcept;
+
+// The last guard before a key goes on the wire, where a blank or a line end in it would be a
+// command of its own: throws InvalidKey. The core refuses such keys with a better message.
+void check_key(std::string_view key);
 
 // Which server a key belongs to: ketama, with weights. Thread-safe; connects to nothing.
 class Ring {
@@ -64,17 +80,36 @@ enum class Outcome : std::uint8_t {
   refused,  // too large, or out of memory
 };
 
-// Used by one thread. Connects at its first use. Everything but the constructor and the
-// destructor throws BackendError; the connection is then gone, and the next use makes a new
-// one. Reads, sets and erasures are tried once more if an old connection turns out to be
-// broken; what must not be done twice is not.
+// Used by one thread at a time. Connects at the first use. What talks to the server throws
+// BackendError; the connection is then gone, and the next use makes a new one. Reads, sets and
+// erasures are tried once more, once for an operation, if a connection that is older than the
+// operation turns out to be broken; what must not be done twice is not.
+// REQUIRES of all that takes keys: they passed check_key().
 class Connection {
  public:
-  // `server` and `settings` must outlive it.
-  Connection(const ServerAddress& server, const Settings& settings);
-  Connection(Connection&&) noexcept;
-  Connection& operator=(Connection&&) = delete;
+  // All of these must outlive it.
+  Connection(const ServerAddress& server, const Settings& settings, Redial& redial);
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
   ~Connection();
+
+  // An operation begins; no wait of it goes beyond the deadline. (Within one call of
+  // libmemcached there are several waits, as many as there are pieces of a reply.)
+  void begin(Deadline deadline) noexcept;
+  // Another deadline for what is left of it.
+  void limit(Deadline deadline) noexcept { deadline_ = deadline; }
+  // Whether what failed may be done once more as a whole. Only once.
+  bool take_second_chance() noexcept { return std::exchange(second_chance_, false); }
+
+  bool is_open() const noexcept { return client_ != nullptr; }
+  void close() noexcept { client_.reset(); }
+  // In a fork's child. The library would say goodbye on the parent's connection, and it hands
+  // out no descriptor to close; so everything stays as it is. The descriptor closes itself
+  // with the process, or when it becomes another program.
+  void abandon() noexcept {}
+
+  // Asks for something that is not there, and says how long that took.
+  std::chrono::nanoseconds ping();
 
   std::optional<Found> get(std::string_view key, Want want);
 
@@ -106,10 +141,11 @@ class Connection {
     void operator()(Client* client) const noexcept;
   };
 
-  bool open();  // whether it was open before
+  void open();
+  void connect();
+  void keep_time();
   std::unique_ptr<Client, Drop> make_client() const;
   void greet();
-  void abandon() noexcept;
   void prove_alive();
 
   template <class Operation>
@@ -126,21 +162,23 @@ class Connection {
   std::optional<Found> next(memcached_return_t& result);
 
   memcached_return_t reason(memcached_return_t result) const noexcept;
+  bool is_name_unknown(memcached_return_t result) const noexcept;
   Outcome outcome(memcached_return_t result);
   [[noreturn]] void fail(memcached_return_t result);
   [[noreturn]] void fail(BackendError::Kind kind, std::string_view what);
 
   const ServerAddress& server_;
   const Settings& settings_;
+  Redial& redial_;
   std::unique_ptr<Client, Drop> client_;
+  Deadline deadline_{};
   std::vector<const char*> key_begins_;  // of a question; kept for their memory
   std::vector<std::size_t> key_sizes_;
   std::string joined_;
   std::vector<std::string_view> stored_keys_;
   std::int64_t last_used_ = 0;  // seconds
   bool unread_ = false;         // asked, and not all answers read
-  bool may_be_stale_ = false;   // it was open before the operation that goes on
-  std::uint32_t forks_;
+  bool second_chance_ = false;  // it was open before the operation that goes on
 };
 
 }  // namespace polycache::memcached

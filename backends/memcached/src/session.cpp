@@ -4,7 +4,6 @@
 #include <array>
 #include <charconv>
 #include <exception>
-#include <limits>
 #include <utility>
 
 #include "polycache/counter.h"
@@ -52,45 +51,50 @@ class Digits {
 
 }  // namespace
 
-Session::Session(std::shared_ptr<const Shared> shared) : shared_(std::move(shared)) {
-  const auto& servers = shared_->settings.servers;
-  connections_.reserve(servers.size());
-  for (const ServerAddress& server : servers) connections_.emplace_back(server, shared_->settings);
-  shares_.resize(servers.size());
+Shared::Shared(const OptionReader& options, const BackendContext& context)
+    : settings(options), ring(settings.servers), clock(context.clock), report(context.report) {
+  servers.reserve(settings.servers.size());
+  for (const ServerAddress& address : settings.servers) {
+    servers.push_back(std::make_unique<SharedServer>(address, settings, clock, report));
+  }
 }
+
+Session::Session(std::shared_ptr<Shared> shared)
+    : shared_(std::move(shared)),
+      hints_(shared_->servers.size()),
+      shares_(shared_->servers.size()) {}
 
 Moment Session::now() const noexcept { return shared_->clock.system_now(); }
 
-Connection& Session::connection(std::string_view key) {
-  return connections_[shared_->ring.server_of(key)];
-}
-
 // A live item.
-std::optional<Found> Session::find(std::string_view key, Want want) {
-  auto found = connection(key).get(key, want);
+std::optional<Found> Session::find(Connection& server, std::string_view key, Want want) {
+  auto found = server.get(key, want);
   if (found && has_expired(found->flags, now())) found.reset();
   return found;
 }
 
 bool Session::get(std::string_view key, ValueSink sink) {
-  const auto found = find(key, Want::value);
-  if (!found) return false;
-  sink(found->value);
-  return true;
+  return at(key, Access::read, [&](Connection& server) {
+    const auto found = find(server, key, Want::value);
+    if (found) sink(found->value);
+    return found.has_value();
+  });
 }
 
 bool Session::get(std::string_view key, FunctionRef<void(std::string_view, Ttl)> sink) {
-  const auto found = find(key, Want::value);
-  if (!found) return false;
-  sink(found->value, time_left(found->flags, now()));
-  return true;
+  return at(key, Access::read, [&](Connection& server) {
+    const auto found = find(server, key, Want::value);
+    if (found) sink(found->value, time_left(found->flags, now()));
+    return found.has_value();
+  });
 }
 
 bool Session::contains(std::string_view key, ValueSink head) {
-  const auto found = find(key, Want::value);
-  if (!found) return false;
-  head(found->value.substr(0, kHead));
-  return true;
+  return at(key, Access::read, [&](Connection& server) {
+    const auto found = find(server, key, Want::value);
+    if (found) head(found->value.substr(0, kHead));
+    return found.has_value();
+  });
 }
 
 // --- Storing ---
@@ -110,19 +114,25 @@ void Session::report_refusal(std::string_view key, std::size_t size) const {
 }
 
 bool Session::put(std::string_view key, std::string_view value, Ttl ttl, PutMode mode) {
+  return at(key, Access::write,
+            [&](Connection& server) { return put(server, key, value, ttl, mode); });
+}
+
+bool Session::put(Connection& server, std::string_view key, std::string_view value, Ttl ttl,
+                  PutMode mode) {
   switch (mode) {
     case PutMode::if_absent:
-      return put_if_absent(key, value, ttl);
+      return put_if_absent(server, key, value, ttl);
     case PutMode::if_present:
-      return put_if_present(key, value, ttl);
+      return put_if_present(server, key, value, ttl);
     case PutMode::always:
       break;
   }
-  return put_always(key, value, lifetime_for(ttl, now()));
+  return put_always(server, key, value, lifetime_for(ttl, now()));
 }
 
-bool Session::put_always(std::string_view key, std::string_view value, Lifetime lifetime) {
-  Connection& server = connection(key);
+bool Session::put_always(Connection& server, std::string_view key, std::string_view value,
+                         Lifetime lifetime) {
   if (fits(value) && server.set(key, value, lifetime) == Outcome::done) return true;
   // The server drops the older value itself where it was the one to refuse.
   server.erase(key);
@@ -130,8 +140,8 @@ bool Session::put_always(std::string_view key, std::string_view value, Lifetime 
   return false;
 }
 
-bool Session::put_if_absent(std::string_view key, std::string_view value, Ttl ttl) {
-  Connection& server = connection(key);
+bool Session::put_if_absent(Connection& server, std::string_view key, std::string_view value,
+                            Ttl ttl) {
   const Lifetime lifetime = lifetime_for(ttl, now());
   for (;;) {
     const Outcome added = fits(value) ? server.add(key, value, lifetime) : Outcome::refused;
@@ -144,24 +154,24 @@ bool Session::put_if_absent(std::string_view key, std::string_view value, Ttl tt
     }
     // Something that the server still has, though its time is over.
     if (!found) continue;
-    const Try result = replace(key, *found, value, lifetime);
+    const Try result = replace(server, key, *found, value, lifetime);
     if (result == Try::done || result == Try::refused) return result == Try::done;
   }
 }
 
-bool Session::put_if_present(std::string_view key, std::string_view value, Ttl ttl) {
+bool Session::put_if_present(Connection& server, std::string_view key, std::string_view value,
+                             Ttl ttl) {
   for (;;) {
-    const auto found = find(key, Want::value_and_version);
+    const auto found = find(server, key, Want::value_and_version);
     if (!found) return false;
-    const Try result = replace(key, *found, value, lifetime_for(ttl, now()));
+    const Try result = replace(server, key, *found, value, lifetime_for(ttl, now()));
     if (result != Try::again) return result == Try::done;
   }
 }
 
 // Writes over the very item that was found.
-Session::Try Session::replace(std::string_view key, const Found& found, std::string_view value,
-                              Lifetime lifetime) {
-  Connection& server = connection(key);
+Session::Try Session::replace(Connection& server, std::string_view key, const Found& found,
+                              std::string_view value, Lifetime lifetime) {
   const Outcome outcome =
       fits(value) ? server.replace_version(key, value, lifetime, found.version) : Outcome::refused;
   switch (outcome) {
@@ -178,75 +188,109 @@ Session::Try Session::replace(std::string_view key, const Found& found, std::str
   }
 }
 
-// Not memcached's own touch, which leaves the flags, and so the deadline in them.
+// Reading is repeated by the connection where it was stale; what breaks after that, here: a
+// lifetime may be set twice.
 bool Session::touch(std::string_view key, Ttl ttl) {
+  return at(key, Access::write, [&](Connection& server) {
+    try {
+      return touch(server, key, ttl);
+    } catch (const BackendError& error) {
+      if (error.kind() != BackendError::Kind::unreachable || !server.take_second_chance()) throw;
+    }
+    return touch(server, key, ttl);
+  });
+}
+
+// Not memcached's own touch, which leaves the flags, and so the deadline in them.
+bool Session::touch(Connection& server, std::string_view key, Ttl ttl) {
   for (;;) {
-    const auto found = find(key, Want::value_and_version);
+    const auto found = find(server, key, Want::value_and_version);
     if (!found) return false;
-    const Try result = replace(key, *found, found->value, lifetime_for(ttl, now()));
+    const Try result = replace(server, key, *found, found->value, lifetime_for(ttl, now()));
     if (result != Try::again) return result == Try::done;
   }
 }
 
 bool Session::put_if_equal(std::string_view key, std::string_view expected, std::string_view value,
                            std::optional<Ttl> ttl) {
-  for (;;) {
-    const auto found = find(key, Want::value_and_version);
-    if (!found || found->value != expected) return false;
-    const Lifetime lifetime = ttl ? lifetime_for(*ttl, now()) : lifetime_kept(found->flags, now());
-    const Try result = replace(key, *found, value, lifetime);
-    if (result != Try::again) return result == Try::done;
-  }
+  return at(key, Access::write, [&](Connection& server) {
+    for (;;) {
+      const auto found = find(server, key, Want::value_and_version);
+      if (!found || found->value != expected) return false;
+      const Lifetime lifetime =
+          ttl ? lifetime_for(*ttl, now()) : lifetime_kept(found->flags, now());
+      const Try result = replace(server, key, *found, value, lifetime);
+      if (result != Try::again) return result == Try::done;
+    }
+  });
 }
 
 // --- Removing ---
 
+bool Session::erase(std::string_view key) {
+  return at(key, Access::write, [&](Connection& server) { return erase(server, key); });
+}
+
 // The server forgets an entry up to two seconds after its deadline, and until then an erasure
 // counts it, rather than asking for each entry first. With a clock that is not the machine's
 // the server knows nothing of deadlines, so it is asked.
-bool Session::erase(std::string_view key) {
-  if (&shared_->clock != &Clock::real() && !find(key, Want::value)) return false;
-  return connection(key).erase(key) == Outcome::done;
+bool Session::erase(Connection& server, std::string_view key) {
+  if (&shared_->clock != &Clock::real() && !find(server, key, Want::value)) return false;
+  return server.erase(key) == Outcome::done;
 }
 
 std::size_t Session::erase_many(std::span<const std::string_view> keys) {
+  for (const std::string_view key : keys) check_key(key);
   std::size_t erased = 0;
   FirstFailure failure;
-  for (Share& share : shares_) share.failed = false;
+  begin_bulk();
+  const Deadline end = deadline();
   for (const std::string_view key : keys) {
-    Share& share = shares_[shared_->ring.server_of(key)];
+    const std::size_t number = shared_->ring.server_of(key);
+    Share& share = shares_[number];
     if (share.failed) continue;
-    share.failed = !failure.attempt([&] { erased += erase(key) ? 1 : 0; });
+    share.failed = !failure.attempt([&] {
+      erased += at(number, Access::write, share_of(end),
+                   [&](Connection& server) { return erase(server, key) ? 1U : 0U; });
+    });
   }
   failure.rethrow();
   return erased;
 }
 
 bool Session::erase_if_equal(std::string_view key, std::string_view expected) {
-  for (;;) {
-    const auto found = find(key, Want::value_and_version);
-    if (!found || found->value != expected) return false;
-    const Outcome outcome = connection(key).erase_version(key, found->version);
-    if (outcome != Outcome::exists) return outcome == Outcome::done;
-  }
+  return at(key, Access::write, [&](Connection& server) {
+    for (;;) {
+      const auto found = find(server, key, Want::value_and_version);
+      if (!found || found->value != expected) return false;
+      const Outcome outcome = server.erase_version(key, found->version);
+      if (outcome != Outcome::exists) return outcome == Outcome::done;
+    }
+  });
 }
 
 bool Session::pop(std::string_view key, ValueSink sink) {
-  for (;;) {
-    const auto found = find(key, Want::value_and_version);
-    if (!found) return false;
-    const Outcome outcome = connection(key).erase_version(key, found->version);
-    if (outcome == Outcome::done) {
-      sink(found->value);
-      return true;
+  return at(key, Access::write, [&](Connection& server) {
+    for (;;) {
+      const auto found = find(server, key, Want::value_and_version);
+      if (!found) return false;
+      const Outcome outcome = server.erase_version(key, found->version);
+      if (outcome == Outcome::done) {
+        sink(found->value);
+        return true;
+      }
+      if (outcome == Outcome::absent) return false;
     }
-    if (outcome == Outcome::absent) return false;
-  }
+  });
 }
 
 void Session::clear() {
   FirstFailure failure;
-  for (Connection& server : connections_) failure.attempt([&] { server.clear(); });
+  const Deadline end = deadline();
+  for (std::size_t i = 0; i < shares_.size(); ++i) {
+    failure.attempt(
+        [&] { at(i, Access::write, share_of(end), [](Connection& server) { server.clear(); }); });
+  }
   failure.rethrow();
 }
 
@@ -256,18 +300,30 @@ void Session::clear() {
 // reader that meets it can get the old value with the new version, so that a replacement of
 // that version, here or elsewhere, silently undoes what was added.
 std::optional<std::int64_t> Session::incr(std::string_view key, std::int64_t delta) {
-  for (;;) {
-    const auto found = find(key, Want::value_and_version);
-    if (!found) return std::nullopt;
-    const std::int64_t sum = add_to_counter(found->value, delta);
-    if (delta == 0) return sum;
-    const Try result = replace(key, *found, Digits(sum).view(), lifetime_kept(found->flags, now()));
-    if (result == Try::done) return sum;
-    if (result != Try::again) return std::nullopt;
-  }
+  return at(key, Access::write, [&](Connection& server) -> std::optional<std::int64_t> {
+    for (;;) {
+      const auto found = find(server, key, Want::value_and_version);
+      if (!found) return std::nullopt;
+      const std::int64_t sum = add_to_counter(found->value, delta);
+      if (delta == 0) return sum;
+      const Try result =
+          replace(server, key, *found, Digits(sum).view(), lifetime_kept(found->flags, now()));
+      if (result == Try::done) return sum;
+      if (result != Try::again) return std::nullopt;
+    }
+  });
 }
 
 // --- Bulk ---
+
+void Session::begin_bulk() noexcept {
+  for (Share& share : shares_) share.failed = false;
+}
+
+// One deadline is for all servers, but none may take all of it from the others.
+Deadline Session::share_of(Deadline deadline) const noexcept {
+  return shares_.size() == 1 ? deadline : halfway(deadline);
+}
 
 void Session::get_many(std::span<const std::string_view> keys, IndexedValueSink sink) {
   find_many(keys, [&](std::size_t index, const Found& found) { sink(index, found.value); });
@@ -281,6 +337,7 @@ void Session::get_many(std::span<const std::string_view> keys, TtlExtension::Sin
 
 void Session::find_many(std::span<const std::string_view> keys,
                         FunctionRef<void(std::size_t, const Found&)> sink) {
+  for (const std::string_view key : keys) check_key(key);
   // The time is looked at once. It is a little old for the last answers, so that an entry may
   // be found late, but not lost early.
   const Moment begin = now();
@@ -288,36 +345,61 @@ void Session::find_many(std::span<const std::string_view> keys,
     if (!has_expired(found.flags, begin)) sink(index, found);
   };
   FirstFailure failure;
-  for (Share& share : shares_) share.failed = false;
+  begin_bulk();
+  const Deadline end = deadline();
   for (std::size_t first = 0; first < keys.size(); first += kKeysAtOnce) {
     const auto part = keys.subspan(first, std::min(kKeysAtOnce, keys.size() - first));
-    if (connections_.size() == 1) {
-      connections_.front().ask(part, Want::value);
-      connections_.front().answer(
-          part, Want::value, [&](std::size_t i, const Found& found) { live(first + i, found); });
-    } else {
-      find_part(part, first, live, failure);
+    if (shares_.size() > 1) {
+      find_part(part, first, end, live, failure);
+      continue;
     }
+    at(0, Access::read, end, [&](Connection& server) {
+      server.ask(part, Want::value);
+      server.answer(part, Want::value,
+                    [&](std::size_t i, const Found& found) { live(first + i, found); });
+    });
   }
   failure.rethrow();
 }
 
-// All servers are asked before the first answer is read, so they work at the same time.
+// All servers are asked before the first answer is read, so they work at the same time. Their
+// connections are taken in the order of the servers, by everybody, so that no two operations
+// wait for each other's.
 void Session::find_part(std::span<const std::string_view> keys, std::size_t first,
-                        FunctionRef<void(std::size_t, const Found&)> sink, FirstFailure& failure) {
+                        Deadline deadline, FunctionRef<void(std::size_t, const Found&)> sink,
+                        FirstFailure& failure) {
+  struct GiveBack {
+    ~GiveBack() {
+      for (Share& share : shares) share.lease = {};
+    }
+    std::vector<Share>& shares;
+  } const give_back{shares_};
   deal(keys, first);
+  ask_all(deadline, failure);
   for (std::size_t i = 0; i < shares_.size(); ++i) {
     Share& share = shares_[i];
-    if (share.keys.empty() || share.failed) continue;
-    share.failed = !failure.attempt([&] { connections_[i].ask(share.keys, Want::value); });
-  }
-  for (std::size_t i = 0; i < shares_.size(); ++i) {
-    Share& share = shares_[i];
-    if (share.keys.empty() || share.failed) continue;
+    if (!share.lease) continue;
+    share.lease->limit(share_of(deadline));
     share.failed = !failure.attempt([&] {
-      connections_[i].answer(share.keys, Want::value, [&](std::size_t k, const Found& found) {
-        sink(share.indices[k], found);
+      shared_->servers[i]->judged(Access::read, [&] {
+        share.lease->answer(share.keys, Want::value, [&](std::size_t k, const Found& found) {
+          sink(share.indices[k], found);
+        });
       });
+    });
+    share.lease = {};
+  }
+}
+
+void Session::ask_all(Deadline deadline, FirstFailure& failure) {
+  for (std::size_t i = 0; i < shares_.size(); ++i) {
+    Share& share = shares_[i];
+    if (share.keys.empty() || share.failed) continue;
+    SharedServer& server = *shared_->servers[i];
+    share.failed = !failure.attempt([&] {
+      SharedServer::Lease lease = server.enter(hints_[i], Access::read, share_of(deadline));
+      server.blame(Access::read, [&] { lease->ask(share.keys, Want::value); });
+      share.lease = std::move(lease);
     });
   }
 }
@@ -336,38 +418,53 @@ void Session::deal(std::span<const std::string_view> keys, std::size_t first) {
 }
 
 void Session::put_many(std::span<const Item> items, PutMode mode, IndexSink on_failure) {
+  for (const Item& item : items) check_key(item.key);
   FirstFailure failure;
-  for (Share& share : shares_) share.failed = false;
+  begin_bulk();
+  const Deadline end = deadline();
   if (mode != PutMode::always) {
-    put_many_one_by_one(items, mode, on_failure, failure);
+    put_many_one_by_one(items, mode, end, on_failure, failure);
   } else {
     std::size_t size = 0;
     for (std::size_t first = 0; first < items.size(); first += size) {
       size = size_of_batch(items.subspan(first));
-      deal(items.subspan(first, size), first);
-      for (std::size_t i = 0; i < shares_.size(); ++i) {
-        Share& share = shares_[i];
-        share.stored.assign(share.items.size(), false);
-        if (!share.failed) {
-          share.failed = !failure.attempt([&] { put_share(connections_[i], share); });
-        }
-        for (std::size_t k = 0; k < share.items.size(); ++k) {
-          if (!share.stored[k]) on_failure(share.indices[k]);
-        }
-      }
+      put_batch(items.subspan(first, size), first, end, on_failure, failure);
     }
   }
   failure.rethrow();
 }
 
-void Session::put_many_one_by_one(std::span<const Item> items, PutMode mode, IndexSink on_failure,
-                                  FirstFailure& failure) {
+void Session::put_batch(std::span<const Item> items, std::size_t first, Deadline deadline,
+                        IndexSink on_failure, FirstFailure& failure) {
+  deal(items, first);
+  for (std::size_t i = 0; i < shares_.size(); ++i) {
+    Share& share = shares_[i];
+    share.stored.assign(share.items.size(), false);
+    if (!share.failed && !share.items.empty()) {
+      share.failed = !failure.attempt([&] {
+        at(i, Access::write, share_of(deadline),
+           [&](Connection& server) { put_share(server, share); });
+      });
+    }
+    for (std::size_t k = 0; k < share.items.size(); ++k) {
+      if (!share.stored[k]) on_failure(share.indices[k]);
+    }
+  }
+}
+
+void Session::put_many_one_by_one(std::span<const Item> items, PutMode mode, Deadline deadline,
+                                  IndexSink on_failure, FirstFailure& failure) {
   for (std::size_t i = 0; i < items.size(); ++i) {
     const Item& item = items[i];
-    Share& share = shares_[shared_->ring.server_of(item.key)];
+    const std::size_t number = shared_->ring.server_of(item.key);
+    Share& share = shares_[number];
     bool stored = false;
     if (!share.failed) {
-      share.failed = !failure.attempt([&] { stored = put(item.key, item.value, item.ttl, mode); });
+      share.failed = !failure.attempt([&] {
+        stored = at(number, Access::write, share_of(deadline), [&](Connection& server) {
+          return put(server, item.key, item.value, item.ttl, mode);
+        });
+      });
     }
     if (!stored) on_failure(i);
   }
@@ -407,7 +504,29 @@ void Session::put_share(Connection& server, Share& share) {
     const auto rest = items.subspan(i + 1);
     const bool is_last = std::none_of(
         rest.begin(), rest.end(), [&](const NewItem& other) { return other.key == items[i].key; });
-    share.stored[i] = !is_last || put_always(items[i].key, items[i].value, items[i].lifetime);
+    share.stored[i] =
+        !is_last || put_always(server, items[i].key, items[i].value, items[i].lifetime);
+  }
+}
+
+// --- Health ---
+
+void Session::check(FunctionRef<void(const HealthExtension::Server&)> sink) {
+  for (std::size_t i = 0; i < shares_.size(); ++i) {
+    SharedServer& server = *shared_->servers[i];
+    const std::string name = server.address().name();
+    std::string error;
+    HealthExtension::Server health{.name = name};
+    try {
+      const SharedServer::Lease lease = server.enter_anyhow(hints_[i], deadline());
+      health.round_trip = lease->ping();
+      health.reachable = true;
+    } catch (const BackendError& failure) {
+      error = failure.what();
+      health.error = error;
+    }
+    health.breaker = server.breaker().state(Access::write);
+    sink(health);
   }
 }
 
@@ -415,6 +534,7 @@ void* Session::extension(std::string_view id) noexcept {
   if (id == TtlExtension::id) return static_cast<TtlExtension*>(this);
   if (id == CompareExtension::id) return static_cast<CompareExtension*>(this);
   if (id == PopExtension::id) return static_cast<PopExtension*>(this);
+  if (id == HealthExtension::id) return static_cast<HealthExtension*>(this);
   return nullptr;
 }
 

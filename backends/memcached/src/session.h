@@ -1,4 +1,5 @@
-// One thread's session: a connection to each server, made when it is needed.
+// One thread's session. It owns no connection: for an operation it takes one of each server's
+// that it needs, the same one again where it can.
 
 #pragma once
 
@@ -17,26 +18,28 @@
 #include "polycache/error.h"
 #include "polycache/extension.h"
 #include "settings.h"
+#include "shared_server.h"
 
 namespace polycache::memcached {
 
-// What the sessions of one alias share. Thread-safe: nothing in it changes.
+// What the sessions of one alias share. Thread-safe.
 struct Shared {
-  Shared(const OptionReader& options, const BackendContext& context)
-      : settings(options), ring(settings.servers), clock(context.clock), report(context.report) {}
+  Shared(const OptionReader& options, const BackendContext& context);
 
   const Settings settings;
   const Ring ring;
   const Clock& clock;
   const std::function<void(const Warning&)> report;
+  std::vector<std::unique_ptr<SharedServer>> servers;  // never changed
 };
 
 class Session final : public Backend,
                       private TtlExtension,
                       private CompareExtension,
-                      private PopExtension {
+                      private PopExtension,
+                      private HealthExtension {
  public:
-  explicit Session(std::shared_ptr<const Shared> shared);
+  explicit Session(std::shared_ptr<Shared> shared);
 
   bool get(std::string_view key, ValueSink sink) override;
   bool put(std::string_view key, std::string_view value, Ttl ttl, PutMode mode) override;
@@ -59,6 +62,7 @@ class Session final : public Backend,
     std::vector<bool> stored;  // which of them
     std::vector<NewItem> small;
     std::vector<std::size_t> small_at;  // where they are in `items`
+    SharedServer::Lease lease;          // of a read that goes on
     bool failed = false;                // and so has the rest of the operation on this server
   };
   // Keeps the first of several failures, so that one server's does not stop the others' work.
@@ -90,28 +94,57 @@ class Session final : public Backend,
   bool erase_if_equal(std::string_view key, std::string_view expected) override;
   bool pop(std::string_view key, ValueSink sink) override;
 
+  void check(FunctionRef<void(const HealthExtension::Server&)> sink) override;
+
   Moment now() const noexcept;
-  Connection& connection(std::string_view key);
-  std::optional<Found> find(std::string_view key, Want want);
+  Deadline deadline() const noexcept { return after(shared_->settings.timeout); }
+  Deadline share_of(Deadline deadline) const noexcept;
+
+  // f(connection), with a connection to that server.
+  template <class F>
+  auto at(std::size_t number, Access access, Deadline deadline, F&& f) {
+    SharedServer& server = *shared_->servers[number];
+    const SharedServer::Lease lease = server.enter(hints_[number], access, deadline);
+    return server.judged(access, [&] { return f(*lease); });
+  }
+  // ... to the key's server.
+  template <class F>
+  auto at(std::string_view key, Access access, F&& f) {
+    check_key(key);
+    return at(shared_->ring.server_of(key), access, deadline(), std::forward<F>(f));
+  }
+
+  // On a connection to the key's server.
+  std::optional<Found> find(Connection& server, std::string_view key, Want want);
+  bool put(Connection& server, std::string_view key, std::string_view value, Ttl ttl, PutMode mode);
+  bool put_always(Connection& server, std::string_view key, std::string_view value,
+                  Lifetime lifetime);
+  bool put_if_absent(Connection& server, std::string_view key, std::string_view value, Ttl ttl);
+  bool put_if_present(Connection& server, std::string_view key, std::string_view value, Ttl ttl);
+  Try replace(Connection& server, std::string_view key, const Found& found, std::string_view value,
+              Lifetime lifetime);
+  bool touch(Connection& server, std::string_view key, Ttl ttl);
+  bool erase(Connection& server, std::string_view key);
+
   void find_many(std::span<const std::string_view> keys,
                  FunctionRef<void(std::size_t, const Found&)> sink);
-  void find_part(std::span<const std::string_view> keys, std::size_t first,
+  void find_part(std::span<const std::string_view> keys, std::size_t first, Deadline deadline,
                  FunctionRef<void(std::size_t, const Found&)> sink, FirstFailure& failure);
+  void ask_all(Deadline deadline, FirstFailure& failure);
+  void begin_bulk() noexcept;
   void deal(std::span<const std::string_view> keys, std::size_t first);
-  void put_many_one_by_one(std::span<const Item> items, PutMode mode, IndexSink on_failure,
-                           FirstFailure& failure);
+  void put_many_one_by_one(std::span<const Item> items, PutMode mode, Deadline deadline,
+                           IndexSink on_failure, FirstFailure& failure);
+  void put_batch(std::span<const Item> items, std::size_t first, Deadline deadline,
+                 IndexSink on_failure, FirstFailure& failure);
   void deal(std::span<const Item> items, std::size_t first);
   void put_share(Connection& server, Share& share);
-  bool put_always(std::string_view key, std::string_view value, Lifetime lifetime);
-  bool put_if_absent(std::string_view key, std::string_view value, Ttl ttl);
-  bool put_if_present(std::string_view key, std::string_view value, Ttl ttl);
-  Try replace(std::string_view key, const Found& found, std::string_view value, Lifetime lifetime);
   bool fits(std::string_view value) const noexcept;
   void report_refusal(std::string_view key, std::size_t size) const;
 
-  const std::shared_ptr<const Shared> shared_;
-  std::vector<Connection> connections_;  // in the order of the servers
-  std::vector<Share> shares_;            // kept for their memory
+  const std::shared_ptr<Shared> shared_;
+  std::vector<std::size_t> hints_;  // of the servers' pools
+  std::vector<Share> shares_;       // kept for their memory
 };
 
 }  // namespace polycache::memcached

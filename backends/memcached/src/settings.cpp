@@ -96,9 +96,8 @@ std::vector<ServerAddress> read_servers(const OptionReader& options) {
 
 PoolLimits read_pool_limits(const OptionReader& options) {
   PoolLimits limits;
-  limits.max_connections = static_cast<std::size_t>(
-      options.integer("max_connections", static_cast<std::int64_t>(limits.max_connections), 1,
-                      kMostConnections));
+  limits.max_connections = static_cast<std::size_t>(options.integer(
+      "max_connections", static_cast<std::int64_t>(limits.max_connections), 1, kMostConnections));
   limits.idle_timeout = options.duration("idle_timeout", limits.idle_timeout);
   return limits;
 }

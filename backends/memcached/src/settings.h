@@ -10,6 +10,7 @@
 #include <variant>
 #include <vector>
 
+#include "polycache/connection_pool.h"
 #include "polycache/option_reader.h"
 
 namespace polycache::memcached {
@@ -39,6 +40,7 @@ struct Settings {
   std::chrono::milliseconds connect_timeout;
   std::chrono::milliseconds timeout;
   std::size_t max_value_bytes;
+  PoolLimits pool;  // of each server
 };
 
 }  // namespace polycache::memcached

@@ -10,8 +10,15 @@
 //   protocol         ascii or binary; ascii
 //   user, password   SASL; with the binary protocol, over TCP
 //   connect_timeout  for connecting to one address; 500ms
-//   timeout          for each wait for the server; 1s
+//   timeout          for a whole operation, connecting included; 1s. Resolving a name cannot be
+//                    limited, nor can a server that sends a single reply byte by byte
+//   max_connections  for each server, in this process; 32
+//   idle_timeout     connections that nobody used for so long are closed; 60s
 //   max_value_bytes  larger values are refused, larger replies are no replies; 64MiB
+//
+// Threads share the connections. A server that keeps failing is left alone for a while (a
+// circuit breaker for each server), and one that could not be connected to is tried again after
+// a pause that grows; meanwhile operations on its keys fail at once.
 //
 // Lifetimes are whole seconds here, rounded up: an entry is never gone early, and is gone at
 // most two seconds late. Its deadline is kept in the item's flags as well, in unix seconds by

@@ -1,0 +1,89 @@
+#include "shared_server.h"
+
+#include <exception>
+#include <memory>
+
+namespace polycache::memcached {
+
+SharedServer::SharedServer(const ServerAddress& address, const Settings& settings,
+                           const Clock& clock, const std::function<void(const Warning&)>& report)
+    : address_(address),
+      report_(report),
+      max_connections_(settings.pool.max_connections),
+      breaker_(clock),
+      redial_(clock, settings.timeout),
+      pool_(settings.pool, clock, [this, &settings] {
+        return std::make_unique<Connection>(address_, settings, redial_);
+      }) {}
+
+SharedServer::Lease SharedServer::take(std::size_t& hint, Deadline deadline) {
+  Lease lease = pool_.take(hint, deadline);
+  if (!lease) [[unlikely]] {
+    throw BackendError(BackendError::Kind::overloaded, address_.name(),
+                       "all " + std::to_string(max_connections_) +
+                           " connections were in use until the time was over; raise "
+                           "\"max_connections\", or look why the server is slow");
+  }
+  lease->begin(deadline);
+  return lease;
+}
+
+// The right to a probe is taken last, when nothing can keep it from being one.
+SharedServer::Lease SharedServer::enter(std::size_t& hint, Access access, Deadline deadline) {
+  if (breaker_.refuses(access)) [[unlikely]]
+    refuse(access);
+  Lease lease = take(hint, deadline);
+  if (!lease->is_open()) [[unlikely]] {
+    // A probe connects at any time: it comes seldom enough.
+    const bool probing = breaker_.state(access) != CircuitBreaker::State::closed;
+    if (!probing && !redial_.claim()) refuse_to_connect();
+  }
+  if (!breaker_.admit(access)) [[unlikely]]
+    refuse(access);
+  return lease;
+}
+
+SharedServer::Lease SharedServer::enter_anyhow(std::size_t& hint, Deadline deadline) {
+  return take(hint, deadline);
+}
+
+void SharedServer::failed(Access access, const BackendError& error) {
+  last_kind_.store(error.kind(), std::memory_order_relaxed);
+  if (const std::unique_lock lock(mutex_, std::try_to_lock); lock) last_failure_ = error.what();
+  if (breaker_.failed(access, error.kind()) != CircuitBreaker::Change::opened) return;
+  const std::string message = "memcached server " + address_.name() +
+                              " keeps failing and is left alone; next try in " +
+                              std::to_string(breaker_.pause_left(access).count()) +
+                              " ms; the last failure: " + error.what();
+  report_({.kind = Warning::Kind::breaker_opened, .message = message});
+}
+
+void SharedServer::tell_closed() noexcept {
+  try {
+    const std::string message = "memcached server " + address_.name() + " is used again";
+    report_({.kind = Warning::Kind::breaker_closed, .message = message});
+  } catch (const std::exception&) {  // no memory for the sentence
+  }
+}
+
+std::string SharedServer::last_failure() const {
+  const std::unique_lock lock(mutex_, std::try_to_lock);
+  return lock && !last_failure_.empty() ? "; the last failure: " + last_failure_ : std::string();
+}
+
+void SharedServer::refuse(Access access) const {
+  throw BackendError(BackendError::Kind::unreachable, address_.name(),
+                     "not asked, since it keeps failing (circuit breaker open, next try in " +
+                         std::to_string(breaker_.pause_left(access).count()) + " ms)" +
+                         last_failure());
+}
+
+void SharedServer::refuse_to_connect() const {
+  const bool denied = last_kind_.load(std::memory_order_relaxed) == BackendError::Kind::denied;
+  throw BackendError(denied ? BackendError::Kind::denied : BackendError::Kind::unreachable,
+                     address_.name(),
+                     "not connected to again so soon after a failure (next try in " +
+                         std::to_string(redial_.pause_left().count()) + " ms)" + last_failure());
+}
+
+}  // namespace polycache::memcached
