@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cassert>
+#include <cerrno>
 #include <cstring>
 #include <memory>
 #include <thread>
@@ -35,7 +36,7 @@ Translation translate(int code) {
     case SQLITE_NOMEM:
       return {Cause::other, Kind::overloaded, ""};
     case SQLITE_FULL:
-      return {Cause::other, Kind::storage, "; make room on the disk"};
+      return {Cause::full, Kind::storage, "; make room on the disk"};
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
       return {Cause::damaged, Kind::storage, ""};
@@ -55,6 +56,17 @@ Translation translate(int code) {
       return {Cause::stale, Kind::storage, ""};
     default:
       return {Cause::other, Kind::storage, ""};
+  }
+}
+
+// What the system said tells more than SQLite's own code.
+void explain(int error, Translation& to) {
+  if (error == EACCES || error == EPERM) {
+    to.kind = Kind::denied;
+    to.remedy = "; allow this user to read and write the file and its folder";
+  } else if (error == EROFS) {
+    to.kind = Kind::read_only;
+    to.remedy = "; its file system is mounted read-only";
   }
 }
 
@@ -146,12 +158,15 @@ int Connection::wait_for_lock(void* self, int attempt) noexcept {
 }
 
 void Connection::fail(int code) const {
-  const Translation to = translate(code);
+  Translation to = translate(code);
   std::string message = "sqlite " + quote(shown_) + ": ";
   message += handle_ == nullptr ? sqlite3_errstr(code) : sqlite3_errmsg(handle_);
   const int reason = handle_ == nullptr ? 0 : sqlite3_system_errno(handle_);
   const bool about_files = (code & 0xff) == SQLITE_CANTOPEN || (code & 0xff) == SQLITE_IOERR;
-  if (about_files && reason != 0) message += std::string(" (") + std::strerror(reason) + ")";
+  if (about_files && reason != 0) {
+    message += std::string(" (") + std::strerror(reason) + ")";
+    explain(reason, to);
+  }
   throw DatabaseError(to.cause, to.kind, shown_, message + to.remedy);
 }
 
@@ -178,6 +193,22 @@ std::int64_t Connection::last_insert() const noexcept { return sqlite3_last_inse
 
 void Connection::forget_insert(std::int64_t none) noexcept {
   sqlite3_set_last_insert_rowid(handle_, none);
+}
+
+void Connection::read_blob(const std::string& table, const char* column, std::int64_t row,
+                           std::string& out) {
+  sqlite3_blob* blob = nullptr;
+  int code = sqlite3_blob_open(handle_, "main", table.c_str(), column, row, 0, &blob);
+  if (code == SQLITE_OK) {
+    code = sqlite3_blob_read(blob, out.data(), static_cast<int>(out.size()), 0);
+  }
+  try {
+    if (code != SQLITE_OK) fail(code);
+  } catch (...) {  // after the message was made
+    sqlite3_blob_close(blob);
+    throw;
+  }
+  sqlite3_blob_close(blob);
 }
 
 std::int64_t Connection::row_limit() const noexcept {

@@ -26,6 +26,7 @@ class DatabaseError final : public BackendError {
     stale,    // the file or its tables are not those that were opened: open again
     broken,   // reading or writing failed: open again before the next operation
     too_big,  // of the value: refuse it
+    full,     // the disk is: make room, or go on without writing
     other,
   };
 
@@ -65,6 +66,10 @@ class Connection {
   // The row that was inserted (not updated) since the last forget_insert(), or `none`.
   std::int64_t last_insert() const noexcept;
   void forget_insert(std::int64_t none) noexcept;
+
+  // Reads the first out.size() bytes of a BLOB, which has as many, and no more pages than
+  // that takes.
+  void read_blob(const std::string& table, const char* column, std::int64_t row, std::string& out);
 
   // How large a row may be.
   std::int64_t row_limit() const noexcept;

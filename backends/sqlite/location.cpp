@@ -106,7 +106,8 @@ FileVerdict judge_file(const std::string& path, std::chrono::milliseconds patien
       if (!identify_file(path)) return {};  // it was there a moment ago
       return refused("cannot read " + quote(path) + "; check its permissions");
     case HeaderRead::empty:
-      return {};  // another one than a moment ago
+      if (status.st_size > 1) return {};  // another one than a moment ago
+      [[fallthrough]];                    // SQLite takes one byte for none
     case HeaderRead::too_short:
       return refused(quote(path) + " is not an SQLite file; it was not touched, name another");
     case HeaderRead::done:

@@ -77,7 +77,8 @@ class PathLock {
 
 // Removes the write-ahead log and the shared memory of a file that is gone: a new file would be
 // read through them, and those who still have the old one open go on with what they have open.
-// Throws BackendError. REQUIRES: the path is locked and leads to no file, or to an empty one
+// Throws BackendError. REQUIRES: the path is locked and leads to no file, to an empty one, or to
+// another than the one whose log it is
 void remove_orphaned_log(const std::string& path);
 
 // Renames a damaged file of ours with its log, and returns the new name; or returns nothing

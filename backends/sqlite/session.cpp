@@ -1,6 +1,7 @@
 #include "session.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <exception>
 #include <type_traits>
 #include <utility>
@@ -24,6 +25,14 @@ constexpr int kTries = 3;
 // few, and often enough to win against writes while a quarter or more are.
 constexpr std::size_t kSweepEvery = 256;
 constexpr std::size_t kSweepSoon = 8;
+
+// How far ahead of the clock an entry may have been written and still be believed: clocks are
+// also set back a little, and a bulk write counts a microsecond for each of its entries.
+constexpr std::chrono::seconds kAhead{5};
+constexpr std::size_t kMostOrders = 1'000'000;
+
+// How long not to try again to make room on a full disk.
+constexpr std::int64_t kRoomEvery = 1000;
 
 Ttl left(std::int64_t expires, const Moment& now) {
   if (expires == kNever) return Ttl::forever();
@@ -54,15 +63,21 @@ Session::~Session() = default;
 // --- the store, open and sound ---
 
 Moment Session::moment(std::size_t writes) const noexcept {
-  const auto since = alias_->clock.system_now().time_since_epoch();
-  Moment now{.milliseconds = std::chrono::floor<std::chrono::milliseconds>(since).count()};
+  using namespace std::chrono;
+  // Nobody else shares what is in this process's memory: no reason to follow those who set clocks.
+  const nanoseconds since = alias_->place == Connection::Place::memory
+                                ? nanoseconds(alias_->clock.steady_now().time_since_epoch())
+                                : nanoseconds(alias_->clock.system_now().time_since_epoch());
+  const std::int64_t us = floor<microseconds>(since).count();
+  const std::int64_t ahead = microseconds(kAhead).count();
+  Moment now{.milliseconds = floor<milliseconds>(since).count(), .latest = us + ahead};
   if (writes == 0) return now;
-  now.rounded_up = std::chrono::ceil<std::chrono::milliseconds>(since).count();
-  const std::int64_t us = std::chrono::floor<std::chrono::microseconds>(since).count();
-  const auto count = static_cast<std::int64_t>(writes);
+  now.rounded_up = ceil<milliseconds>(since).count();
+  const auto count = static_cast<std::int64_t>(std::min(writes, kMostOrders));
   std::int64_t last = alias_->last_order.load(std::memory_order_relaxed);
   do {
-    now.order = std::max(us, last + 1);
+    // Unless the clock was set back: then from there.
+    now.order = last > us + ahead ? us : std::max(us, last + 1);
   } while (!alias_->last_order.compare_exchange_weak(last, now.order + count - 1,
                                                      std::memory_order_relaxed));
   return now;
@@ -73,10 +88,25 @@ Table& Session::open_table(const Moment& now) {
   const std::int64_t age = now.milliseconds - checked_;
   if (table_ != nullptr && (age < 0 || age >= kLookEvery)) {
     checked_ = now.milliseconds;
-    if (identity_ && identify_file(alias_->shown) != identity_) table_.reset();
+    if (identity_ && identify_file(alias_->shown) != identity_) {
+      leave_replaced_file();
+    } else if (!table_->table.has_our_schema()) {
+      table_.reset();  // opening it again says why it cannot be used
+    }
   }
   if (table_ == nullptr) open(now);
   return table_->table;
+}
+
+// While the old file is still open, as only then is it known which log is its own.
+void Session::leave_replaced_file() {
+  try {
+    const Turn turn = take_turn();
+    share_->clear_way(alias_->shown, *identity_, alias_->table.busy_timeout);
+  } catch (const BackendError&) {
+    // Then SQLite finds what it finds.
+  }
+  table_.reset();
 }
 
 void Session::open(const Moment& now) {
@@ -149,8 +179,24 @@ bool Session::heal(const DatabaseError& error) {
       table_.reset();
       // Another process that moves the file and its log breaks what is just being opened.
       return identity_ && identify_file(alias_->shown) != identity_;
+    case DatabaseError::Cause::full:
+      return make_room();
     default:
       return false;
+  }
+}
+
+// Returns whether there may be some now.
+bool Session::make_room() {
+  const Moment now = moment(0);
+  if (table_ == nullptr || std::abs(now.milliseconds - room_made_) < kRoomEvery) return false;
+  room_made_ = now.milliseconds;
+  try {
+    const Turn turn = take_turn();
+    table_->table.make_room(now);
+    return true;
+  } catch (const BackendError&) {
+    return false;  // what was tried first says what is wrong
   }
 }
 
@@ -260,10 +306,7 @@ bool Session::get(std::string_view key, FunctionRef<void(std::string_view, Ttl)>
 
 bool Session::contains(std::string_view key, ValueSink head) {
   return read([&](Table& table, const Moment& now, Turn& turn) {
-    Table::Row row = table.find_head(key, now);
-    if (!row) return false;
-    buffer_.assign(row.value());
-    row.close();
+    if (!table.find_head(key, buffer_, now)) return false;
     if (turn.owns_lock()) turn.unlock();
     head(buffer_);
     return true;
@@ -377,7 +420,7 @@ void Session::put_many(std::span<const Item> items, PutMode mode, IndexSink on_f
     Transaction transaction(table, Transaction::Kind::write);
     for (std::size_t i = 0; i < items.size(); ++i) {
       if (!put_one(table, items[i], mode, now)) failed.push_back(i);
-      ++now.order;
+      if (i < kMostOrders - 1) ++now.order;
     }
     transaction.commit();
   });

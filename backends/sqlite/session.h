@@ -107,7 +107,9 @@ class Session final : public Backend,
   void open(const Moment& now);
   void open_file();
   FileState judge_for_opening() const;
+  void leave_replaced_file();
   bool heal(const DatabaseError& error);
+  bool make_room();
   void move_damaged_file(const DatabaseError& error);
   void tidy(Table& table, std::size_t entries, const Moment& now) noexcept;
   Turn take_turn();
@@ -124,6 +126,7 @@ class Session final : public Backend,
   std::optional<FileIdentity> identity_;  // of the open file, or of one that failed to open
   ProcessShare* share_ = nullptr;         // of the process that opened the table; once opened
   std::int64_t checked_ = 0;              // when the file was last looked at
+  std::int64_t room_made_ = 0;            // when that was tried last
   std::size_t until_sweep_ = 0;
   std::string buffer_;  // values on their way to a sink
 };

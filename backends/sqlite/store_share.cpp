@@ -33,6 +33,16 @@ void ProcessShare::after_opening(const std::string& path) {
   files_ = identify_open_files(path);
 }
 
+void ProcessShare::clear_way(const std::string& path, const FileIdentity& mine,
+                             std::chrono::milliseconds patience) const {
+  const auto left_behind = [&] {
+    return files_ && files_->file == mine && identify_file(path + "-shm") == files_->shared_memory;
+  };
+  if (!left_behind()) return;
+  const PathLock lock(path, patience);
+  if (left_behind() && identify_file(path) != mine) remove_orphaned_log(path);
+}
+
 std::unique_lock<std::timed_mutex> ProcessShare::take_turn(std::chrono::milliseconds patience,
                                                            const std::string& shown) {
   std::unique_lock turn(turn_, std::try_to_lock);

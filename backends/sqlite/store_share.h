@@ -35,6 +35,12 @@ class ProcessShare {
   void after_opening(const std::string& path);
   void after_closing() noexcept { open_.fetch_sub(1, std::memory_order_relaxed); }
 
+  // Called in its turn by a session that still has `mine` open, when the path leads to another
+  // file: removes the log that it left behind, which the other file would be read through.
+  // Throws BackendError.
+  void clear_way(const std::string& path, const FileIdentity& mine,
+                 std::chrono::milliseconds patience) const;
+
   // Throws BackendError (overloaded) if the turn does not come.
   std::unique_lock<std::timed_mutex> take_turn(std::chrono::milliseconds patience,
                                                const std::string& shown);

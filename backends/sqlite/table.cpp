@@ -14,6 +14,15 @@ namespace {
 
 constexpr int kSweepRows = 64;
 constexpr int kPrefixRows = 4096;
+constexpr int kRoomRows = 4096;
+
+// Values up to this size are read whole where a part would do.
+constexpr int kSmall = 2048;
+constexpr std::size_t kHead = 64;
+
+// Of an entry that has a lifetime, which the clock was set back behind: see Moment::latest. Its
+// parameter is ?9 in all statements that have one.
+const char* const kAhead = "(written > ?9 AND expires <> 9223372036854775807)";
 
 std::string quote_identifier(std::string_view name) {
   std::string quoted = "\"";
@@ -149,7 +158,8 @@ void Table::prepare_statements() {
   const auto prepare = [this](std::optional<Statement>& statement, const std::string& sql) {
     statement.emplace(connection_, sql);
   };
-  const std::string live = " WHERE id = ?1 AND key = ?2 AND expires > ?3";
+  const std::string ahead = kAhead;
+  const std::string live = " WHERE id = ?1 AND key = ?2 AND expires > ?3 AND NOT " + ahead;
   const std::string insert =
       "INTO " + t + "(id, key, expires, written, value) VALUES(?1, ?2, ?3, ?4, ?5)";
   const std::string update =
@@ -158,16 +168,16 @@ void Table::prepare_statements() {
   prepare(begin_read_, "BEGIN");
   prepare(begin_write_, "BEGIN IMMEDIATE");
   prepare(commit_, "COMMIT");
-  prepare(find_, "SELECT expires, value FROM " + t + " WHERE id = ?1 AND key = ?2");
-  prepare(find_head_,
-          "SELECT expires, substr(value, 1, 64) FROM " + t + " WHERE id = ?1 AND key = ?2");
+  prepare(find_, "SELECT expires, written, value FROM " + t + " WHERE id = ?1 AND key = ?2");
+  prepare(find_head_, "SELECT expires, written, iif(length(value) <= " + std::to_string(kSmall) +
+                          ", value, NULL) FROM " + t + " WHERE id = ?1 AND key = ?2");
   // Replacing is faster, but does not tell a new entry from an old one.
   prepare(put_always_,
           settings_.max_entries > 0 ? "INSERT " + insert + update : "REPLACE " + insert);
   prepare(put_if_absent_,
-          "INSERT " + insert + update + " WHERE key <> excluded.key OR expires <= ?6");
+          "INSERT " + insert + update + " WHERE key <> excluded.key OR expires <= ?6 OR " + ahead);
   prepare(put_if_present_, "UPDATE " + t + " SET expires = ?4, written = ?5, value = ?6" + live);
-  prepare(touch_, "UPDATE " + t + " SET expires = ?4" + live);
+  prepare(touch_, "UPDATE " + t + " SET expires = ?4, written = ?5" + live);
   prepare(erase_, "DELETE FROM " + t + live);
   prepare(replace_value_, "UPDATE " + t + " SET written = ?4, value = ?5" + live);
   prepare(put_if_equal_, "UPDATE " + t +
@@ -175,22 +185,42 @@ void Table::prepare_statements() {
                              live + " AND value = ?7");
   prepare(erase_if_equal_, "DELETE FROM " + t + live + " AND value = ?4");
   prepare(pop_, "DELETE FROM " + t + live + " RETURNING value");
-  prepare(sweep_look_,
-          "SELECT max(id), total(expires <= ?2), count(*) FROM (SELECT id, expires FROM " + t +
-              " WHERE id > ?1 ORDER BY id LIMIT " + std::to_string(kSweepRows) + ")");
-  prepare(sweep_erase_, "DELETE FROM " + t + " WHERE id > ?1 AND id <= ?2 AND expires <= ?3");
+  prepare(sweep_look_, "SELECT max(id), total(expires <= ?2 OR " + ahead +
+                           "), count(*) FROM (SELECT id, written, expires FROM " + t +
+                           " WHERE id > ?1 ORDER BY id LIMIT " + std::to_string(kSweepRows) + ")");
+  prepare(sweep_erase_,
+          "DELETE FROM " + t + " WHERE id > ?1 AND id <= ?2 AND (expires <= ?3 OR " + ahead + ")");
+  prepare(user_version_, "PRAGMA user_version");
 }
 
 Table::Row Table::found(Statement& statement, std::string_view key, const Moment& now) {
   Row row(&statement.bind(1, id(key)).bind(2, key));
-  if (!statement.step() || row.read_expires() <= now.milliseconds) row.close();
+  if (!statement.step() || !row.is_live(now)) row.close();
   return row;
+}
+
+bool Table::Row::is_live(const Moment& now) noexcept {
+  expires_ = statement_->integer(0);
+  if (expires_ == kNever) return true;
+  return expires_ > now.milliseconds && statement_->integer(1) <= now.latest;
 }
 
 Table::Row Table::find(std::string_view key, const Moment& now) { return found(*find_, key, now); }
 
-Table::Row Table::find_head(std::string_view key, const Moment& now) {
-  return found(*find_head_, key, now);
+bool Table::find_head(std::string_view key, std::string& head, const Moment& now) {
+  const Row row = found(*find_head_, key, now);
+  if (!row) return false;
+  if (find_head_->is_null(2)) {
+    head.resize(kHead);
+    connection_.read_blob(settings_.name, "value", id(key), head);
+  } else {
+    head.assign(row.value());
+  }
+  return true;
+}
+
+Statement& Table::bind_live(Statement& statement, std::string_view key, const Moment& now) {
+  return statement.bind(1, id(key)).bind(2, key).bind(3, now.milliseconds).bind(9, now.latest);
 }
 
 bool Table::put(std::string_view key, std::string_view value, Ttl ttl, PutMode mode,
@@ -198,13 +228,13 @@ bool Table::put(std::string_view key, std::string_view value, Ttl ttl, PutMode m
   const std::int64_t row = id(key);
   const std::int64_t expires = now.expires_after(ttl);
   if (mode == PutMode::if_present) {
-    put_if_present_->bind(1, row).bind(2, key).bind(3, now.milliseconds);
+    bind_live(*put_if_present_, key, now);
     put_if_present_->bind(4, expires).bind(5, now.order).bind(6, value).run();
     return connection_.changes() > 0;
   }
   Statement& statement = mode == PutMode::always ? *put_always_ : *put_if_absent_;
   statement.bind(1, row).bind(2, key).bind(3, expires).bind(4, now.order).bind(5, value);
-  if (mode == PutMode::if_absent) statement.bind(6, now.milliseconds);
+  if (mode == PutMode::if_absent) statement.bind(6, now.milliseconds).bind(9, now.latest);
   if (settings_.max_entries > 0) connection_.forget_insert(~row);
   statement.run();
   if (settings_.max_entries > 0 && connection_.last_insert() == row) ++inserted_;
@@ -212,39 +242,36 @@ bool Table::put(std::string_view key, std::string_view value, Ttl ttl, PutMode m
 }
 
 bool Table::touch(std::string_view key, Ttl ttl, const Moment& now) {
-  touch_->bind(1, id(key)).bind(2, key).bind(3, now.milliseconds);
-  touch_->bind(4, now.expires_after(ttl)).run();
+  bind_live(*touch_, key, now).bind(4, now.expires_after(ttl)).bind(5, now.order).run();
   return connection_.changes() > 0;
 }
 
 bool Table::erase(std::string_view key, const Moment& now) {
-  erase_->bind(1, id(key)).bind(2, key).bind(3, now.milliseconds).run();
+  bind_live(*erase_, key, now).run();
   return connection_.changes() > 0;
 }
 
 bool Table::replace_value(std::string_view key, std::string_view value, const Moment& now) {
-  replace_value_->bind(1, id(key)).bind(2, key).bind(3, now.milliseconds);
-  replace_value_->bind(4, now.order).bind(5, value).run();
+  bind_live(*replace_value_, key, now).bind(4, now.order).bind(5, value).run();
   return connection_.changes() > 0;
 }
 
 bool Table::put_if_equal(std::string_view key, std::string_view expected, std::string_view value,
                          std::optional<Ttl> ttl, const Moment& now) {
-  put_if_equal_->bind(1, id(key)).bind(2, key).bind(3, now.milliseconds);
-  put_if_equal_->bind(4, now.order).bind(5, value).bind(7, expected);
+  bind_live(*put_if_equal_, key, now).bind(4, now.order).bind(5, value).bind(7, expected);
   ttl ? put_if_equal_->bind(6, now.expires_after(*ttl)) : put_if_equal_->bind_null(6);
   put_if_equal_->run();
   return connection_.changes() > 0;
 }
 
 bool Table::erase_if_equal(std::string_view key, std::string_view expected, const Moment& now) {
-  erase_if_equal_->bind(1, id(key)).bind(2, key).bind(3, now.milliseconds).bind(4, expected).run();
+  bind_live(*erase_if_equal_, key, now).bind(4, expected).run();
   return connection_.changes() > 0;
 }
 
 bool Table::pop(std::string_view key, std::string& value, const Moment& now) {
   const Resetting resetting(*pop_);
-  pop_->bind(1, id(key)).bind(2, key).bind(3, now.milliseconds);
+  bind_live(*pop_, key, now);
   if (!pop_->step()) return false;
   value.assign(pop_->bytes(0));
   pop_->step();  // to the end: that commits
@@ -281,14 +308,30 @@ bool Table::sweep(const Moment& now) {
   std::int64_t seen = 0;
   {
     const Resetting resetting(*sweep_look_);
-    sweep_look_->bind(1, sweep_from_).bind(2, now.milliseconds).step();
+    sweep_look_->bind(1, sweep_from_).bind(2, now.milliseconds).bind(9, now.latest).step();
     to = sweep_look_->integer(0);
     expired = sweep_look_->integer(1);
     seen = sweep_look_->integer(2);
   }
-  if (expired > 0) sweep_erase_->bind(1, sweep_from_).bind(2, to).bind(3, now.milliseconds).run();
+  if (expired > 0) {
+    sweep_erase_->bind(1, sweep_from_).bind(2, to).bind(3, now.milliseconds).bind(9, now.latest);
+    sweep_erase_->run();
+  }
   sweep_from_ = seen < kSweepRows ? INT64_MIN : to;
   return expired * 4 > seen;
+}
+
+bool Table::has_our_schema() {
+  const Resetting resetting(*user_version_);
+  return user_version_->step() && user_version_->integer(0) == kSchemaVersion;
+}
+
+void Table::make_room(const Moment& now) {
+  if (write_ahead_log_) connection_.execute("PRAGMA wal_checkpoint(TRUNCATE)");
+  Statement expired(connection_, "DELETE FROM " + quoted_ + " WHERE id IN (SELECT id FROM " +
+                                     quoted_ + " WHERE expires <= ?1 LIMIT " +
+                                     std::to_string(kRoomRows) + ")");
+  expired.bind(1, now.milliseconds).run();
 }
 
 std::int64_t Table::cull(const Moment& now) {
@@ -297,18 +340,21 @@ std::int64_t Table::cull(const Moment& now) {
   const std::string& t = quoted_;
   Transaction transaction(*this, Transaction::Kind::write);
   std::int64_t count = connection_.query_integer("SELECT count(*) FROM " + t);
-  if (count > limit) {
-    Statement expired(connection_, "DELETE FROM " + t + " WHERE id IN (SELECT id FROM " + t +
-                                       " WHERE expires <= ?1)");
-    expired.bind(1, now.milliseconds).run();
+  const auto erase = [&](const std::string& which, auto bind) {
+    if (count <= limit) return;
+    Statement statement(connection_,
+                        "DELETE FROM " + t + " WHERE id IN (SELECT id FROM " + t + which + ")");
+    bind(statement);
+    statement.run();
     count -= connection_.changes();
-  }
-  if (count > limit) {
-    Statement oldest(connection_, "DELETE FROM " + t + " WHERE id IN (SELECT id FROM " + t +
-                                      " ORDER BY written LIMIT ?1)");
-    oldest.bind(1, count - (limit - slack)).run();
-    count -= connection_.changes();
-  }
+  };
+  const auto too_many = [&] { return count - (limit - slack); };
+  erase(std::string(" WHERE expires <= ?1 OR ") + kAhead,
+        [&](Statement& of) { of.bind(1, now.milliseconds).bind(9, now.latest); });
+  // Written before the clock was set back: they would be the youngest for a long time.
+  erase(" WHERE written > ?9 LIMIT ?1",
+        [&](Statement& of) { of.bind(1, too_many()).bind(9, now.latest); });
+  erase(" ORDER BY written LIMIT ?1", [&](Statement& of) { of.bind(1, too_many()); });
   transaction.commit();
   // Other processes write as well: look again before long.
   return std::min(limit - count, std::max<std::int64_t>(slack, 1));

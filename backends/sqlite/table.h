@@ -30,11 +30,14 @@ struct TableSettings {
   std::chrono::milliseconds busy_timeout{};
 };
 
-// Wall-clock time of an operation.
+// The time of an operation: by the wall clock, or for a store in memory by the steady one.
 struct Moment {
   std::int64_t milliseconds = 0;  // an entry lives while its `expires` is greater
   std::int64_t rounded_up = 0;    // lifetimes count from here, so that none ends early
   std::int64_t order = 0;         // microseconds, and no two writes of a process the same
+  // An entry that was `written` later was so before somebody set the clock back. If it has a
+  // lifetime, it is taken for expired: it could outlive it by as much as the clock was set.
+  std::int64_t latest = 0;
 
   // When an entry that is written now expires.
   std::int64_t expires_after(Ttl ttl) const noexcept;
@@ -68,7 +71,7 @@ class Table {
 
     explicit operator bool() const noexcept { return statement_ != nullptr; }
     std::int64_t expires() const noexcept { return expires_; }
-    std::string_view value() const noexcept { return statement_->bytes(1); }
+    std::string_view value() const noexcept { return statement_->bytes(2); }
     void close() noexcept {
       if (statement_ != nullptr) statement_->reset();
       statement_ = nullptr;
@@ -76,7 +79,7 @@ class Table {
 
    private:
     friend class Table;
-    std::int64_t read_expires() noexcept { return expires_ = statement_->integer(0); }
+    bool is_live(const Moment& now) noexcept;
 
     Statement* statement_;
     std::int64_t expires_ = 0;
@@ -84,7 +87,9 @@ class Table {
 
   // The live entry of a key. Only one Row of a table at a time.
   Row find(std::string_view key, const Moment& now);
-  Row find_head(std::string_view key, const Moment& now);  // its value cut to 64 bytes
+  // Writes the first 64 bytes of a live entry's value to `head`, or more of them; reads little
+  // more of it. Returns whether there is one.
+  bool find_head(std::string_view key, std::string& head, const Moment& now);
 
   // Each returns whether it stored or removed something.
   bool put(std::string_view key, std::string_view value, Ttl ttl, PutMode mode, const Moment& now);
@@ -113,6 +118,14 @@ class Table {
   // sixteenth of the limit is free. Returns how many may be made before the next call.
   std::int64_t cull(const Moment& now);
 
+  // Whether the file still has the schema that it was opened with: false once a newer library
+  // has changed it.
+  bool has_our_schema();
+
+  // Tries to get some space on a full disk: shortens the log, and removes expired entries. May
+  // throw, having done a part of it.
+  void make_room(const Moment& now);
+
   // Statements of transactions, used by Transaction.
   void begin_read() { begin_read_->run(); }
   void begin_write() { begin_write_->run(); }
@@ -124,6 +137,7 @@ class Table {
   bool use_write_ahead_log();
   void create_table();
   void prepare_statements();
+  Statement& bind_live(Statement& statement, std::string_view key, const Moment& now);
   Row found(Statement& statement, std::string_view key, const Moment& now);
   std::int64_t id(std::string_view key) const noexcept {
     return static_cast<std::int64_t>(hash_key(key, secret_));
@@ -142,7 +156,7 @@ class Table {
   std::optional<Statement> begin_read_, begin_write_, commit_;
   std::optional<Statement> find_, find_head_, put_always_, put_if_absent_, put_if_present_;
   std::optional<Statement> touch_, erase_, replace_value_, put_if_equal_, erase_if_equal_, pop_;
-  std::optional<Statement> sweep_look_, sweep_erase_;
+  std::optional<Statement> sweep_look_, sweep_erase_, user_version_;
 };
 
 // Rolls back at the end of its scope unless committed.

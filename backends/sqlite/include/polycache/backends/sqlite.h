@@ -3,8 +3,8 @@
 //
 //   location        path of the file, made at first use; or ":memory:", ":memory:NAME"
 //   table           name of the table; default "cache"
-//   max_entries     how many entries are kept; beyond it expired ones go, then the oldest
-//                   written, until a sixteenth is free; default: no limit
+//   max_entries     how many entries are kept; beyond it expired ones go, then those
+//                   written or touched longest ago, until a sixteenth is free; default: no limit
 //   max_value_bytes a larger value is refused; default: what SQLite takes (1 GB)
 //   busy_timeout    how long to wait for another process that is writing; default 1s
 //   synchronous     "off", "normal" (default; survives a killed process, and a power cut

@@ -1,0 +1,203 @@
+// What the tests of SQLite under stress have in common: a folder, a file of ours in it, caches
+// on it, and a look at the file from outside.
+
+#pragma once
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sqlite3.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdlib>
+#include <exception>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "polycache/backends/sqlite.h"
+#include "polycache/extension.h"
+#include "polycache/polycache.h"
+#include "polycache/testing/manual_clock.h"
+#include "polycache/testing/test_context.h"
+
+namespace polycache::testing {
+
+class TemporaryFolder {
+ public:
+  TemporaryFolder() {
+    std::string name =
+        (std::filesystem::temp_directory_path() / "polycache-faults-XXXXXX").string();
+    if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("no temporary folder");
+    path_ = name;
+  }
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+  ~TemporaryFolder() {
+    std::error_code ignored;
+    std::filesystem::permissions(path_, std::filesystem::perms::owner_all, ignored);
+    std::filesystem::remove_all(path_, ignored);
+  }
+
+  const std::filesystem::path& path() const noexcept { return path_; }
+  std::string file(const std::string& name) const { return (path_ / name).string(); }
+
+  std::set<std::string> names() const {
+    std::set<std::string> names;
+    for (const auto& entry : std::filesystem::directory_iterator(path_)) {
+      names.insert(entry.path().filename());
+    }
+    return names;
+  }
+
+ private:
+  std::filesystem::path path_;
+};
+
+// A database as any other program would open it.
+class Database {
+ public:
+  explicit Database(const std::string& path) {
+    EXPECT_EQ(sqlite3_open(path.c_str(), &handle_), SQLITE_OK);
+  }
+  Database(const Database&) = delete;
+  Database& operator=(const Database&) = delete;
+  ~Database() { sqlite3_close(handle_); }
+
+  void execute(const std::string& sql) {
+    char* message = nullptr;
+    const int code = sqlite3_exec(handle_, sql.c_str(), nullptr, nullptr, &message);
+    EXPECT_EQ(code, SQLITE_OK) << sql << ": " << (message == nullptr ? "" : message);
+    sqlite3_free(message);
+  }
+
+  std::string text(const std::string& sql) {
+    sqlite3_stmt* statement = nullptr;
+    EXPECT_EQ(sqlite3_prepare_v2(handle_, sql.c_str(), -1, &statement, nullptr), SQLITE_OK) << sql;
+    std::string result;
+    if (sqlite3_step(statement) == SQLITE_ROW) {
+      const auto* const text = sqlite3_column_text(statement, 0);
+      if (text != nullptr) result = reinterpret_cast<const char*>(text);
+    }
+    sqlite3_finalize(statement);
+    return result;
+  }
+
+ private:
+  sqlite3* handle_ = nullptr;
+};
+
+inline std::string read_file(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+inline void write_file(const std::string& path, const std::string& bytes) {
+  std::ofstream(path, std::ios::binary | std::ios::trunc) << bytes;
+}
+
+// Runs `body` in a child process, which ends without any of the parent's cleaning up.
+template <class Body>
+pid_t start_child(Body body) {
+  const pid_t child = ::fork();
+  if (child != 0) return child;
+  int code = 1;
+  try {
+    code = body() ? 0 : 1;
+  } catch (const std::exception& error) {
+    const std::string message = std::string("in the child: ") + error.what() + "\n";
+    static_cast<void>(!::write(STDERR_FILENO, message.data(), message.size()));
+  }
+  ::_exit(code);
+}
+
+inline int wait_for(pid_t child) {
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  return status;
+}
+
+// One file, and caches of all kinds on it.
+class SqliteFixture : public ::testing::Test {
+ protected:
+  static constexpr std::chrono::seconds kServiceWithin{10};
+
+  std::string path(const char* tail = "") const { return folder_.file("cache.db") + tail; }
+
+  std::unique_ptr<BackendFactory> make(OptionMap options = {}) {
+    return make_factory(sqlite::plugin, context_, {{path()}, std::move(options)});
+  }
+
+  // A registry with the alias "c" on the file, which counts its warnings in warned().
+  std::unique_ptr<CacheRegistry> make_registry(OptionMap options = {}, OnError on_error = {}) {
+    Config config;
+    config.caches["c"] = {.backend = "sqlite",
+                          .location = {path()},
+                          .timeout = never,
+                          .on_error = on_error,
+                          .options = std::move(options)};
+    Environment environment;
+    environment.clock = &clock_;
+    environment.linked_plugins = {&sqlite::plugin};
+    environment.on_warning = [this](const Warning& warning) {
+      const std::lock_guard lock(mutex_);
+      warned_.emplace_back(warning.kind, warning.message);
+    };
+    return std::make_unique<CacheRegistry>(std::move(config), std::move(environment));
+  }
+
+  std::vector<std::pair<Warning::Kind, std::string>> warned() const {
+    const std::lock_guard lock(mutex_);
+    return warned_;
+  }
+  bool was_warned(Warning::Kind kind, std::string_view text = {}) const {
+    for (const auto& [of, message] : warned()) {
+      if (of == kind && message.find(text) != std::string::npos) return true;
+    }
+    return false;
+  }
+
+  // Whether the cache stores and finds again before long. Time passes for the cache as well,
+  // so that it looks at its file, and tries again what it had given up for a while.
+  bool serves(Cache& cache) {
+    const auto deadline = std::chrono::steady_clock::now() + kServiceWithin;
+    do {
+      clock_.advance(std::chrono::milliseconds(200));
+      if (cache.set("service", "yes") && cache.get("service") == "yes") return true;
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    } while (std::chrono::steady_clock::now() < deadline);
+    return false;
+  }
+
+  std::vector<std::string> moved_aside() const {
+    std::vector<std::string> moved;
+    for (const std::string& name : folder_.names()) {
+      const bool database = !name.ends_with("-wal") && !name.ends_with("-shm");
+      if (database && name.find(".damaged-") != std::string::npos) moved.push_back(name);
+    }
+    return moved;
+  }
+
+  std::string check_integrity() const { return Database(path()).text("PRAGMA integrity_check"); }
+
+  TemporaryFolder folder_;
+  ManualClock clock_;
+  TestContext context_{clock_};
+
+ private:
+  mutable std::mutex mutex_;  // guards what follows
+  std::vector<std::pair<Warning::Kind, std::string>> warned_;
+};
+
+}  // namespace polycache::testing
