@@ -13,6 +13,7 @@
 #include "polycache/error.h"
 #include "polycache/text.h"
 #include "substitution.h"
+#include "write_access.h"
 
 namespace polycache {
 namespace {
@@ -21,8 +22,8 @@ using Kind = JsonNode::Kind;
 
 constexpr std::size_t kMostOfFile = std::size_t{16} << 20U;
 
-constexpr std::array<std::string_view, 5> kTopMembers{"$schema", "plugin_path", "caches", "loaders",
-                                                      "queries"};
+constexpr std::array<std::string_view, 6> kTopMembers{
+    "$schema", "plugin_path", "allow_writable_plugins", "caches", "loaders", "queries"};
 
 struct Renamed {
   std::string_view django;
@@ -557,6 +558,9 @@ void ConfigReader::read_document(const JsonNode& root, std::string_view text) {
       if (const auto folders = strings(member, "plugin_path")) {
         config_.plugin_path.assign(folders->begin(), folders->end());
       }
+    } else if (member.name == "allow_writable_plugins") {
+      if (member.kind != Kind::boolean) expected_word(member, member.name, "true or false");
+      config_.allow_writable_plugins = member.boolean;
     } else if (member.name == "loaders" || member.name == "queries") {
       read_section(member, text);
     } else if (member.name == "$schema") {
@@ -571,10 +575,13 @@ void ConfigReader::read_document(const JsonNode& root, std::string_view text) {
   }
 }
 
-Config read_config(std::string_view text, std::string_view source, std::filesystem::path folder) {
+// `writers`: what is wrong with who may write to the file; empty if nothing.
+Config read_config(std::string_view text, std::string_view source, std::filesystem::path folder,
+                   std::string_view writers) {
   Config config;
   config.folder = std::move(folder);
   ConfigProblems problems;
+  if (!writers.empty()) problems.add(source, "", writers);
   ConfigReader reader(config, problems, std::string(source), ConfigReader::Lines::shown);
   if (text.size() > kMostOfFile) {
     problems.add(source, "", "is larger than " + std::to_string(kMostOfFile / 1024) + " KiB");
@@ -596,7 +603,8 @@ Config load(const std::filesystem::path& file, std::string_view remedy) {
   // Absolute, so that it still holds when the program changes its working folder.
   std::error_code error;
   const std::filesystem::path absolute = std::filesystem::absolute(file, error);
-  Config config = read_config(content.text, file.string(), (error ? file : absolute).parent_path());
+  Config config = read_config(content.text, file.string(), (error ? file : absolute).parent_path(),
+                              writers_of(file));
   config.file = error ? file : absolute;
   return config;
 }
@@ -654,7 +662,7 @@ void forget(Names& names, std::string_view path, auto name_of) {
 Config Config::from_file(const std::filesystem::path& file) { return load(file, ""); }
 
 Config Config::from_json(std::string_view text, std::string_view source_name) {
-  return read_config(text, source_name, {});
+  return read_config(text, source_name, {}, {});
 }
 
 Config Config::from_environment() {

@@ -23,6 +23,7 @@
 #include "no_destructor.h"
 #include "polycache/error.h"
 #include "polycache/text.h"
+#include "write_access.h"
 
 namespace polycache {
 namespace {
@@ -157,6 +158,29 @@ void check_mark(const fs::path& file) {
                     POLYCACHE_VERSION);
 }
 
+// --- Who may write there ---
+
+// `problem` is of write_access.h.
+[[noreturn]] void refuse_writable(const std::string& what, const std::string& problem) {
+  throw PluginError(what + " " + problem +
+                    " (to load it all the same, say \"allow_writable_plugins\": true in the "
+                    "configuration, or POLYCACHE_ALLOW_WRITABLE_FILES=1 in the environment)");
+}
+
+void check_writers(const fs::path& file, WritableFiles writable) {
+  if (writable == WritableFiles::allowed || writable_files_allowed()) return;
+  const std::string problem = writable_by_others(file);
+  if (!problem.empty()) refuse_writable(quoted(file), problem);
+}
+
+void check_folder_writers(const fs::path& folder, WritableFiles writable) {
+  if (writable == WritableFiles::allowed || writable_files_allowed()) return;
+  const std::string problem = folder_writable_by_others(folder);
+  if (!problem.empty()) {
+    refuse_writable("the folder " + quoted(folder) + ", in which plugins are looked for,", problem);
+  }
+}
+
 // --- Loading ---
 
 // What was ever loaded, by canonical path; grows only. To unload a library whose code a
@@ -189,12 +213,13 @@ std::string loader_message(const fs::path& canonical) {
 
 // The library, judged and loaded, or loaded before; its file may have been replaced since.
 // No lock is held while code of the library runs.
-const shared_library& load(const fs::path& file) {
+const shared_library& load(const fs::path& file, WritableFiles writable) {
   std::error_code error;
   const fs::path canonical = fs::canonical(file, error);
   if (error) throw PluginError(quoted(file) + " cannot be opened: " + error.message());
   if (const shared_library* library = find_loaded(canonical)) return *library;
 
+  check_writers(file, writable);
   judge_elf(canonical);
   check_mark(canonical);
   // All symbols now: a missing one is an error here, instead of the end of the process at
@@ -298,14 +323,15 @@ const PluginDescriptor& descriptor_of(const fs::path& file, const shared_library
   return *descriptor;
 }
 
-LoadedPlugin load_plugin(PluginKind kind, const fs::path& file) {
-  const PluginDescriptor& descriptor = descriptor_of(file, load(file));
+LoadedPlugin load_plugin(PluginKind kind, const fs::path& file, WritableFiles writable) {
+  const PluginDescriptor& descriptor = descriptor_of(file, load(file, writable));
   require_kind(quoted(file), descriptor, kind);
   return {&descriptor, file.string()};
 }
 
-LoadedPlugin load_named_plugin(PluginKind kind, const fs::path& file, std::string_view name) {
-  const LoadedPlugin plugin = load_plugin(kind, file);
+LoadedPlugin load_named_plugin(PluginKind kind, const fs::path& file, std::string_view name,
+                               WritableFiles writable) {
+  const LoadedPlugin plugin = load_plugin(kind, file, writable);
   if (plugin.descriptor->name == name) return plugin;
   throw PluginError(quoted(file) + " says that it is " + quote(plugin.descriptor->name) + ", not " +
                     quote(name) + "; give the file that name, or configure it by its path");
@@ -474,8 +500,9 @@ const fs::path& own_plugin_folder() {
 
 LoadedPlugin find_plugin(PluginKind kind, std::string_view name,
                          std::span<const PluginDescriptor* const> linked,
-                         std::span<const fs::path> search_path, const fs::path& folder) {
-  if (name.find('/') != std::string_view::npos) return load_plugin(kind, folder / name);
+                         std::span<const fs::path> search_path, const fs::path& folder,
+                         WritableFiles writable) {
+  if (name.find('/') != std::string_view::npos) return load_plugin(kind, folder / name, writable);
   if (!is_word(name)) {
     throw PluginError(quote(name) + " is no name of a " + std::string(word_for(kind)) +
                       ": a name has letters, digits, \"_\" and \"-\" only, and the path of a file "
@@ -483,13 +510,17 @@ LoadedPlugin find_plugin(PluginKind kind, std::string_view name,
   }
   if (const PluginDescriptor* descriptor = find_linked(kind, name, linked)) return {descriptor};
   for (const fs::path& place : search_path) {
-    if (const auto file = file_in(place, name)) return load_named_plugin(kind, *file, name);
+    // Before the file is looked for: whoever may write there can bring it any time.
+    check_folder_writers(place, writable);
+    if (const auto file = file_in(place, name))
+      return load_named_plugin(kind, *file, name, writable);
   }
   throw PluginError(not_found(kind, name, linked, search_path));
 }
 
-PluginKeyFunction load_key_function(const fs::path& file, const std::string& symbol) {
-  const auto found = own_symbol(load(file), symbol.c_str());
+PluginKeyFunction load_key_function(const fs::path& file, const std::string& symbol,
+                                    WritableFiles writable) {
+  const auto found = own_symbol(load(file, writable), symbol.c_str());
   if (!found) {
     throw PluginError(quoted(file) + " has no function " + quote(symbol) +
                       "; declare it extern \"C\" and visible: void " + symbol +

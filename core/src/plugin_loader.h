@@ -16,6 +16,10 @@
 
 namespace polycache {
 
+// What becomes of plugins that others can write to (write_access.h), in files or in folders
+// that are searched.
+enum class WritableFiles : unsigned char { refused, allowed };
+
 struct LoadedPlugin {
   const PluginDescriptor* descriptor = nullptr;  // lives forever
   std::string file = {};                         // empty: linked into the program
@@ -29,10 +33,12 @@ struct LoadedPlugin {
 LoadedPlugin find_plugin(PluginKind kind, std::string_view name,
                          std::span<const PluginDescriptor* const> linked,
                          std::span<const std::filesystem::path> search_path,
-                         const std::filesystem::path& folder);
+                         const std::filesystem::path& folder,
+                         WritableFiles writable = WritableFiles::refused);
 
 // The function `symbol` of a library that bears the ABI mark (POLYCACHE_ABI_MARK).
-PluginKeyFunction load_key_function(const std::filesystem::path& file, const std::string& symbol);
+PluginKeyFunction load_key_function(const std::filesystem::path& file, const std::string& symbol,
+                                    WritableFiles writable = WritableFiles::refused);
 
 // Where plugins are looked for: `configured`, the folders of POLYCACHE_PLUGIN_PATH
 // (separated by ':'), and the folder "polycache" beside libpolycache.so.

@@ -95,6 +95,10 @@ class Builder {
     return folders;
   }
 
+  WritableFiles writable() const noexcept {
+    return config_.allow_writable_plugins ? WritableFiles::allowed : WritableFiles::refused;
+  }
+
   // Where a member stands; of one that is missing, where what should hold it stands.
   std::string place_of(std::string_view member) const {
     for (;;) {
@@ -171,7 +175,8 @@ class Builder {
     const std::string& alias = work.info.alias;
     LoadedPlugin plugin;
     try {
-      plugin = find_plugin(kind, name, environment_.linked_plugins, search_path_, config_.folder);
+      plugin = find_plugin(kind, name, environment_.linked_plugins, search_path_, config_.folder,
+                           writable());
     } catch (const PluginError& error) {
       note(work, path + name_member, error.what(), true);
       return nullptr;
@@ -274,11 +279,12 @@ class Builder {
         name.find('/', colon) == std::string::npos) {
       const std::filesystem::path file = name.substr(0, colon);
       function = load_key_function(file.is_absolute() ? file : config_.folder / file,
-                                   name.substr(colon + 1));
+                                   name.substr(colon + 1), writable());
       return false;
     }
-    const LoadedPlugin plugin = find_plugin(
-        PluginKind::key_function, name, environment_.linked_plugins, search_path_, config_.folder);
+    const LoadedPlugin plugin =
+        find_plugin(PluginKind::key_function, name, environment_.linked_plugins, search_path_,
+                    config_.folder, writable());
     function = plugin.descriptor->key_function;
     return (plugin.descriptor->flags & kKeepsHead) != 0;
   }

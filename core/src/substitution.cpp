@@ -9,6 +9,7 @@
 #include <system_error>
 
 #include "polycache/text.h"
+#include "write_access.h"
 
 namespace polycache {
 namespace {
@@ -45,6 +46,9 @@ Substituted from_file(std::string_view path, const std::filesystem::path& folder
   FileText file = read_file(folder / path, kMostOfSecretFile);
   if (!file.problem.empty()) {
     return {.problem = "the file " + quote(path) + " of a ${file:...} " + file.problem};
+  }
+  if (std::string problem = writers_of(folder / path); !problem.empty()) {
+    return {.problem = "the file " + quote(path) + " of a ${file:...} " + problem};
   }
   trim_newline(file.text);
   return {.text = std::move(file.text)};
@@ -92,6 +96,14 @@ Substituted substitute(std::string_view text, const std::filesystem::path& folde
   }
   result.text.append(text);
   return result;
+}
+
+std::string writers_of(const std::filesystem::path& file) {
+  if (writable_files_allowed()) return {};
+  std::string problem = writable_by_others(file);
+  if (problem.empty()) return {};
+  return problem +
+         " (to read it all the same, set POLYCACHE_ALLOW_WRITABLE_FILES=1 in the environment)";
 }
 
 FileText read_file(const std::filesystem::path& file, std::size_t most) {

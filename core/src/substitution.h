@@ -27,4 +27,8 @@ struct FileText {
 // Anything that can be read to its end, a pipe too, if that comes before `most` bytes.
 FileText read_file(const std::filesystem::path& file, std::size_t most);
 
+// Who else could change what is read there, and the remedy (write_access.h); empty if nobody
+// can, or if that is allowed.
+std::string writers_of(const std::filesystem::path& file);
+
 }  // namespace polycache

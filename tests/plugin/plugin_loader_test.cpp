@@ -478,6 +478,81 @@ class Variable {
   const char* name_;
 };
 
+// --- What others can write to ---
+
+void set_mode(const fs::path& path, unsigned mode) {
+  fs::permissions(path, static_cast<fs::perms>(mode));
+}
+
+constexpr const char* kRemedy =
+    " (to load it all the same, say \"allow_writable_plugins\": true in the configuration, or "
+    "POLYCACHE_ALLOW_WRITABLE_FILES=1 in the environment)";
+
+TEST_F(PluginSearch, AFileThatEverybodyCanWriteToIsRefused) {
+  const auto a = folder("a");
+  put(specimen("good"), a / "polycache_good.so");
+  set_mode(a / "polycache_good.so", 0757);
+  const std::string file = in_quotes(a / "polycache_good.so");
+  const std::string expected =
+      file + " can be written to by everybody; run: chmod o-w " + file + kRemedy;
+  EXPECT_EQ(refusal([&] { find("good", {a}); }), expected);
+  EXPECT_EQ(refusal_of(a / "polycache_good.so"), expected);
+  EXPECT_THAT(refusal([&] { load_key_function(a / "polycache_good.so", "f"); }),
+              HasSubstr("chmod o-w"));
+  set_mode(a / "polycache_good.so", 0755);
+  EXPECT_STREQ(find("good", {a}).descriptor->name, "good");
+}
+
+TEST_F(PluginSearch, AFolderThatEverybodyCanWriteToIsRefusedBeforeItIsSearched) {
+  const auto a = folder("a");
+  const auto b = folder("b");
+  put(specimen("good"), b / "polycache_good.so");
+  set_mode(a, 0777);
+  const std::string expected = "the folder " + in_quotes(a) +
+                               ", in which plugins are looked for, can be written to by "
+                               "everybody; run: chmod o-w " +
+                               in_quotes(a) + kRemedy;
+  EXPECT_EQ(refusal([&] { find("good", {a, b}); }), expected);
+  EXPECT_STREQ(find("good", {b, a}).descriptor->name, "good");
+  put(specimen("good"), a / "polycache_good.so");
+  EXPECT_EQ(refusal([&] { find("good", {a}); }), expected);
+  EXPECT_THAT(refusal_of(a / "polycache_good.so"),
+              AllOf(HasSubstr("lies in the folder " + in_quotes(a)), HasSubstr("chmod o-w")));
+  set_mode(a, 0755);
+  EXPECT_STREQ(find("good", {a}).descriptor->name, "good");
+}
+
+TEST_F(PluginSearch, AFolderLikeTmpIsSearchedForFilesOfOurOwn) {
+  const auto a = folder("a");
+  put(specimen("good"), a / "polycache_good.so");
+  set_mode(a, 01777);
+  EXPECT_STREQ(find("good", {a}).descriptor->name, "good");
+}
+
+TEST_F(PluginSearch, ALinkIntoAFolderThatEverybodyCanWriteToIsRefused) {
+  const auto a = folder("a");
+  const auto b = folder("b");
+  put(specimen("good"), b / "real.so");
+  set_mode(b, 0777);
+  fs::create_symlink(b / "real.so", a / "polycache_good.so");
+  EXPECT_THAT(refusal([&] { find("good", {a}); }), HasSubstr("lies in the folder " + in_quotes(b)));
+}
+
+TEST_F(PluginSearch, WhatEverybodyCanWriteToIsLoadedIfToldSo) {
+  const auto a = folder("a");
+  put(specimen("good"), a / "polycache_good.so");
+  put(specimen("shout"), a / "polycache_shout.so");
+  for (const char* name : {"polycache_good.so", "polycache_shout.so"}) set_mode(a / name, 0777);
+  set_mode(a, 0777);
+  EXPECT_NO_THROW(find_plugin(PluginKind::backend, "good", {}, {{a}}, {}, WritableFiles::allowed));
+  {
+    const Variable no("POLYCACHE_ALLOW_WRITABLE_FILES", "0");
+    EXPECT_THROW(find_plugin(PluginKind::layer, "shout", {}, {{a}}, {}), PluginError);
+  }
+  const Variable yes("POLYCACHE_ALLOW_WRITABLE_FILES", "1");
+  EXPECT_NO_THROW(find_plugin(PluginKind::layer, "shout", {}, {{a}}, {}));
+}
+
 TEST(PluginSearchPath, IsTheConfigurationThenTheEnvironmentThenTheLibrarysFolder) {
   // This test has the loader in itself, so "beside the library" is beside the program.
   const fs::path own = fs::canonical("/proc/self/exe").parent_path() / "polycache";

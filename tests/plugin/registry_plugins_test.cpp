@@ -3,6 +3,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <string>
@@ -92,6 +93,21 @@ TEST(RegistryPlugins, ARefusedReconfigurationLeavesTheOldOneAtWork) {
   CacheRegistry registry(with_backend("good"));
   EXPECT_THROW(registry.reconfigure(with_backend("debug_library")), PluginError);
   EXPECT_TRUE(registry["default"].set("k", "v"));
+}
+
+TEST(RegistryPlugins, APluginThatEverybodyCanWriteToNeedsPermission) {
+  const std::filesystem::path folder = std::filesystem::path(::testing::TempDir()) /
+                                       ("polycache-writable-" + std::to_string(::getpid()));
+  std::filesystem::create_directory(folder);
+  const std::filesystem::path file = folder / "polycache_good.so";
+  std::filesystem::copy_file(specimens / "polycache_good.so", file);
+  std::filesystem::permissions(file, std::filesystem::perms(0777));
+  Config config{.caches = {{"default", {.backend = "good"}}}, .plugin_path = {folder}};
+  EXPECT_THAT(refusal(config),
+              AllOf(HasSubstr("caches.default.backend: "), HasSubstr("chmod o-w")));
+  config.allow_writable_plugins = true;
+  EXPECT_EQ(CacheRegistry(config).describe().at(0).plugin_file, file);
+  std::filesystem::remove_all(folder);
 }
 
 TEST(RegistryPlugins, WhatAnOperationThrowsBecomesABackendError) {

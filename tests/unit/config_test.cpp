@@ -139,6 +139,7 @@ class ConfigFiles : public testing::Test {
 TEST(ConfigTest, TakesEveryMember) {
   const Config config = Config::from_json(R"({
     "plugin_path": "plugins",
+    "allow_writable_plugins": true,
     "caches": {"a": {
       "backend": "redis",
       "location": ["redis://one", "redis://two"],
@@ -174,6 +175,7 @@ TEST(ConfigTest, TakesEveryMember) {
                           Pair("l", OptionValue(std::vector<std::string>{"a", "b"})),
                           Pair("s", OptionValue(std::string("x")))));
   EXPECT_THAT(config.plugin_path, ElementsAre("plugins"));
+  EXPECT_TRUE(config.allow_writable_plugins);
 }
 
 TEST(ConfigTest, WhatIsLeftOutHasItsDefault) {

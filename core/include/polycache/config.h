@@ -74,6 +74,8 @@ struct ConfigSection {
 struct POLYCACHE_API Config {
   std::map<std::string, CacheConfig, std::less<>> caches = {};
   std::vector<std::filesystem::path> plugin_path = {};
+  // Also loads plugins from files and folders that others can write to (docs/plugins.md).
+  bool allow_writable_plugins = false;
   std::map<std::string, ConfigSection, std::less<>> sections = {};
 
   // For messages: where each member stands ("caches.default.timeout",

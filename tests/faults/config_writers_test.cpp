@@ -1,0 +1,147 @@
+// Configuration files, and the secrets that they name, where others could write to them.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <string_view>
+
+#include "polycache/config.h"
+#include "polycache/error.h"
+#include "support/server.h"
+#include "write_access.h"
+
+namespace polycache {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::Not;
+using ::testing::StartsWith;
+
+constexpr std::string_view kGood = R"({"caches": {"default": {"backend": "locmem"}}})";
+constexpr uid_t kSomebody = 54321;  // a user and a group that this machine does not know
+
+class WritableFiles : public ::testing::Test {
+ protected:
+  fs::path write(const std::string& name, std::string_view text, unsigned mode = 0644) const {
+    const fs::path file = folder_.path() / name;
+    std::ofstream(file, std::ios::binary) << text;
+    set_mode(file, mode);
+    return file;
+  }
+
+  static void set_mode(const fs::path& path, unsigned mode) {
+    fs::permissions(path, static_cast<fs::perms>(mode));
+  }
+
+  // What the ConfigError says; empty if it could be read.
+  static std::string problem(const fs::path& file) {
+    try {
+      static_cast<void>(Config::from_file(file));
+    } catch (const ConfigError& error) {
+      return error.what();
+    }
+    return "";
+  }
+
+  const testing::TemporaryFolder folder_;
+};
+
+TEST_F(WritableFiles, AConfigurationThatEverybodyCanWriteToIsRefused) {
+  const fs::path file = write("shop.json", kGood, 0646);
+  EXPECT_EQ(problem(file),
+            file.string() + ": can be written to by everybody; run: chmod o-w \"" + file.string() +
+                "\" (to read it all the same, set POLYCACHE_ALLOW_WRITABLE_FILES=1 in the "
+                "environment)");
+  set_mode(file, 0644);
+  EXPECT_EQ(problem(file), "");
+}
+
+TEST_F(WritableFiles, TheOtherProblemsAreToldToo) {
+  const fs::path file = write("shop.json", R"({"caches": {"a": {"backend": "x",
+    "timeout": -5}}})",
+                              0666);
+  EXPECT_THAT(problem(file),
+              AllOf(StartsWith("2 problems"), HasSubstr("chmod "),
+                    HasSubstr("shop.json:2: caches.a.timeout: must not be negative")));
+}
+
+TEST_F(WritableFiles, AConfigurationInAFolderThatEverybodyCanWriteToIsRefused) {
+  fs::create_directory(folder_.path() / "open");
+  const fs::path file = write("open/shop.json", kGood);
+  set_mode(file.parent_path(), 0777);
+  EXPECT_THAT(problem(file),
+              HasSubstr("lies in the folder \"" + file.parent_path().string() +
+                        "\", which can be written to by everybody; run: chmod o-w \"" +
+                        file.parent_path().string() + "\""));
+  // A link to it from a safe place makes it no safer.
+  fs::create_symlink(file, folder_.path() / "link.json");
+  EXPECT_THAT(problem(folder_.path() / "link.json"), HasSubstr("lies in the folder"));
+  set_mode(file.parent_path(), 0755);
+  EXPECT_EQ(problem(file), "");
+  EXPECT_EQ(problem(folder_.path() / "link.json"), "");
+}
+
+TEST_F(WritableFiles, OurOwnFileInAFolderLikeTmpIsRead) {
+  fs::create_directory(folder_.path() / "tmp");
+  const fs::path file = write("tmp/shop.json", kGood);
+  set_mode(file.parent_path(), 01777);
+  EXPECT_EQ(problem(file), "");
+  if (::geteuid() != 0) return;  // only root can give a file away
+  ASSERT_EQ(::chown(file.c_str(), kSomebody, kSomebody), 0);
+  EXPECT_THAT(problem(file), AllOf(HasSubstr("belongs to another user, number 54321"),
+                                   HasSubstr("move it to a folder of your own")));
+}
+
+TEST_F(WritableFiles, TheOwnersOwnGroupIsNobodyElse) {
+  const fs::path file = write("shop.json", kGood, 0664);
+  if (::geteuid() != 0) return;  // who this user's group is, nobody knows
+  EXPECT_EQ(problem(file), "");  // root's
+  ASSERT_EQ(::chown(file.c_str(), kSomebody, kSomebody), 0);
+  EXPECT_EQ(problem(file), "");
+  ASSERT_EQ(::chown(file.c_str(), kSomebody, kSomebody + 1), 0);
+  EXPECT_THAT(problem(file), HasSubstr("can be written to by the group 54322; run: chmod g-w \""));
+  set_mode(file, 0666);
+  EXPECT_THAT(problem(file), HasSubstr("by the group 54322 and everybody; run: chmod go-w \""));
+}
+
+TEST_F(WritableFiles, ASecretThatEverybodyCanWriteToIsRefused) {
+  const fs::path secret = write("password", "hunter2", 0602);
+  const fs::path file = write("shop.json", R"({"caches": {"a": {"backend": "redis",
+    "options": {"password": "${file:password}"}}}})");
+  EXPECT_THAT(problem(file),
+              AllOf(HasSubstr("shop.json:2: caches.a.options.password: the file \"password\" of a "
+                              "${file:...} can be written to by everybody; run: chmod o-w \"" +
+                              secret.string() + "\""),
+                    Not(HasSubstr("hunter2"))));
+  set_mode(secret, 0644);  // read by everybody, as containers hand secrets out
+  EXPECT_EQ(problem(file), "");
+}
+
+TEST_F(WritableFiles, AreReadIfTheEnvironmentSaysSo) {
+  const fs::path file = write("shop.json", kGood, 0666);
+  for (const char* value : {"", "0", "yes"}) {
+    ::setenv("POLYCACHE_ALLOW_WRITABLE_FILES", value, 1);
+    EXPECT_NE(problem(file), "") << value;
+  }
+  ::setenv("POLYCACHE_ALLOW_WRITABLE_FILES", "1", 1);
+  EXPECT_EQ(problem(file), "");
+  ::unsetenv("POLYCACHE_ALLOW_WRITABLE_FILES");
+}
+
+TEST_F(WritableFiles, APipeIsAskedForByWhoeverNamesIt) {
+  EXPECT_THAT(problem("/dev/null"), AllOf(HasSubstr("is empty"), Not(HasSubstr("written"))));
+  EXPECT_EQ(writable_by_others("/dev/null"), "");
+  EXPECT_EQ(writable_by_others(folder_.path() / "nothing"), "");
+  EXPECT_EQ(folder_writable_by_others(folder_.path() / "nothing"), "");
+}
+
+}  // namespace
+}  // namespace polycache
