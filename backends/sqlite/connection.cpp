@@ -41,7 +41,8 @@ Translation translate(int code) {
     case SQLITE_NOTADB:
       return {Cause::damaged, Kind::storage, ""};
     case SQLITE_READONLY:
-      return {Cause::broken, Kind::read_only, "; make the file and its folder writable"};
+      return {Cause::broken, Kind::read_only,
+              "; make the file, its -wal and -shm, and its folder writable"};
     case SQLITE_PERM:
     case SQLITE_AUTH:
       return {Cause::broken, Kind::denied, ""};

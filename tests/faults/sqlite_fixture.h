@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <exception>
@@ -128,6 +129,13 @@ inline int wait_for(pid_t child) {
   return status;
 }
 
+// Closes what the thread that ends it has open, which would else be when the thread ends.
+class ClosingRegistry : public CacheRegistry {
+ public:
+  using CacheRegistry::CacheRegistry;
+  ~ClosingRegistry() { close_all(); }
+};
+
 // One file, and caches of all kinds on it.
 class SqliteFixture : public ::testing::Test {
  protected:
@@ -140,7 +148,7 @@ class SqliteFixture : public ::testing::Test {
   }
 
   // A registry with the alias "c" on the file, which counts its warnings in warned().
-  std::unique_ptr<CacheRegistry> make_registry(OptionMap options = {}, OnError on_error = {}) {
+  std::unique_ptr<ClosingRegistry> make_registry(OptionMap options = {}, OnError on_error = {}) {
     Config config;
     config.caches["c"] = {.backend = "sqlite",
                           .location = {path()},
@@ -154,7 +162,7 @@ class SqliteFixture : public ::testing::Test {
       const std::lock_guard lock(mutex_);
       warned_.emplace_back(warning.kind, warning.message);
     };
-    return std::make_unique<CacheRegistry>(std::move(config), std::move(environment));
+    return std::make_unique<ClosingRegistry>(std::move(config), std::move(environment));
   }
 
   std::vector<std::pair<Warning::Kind, std::string>> warned() const {
@@ -187,6 +195,14 @@ class SqliteFixture : public ::testing::Test {
       if (database && name.find(".damaged-") != std::string::npos) moved.push_back(name);
     }
     return moved;
+  }
+
+  // Spoils every page but the first, where our mark is.
+  void damage() {
+    std::string bytes = read_file(path());
+    ASSERT_GT(bytes.size(), 8192U);
+    std::fill(bytes.begin() + 4096, bytes.end(), '\x5a');
+    write_file(path(), bytes);
   }
 
   std::string check_integrity() const { return Database(path()).text("PRAGMA integrity_check"); }

@@ -1,0 +1,612 @@
+// SQLite among other processes, people and clocks: killed writers, a busy file, files that are
+// deleted, replaced, damaged, read-only or newer, limits, and clocks that are set.
+
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include <array>
+#include <csignal>
+#include <iterator>
+#include <map>
+#include <random>
+
+#include "faults/sqlite_fault_vfs.h"
+#include "faults/sqlite_fixture.h"
+
+namespace polycache::testing {
+namespace {
+
+namespace fs = std::filesystem;
+using namespace std::chrono_literals;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+
+constexpr Ttl kForever = Ttl::forever();
+const std::string kLarge(50'000, 'v');  // on many pages
+
+std::optional<std::string> get(Backend& session, std::string_view key) {
+  std::optional<std::string> result;
+  session.get(key, [&](std::string_view value) { result.emplace(value); });
+  return result;
+}
+
+// In a child, where no assertion is heard of.
+bool check(bool right, const char* what) {
+  if (!right) {
+    const std::string message = std::string("in the child: not so: ") + what + "\n";
+    static_cast<void>(!::write(STDERR_FILENO, message.data(), message.size()));
+  }
+  return right;
+}
+
+class Pipe {
+ public:
+  Pipe() {
+    if (::pipe(ends_) != 0) throw std::runtime_error("no pipe");
+  }
+  Pipe(const Pipe&) = delete;
+  Pipe& operator=(const Pipe&) = delete;
+  ~Pipe() {
+    close_reading();
+    close_writing();
+  }
+
+  void close_reading() { close(ends_[0]); }
+  void close_writing() { close(ends_[1]); }
+
+  bool write(int number) { return ::write(ends_[1], &number, sizeof number) == sizeof number; }
+  // Empty at the end.
+  std::optional<int> read() {
+    int number = 0;
+    if (::read(ends_[0], &number, sizeof number) != sizeof number) return std::nullopt;
+    return number;
+  }
+
+ private:
+  static void close(int& end) {
+    if (end >= 0) ::close(end);
+    end = -1;
+  }
+  int ends_[2] = {-1, -1};
+};
+
+// Another process that is in the middle of a transaction.
+class Holder {
+ public:
+  Holder(const std::string& path, const std::string& begin) {
+    child_ = start_child([&] {
+      release_.close_writing();
+      Database database(path);
+      database.execute(begin);
+      held_.write(1);
+      release_.read();
+      database.execute("COMMIT");
+      return true;
+    });
+    release_.close_reading();
+    held_.close_writing();
+    EXPECT_TRUE(held_.read());
+  }
+  Holder(const Holder&) = delete;
+  Holder& operator=(const Holder&) = delete;
+  ~Holder() {
+    if (child_ > 0) release();
+  }
+
+  void release() {
+    release_.close_writing();
+    EXPECT_EQ(wait_for(std::exchange(child_, -1)), 0);
+  }
+
+ private:
+  Pipe held_;
+  Pipe release_;
+  pid_t child_ = -1;
+};
+
+using SqliteProcesses = SqliteFixture;
+
+// --- killed writers ---
+
+// Writes numbered values for ever: to one key of some, to two keys at once, and to a counter.
+class NumberedWriter {
+ public:
+  static constexpr int kKeys = 25;
+
+  static std::string key(int number) { return "k" + std::to_string(number % kKeys); }
+  static std::string value(int number) {
+    return std::to_string(number) +
+           std::string(static_cast<std::size_t>(number * 7919 % 6000), 'v');
+  }
+  static int number_of(const std::string& value) { return std::stoi(value); }
+
+  static void write(Backend& session, int number) {
+    const std::string bytes = value(number);
+    session.put(key(number), bytes, kForever, PutMode::always);
+    const std::array<Item, 2> both{Item{"left", bytes, kForever}, Item{"right", bytes, kForever}};
+    session.put_many(both, PutMode::always, [](std::size_t) {});
+    session.put("n", "0", kForever, PutMode::if_absent);
+    session.incr("n", 1);
+  }
+};
+
+class SqliteKilled : public SqliteFixture {
+ protected:
+  // Starts a writer, kills it at some moment, and learns what it had acknowledged.
+  void kill_a_writer(int round) {
+    Pipe acknowledged;
+    const pid_t child = start_child([&] {
+      acknowledged.close_reading();
+      const auto session = factory_->connect();
+      for (int i = next_;; ++i) {
+        NumberedWriter::write(*session, i);
+        if (!acknowledged.write(i)) return false;
+      }
+    });
+    acknowledged.close_writing();
+    std::optional<int> last;
+    // Now and then before it has done anything, as when it makes the file.
+    const int wanted = round % 5 == 0 ? 0 : 1 + static_cast<int>(random_() % 8);
+    for (int i = 0; i < wanted; ++i) last = acknowledged.read();
+    std::this_thread::sleep_for(std::chrono::microseconds(random_() % 1500));
+    ::kill(child, SIGKILL);
+    while (const auto more = acknowledged.read()) last = more;
+    EXPECT_EQ(WTERMSIG(wait_for(child)), SIGKILL);
+    if (last) next_ = *last + 1;
+    ++killed_;
+  }
+
+  // Nothing that was acknowledged is lost, nothing is half done, and nothing is what was never
+  // written. Each killed writer may have done more than it could say.
+  void check_entries() {
+    const auto session = factory_->connect();
+    for (int number = std::max(0, next_ - NumberedWriter::kKeys); number < next_; ++number) {
+      const auto value = get(*session, NumberedWriter::key(number));
+      ASSERT_TRUE(value) << number;
+      const int stored = NumberedWriter::number_of(*value);
+      EXPECT_TRUE(stored == number || stored == next_) << stored << ", not " << number;
+      EXPECT_EQ(*value, NumberedWriter::value(stored));
+    }
+    EXPECT_EQ(get(*session, "left"), get(*session, "right"));
+    const int count = std::stoi(get(*session, "n").value_or("0"));
+    EXPECT_GE(count, next_);
+    EXPECT_LE(count, next_ + killed_);
+  }
+
+  SqliteFaultVfs without_waiting_for_the_disk_;
+  const std::unique_ptr<BackendFactory> factory_ = make({{"wal_autocheckpoint", std::int64_t{20}}});
+  std::minstd_rand random_{20260101};
+  int next_ = 0;
+  int killed_ = 0;
+};
+
+TEST_F(SqliteKilled, WritersLoseNothingThatTheyAcknowledged) {
+  for (int round = 0; round < 200; ++round) {
+    SCOPED_TRACE("round " + std::to_string(round));
+    kill_a_writer(round);
+    ASSERT_EQ(check_integrity(), "ok");
+    check_entries();
+    if (HasFailure()) return;
+  }
+  EXPECT_GT(next_, 200);
+  EXPECT_THAT(context_.warnings(), IsEmpty());
+  EXPECT_THAT(moved_aside(), IsEmpty());
+}
+
+// --- a busy file ---
+
+TEST_F(SqliteProcesses, ABusyFileCostsWritesAndIsReadAllTheSame) {
+  const auto registry = make_registry({{"busy_timeout", "20ms"}});
+  Cache& cache = (*registry)["c"];
+  ASSERT_TRUE(cache.set("k", "v"));
+  Holder holder(path(), "BEGIN IMMEDIATE");
+  const auto start = std::chrono::steady_clock::now();
+  EXPECT_FALSE(cache.set("k", "w"));
+  EXPECT_FALSE(cache.add("x", "w"));
+  EXPECT_FALSE(cache.touch("k", 1h));
+  EXPECT_EQ(cache.get("k"), "v");
+  try {
+    cache.erase("k");
+    ADD_FAILURE() << "erased from a locked file";
+  } catch (const BackendError& error) {
+    EXPECT_EQ(error.kind(), BackendError::Kind::overloaded);
+  }
+  EXPECT_LT(std::chrono::steady_clock::now() - start, 10s);
+  EXPECT_TRUE(was_warned(Warning::Kind::degraded, "busy_timeout"));
+  holder.release();
+  EXPECT_TRUE(serves(cache));
+  EXPECT_EQ(cache.get("k"), "v");
+  EXPECT_TRUE(cache.erase("k"));
+}
+
+TEST_F(SqliteProcesses, ABusyFileWithARollbackJournalIsAMiss) {
+  SqliteFaultVfs vfs;
+  vfs.set_shared_memory(SqliteFaultVfs::SharedMemory::absent);
+  const auto registry = make_registry({{"busy_timeout", "20ms"}});
+  Cache& cache = (*registry)["c"];
+  ASSERT_TRUE(cache.set("k", "v"));
+  Holder holder(path(), "BEGIN EXCLUSIVE");
+  const auto start = std::chrono::steady_clock::now();
+  EXPECT_EQ(cache.get("k"), std::nullopt);
+  EXPECT_FALSE(cache.set("k", "w"));
+  EXPECT_LT(std::chrono::steady_clock::now() - start, 10s);
+  holder.release();
+  EXPECT_TRUE(serves(cache));
+  EXPECT_EQ(cache.get("k"), "v");
+}
+
+// --- deleted and replaced ---
+
+TEST_F(SqliteProcesses, ADeletedFileIsMadeAnewAlthoughItsLogIsStillThere) {
+  const auto registry = make_registry();
+  Cache& cache = (*registry)["c"];
+  const auto other = registry->open("c");
+  for (int i = 0; i < 100; ++i) {
+    ASSERT_TRUE(cache.set("k" + std::to_string(i), std::string(500, 'v')));
+  }
+  EXPECT_EQ(other->get("k7"), std::string(500, 'v'));
+  fs::remove(path());
+  clock_.advance(1s);
+  EXPECT_EQ(cache.get("k7"), std::nullopt);
+  EXPECT_TRUE(cache.set("k7", "new"));
+  EXPECT_EQ(other->get("k7"), "new");
+  EXPECT_EQ(other->get("k8"), std::nullopt);
+  EXPECT_TRUE(other->set("k8", "new"));
+  EXPECT_EQ(cache.get("k8"), "new");
+  EXPECT_EQ(check_integrity(), "ok");
+  EXPECT_THAT(moved_aside(), IsEmpty());
+  EXPECT_TRUE(serves(cache));
+}
+
+TEST_F(SqliteProcesses, ADeletedFileIsFoundAgainByAllProcesses) {
+  Pipe to_child;
+  Pipe to_parent;
+  const pid_t child = start_child([&] {
+    to_child.close_writing();
+    to_parent.close_reading();
+    const auto session = make()->connect();
+    session->put("child", "old", kForever, PutMode::always);
+    if (!to_parent.write(1) || !to_child.read()) return false;  // the file is deleted
+    clock_.advance(1s);
+    if (!check(get(*session, "parent") == "new", "sees the new file")) return false;
+    session->put("child", "new", kForever, PutMode::always);
+    return to_parent.write(1) && !to_child.read();
+  });
+  to_child.close_reading();
+  to_parent.close_writing();
+  ASSERT_TRUE(to_parent.read());
+  const auto session = make()->connect();
+  EXPECT_EQ(get(*session, "child"), "old");
+  fs::remove(path());
+  clock_.advance(1s);
+  EXPECT_EQ(get(*session, "child"), std::nullopt);
+  session->put("parent", "new", kForever, PutMode::always);
+  ASSERT_TRUE(to_child.write(1));
+  ASSERT_TRUE(to_parent.read());
+  EXPECT_EQ(get(*session, "child"), "new");
+  EXPECT_EQ(get(*session, "parent"), "new");
+  EXPECT_EQ(check_integrity(), "ok");
+  to_child.close_writing();
+  EXPECT_EQ(wait_for(child), 0);
+}
+
+TEST_F(SqliteProcesses, AReplacedFileIsNotReadThroughTheOldOnesLog) {
+  const auto other_file = make_factory(sqlite::plugin, context_, {{folder_.file("other.db")}, {}});
+  other_file->connect()->put("k", "new", kForever, PutMode::always);
+  const auto registry = make_registry();
+  Cache& cache = (*registry)["c"];
+  for (int i = 0; i < 100; ++i) {
+    ASSERT_TRUE(cache.set("k" + std::to_string(i), std::string(500, 'v')));
+  }
+  fs::rename(folder_.file("other.db"), path());
+  ASSERT_TRUE(fs::exists(path("-wal")));
+  clock_.advance(1s);
+  EXPECT_EQ(cache.get("k7"), std::nullopt);
+  EXPECT_TRUE(serves(cache));
+  EXPECT_EQ(check_integrity(), "ok");
+  EXPECT_EQ(get(*make()->connect(), "k"), "new");
+  EXPECT_THAT(moved_aside(), IsEmpty());
+}
+
+// --- damaged ---
+
+TEST_F(SqliteProcesses, ADamagedFileOfOursIsMovedAsideAndTheCacheGoesOn) {
+  ASSERT_TRUE((*make_registry())["c"].set("k", kLarge));
+  damage();
+  const auto registry = make_registry();
+  Cache& cache = (*registry)["c"];
+  EXPECT_FALSE(cache.get("k"));
+  EXPECT_TRUE(cache.set("k", "new"));
+  EXPECT_EQ(cache.get("k"), "new");
+  ASSERT_THAT(moved_aside(), SizeIs(1));
+  ASSERT_THAT(warned(), SizeIs(1));
+  EXPECT_TRUE(was_warned(Warning::Kind::other, moved_aside().front()));
+}
+
+TEST_F(SqliteProcesses, ADamagedFileMayBeLeftWhereItIs) {
+  ASSERT_TRUE((*make_registry())["c"].set("k", kLarge));
+  damage();
+  const std::string damaged = read_file(path());
+  const auto registry = make_registry({{"on_corrupt", "throw"}});
+  Cache& cache = (*registry)["c"];
+  EXPECT_FALSE(cache.get("k"));
+  EXPECT_FALSE(cache.set("k", "new"));
+  EXPECT_THROW(cache.erase("k"), BackendError);
+  EXPECT_TRUE(was_warned(Warning::Kind::degraded, "malformed"));
+  EXPECT_TRUE(read_file(path()) == damaged);
+  for (const char* const tail : {"", "-wal", "-shm"})
+    fs::remove(path(tail));  // somebody repairs it
+  EXPECT_TRUE(serves(cache));
+}
+
+// --- newer, read-only ---
+
+TEST_F(SqliteProcesses, AFileThatANewerLibraryTakesOverIsLeftAlone) {
+  const auto registry = make_registry();
+  Cache& cache = (*registry)["c"];
+  ASSERT_TRUE(cache.set("k", "v"));
+  Database(path()).execute("PRAGMA user_version=2");
+  clock_.advance(1s);
+  EXPECT_EQ(cache.get("k"), std::nullopt);
+  EXPECT_FALSE(cache.set("k", "w"));
+  EXPECT_THROW(cache.clear(), BackendError);
+  EXPECT_EQ(Database(path()).text("SELECT value FROM cache"), "v");
+  EXPECT_EQ(Database(path()).text("PRAGMA user_version"), "2");
+  EXPECT_THROW(make_registry(), ConfigError);
+  Database(path()).execute("PRAGMA user_version=1");
+  EXPECT_TRUE(serves(cache));
+  EXPECT_EQ(cache.get("k"), "v");
+}
+
+class SqliteReadOnly : public SqliteFixture {
+ protected:
+  // Permissions mean nothing to root: then another user owns the folder and runs `body`.
+  template <class Body>
+  void run_as_user(Body body) {
+    constexpr uid_t kUser = 65533;
+    if (::geteuid() == 0) {
+      ASSERT_EQ(::chown(folder_.path().c_str(), kUser, kUser), 0);
+      for (const std::string& name : folder_.names()) {
+        ASSERT_EQ(::chown(folder_.file(name).c_str(), kUser, kUser), 0);
+      }
+    }
+    const pid_t child = start_child([&] {
+      if (::geteuid() == 0 && ::setuid(kUser) != 0) return false;
+      return body();
+    });
+    EXPECT_EQ(wait_for(child), 0);
+  }
+
+  // The files beside it are made with the permissions of the file.
+  void allow(fs::perms folder, fs::perms file) {
+    fs::permissions(folder_.path(), fs::perms::owner_all);
+    for (const std::string& name : folder_.names()) fs::permissions(folder_.file(name), file);
+    fs::permissions(folder_.path(), folder);
+  }
+
+  static constexpr fs::perms kRead = fs::perms::owner_read;
+  static constexpr fs::perms kWrite = fs::perms::owner_read | fs::perms::owner_write;
+  static constexpr fs::perms kReadFolder = fs::perms::owner_read | fs::perms::owner_exec;
+  static constexpr fs::perms kWriteFolder = fs::perms::owner_all;
+};
+
+TEST_F(SqliteReadOnly, AFileThatCannotBeWrittenIsRead) {
+  ASSERT_TRUE((*make_registry())["c"].set("k", "v"));
+  run_as_user([&] {
+    allow(kWriteFolder, kRead);
+    const auto registry = make_registry();
+    Cache& cache = (*registry)["c"];
+    const bool refused = check(cache.get("k") == "v", "reads") &&
+                         check(!cache.set("k", "w"), "refuses to write") &&
+                         check(was_warned(Warning::Kind::degraded, "readonly"), "says why") &&
+                         check(cache.get("k") == "v", "still reads");
+    allow(kWriteFolder, kWrite);
+    return refused && check(serves(cache), "serves");
+  });
+}
+
+TEST_F(SqliteReadOnly, AFolderThatCannotBeWrittenIsAnErrorThatSaysSo) {
+  ASSERT_TRUE((*make_registry())["c"].set("k", "v"));
+  run_as_user([&] {
+    allow(kReadFolder, kRead);
+    const auto registry = make_registry();
+    Cache& cache = (*registry)["c"];
+    bool typed = false;
+    try {
+      cache.erase("k");
+    } catch (const BackendError& error) {
+      const bool kind = error.kind() == BackendError::Kind::denied ||
+                        error.kind() == BackendError::Kind::read_only;
+      typed = check(kind, error.what());
+    }
+    const bool refused = check(!cache.set("k", "w"), "refuses to write") &&
+                         check(was_warned(Warning::Kind::degraded, "folder"), "says why");
+    allow(kWriteFolder, kWrite);
+    return typed && refused && check(serves(cache), "serves") &&
+           check(cache.get("k") == "v", "has what it had");
+  });
+}
+
+TEST_F(SqliteReadOnly, AFileThatCannotBeMadeIsAnErrorThatSaysSo) {
+  run_as_user([&] {
+    allow(kReadFolder, kRead);
+    const auto registry = make_registry();
+    Cache& cache = (*registry)["c"];
+    const bool refused = check(cache.get("k") == std::nullopt, "misses") &&
+                         check(!cache.set("k", "v"), "refuses to write") &&
+                         check(was_warned(Warning::Kind::degraded, "folder"), "says why");
+    allow(kWriteFolder, kWrite);
+    return refused && check(serves(cache), "serves");
+  });
+}
+
+// --- limits ---
+
+TEST_F(SqliteProcesses, ALimitOnTheSizeOfFilesRefusesWritesOnly) {
+  const pid_t child = start_child([&] {
+    ::signal(SIGXFSZ, SIG_IGN);
+    const auto registry = make_registry();
+    Cache& cache = (*registry)["c"];
+    if (!check(cache.set("k", "v"), "writes")) return false;
+    rlimit limit{};
+    ::getrlimit(RLIMIT_FSIZE, &limit);
+    const rlim_t before = std::exchange(limit.rlim_cur, 300'000);
+    if (::setrlimit(RLIMIT_FSIZE, &limit) != 0) return false;
+    int stored = 0;
+    for (int i = 0; i < 100; ++i) {
+      clock_.advance(100ms);
+      stored += cache.set("k" + std::to_string(i), std::string(10'000, 'v')) ? 1 : 0;
+      if (!check(cache.get("k") == "v", "reads")) return false;
+    }
+    limit.rlim_cur = before;
+    return check(stored > 10 && stored < 100, "writes while there is room") &&
+           ::setrlimit(RLIMIT_FSIZE, &limit) == 0 && check(serves(cache), "serves") &&
+           check(cache.get("k0") == std::string(10'000, 'v'), "has what it had");
+  });
+  EXPECT_EQ(wait_for(child), 0);
+  EXPECT_EQ(check_integrity(), "ok");
+}
+
+TEST_F(SqliteProcesses, AValueThatIsTooLargeIsRefusedAndTheOldOneIsGone) {
+  using Policy = ErrorPolicy;
+  for (const OnError policy :
+       {OnError{Policy::miss, Policy::miss}, OnError{Policy::throw_error, Policy::throw_error}}) {
+    const auto registry = make_registry({{"max_value_bytes", std::int64_t{1000}}}, policy);
+    Cache& cache = (*registry)["c"];
+    const std::string large(1001, 'x');
+    ASSERT_TRUE(cache.set("k", std::string(1000, 'x')));
+    EXPECT_FALSE(cache.add("k", large));
+    EXPECT_EQ(cache.get("k"), std::string(1000, 'x'));
+    EXPECT_FALSE(cache.set("k", large));
+    EXPECT_EQ(cache.get("k"), std::nullopt);
+    EXPECT_TRUE(was_warned(Warning::Kind::value_refused, "max_value_bytes"));
+    EXPECT_EQ(cache.get_or_set("k", [&] { return large; }), large);
+    EXPECT_EQ(cache.get("k"), std::nullopt);
+    EXPECT_TRUE(serves(cache));
+  }
+}
+
+// --- clocks ---
+
+class SqliteClocks : public SqliteFixture {
+ protected:
+  void set_clock(std::chrono::seconds by) { clock_.set_wall_clock(clock_.system_now() + by); }
+
+  const std::unique_ptr<ClosingRegistry> registry_ = make_registry();
+  Cache& cache_ = (*registry_)["c"];
+};
+
+TEST_F(SqliteClocks, SetBackLetsNothingOutliveItsTime) {
+  ASSERT_TRUE(cache_.set("short", "v", 10s));
+  ASSERT_TRUE(cache_.set("touched", "v", 10s));
+  ASSERT_TRUE(cache_.set("forever", "v"));
+  clock_.advance(2h);
+  ASSERT_TRUE(cache_.set("short", "v", 10s));
+  ASSERT_TRUE(cache_.set("touched", "v", 24h));
+  clock_.advance(2h);
+  ASSERT_TRUE(cache_.touch("touched", 10s));
+  ASSERT_TRUE(cache_.set("short", "v", 10s));
+  set_clock(-1h);
+  for (const char* const key : {"short", "touched"}) {
+    EXPECT_EQ(cache_.get(key), std::nullopt) << key;
+    EXPECT_FALSE(cache_.contains(key)) << key;
+    EXPECT_FALSE(cache_.touch(key, 10s)) << key;
+    EXPECT_FALSE(cache_.erase(key)) << key;
+    EXPECT_EQ(cache_.pop(key), std::nullopt) << key;
+    EXPECT_THROW(cache_.incr(key), KeyNotFound) << key;
+  }
+  EXPECT_EQ(cache_.get("forever"), "v");
+  EXPECT_TRUE(cache_.add("short", "new", 10s));
+  EXPECT_TRUE(cache_.set("touched", "new", 10s));
+  clock_.advance(9'999ms);
+  EXPECT_EQ(cache_.get("short"), "new");
+  EXPECT_EQ(cache_.get("touched"), "new");
+  clock_.advance(1ms);
+  EXPECT_EQ(cache_.get("short"), std::nullopt);
+  EXPECT_EQ(cache_.get("touched"), std::nullopt);
+  EXPECT_EQ(cache_.get("forever"), "v");
+  EXPECT_TRUE(serves(cache_));
+}
+
+TEST_F(SqliteClocks, SetBackALittleLosesNothing) {
+  ASSERT_TRUE(cache_.set("k", "v", 10s));
+  set_clock(-4s);
+  EXPECT_EQ(cache_.get("k"), "v");
+  clock_.advance(14s);  // later than it should be, but not for long
+  EXPECT_EQ(cache_.get("k"), std::nullopt);
+}
+
+TEST_F(SqliteClocks, SetBackMakesRoomForNewEntriesFirst) {
+  const auto factory = make({{"max_entries", std::int64_t{16}}, {"table", "small"}});
+  const auto session = factory->connect();
+  for (int i = 0; i < 16; ++i) {
+    session->put("old" + std::to_string(i), "v", kForever, PutMode::always);
+  }
+  set_clock(-1h);
+  for (int i = 0; i < 16; ++i) {
+    const std::string key = "new" + std::to_string(i);
+    session->put(key, "v", kForever, PutMode::always);
+    EXPECT_EQ(get(*session, key), "v");
+  }
+  for (int i = 0; i < 16; ++i) EXPECT_EQ(get(*session, "new" + std::to_string(i)), "v") << i;
+}
+
+TEST_F(SqliteClocks, SetForwardExpiresEarly) {
+  ASSERT_TRUE(cache_.set("short", "v", 10s));
+  ASSERT_TRUE(cache_.set("forever", "v"));
+  set_clock(1h);
+  EXPECT_EQ(cache_.get("short"), std::nullopt);
+  EXPECT_EQ(cache_.get("forever"), "v");
+  EXPECT_TRUE(cache_.set("short", "new", 10s));
+  EXPECT_EQ(cache_.get("short"), "new");
+}
+
+TEST_F(SqliteClocks, SetEitherWayMeansNothingToAStoreInMemory) {
+  const auto factory = make_factory(sqlite::plugin, context_, {{":memory:"}, {}});
+  const auto session = factory->connect();
+  for (const auto by : {-1h, 1h}) {
+    session->put("k", "v", Ttl(10s), PutMode::always);
+    set_clock(by);
+    clock_.advance(9'999ms);
+    EXPECT_EQ(get(*session, "k"), "v");
+    clock_.advance(1ms);
+    EXPECT_EQ(get(*session, "k"), std::nullopt);
+  }
+}
+
+// --- threads and forks ---
+
+TEST_F(SqliteProcesses, AThreadThatEndsClosesItsConnection) {
+  const auto registry = make_registry();
+  const auto open_files = [] {
+    return std::distance(fs::directory_iterator("/proc/self/fd"), fs::directory_iterator());
+  };
+  const auto before = open_files();
+  for (int i = 0; i < 20; ++i) {
+    std::thread([&] { EXPECT_TRUE((*registry)["c"].set("k", "v")); }).join();
+    EXPECT_FALSE(fs::exists(path("-wal")));  // which the last one to close removes
+  }
+  EXPECT_EQ(open_files(), before);
+  EXPECT_EQ((*registry)["c"].get("k"), "v");
+}
+
+TEST_F(SqliteProcesses, AForkedChildAndItsParentUseTheSameRegistry) {
+  const auto registry = make_registry({{"busy_timeout", "20s"}});
+  Cache& cache = (*registry)["c"];
+  ASSERT_TRUE(cache.set("n", 0));
+  const pid_t child = start_child([&] {
+    for (int i = 0; i < 50; ++i) (*registry)["c"].incr("n");
+    return check((*registry)["c"].set("child", "v"), "writes");
+  });
+  for (int i = 0; i < 50; ++i) cache.incr("n");
+  EXPECT_EQ(wait_for(child), 0);
+  EXPECT_EQ(cache.get<int>("n"), 100);
+  EXPECT_EQ(cache.get("child"), "v");
+  EXPECT_TRUE(serves(cache));
+}
+
+}  // namespace
+}  // namespace polycache::testing
