@@ -24,23 +24,13 @@ constexpr std::size_t kOverhead = 256 * 1024;
 
 // A connection that nobody used for so long may have been closed by the server, or by what
 // lies in between.
-constexpr std::int64_t kIdleSeconds = 1;
+constexpr std::chrono::seconds kIdle{1};
+
+// A reply of that size comes whole, or not at all; the clock is not looked at in between.
+constexpr std::size_t kOnePiece = 4096;
 
 // After so long without a word the kernel asks whether the other side is still there.
 constexpr std::uint64_t kKeepaliveSeconds = 60;
-
-std::int64_t coarse_seconds() noexcept {
-  timespec now{};
-  ::clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-  return now.tv_sec;
-}
-
-// Of std::chrono::steady_clock, a tick behind at most.
-Deadline coarse_now() noexcept {
-  timespec now{};
-  ::clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-  return Deadline(std::chrono::seconds(now.tv_sec) + std::chrono::nanoseconds(now.tv_nsec));
-}
 
 // --- The memory that libmemcached works with. ---
 //
@@ -181,11 +171,10 @@ bool is_sound_key(std::string_view key) noexcept {
 
 }  // namespace
 
-Deadline after(std::chrono::milliseconds time) noexcept { return coarse_now() + time; }
-
-Deadline halfway(Deadline deadline) noexcept {
-  const Deadline now = coarse_now();
-  return now + (deadline - now) / 2;
+Instant coarse_now() noexcept {
+  timespec now{};
+  ::clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+  return Instant(std::chrono::seconds(now.tv_sec) + std::chrono::nanoseconds(now.tv_nsec));
 }
 
 void check_key(std::string_view key) {
@@ -266,8 +255,9 @@ std::unique_ptr<Connection::Client, Connection::Drop> Connection::make_client() 
   return owner;
 }
 
-void Connection::begin(Deadline deadline) noexcept {
-  deadline_ = deadline;
+void Connection::begin(Term term) noexcept {
+  begun_ = term.begun;
+  end_ = term.end;
   second_chance_ = is_open();
 }
 
@@ -275,10 +265,14 @@ void Connection::open() {
   // Answers that nobody read would be taken for the answers to the next question.
   if (unread_) client_.reset();
   unread_ = false;
-  if (client_ == nullptr) [[unlikely]]
+  Instant now = std::exchange(begun_, Instant{});
+  if (client_ == nullptr) [[unlikely]] {
     connect();
-  keep_time();
-  last_used_ = coarse_seconds();
+    now = {};
+  }
+  if (now == Instant{}) now = coarse_now();
+  keep_time(now);
+  last_used_ = now;
 }
 
 // Anew from the name on.
@@ -296,9 +290,9 @@ void Connection::connect() {
   redial_.succeeded();
 }
 
-// Before what may wait: no longer than until the deadline.
-void Connection::keep_time() {
-  const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline_ - coarse_now());
+// Before what may wait: no longer than until the end.
+void Connection::keep_time(Instant now) {
+  const auto left = std::chrono::ceil<std::chrono::milliseconds>(end_ - now);
   if (left.count() <= 0) fail(MEMCACHED_TIMEOUT);
   // Not through memcached_behavior_set(): these are read before each wait.
   memcached_st& memcached = client_->memcached;
@@ -330,7 +324,7 @@ void Connection::greet() {
 
 // Before what must not be sent twice: a connection that lay idle is tried with a question.
 void Connection::prove_alive() {
-  if (client_ != nullptr && coarse_seconds() - last_used_ > kIdleSeconds) ping();
+  if (client_ != nullptr && coarse_now() - last_used_ > kIdle) ping();
 }
 
 // Operations that may be done twice. Only a connection that worked before is given a second
@@ -443,7 +437,7 @@ std::optional<Found> Connection::get(std::string_view key, Want want) {
     memcached_return_t step = send_question(key, want);
     if (memcached_failed(step)) return step;
     item = next(step);
-    if (item) keep_time();
+    if (item && item->value.size() > kOnePiece) keep_time();
     // The end of the reply is read at once, and leaves the item's bytes where they are.
     if (item && next(step)) return MEMCACHED_PROTOCOL_ERROR;
     return step;

@@ -29,14 +29,27 @@
 
 namespace polycache::memcached {
 
-// When an operation must have ended.
-using Deadline = std::chrono::steady_clock::time_point;
+// When something is, or must have ended.
+using Instant = std::chrono::steady_clock::time_point;
 
-// Now and so much time; of a clock that is cheap to read and a few milliseconds behind.
-Deadline after(std::chrono::milliseconds time) noexcept;
+// Of a clock that is cheap to read, and a few milliseconds behind.
+Instant coarse_now() noexcept;
 
-// Half of what is left until then.
-Deadline halfway(Deadline deadline) noexcept;
+// The time that an operation has.
+struct Term {
+  Instant begun;  // not long ago
+  Instant end;
+
+  static Term of(std::chrono::milliseconds time) noexcept {
+    const Instant now = coarse_now();
+    return {now, now + time};
+  }
+  // Half of what is left of it.
+  Term half() const noexcept {
+    const Instant now = coarse_now();
+    return {now, now + (end - now) / 2};
+  }
+};
 
 // The last guard before a key goes on the wire, where a blank or a line end in it would be a
 // command of its own: throws InvalidKey. The core refuses such keys with a better message.
@@ -93,11 +106,11 @@ class Connection {
   Connection& operator=(const Connection&) = delete;
   ~Connection();
 
-  // An operation begins; no wait of it goes beyond the deadline. (Within one call of
-  // libmemcached there are several waits, as many as there are pieces of a reply.)
-  void begin(Deadline deadline) noexcept;
-  // Another deadline for what is left of it.
-  void limit(Deadline deadline) noexcept { deadline_ = deadline; }
+  // An operation begins; no wait of it goes beyond its end. (Within one call of libmemcached
+  // there are several waits, as many as there are pieces of a reply.)
+  void begin(Term term) noexcept;
+  // Another end for what is left of it.
+  void limit(Instant end) noexcept { end_ = end; }
   // Whether what failed may be done once more as a whole. Only once.
   bool take_second_chance() noexcept { return std::exchange(second_chance_, false); }
 
@@ -143,7 +156,8 @@ class Connection {
 
   void open();
   void connect();
-  void keep_time();
+  void keep_time() { keep_time(coarse_now()); }
+  void keep_time(Instant now);
   std::unique_ptr<Client, Drop> make_client() const;
   void greet();
   void prove_alive();
@@ -171,12 +185,13 @@ class Connection {
   const Settings& settings_;
   Redial& redial_;
   std::unique_ptr<Client, Drop> client_;
-  Deadline deadline_{};
+  Instant end_{};                        // of the operation that goes on
+  Instant begun_{};                      // ... of which nothing was done yet; else nothing
   std::vector<const char*> key_begins_;  // of a question; kept for their memory
   std::vector<std::size_t> key_sizes_;
   std::string joined_;
   std::vector<std::string_view> stored_keys_;
-  std::int64_t last_used_ = 0;  // seconds
+  Instant last_used_{};
   bool unread_ = false;         // asked, and not all answers read
   bool second_chance_ = false;  // it was open before the operation that goes on
 };

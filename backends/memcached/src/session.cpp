@@ -244,13 +244,13 @@ std::size_t Session::erase_many(std::span<const std::string_view> keys) {
   std::size_t erased = 0;
   FirstFailure failure;
   begin_bulk();
-  const Deadline end = deadline();
+  const Term whole = term();
   for (const std::string_view key : keys) {
     const std::size_t number = shared_->ring.server_of(key);
     Share& share = shares_[number];
     if (share.failed) continue;
     share.failed = !failure.attempt([&] {
-      erased += at(number, Access::write, share_of(end),
+      erased += at(number, Access::write, share_of(whole),
                    [&](Connection& server) { return erase(server, key) ? 1U : 0U; });
     });
   }
@@ -286,10 +286,10 @@ bool Session::pop(std::string_view key, ValueSink sink) {
 
 void Session::clear() {
   FirstFailure failure;
-  const Deadline end = deadline();
+  const Term whole = term();
   for (std::size_t i = 0; i < shares_.size(); ++i) {
     failure.attempt(
-        [&] { at(i, Access::write, share_of(end), [](Connection& server) { server.clear(); }); });
+        [&] { at(i, Access::write, share_of(whole), [](Connection& server) { server.clear(); }); });
   }
   failure.rethrow();
 }
@@ -320,9 +320,9 @@ void Session::begin_bulk() noexcept {
   for (Share& share : shares_) share.failed = false;
 }
 
-// One deadline is for all servers, but none may take all of it from the others.
-Deadline Session::share_of(Deadline deadline) const noexcept {
-  return shares_.size() == 1 ? deadline : halfway(deadline);
+// One term is for all servers, but none may take all of it from the others.
+Term Session::share_of(Term term) const noexcept {
+  return shares_.size() == 1 ? Term{coarse_now(), term.end} : term.half();
 }
 
 void Session::get_many(std::span<const std::string_view> keys, IndexedValueSink sink) {
@@ -346,14 +346,14 @@ void Session::find_many(std::span<const std::string_view> keys,
   };
   FirstFailure failure;
   begin_bulk();
-  const Deadline end = deadline();
+  const Term whole = term();
   for (std::size_t first = 0; first < keys.size(); first += kKeysAtOnce) {
     const auto part = keys.subspan(first, std::min(kKeysAtOnce, keys.size() - first));
     if (shares_.size() > 1) {
-      find_part(part, first, end, live, failure);
+      find_part(part, first, whole, live, failure);
       continue;
     }
-    at(0, Access::read, end, [&](Connection& server) {
+    at(0, Access::read, share_of(whole), [&](Connection& server) {
       server.ask(part, Want::value);
       server.answer(part, Want::value,
                     [&](std::size_t i, const Found& found) { live(first + i, found); });
@@ -365,9 +365,8 @@ void Session::find_many(std::span<const std::string_view> keys,
 // All servers are asked before the first answer is read, so they work at the same time. Their
 // connections are taken in the order of the servers, by everybody, so that no two operations
 // wait for each other's.
-void Session::find_part(std::span<const std::string_view> keys, std::size_t first,
-                        Deadline deadline, FunctionRef<void(std::size_t, const Found&)> sink,
-                        FirstFailure& failure) {
+void Session::find_part(std::span<const std::string_view> keys, std::size_t first, Term term,
+                        FunctionRef<void(std::size_t, const Found&)> sink, FirstFailure& failure) {
   struct GiveBack {
     ~GiveBack() {
       for (Share& share : shares) share.lease = {};
@@ -375,11 +374,11 @@ void Session::find_part(std::span<const std::string_view> keys, std::size_t firs
     std::vector<Share>& shares;
   } const give_back{shares_};
   deal(keys, first);
-  ask_all(deadline, failure);
+  ask_all(term, failure);
   for (std::size_t i = 0; i < shares_.size(); ++i) {
     Share& share = shares_[i];
     if (!share.lease) continue;
-    share.lease->limit(share_of(deadline));
+    share.lease->limit(share_of(term).end);
     share.failed = !failure.attempt([&] {
       shared_->servers[i]->judged(Access::read, [&] {
         share.lease->answer(share.keys, Want::value, [&](std::size_t k, const Found& found) {
@@ -391,13 +390,13 @@ void Session::find_part(std::span<const std::string_view> keys, std::size_t firs
   }
 }
 
-void Session::ask_all(Deadline deadline, FirstFailure& failure) {
+void Session::ask_all(Term term, FirstFailure& failure) {
   for (std::size_t i = 0; i < shares_.size(); ++i) {
     Share& share = shares_[i];
     if (share.keys.empty() || share.failed) continue;
     SharedServer& server = *shared_->servers[i];
     share.failed = !failure.attempt([&] {
-      SharedServer::Lease lease = server.enter(hints_[i], Access::read, share_of(deadline));
+      SharedServer::Lease lease = server.enter(hints_[i], Access::read, share_of(term));
       server.blame(Access::read, [&] { lease->ask(share.keys, Want::value); });
       share.lease = std::move(lease);
     });
@@ -421,20 +420,20 @@ void Session::put_many(std::span<const Item> items, PutMode mode, IndexSink on_f
   for (const Item& item : items) check_key(item.key);
   FirstFailure failure;
   begin_bulk();
-  const Deadline end = deadline();
+  const Term whole = term();
   if (mode != PutMode::always) {
-    put_many_one_by_one(items, mode, end, on_failure, failure);
+    put_many_one_by_one(items, mode, whole, on_failure, failure);
   } else {
     std::size_t size = 0;
     for (std::size_t first = 0; first < items.size(); first += size) {
       size = size_of_batch(items.subspan(first));
-      put_batch(items.subspan(first, size), first, end, on_failure, failure);
+      put_batch(items.subspan(first, size), first, whole, on_failure, failure);
     }
   }
   failure.rethrow();
 }
 
-void Session::put_batch(std::span<const Item> items, std::size_t first, Deadline deadline,
+void Session::put_batch(std::span<const Item> items, std::size_t first, Term term,
                         IndexSink on_failure, FirstFailure& failure) {
   deal(items, first);
   for (std::size_t i = 0; i < shares_.size(); ++i) {
@@ -442,8 +441,7 @@ void Session::put_batch(std::span<const Item> items, std::size_t first, Deadline
     share.stored.assign(share.items.size(), false);
     if (!share.failed && !share.items.empty()) {
       share.failed = !failure.attempt([&] {
-        at(i, Access::write, share_of(deadline),
-           [&](Connection& server) { put_share(server, share); });
+        at(i, Access::write, share_of(term), [&](Connection& server) { put_share(server, share); });
       });
     }
     for (std::size_t k = 0; k < share.items.size(); ++k) {
@@ -452,7 +450,7 @@ void Session::put_batch(std::span<const Item> items, std::size_t first, Deadline
   }
 }
 
-void Session::put_many_one_by_one(std::span<const Item> items, PutMode mode, Deadline deadline,
+void Session::put_many_one_by_one(std::span<const Item> items, PutMode mode, Term term,
                                   IndexSink on_failure, FirstFailure& failure) {
   for (std::size_t i = 0; i < items.size(); ++i) {
     const Item& item = items[i];
@@ -461,7 +459,7 @@ void Session::put_many_one_by_one(std::span<const Item> items, PutMode mode, Dea
     bool stored = false;
     if (!share.failed) {
       share.failed = !failure.attempt([&] {
-        stored = at(number, Access::write, share_of(deadline), [&](Connection& server) {
+        stored = at(number, Access::write, share_of(term), [&](Connection& server) {
           return put(server, item.key, item.value, item.ttl, mode);
         });
       });
@@ -518,7 +516,7 @@ void Session::check(FunctionRef<void(const HealthExtension::Server&)> sink) {
     std::string error;
     HealthExtension::Server health{.name = name};
     try {
-      const SharedServer::Lease lease = server.enter_anyhow(hints_[i], deadline());
+      const SharedServer::Lease lease = server.enter_anyhow(hints_[i], term());
       health.round_trip = lease->ping();
       health.reachable = true;
     } catch (const BackendError& failure) {

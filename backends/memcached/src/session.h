@@ -97,21 +97,21 @@ class Session final : public Backend,
   void check(FunctionRef<void(const HealthExtension::Server&)> sink) override;
 
   Moment now() const noexcept;
-  Deadline deadline() const noexcept { return after(shared_->settings.timeout); }
-  Deadline share_of(Deadline deadline) const noexcept;
+  Term term() const noexcept { return Term::of(shared_->settings.timeout); }
+  Term share_of(Term term) const noexcept;
 
   // f(connection), with a connection to that server.
   template <class F>
-  auto at(std::size_t number, Access access, Deadline deadline, F&& f) {
+  auto at(std::size_t number, Access access, Term term, F&& f) {
     SharedServer& server = *shared_->servers[number];
-    const SharedServer::Lease lease = server.enter(hints_[number], access, deadline);
+    const SharedServer::Lease lease = server.enter(hints_[number], access, term);
     return server.judged(access, [&] { return f(*lease); });
   }
   // ... to the key's server.
   template <class F>
   auto at(std::string_view key, Access access, F&& f) {
     check_key(key);
-    return at(shared_->ring.server_of(key), access, deadline(), std::forward<F>(f));
+    return at(shared_->ring.server_of(key), access, term(), std::forward<F>(f));
   }
 
   // On a connection to the key's server.
@@ -128,15 +128,15 @@ class Session final : public Backend,
 
   void find_many(std::span<const std::string_view> keys,
                  FunctionRef<void(std::size_t, const Found&)> sink);
-  void find_part(std::span<const std::string_view> keys, std::size_t first, Deadline deadline,
+  void find_part(std::span<const std::string_view> keys, std::size_t first, Term term,
                  FunctionRef<void(std::size_t, const Found&)> sink, FirstFailure& failure);
-  void ask_all(Deadline deadline, FirstFailure& failure);
+  void ask_all(Term term, FirstFailure& failure);
   void begin_bulk() noexcept;
   void deal(std::span<const std::string_view> keys, std::size_t first);
-  void put_many_one_by_one(std::span<const Item> items, PutMode mode, Deadline deadline,
+  void put_many_one_by_one(std::span<const Item> items, PutMode mode, Term term,
                            IndexSink on_failure, FirstFailure& failure);
-  void put_batch(std::span<const Item> items, std::size_t first, Deadline deadline,
-                 IndexSink on_failure, FirstFailure& failure);
+  void put_batch(std::span<const Item> items, std::size_t first, Term term, IndexSink on_failure,
+                 FirstFailure& failure);
   void deal(std::span<const Item> items, std::size_t first);
   void put_share(Connection& server, Share& share);
   bool fits(std::string_view value) const noexcept;

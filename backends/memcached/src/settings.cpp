@@ -80,6 +80,15 @@ std::optional<ServerAddress> split_host(std::string_view text) {
   return address;
 }
 
+// A location has no user and password here; where somebody gave them, as another store takes
+// them, where they begin and end is anybody's guess.
+std::string shown(std::string_view location) {
+  if (location.find('@') != std::string_view::npos) {
+    return "one with an '@' (user and password are options)";
+  }
+  return quote(without_credentials(location));
+}
+
 std::vector<ServerAddress> read_servers(const OptionReader& options) {
   std::vector<ServerAddress> servers;
   for (const std::string& location : options.location()) {
@@ -148,7 +157,7 @@ std::variant<ServerAddress, std::string> parse_location(std::string_view locatio
   std::uint32_t weight = 1;
   if (!take_weight(rest, weight)) {
     return "expected \"?weight=\" and a number from 1 to 1000 after the server, got " +
-           quote(without_credentials(location));
+           shown(location);
   }
   if (rest.starts_with(unix_scheme)) return parse_socket(rest.substr(unix_scheme.size()), weight);
   if (rest.starts_with('/')) return parse_socket(rest, weight);
@@ -156,7 +165,7 @@ std::variant<ServerAddress, std::string> parse_location(std::string_view locatio
   if (!address) {
     return "expected \"host:port\", \"host\", \"[address]:port\" or \"unix:/path\" (several "
            "servers are a list), got " +
-           quote(without_credentials(location));
+           shown(location);
   }
   address->weight = weight;
   return *std::move(address);

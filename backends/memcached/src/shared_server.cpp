@@ -4,6 +4,17 @@
 #include <memory>
 
 namespace polycache::memcached {
+namespace {
+
+// What it says without the server's name, which comes first.
+std::string_view reason_of(const BackendError& error) noexcept {
+  std::string_view text = error.what();
+  if (text.starts_with(error.server())) text.remove_prefix(error.server().size());
+  if (text.starts_with(": ")) text.remove_prefix(2);
+  return text;
+}
+
+}  // namespace
 
 SharedServer::SharedServer(const ServerAddress& address, const Settings& settings,
                            const Clock& clock, const std::function<void(const Warning&)>& report)
@@ -16,23 +27,32 @@ SharedServer::SharedServer(const ServerAddress& address, const Settings& setting
         return std::make_unique<Connection>(address_, settings, redial_);
       }) {}
 
-SharedServer::Lease SharedServer::take(std::size_t& hint, Deadline deadline) {
-  Lease lease = pool_.take(hint, deadline);
-  if (!lease) [[unlikely]] {
+SharedServer::Lease SharedServer::take(std::size_t& hint, Term term) {
+  // Without waiting, so that the time is known to be what it was.
+  Lease lease = pool_.take(hint, Instant{});
+  if (!lease) [[unlikely]]
+    lease = wait_for_one(hint, term);
+  lease->begin(term);
+  return lease;
+}
+
+SharedServer::Lease SharedServer::wait_for_one(std::size_t& hint, Term& term) {
+  Lease lease = pool_.take(hint, term.end);
+  if (!lease) {
     throw BackendError(BackendError::Kind::overloaded, address_.name(),
                        "all " + std::to_string(max_connections_) +
                            " connections were in use until the time was over; raise "
                            "\"max_connections\", or look why the server is slow");
   }
-  lease->begin(deadline);
+  term.begun = coarse_now();
   return lease;
 }
 
 // The right to a probe is taken last, when nothing can keep it from being one.
-SharedServer::Lease SharedServer::enter(std::size_t& hint, Access access, Deadline deadline) {
+SharedServer::Lease SharedServer::enter(std::size_t& hint, Access access, Term term) {
   if (breaker_.refuses(access)) [[unlikely]]
     refuse(access);
-  Lease lease = take(hint, deadline);
+  Lease lease = take(hint, term);
   if (!lease->is_open()) [[unlikely]] {
     // A probe connects at any time: it comes seldom enough.
     const bool probing = breaker_.state(access) != CircuitBreaker::State::closed;
@@ -43,18 +63,16 @@ SharedServer::Lease SharedServer::enter(std::size_t& hint, Access access, Deadli
   return lease;
 }
 
-SharedServer::Lease SharedServer::enter_anyhow(std::size_t& hint, Deadline deadline) {
-  return take(hint, deadline);
-}
-
 void SharedServer::failed(Access access, const BackendError& error) {
   last_kind_.store(error.kind(), std::memory_order_relaxed);
-  if (const std::unique_lock lock(mutex_, std::try_to_lock); lock) last_failure_ = error.what();
+  if (const std::unique_lock lock(mutex_, std::try_to_lock); lock) {
+    last_failure_ = reason_of(error);
+  }
   if (breaker_.failed(access, error.kind()) != CircuitBreaker::Change::opened) return;
   const std::string message = "memcached server " + address_.name() +
                               " keeps failing and is left alone; next try in " +
                               std::to_string(breaker_.pause_left(access).count()) +
-                              " ms; the last failure: " + error.what();
+                              " ms; the last failure: " + std::string(reason_of(error));
   report_({.kind = Warning::Kind::breaker_opened, .message = message});
 }
 

@@ -37,10 +37,10 @@ class SharedServer {
   // A connection to ask something by. Throws BackendError if the server is left alone at the
   // moment, or no connection became free in time. What then happens is told to judged(), or
   // to blame() and succeeded(). `hint` is the pool's: 0 at first.
-  Lease enter(std::size_t& hint, Access access, Deadline deadline);
+  Lease enter(std::size_t& hint, Access access, Term term);
 
   // The same, for health: whatever the breaker says, and it is not told.
-  Lease enter_anyhow(std::size_t& hint, Deadline deadline);
+  Lease enter_anyhow(std::size_t& hint, Term term) { return take(hint, term); }
 
   // Runs f(), and counts its end for or against the server.
   template <class F>
@@ -82,7 +82,8 @@ class SharedServer {
   }
   void failed(Access access, const BackendError& error);
   void tell_closed() noexcept;
-  Lease take(std::size_t& hint, Deadline deadline);
+  Lease take(std::size_t& hint, Term term);
+  Lease wait_for_one(std::size_t& hint, Term& term);
   [[noreturn]] void refuse(Access access) const;
   [[noreturn]] void refuse_to_connect() const;
   std::string last_failure() const;
