@@ -28,6 +28,9 @@ struct Translation {
 
 Translation translate(int code) {
   if (code == SQLITE_READONLY_DBMOVED) return {Cause::stale, Kind::storage, ""};
+  if (code == SQLITE_IOERR_SHMOPEN || code == SQLITE_IOERR_SHMMAP) {
+    return {Cause::no_shared_memory, Kind::storage, ""};
+  }
   switch (code & 0xff) {
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
@@ -214,6 +217,13 @@ void Connection::read_blob(const std::string& table, const char* column, std::in
 
 std::int64_t Connection::row_limit() const noexcept {
   return sqlite3_limit(handle_, SQLITE_LIMIT_LENGTH, -1);
+}
+
+bool Connection::has_shared_memory() const noexcept {
+  sqlite3_file* file = nullptr;
+  const int code = sqlite3_file_control(handle_, "main", SQLITE_FCNTL_FILE_POINTER, &file);
+  if (code != SQLITE_OK || file == nullptr || file->pMethods == nullptr) return false;
+  return file->pMethods->iVersion >= 2 && file->pMethods->xShmMap != nullptr;
 }
 
 bool Connection::file_has_moved() const noexcept {

@@ -22,11 +22,12 @@ class DatabaseError final : public BackendError {
  public:
   // What a session can do about it.
   enum class Cause : unsigned char {
-    damaged,  // the file is no sound database: move it aside
-    stale,    // the file or its tables are not those that were opened: open again
-    broken,   // reading or writing failed: open again before the next operation
-    too_big,  // of the value: refuse it
-    full,     // the disk is: make room, or go on without writing
+    damaged,           // the file is no sound database: move it aside
+    stale,             // the file or its tables are not those that were opened: open again
+    broken,            // reading or writing failed: open again before the next operation
+    no_shared_memory,  // for the write-ahead log: the same, and without one if it stays so
+    too_big,           // of the value: refuse it
+    full,              // the disk is: make room, or go on without writing
     other,
   };
 
@@ -75,6 +76,9 @@ class Connection {
   std::int64_t row_limit() const noexcept;
 
   const std::string& shown() const noexcept { return shown_; }
+
+  // Whether the file layer has shared memory, without which there is no write-ahead log.
+  bool has_shared_memory() const noexcept;
 
   // Whether the path leads to another file than the open one, or to none.
   bool file_has_moved() const noexcept;

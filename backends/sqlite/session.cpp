@@ -51,10 +51,10 @@ void Alias::warn(Warning::Kind kind, std::string_view key, const std::string& me
   if (report) report({.kind = kind, .key = key, .message = message});
 }
 
-OpenTable::OpenTable(const Alias& alias, ProcessShare& of, Absent absent)
+OpenTable::OpenTable(const Alias& alias, ProcessShare& of, Absent absent, Table::Log log)
     : share(of),
       table(alias.place, alias.place == Connection::Place::file ? alias.shown : of.memory_name(),
-            absent, alias.shown, alias.table) {
+            absent, log, alias.shown, alias.table) {
   share.after_opening(alias.shown);
 }
 
@@ -116,7 +116,7 @@ void Session::open(const Moment& now) {
   if (alias_->place == Connection::Place::file) {
     open_file();
   } else {
-    table_ = std::make_unique<OpenTable>(*alias_, *share_, Absent::make);
+    make_table(Absent::make);
   }
   checked_ = now.milliseconds;
   if (table_->table.fell_back()) {
@@ -141,12 +141,28 @@ void Session::open_file() {
     if (state == FileState::absent) remove_orphaned_log(path);
   }
   share_->before_opening(path, patience);
-  table_ = std::make_unique<OpenTable>(*alias_, *share_,
-                                       state == FileState::absent ? Absent::make : Absent::fail);
+  make_table(state == FileState::absent ? Absent::make : Absent::fail);
   identity_ = identify_file(path);  // of a file that was made just now
   if (table_->table.connection().file_has_moved()) {
     throw DatabaseError(DatabaseError::Cause::stale, BackendError::Kind::storage, path,
                         "sqlite " + quote(path) + ": the file was replaced while it was opened");
+  }
+}
+
+// Shared memory that fails twice in a row is none, for the life of the process: whoever tried
+// again would change the file under those who go on without.
+void Session::make_table(Absent absent) {
+  for (int failed = 0;; ++failed) {
+    const Table::Log log =
+        share_->has_shared_memory() ? Table::Log::write_ahead : Table::Log::rollback;
+    try {
+      table_ = std::make_unique<OpenTable>(*alias_, *share_, absent, log);
+      return;
+    } catch (const DatabaseError& error) {
+      const bool lacks_it = error.cause() == DatabaseError::Cause::no_shared_memory;
+      if (!lacks_it || log == Table::Log::rollback) throw;
+    }
+    if (failed > 0) share_->do_without_shared_memory();
   }
 }
 
@@ -176,6 +192,7 @@ bool Session::heal(const DatabaseError& error) {
       table_.reset();
       return true;
     case DatabaseError::Cause::broken:
+    case DatabaseError::Cause::no_shared_memory:
       table_.reset();
       // Another process that moves the file and its log breaks what is just being opened.
       return identity_ && identify_file(alias_->shown) != identity_;

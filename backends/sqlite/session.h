@@ -48,7 +48,7 @@ struct Alias {
 // An open table, counted among those of its process.
 struct OpenTable {
   using Absent = Connection::Absent;
-  OpenTable(const Alias& alias, ProcessShare& of, Absent absent);
+  OpenTable(const Alias& alias, ProcessShare& of, Absent absent, Table::Log log);
   OpenTable(const OpenTable&) = delete;
   OpenTable& operator=(const OpenTable&) = delete;
   ~OpenTable() { share.after_closing(); }
@@ -106,6 +106,7 @@ class Session final : public Backend,
   Table& open_table(const Moment& now);
   void open(const Moment& now);
   void open_file();
+  void make_table(Absent absent);
   FileState judge_for_opening() const;
   void leave_replaced_file();
   bool heal(const DatabaseError& error);

@@ -35,6 +35,14 @@ class ProcessShare {
   void after_opening(const std::string& path);
   void after_closing() noexcept { open_.fetch_sub(1, std::memory_order_relaxed); }
 
+  // Whether a write-ahead log can be had.
+  bool has_shared_memory() const noexcept {
+    return has_shared_memory_.load(std::memory_order_relaxed);
+  }
+  void do_without_shared_memory() noexcept {
+    has_shared_memory_.store(false, std::memory_order_relaxed);
+  }
+
   // Called in its turn by a session that still has `mine` open, when the path leads to another
   // file: removes the log that it left behind, which the other file would be read through.
   // Throws BackendError.
@@ -52,6 +60,7 @@ class ProcessShare {
   std::unique_ptr<Connection> keep_alive_;  // never used, only open
   const ProcessShare* const before_;        // the parent's, as it was at the fork
 
+  std::atomic<bool> has_shared_memory_{true};
   std::atomic<int> open_{0};               // connections to the file
   std::optional<OpenFiles> files_;         // what they were opened on; guarded by turn_
   std::optional<FileIdentity> inherited_;  // whose locks were taken; guarded by turn_

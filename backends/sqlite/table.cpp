@@ -58,14 +58,17 @@ Transaction::~Transaction() {
   }
 }
 
-Table::Table(Connection::Place place, const std::string& name, Connection::Absent absent,
+Table::Table(Connection::Place place, const std::string& name, Connection::Absent absent, Log log,
              const std::string& shown, const TableSettings& settings)
     : settings_(settings),
       connection_(place, name, absent, shown, settings.busy_timeout),
       quoted_(quote_identifier(settings.name)) {
+  const bool in_file = place == Connection::Place::file;
+  const bool rollback = log == Log::rollback || !connection_.has_shared_memory();
+  if (in_file && rollback) leave_write_ahead_log();
   prepare_file();
-  if (place == Connection::Place::file) {
-    write_ahead_log_ = use_write_ahead_log();
+  if (in_file) {
+    write_ahead_log_ = !rollback && use_write_ahead_log();
     fell_back_ = !write_ahead_log_;
     connection_.execute("PRAGMA synchronous=" + settings_.synchronous);
     connection_.execute("PRAGMA wal_autocheckpoint=" +
@@ -133,6 +136,17 @@ bool Table::use_write_ahead_log() {
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }
   }
+}
+
+// A file that has a log can be read without shared memory by one who has it alone.
+void Table::leave_write_ahead_log() {
+  connection_.query_text("PRAGMA locking_mode=EXCLUSIVE");
+  connection_.query_integer("PRAGMA schema_version");  // only now the mode is known
+  if (connection_.query_text("PRAGMA journal_mode") == "wal") {
+    connection_.query_text("PRAGMA journal_mode=DELETE");
+  }
+  connection_.query_text("PRAGMA locking_mode=NORMAL");
+  connection_.query_integer("PRAGMA schema_version");  // gives the lock back
 }
 
 void Table::create_table() {

@@ -47,9 +47,12 @@ inline constexpr std::int64_t kNever = INT64_MAX;
 
 class Table {
  public:
+  enum class Log : unsigned char { write_ahead, rollback };
+
   // Opens the store, making what is missing of it. A file that is not ours is an error, and
-  // stays as it is.
-  Table(Connection::Place place, const std::string& name, Connection::Absent absent,
+  // stays as it is. `log`: how a file keeps what is not yet written; without shared memory always
+  // in a rollback journal.
+  Table(Connection::Place place, const std::string& name, Connection::Absent absent, Log log,
         const std::string& shown, const TableSettings& settings);
 
   Connection& connection() noexcept { return connection_; }
@@ -135,6 +138,7 @@ class Table {
   void prepare_file();
   void create_schema();
   bool use_write_ahead_log();
+  void leave_write_ahead_log();
   void create_table();
   void prepare_statements();
   Statement& bind_live(Statement& statement, std::string_view key, const Moment& now);

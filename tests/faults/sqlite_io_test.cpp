@@ -489,18 +489,50 @@ TEST_F(SqliteFaults, AFullDiskIsGivenBackWhatTheLogAndExpiredEntriesTake) {
 
 // --- no shared memory ---
 
-TEST_F(SqliteFaults, WithoutSharedMemoryARollbackJournalIsUsedWithAWarning) {
-  vfs_.set_shared_memory(SqliteFaultVfs::SharedMemory::absent);
+class SqliteWithoutSharedMemory
+    : public SqliteFaults,
+      public ::testing::WithParamInterface<SqliteFaultVfs::SharedMemory> {
+ protected:
+  // Two sessions serve, without a write-ahead log, and have said so.
+  void expect_service(CacheRegistry& registry) {
+    Cache& cache = registry["c"];
+    EXPECT_TRUE(cache.set("k", "v"));
+    EXPECT_TRUE(was_warned(Warning::Kind::degraded, "rollback journal"));
+    const auto other = registry.open("c");
+    EXPECT_EQ(other->get("k"), "v");
+    EXPECT_TRUE(other->set("k", "w"));
+    EXPECT_EQ(cache.get("k"), "w");
+    EXPECT_EQ(Database(path()).text("PRAGMA journal_mode"), "delete");
+    EXPECT_EQ(check_integrity(), "ok");
+    EXPECT_FALSE(fs::exists(path("-wal")));
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(Ways, SqliteWithoutSharedMemory,
+                         ::testing::Values(SqliteFaultVfs::SharedMemory::absent,
+                                           SqliteFaultVfs::SharedMemory::fails),
+                         [](const auto& way) {
+                           return way.param == SqliteFaultVfs::SharedMemory::absent ? "Absent"
+                                                                                    : "Fails";
+                         });
+
+TEST_P(SqliteWithoutSharedMemory, ANewFileGetsARollbackJournalAndAWarning) {
+  vfs_.set_shared_memory(GetParam());
+  expect_service(*make_registry());
+}
+
+TEST_P(SqliteWithoutSharedMemory, AFileWithAWriteAheadLogIsChanged) {
+  ASSERT_TRUE((*make_registry())["c"].set("before", "v"));
+  vfs_.set_shared_memory(GetParam());
+  {
+    const auto registry = make_registry();
+    EXPECT_EQ((*registry)["c"].get("before"), "v");
+    expect_service(*registry);
+  }
+  vfs_.set_shared_memory(SqliteFaultVfs::SharedMemory::works);
   const auto registry = make_registry();
-  Cache& cache = (*registry)["c"];
-  EXPECT_TRUE(cache.set("k", "v"));
-  EXPECT_TRUE(was_warned(Warning::Kind::degraded, "rollback journal"));
-  const auto other = registry->open("c");
-  EXPECT_EQ(other->get("k"), "v");
-  EXPECT_TRUE(other->set("k", "w"));
-  EXPECT_EQ(cache.get("k"), "w");
-  EXPECT_EQ(Database(path()).text("PRAGMA journal_mode"), "delete");
-  EXPECT_FALSE(fs::exists(path("-shm")));
+  EXPECT_EQ((*registry)["c"].get("before"), "v");
+  EXPECT_TRUE(serves((*registry)["c"]));
 }
 
 }  // namespace

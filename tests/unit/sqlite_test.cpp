@@ -19,7 +19,6 @@
 #include <iterator>
 #include <map>
 #include <optional>
-#include <random>
 #include <set>
 #include <string>
 #include <thread>
@@ -1127,41 +1126,6 @@ TEST_P(SqliteOrphan, HasLocksOfItsOwn) {
   ASSERT_EQ(::read(to_us_[0], &byte_, 1), 1);
   EXPECT_EQ(byte_, 'y');
   EXPECT_EQ(get(*make()->connect(), "n"), "3");
-}
-
-TEST_F(SqliteFile, AKilledWriterLosesNothingThatItAcknowledged) {
-  std::minstd_rand random(20260101);
-  int next = 0;
-  for (int round = 0; round < 30; ++round) {
-    int acknowledged[2];
-    ASSERT_EQ(::pipe(acknowledged), 0);
-    const pid_t child = start_child([&] {
-      const auto factory = make({{"wal_autocheckpoint", std::int64_t{20}}});
-      const auto session = factory->connect();
-      for (int i = next;; ++i) {
-        put(*session, "k" + std::to_string(i), std::string(500, 'v'));
-        if (::write(acknowledged[1], &i, sizeof i) != sizeof i) return false;
-      }
-    });
-    ::close(acknowledged[1]);
-    int last = -1;
-    for (int wanted = 1 + static_cast<int>(random() % 40); wanted > 0; --wanted) {
-      ASSERT_EQ(::read(acknowledged[0], &last, sizeof last), static_cast<ssize_t>(sizeof last));
-    }
-    ::kill(child, SIGKILL);
-    while (::read(acknowledged[0], &last, sizeof last) == static_cast<ssize_t>(sizeof last)) {
-    }
-    ::close(acknowledged[0]);
-    EXPECT_EQ(WTERMSIG(wait_for(child)), SIGKILL);
-    next = last + 1;
-    ASSERT_EQ(Database(path_).text("PRAGMA integrity_check"), "ok") << "round " << round;
-  }
-  const auto factory = make();
-  const auto session = factory->connect();
-  for (int i = 0; i < next; ++i) {
-    ASSERT_EQ(get(*session, "k" + std::to_string(i)), std::string(500, 'v')) << i;
-  }
-  EXPECT_THAT(context_.warnings(), IsEmpty());
 }
 
 // --- key rules ---
