@@ -168,23 +168,21 @@ std::string quote(std::string_view text) {
 
 std::string without_credentials(std::string_view location) {
   const std::size_t scheme = location.find("://");
-  const std::size_t start = scheme == std::string_view::npos ? 0 : scheme + 3;
-  // Up to the last '@' before the path: a password may hold one itself.
-  const std::size_t end = std::min(location.find_first_of("/?#", start), location.size());
-  const std::size_t at = location.substr(0, end).rfind('@');
-  if (at == std::string_view::npos || at < start) {
-    if (scheme == std::string_view::npos) return std::string(location);
-    // A password with an unescaped '/' hides the '@' behind it; show nothing of that.
-    const std::size_t any = location.rfind('@');
-    if (any != std::string_view::npos) {
-      return std::string(location.substr(0, start)).append(location.substr(any + 1));
-    }
-    if (lacks_its_host(location.substr(start, end - start))) {
-      return std::string(location.substr(0, start)).append("...");
-    }
-    return std::string(location);
+  if (scheme == std::string_view::npos) {
+    const std::size_t at = location.substr(0, location.find_first_of("/?#")).rfind('@');
+    return std::string(at == std::string_view::npos ? location : location.substr(at + 1));
   }
-  return std::string(location.substr(0, start)).append(location.substr(at + 1));
+  std::string shown(location.substr(0, scheme + 3));
+  std::string_view rest = location.substr(scheme + 3);
+  // The last '@', wherever it is: a password may hold one, and a '/' that is not escaped.
+  const std::size_t at = rest.rfind('@');
+  if (at != std::string_view::npos) rest.remove_prefix(at + 1);
+  if (at == std::string_view::npos && lacks_its_host(rest.substr(0, rest.find_first_of("/?#")))) {
+    return shown.append("...");
+  }
+  const std::size_t query = rest.find('?');  // it may hold a password, too
+  shown.append(rest.substr(0, query));
+  return query == std::string_view::npos ? shown : shown.append("?...");
 }
 
 }  // namespace polycache

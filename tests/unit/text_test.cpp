@@ -49,7 +49,11 @@ TEST(WithoutCredentials, HidesUserAndPassword) {
   EXPECT_EQ(without_credentials("redis://user:secret@host:1/2"), "redis://host:1/2");
   EXPECT_EQ(without_credentials("redis://:p@ss@host"), "redis://host");
   EXPECT_EQ(without_credentials("redis://:p/a@host"), "redis://host");
+  EXPECT_EQ(without_credentials("redis://u:p/a@b?c@host/1"), "redis://host/1");
+  EXPECT_EQ(without_credentials("redis://host/1?password=p"), "redis://host/1?...");
+  EXPECT_EQ(without_credentials("user:secret@host:1"), "host:1");
   EXPECT_EQ(without_credentials("/var/cache/a.db"), "/var/cache/a.db");
+  EXPECT_EQ(without_credentials("/var/a@b.db"), "/var/a@b.db");
 }
 
 TEST(WithoutCredentials, HidesAPasswordThatLacksItsHost) {

@@ -169,6 +169,14 @@ struct FreeAddresses {
   void operator()(addrinfo* list) const noexcept { ::freeaddrinfo(list); }
 };
 
+// Whether a server, or what stands in its place, repeats the login that it was sent.
+bool repeats_login(std::string_view text, const Endpoint& endpoint) {
+  const auto holds = [&](const std::optional<std::string>& part) {
+    return part && !part->empty() && text.find(*part) != std::string_view::npos;
+  };
+  return holds(endpoint.password) || holds(endpoint.user);
+}
+
 }  // namespace
 
 Deadline coarse_now() noexcept {
@@ -510,6 +518,7 @@ void Connection::log_in() {
     // An old server repeats the arguments of a command that it does not know.
     if (element.type == Element::Type::error) {
       refusal = element.text.substr(0, element.text.find(", with args"));
+      if (repeats_login(refusal, endpoint_)) refusal = "an error";
     }
   };
   if (endpoint_.password) {

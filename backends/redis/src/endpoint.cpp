@@ -5,8 +5,6 @@
 #include <limits>
 #include <stdexcept>
 
-#include "polycache/text.h"
-
 namespace polycache::redis {
 namespace {
 
@@ -50,7 +48,7 @@ std::optional<int> whole_number(std::string_view text, int max) {
 
 int parse_database(std::string_view text) {
   const auto number = whole_number(text, std::numeric_limits<int>::max());
-  if (!number) wrong("expected the number of a database, got " + quote(text));
+  if (!number) wrong("expected the number of a database");
   return *number;
 }
 
@@ -94,7 +92,7 @@ void parse_query(std::string_view query, Endpoint& to) {
     const std::string_view part = query.substr(0, query.find('&'));
     query.remove_prefix(std::min(part.size() + 1, query.size()));
     if (!part.starts_with("db=")) {
-      wrong("unknown parameter " + quote(part.substr(0, part.find('='))) + "; only db is known");
+      wrong("it has an unknown parameter; only db is known");
     }
     if (to.database) wrong("it names two databases");
     to.database = parse_database(part.substr(3));
@@ -170,7 +168,7 @@ Endpoint parse_endpoint(std::string_view location) {
   } else if (scheme == "unix") {
     parse_socket(rest, endpoint);
   } else {
-    wrong("unknown scheme " + quote(scheme) + "; redis, rediss and unix are known");
+    wrong("unknown scheme; redis://, rediss:// and unix:// are known");
   }
   return endpoint;
 }

@@ -31,8 +31,8 @@ POLYCACHE_API std::optional<std::string_view> nearest(std::string_view word,
 // escaped, cut after about 80 characters: what messages show of a key or a value.
 POLYCACHE_API std::string quote(std::string_view text);
 
-// A location without user and password: "redis://user:secret@host/1" becomes
-// "redis://host/1". For messages.
+// A location without user and password: "redis://user:secret@host/1?x=y" becomes
+// "redis://host/1?...". For messages; of one that is malformed, parts of a password may be left.
 POLYCACHE_API std::string without_credentials(std::string_view location);
 
 }  // namespace polycache
