@@ -27,6 +27,7 @@
 #include "command.h"
 #include "polycache/fork.h"
 #include "polycache/text.h"
+#include "server_error.h"
 
 namespace polycache::redis {
 namespace {
@@ -335,16 +336,19 @@ class Connection::Tls {
 
 #endif
 
-Connection::Connection(Endpoint endpoint, const Limits& limits)
-    : endpoint_(std::move(endpoint)), limits_(limits), server_(endpoint_.name()) {}
+Connection::Connection(const Endpoint& endpoint, const Limits& limits, const std::string& server)
+    : endpoint_(endpoint), limits_(limits), server_(server) {}
 
 Connection::~Connection() { close(); }
 
-// In a fork's child this closes its copy of the descriptor; nothing is said to the server, so
-// the parent's connection stays as it is.
+// The number goes first: a fork's child that closes it again might close somebody else's.
+void Connection::abandon() noexcept {
+  const int descriptor = std::exchange(descriptor_, -1);
+  if (descriptor >= 0) ::close(descriptor);
+}
+
 void Connection::close() noexcept {
-  if (descriptor_ >= 0) ::close(descriptor_);
-  descriptor_ = -1;
+  abandon();
   outstanding_ = 0;
   parser_.reset();
   tls_.reset();
@@ -356,7 +360,7 @@ void Connection::fail(Kind kind, const std::string& message) {
 }
 
 void Connection::lost(const std::string& why) {
-  turned_out_dead_ = !opened_now_ && !received_;
+  broke_ = !opened_now_;
   fail(Kind::unreachable, "the connection broke: " + why);
 }
 
@@ -368,14 +372,15 @@ void Connection::timed_out() {
 void Connection::begin(Deadline deadline, Check check) {
   deadline_ = deadline;
   least_bytes_ = 0;
-  received_ = false;
-  turned_out_dead_ = false;
   opened_now_ = false;
+  broke_ = false;
+  met_large_value_ = false;
+  told_of_no_memory_ = false;
   // Replies that an abandoned operation left, or that nobody asked for.
-  if (descriptor_ >= 0 && (outstanding_ != 0 || forks_ != fork_count() ||
-                           !parser_->unread().empty() || (check == Check::alive && !still_alive())))
+  if (descriptor_ >= 0 && (outstanding_ != 0 || !parser_->unread().empty() ||
+                           (check == Check::alive && !still_alive()))) {
     close();
-  if (descriptor_ < 0) open();
+  }
 }
 
 // An idle connection that can be read from was closed by the server, or bears bytes that
@@ -388,7 +393,10 @@ bool Connection::still_alive() noexcept {
 }
 
 void Connection::open() {
+  close();
   opened_now_ = true;
+  parser_ = std::make_unique<Parser>();
+  arrived_.resize(kReceiveBytes);
   const Deadline limit = std::min(deadline_, coarse_now() + limits_.connect);
   forks_ = fork_count();
   if (endpoint_.socket.empty()) {
@@ -397,8 +405,6 @@ void Connection::open() {
     connect_socket(limit);
   }
   if (endpoint_.tls) secure(limit);
-  parser_ = std::make_unique<Parser>();
-  arrived_.resize(kReceiveBytes);
   log_in();
 }
 
@@ -466,8 +472,7 @@ bool Connection::connect_to(int family, const void* address, unsigned size, Dead
     }
   }
   if (error == 0) return true;
-  ::close(descriptor_);
-  descriptor_ = -1;
+  abandon();
   return false;
 }
 
@@ -478,11 +483,15 @@ void Connection::set_options(bool tcp) {
   ::fcntl(descriptor_, F_SETFL, flags & ~O_NONBLOCK);
   kernel_limit_ = {};
   if (!tcp) return;
-  const int on = 1;
-  const int idle_seconds = 60;
-  ::setsockopt(descriptor_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-  ::setsockopt(descriptor_, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
-  ::setsockopt(descriptor_, IPPROTO_TCP, TCP_KEEPIDLE, &idle_seconds, sizeof idle_seconds);
+  const auto set = [this](int level, int option, int value) {
+    ::setsockopt(descriptor_, level, option, &value, sizeof value);
+  };
+  set(IPPROTO_TCP, TCP_NODELAY, 1);
+  // A server that vanished is noticed within a minute, by a connection that waits for nothing.
+  set(SOL_SOCKET, SO_KEEPALIVE, 1);
+  set(IPPROTO_TCP, TCP_KEEPIDLE, 30);
+  set(IPPROTO_TCP, TCP_KEEPINTVL, 10);
+  set(IPPROTO_TCP, TCP_KEEPCNT, 3);
 }
 
 void Connection::secure(Deadline limit) {
@@ -515,31 +524,41 @@ void Connection::log_in() {
   send(commands.bytes(), commands.count());
   std::string refusal;
   const auto note_error = [&](const Element& element) {
-    // An old server repeats the arguments of a command that it does not know.
-    if (element.type == Element::Type::error) {
-      refusal = element.text.substr(0, element.text.find(", with args"));
-      if (repeats_login(refusal, endpoint_)) refusal = "an error";
-    }
+    if (element.type != Element::Type::error) return;
+    refusal = repeats_login(element.text, endpoint_) ? "an error" : element.text;
   };
   if (endpoint_.password) {
     receive(note_error);
-    if (refusal.starts_with("LOADING") || refusal.starts_with("ERR max number of clients")) {
-      fail(Kind::overloaded, "the server refuses connections: " + quote(refusal));
+    if (is_closed_door(refusal)) {
+      fail(Kind::overloaded, "the server refuses connections: " + shown_error(refusal));
     }
     if (!refusal.empty()) {
-      fail(Kind::denied, "the server refuses user and password: " + quote(refusal));
+      fail(Kind::denied, "the server refuses user and password: " + shown_error(refusal));
     }
   }
   if (!select) return;
   receive(note_error);
   if (refusal.empty()) return;
   const std::string database = std::to_string(*endpoint_.database);
-  if (refusal.starts_with("ERR max number of clients") || refusal.starts_with("LOADING")) {
-    fail(Kind::overloaded, "the server refuses connections: " + quote(refusal));
+  if (is_closed_door(refusal)) {
+    fail(Kind::overloaded, "the server refuses connections: " + shown_error(refusal));
   }
   const bool denied = refusal.starts_with("NOAUTH") || refusal.starts_with("NOPERM");
   fail(denied ? Kind::denied : Kind::storage,
-       "cannot use database " + database + ": " + quote(refusal));
+       "cannot use database " + database + ": " + shown_error(refusal));
+}
+
+std::string Connection::ping() {
+  CommandBuffer commands;
+  commands.begin("*1\r\n$4\r\nPING\r\n");
+  send(commands.bytes(), commands.count());
+  std::string problem;
+  receive([&](const Element& element) {
+    // Who may not ask that was answered all the same.
+    if (element.type != Element::Type::error || element.text.starts_with("NOPERM")) return;
+    problem = "the server answers " + shown_error(element.text);
+  });
+  return problem;
 }
 
 void Connection::wait_for(short events) {
@@ -606,11 +625,12 @@ long Connection::receive_some() {
 }
 
 void Connection::fill() {
+  // In the middle of an operation, by what it was given to do with values.
+  if (forks_ != fork_count()) fail(Kind::unreachable, "this is a fork's child, it is the parent's");
   for (;;) {
     errno = 0;
     const long got = receive_some();
     if (got > 0) {
-      received_ = true;
       if (redisReaderFeed(parser_->reader, arrived_.data(), static_cast<std::size_t>(got)) !=
           REDIS_OK) {
         fail(Kind::protocol, "no memory for the reply");
@@ -631,6 +651,7 @@ void Connection::check_what_is_announced() {
   if (type_being_read(*parser_->reader) == REDIS_REPLY_STRING) {
     const long long length = announced_length(unread);
     if (length < 0 || static_cast<std::size_t>(length) <= limits_.max_value_bytes) return;
+    met_large_value_ = true;
     fail(Kind::protocol, "it announces a value of " + std::to_string(length) +
                              " bytes; more than the option max_value_bytes allows");
   }

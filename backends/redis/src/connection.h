@@ -6,6 +6,7 @@
 // connects anew.
 //
 //   connection.begin(deadline, Check::nothing);
+//   if (!connection.is_open()) connection.open();
 //   connection.send(commands.bytes(), commands.count());
 //   connection.receive([&](const Element& element) { ... });  // once for each command
 
@@ -63,14 +64,18 @@ bool has_tls() noexcept;
 // Used by one thread at a time. All but close() and the questions throw BackendError.
 class Connection {
  public:
-  // Connects to nothing yet.
-  Connection(Endpoint endpoint, const Limits& limits);
+  // Connects to nothing yet. What it is given must outlive it.
+  Connection(const Endpoint& endpoint, const Limits& limits, const std::string& server);
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
   ~Connection();
 
-  // Begins an operation: connects and logs in, unless it is connected.
+  // Begins an operation. Closes what cannot be used any more.
   void begin(Deadline deadline, Check check);
+
+  // Connects and logs in.
+  void open();
+  bool is_open() const noexcept { return descriptor_ >= 0; }
 
   // Sends so many commands.
   void send(std::string_view commands, std::size_t count);
@@ -81,13 +86,21 @@ class Connection {
   // Reads one whole reply. What the sink throws is thrown when the reply has been read.
   void receive(ElementSink sink);
 
-  void close() noexcept;
+  // Whether the server is there. What it says against it, or nothing.
+  std::string ping();
 
-  // Whether the operation failed because a connection from before was dead, and nothing of an
-  // answer had come.
-  bool turned_out_dead() const noexcept { return turned_out_dead_; }
-  // Whether anything was received since begin().
-  bool received() const noexcept { return received_; }
+  void close() noexcept;
+  // In a fork's child, and in the middle of anything: closes this process's copy of the
+  // descriptor, so that the parent's connection stays as it is.
+  void abandon() noexcept;
+
+  // Whether the operation failed because a connection from before it broke.
+  bool broke() const noexcept { return broke_; }
+  // Whether it failed because of a value that is larger than allowed.
+  bool met_large_value() const noexcept { return met_large_value_; }
+  // Whether the server said that it has no memory for a write.
+  void note_no_memory() noexcept { told_of_no_memory_ = true; }
+  bool told_of_no_memory() const noexcept { return told_of_no_memory_; }
 
   const std::string& server() const noexcept { return server_; }
 
@@ -98,7 +111,6 @@ class Connection {
   struct Parser;
   class Tls;
 
-  void open();
   void connect_tcp(Deadline limit);
   void connect_socket(Deadline limit);
   bool connect_to(int family, const void* address, unsigned size, Deadline limit, int& error);
@@ -117,9 +129,9 @@ class Connection {
   [[noreturn]] void lost(const std::string& why);
   [[noreturn]] void timed_out();
 
-  const Endpoint endpoint_;
-  const Limits limits_;
-  const std::string server_;
+  const Endpoint& endpoint_;
+  const Limits& limits_;
+  const std::string& server_;
   std::unique_ptr<Parser> parser_;  // while connected
   std::unique_ptr<Tls> tls_;        // while connected by TLS
   std::vector<char> arrived_;       // where recv() writes
@@ -129,9 +141,10 @@ class Connection {
   std::chrono::milliseconds kernel_limit_{};  // of one wait for bytes
   std::size_t least_bytes_ = 0;               // that must come next
   int descriptor_ = -1;
-  bool opened_now_ = false;  // during this operation
-  bool received_ = false;
-  bool turned_out_dead_ = false;
+  bool opened_now_ = false;  // during this operation, which is what the next are about, too
+  bool broke_ = false;
+  bool met_large_value_ = false;
+  bool told_of_no_memory_ = false;
 };
 
 }  // namespace polycache::redis

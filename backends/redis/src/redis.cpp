@@ -1,10 +1,13 @@
 #include "polycache/backends/redis.h"
 
+#include <cstdint>
+#include <memory>
 #include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "connection.h"
 #include "polycache/text.h"
@@ -13,9 +16,8 @@
 namespace polycache::redis {
 namespace {
 
-using namespace std::chrono_literals;
-
 constexpr std::int64_t kMaxDatabase = 1'000'000;
+constexpr std::int64_t kMaxConnections = 10'000;
 
 // What the options say where a location does not. Empty is as good as not said, so that a
 // configuration may write "${REDIS_PASSWORD:-}".
@@ -101,16 +103,38 @@ std::vector<Endpoint> read_endpoints(const OptionReader& options) {
   return endpoints;
 }
 
+// A connection that may take longer to make than an operation may last would never be made.
+Limits read_limits(const OptionReader& options) {
+  Limits limits;
+  limits.connect = options.duration("connect_timeout", limits.connect);
+  limits.operation = options.duration("timeout", limits.operation);
+  if (options.has("connect_timeout") && options.has("timeout") &&
+      limits.connect > limits.operation) {
+    options.reject("connect_timeout", "it is longer than timeout, which it is a part of");
+  }
+  limits.max_value_bytes = static_cast<std::size_t>(
+      options.bytes("max_value_bytes", static_cast<std::int64_t>(limits.max_value_bytes), 1));
+  return limits;
+}
+
+PoolLimits read_pool_limits(const OptionReader& options) {
+  PoolLimits limits;
+  limits.max_connections = static_cast<std::size_t>(options.integer(
+      "max_connections", static_cast<std::int64_t>(limits.max_connections), 1, kMaxConnections));
+  limits.idle_timeout = options.duration("idle_timeout", limits.idle_timeout);
+  return limits;
+}
+
 std::shared_ptr<const Settings> read_settings(const OptionReader& options,
                                               const BackendContext& context) {
   auto settings = std::make_shared<Settings>();
-  settings->endpoints = read_endpoints(options);
-  settings->limits.connect = options.duration("connect_timeout", 500ms);
-  settings->limits.operation = options.duration("timeout", 1s);
-  const Limits defaults;
-  settings->limits.max_value_bytes = static_cast<std::size_t>(
-      options.bytes("max_value_bytes", static_cast<std::int64_t>(defaults.max_value_bytes), 1));
+  settings->limits = read_limits(options);
   settings->report = context.report;
+  const PoolLimits pool = read_pool_limits(options);
+  for (const Endpoint& endpoint : read_endpoints(options)) {
+    settings->servers.push_back(
+        std::make_unique<Server>(endpoint, settings->limits, pool, context.clock, context.report));
+  }
   return settings;
 }
 
@@ -128,7 +152,13 @@ Factory::~Factory() = default;
 
 std::unique_ptr<Backend> Factory::connect() { return std::make_unique<Session>(impl_->settings); }
 
-StoreTraits Factory::traits() const noexcept { return {.key_rules = impl_->rules}; }
+// With one server, its breaker is the store's.
+StoreTraits Factory::traits() const noexcept {
+  const auto& servers = impl_->settings->servers;
+  return {.key_rules = impl_->rules,
+          .breaks_circuits = true,
+          .breaker = servers.size() == 1 ? &servers.front()->breaker() : nullptr};
+}
 
 constinit const PluginDescriptor plugin =
     backend_plugin("redis", POLYCACHE_VERSION,

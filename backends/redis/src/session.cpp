@@ -1,12 +1,12 @@
 #include "session.h"
 
 #include <algorithm>
-#include <array>
+#include <exception>
 #include <utility>
 
-#include "polycache/counter.h"
 #include "polycache/error.h"
 #include "polycache/text.h"
+#include "server_error.h"
 
 namespace polycache::redis {
 namespace {
@@ -28,54 +28,10 @@ constexpr auto kReplicaPause = 10s;            // before a session looks whether
 // Beyond this redis computes moments that do not fit into 64 bits. 31,000 years.
 constexpr std::int64_t kMaxLifetime = 1'000'000'000'000'000;
 
-struct ErrorMeaning {
-  std::string_view begins;
-  Kind kind;
-  std::string_view remedy;
-};
-
-constexpr std::array<ErrorMeaning, 21> kErrorMeanings{{
-    {"NOAUTH", Kind::denied, "give user and password in the location or the options"},
-    {"WRONGPASS", Kind::denied, "check user and password"},
-    {"NOPERM", Kind::denied, "allow it in the server's access rules"},
-    {"ERR unknown command", Kind::denied, "it is too old, or the command was renamed"},
-    {"OOM", Kind::overloaded, "give the server more memory or a maxmemory-policy that evicts"},
-    {"LOADING", Kind::overloaded, "it is reading its data after a start; wait"},
-    {"BUSY", Kind::overloaded, "a script keeps it busy"},
-    {"ERR max number of clients", Kind::overloaded, "raise its maxclients or open less sessions"},
-    {"NOREPLICAS", Kind::overloaded, "too few of its replicas are there"},
-    {"READONLY", Kind::read_only, "the first location must be one that can be written to"},
-    {"MASTERDOWN", Kind::unreachable, "it is a replica that lost its master"},
-    {"CLUSTERDOWN", Kind::overloaded, "its cluster is down"},
-    {"TRYAGAIN", Kind::overloaded, "its cluster is moving keys"},
-    {"MOVED", Kind::storage, "it belongs to a cluster; name a single server or a proxy"},
-    {"ASK", Kind::storage, "it belongs to a cluster; name a single server or a proxy"},
-    {"CROSSSLOT", Kind::storage, "it belongs to a cluster; name a single server or a proxy"},
-    {"MISCONF", Kind::storage, "it cannot write to its disk"},
-    {"EXECABORT", Kind::storage, "see the server's log"},
-    {"ERR DB index", Kind::storage, "use a smaller database number"},
-    {"ERR Protocol error", Kind::protocol, "this is a defect of polycache"},
-    {"", Kind::storage, "see the server's log"},
-}};
-
-const ErrorMeaning& meaning_of(std::string_view error) {
-  return *std::find_if(kErrorMeanings.begin(), kErrorMeanings.end(),
-                       [&](const ErrorMeaning& m) { return error.starts_with(m.begins); });
-}
-
-// Old servers put it into a sentence about the script.
-bool is_wrong_type(std::string_view error) {
-  return error.find("WRONGTYPE ") != std::string_view::npos;
-}
-
-bool is_out_of_memory(std::string_view error) { return error.starts_with("OOM "); }
-
 Ttl lifetime_left(std::int64_t milliseconds) {
   if (milliseconds == -1) return Ttl::forever();
   return Ttl(std::chrono::milliseconds(std::max<std::int64_t>(milliseconds, 1)));
 }
-
-std::int64_t redis_lifetime(Ttl ttl) { return std::min(ttl.value().count(), kMaxLifetime); }
 
 // A pattern of redis that means these bytes and whatever follows.
 std::string pattern_of_prefix(std::string_view prefix) {
@@ -87,57 +43,58 @@ std::string pattern_of_prefix(std::string_view prefix) {
   return pattern + '*';
 }
 
+bool is_full_or_denied(std::string_view error) noexcept {
+  return is_out_of_memory(error) || is_denied_command(error);
+}
+
 void ignore(std::string_view) {}
 
 }  // namespace
 
-// Commands that were composed, and what became of them.
-struct Session::PutBatch {
-  std::vector<std::size_t> sent;     // the item of each command
-  std::vector<std::size_t> failed;   // not stored, as the mode demands
-  std::vector<std::size_t> refused;  // no room
-  std::string error;                 // the first of any other kind
-};
-
-Session::Session(std::shared_ptr<const Settings> settings) : settings_(std::move(settings)) {
-  for (const Endpoint& endpoint : settings_->endpoints) {
-    connections_.push_back(std::make_unique<Connection>(endpoint, settings_->limits));
-  }
-  if (connections_.size() > 1) {
-    const std::size_t turn = settings_->sessions.fetch_add(1, std::memory_order_relaxed);
-    reader_ = 1 + turn % (connections_.size() - 1);
-  }
+Session::Session(std::shared_ptr<const Settings> settings)
+    : settings_(std::move(settings)), hints_(settings_->servers.size()) {
+  if (hints_.size() < 2) return;
+  const std::size_t turn = settings_->sessions.fetch_add(1, std::memory_order_relaxed);
+  home_ = reader_ = 1 + turn % (hints_.size() - 1);
 }
 
 // --- Conversations ---
 
 Deadline Session::deadline() const { return deadline_after(settings_->limits.operation); }
 
-template <class Exchange>
-auto Session::run(Connection& connection, Deadline deadline, Repeat repeat, Exchange&& exchange) {
+void Session::run(std::size_t server, Purpose purpose, Deadline deadline, Repeat repeat,
+                  Exchange exchange) {
+  Server::Call call(*settings_->servers[server], hints_[server], purpose, deadline);
+  delivered_ = false;
+  Connection* connection = nullptr;
   try {
-    connection.begin(deadline, repeat == Repeat::if_dead_too ? Check::nothing : Check::alive);
-    return exchange(connection);
+    connection = &call.begin(repeat == Repeat::if_broken ? Check::nothing : Check::alive);
+    return exchange(*connection);
   } catch (const BackendError& error) {
-    const bool dead = repeat == Repeat::if_dead_too && connection.turned_out_dead();
+    const bool broken =
+        repeat == Repeat::if_broken && connection != nullptr && connection->broke() && !delivered_;
     // After a failover the name may lead to another server.
     const bool refused = repeat != Repeat::never && error.kind() == Kind::read_only;
-    if (!dead && !refused) throw;
+    if (!broken && !refused) {
+      call.failed(error);
+      throw;
+    }
   }
-  connection.close();
-  connection.begin(deadline, Check::nothing);
-  return exchange(connection);
+  try {
+    exchange(call.begin_again());
+  } catch (const BackendError& error) {
+    call.failed(error);
+    throw;
+  }
 }
 
-template <class Exchange>
-auto Session::run_read(Deadline deadline, Exchange&& exchange) {
-  delivered_ = false;
-  for (std::size_t left = connections_.size();; --left) {
+void Session::run_read(Deadline deadline, Exchange exchange) {
+  for (std::size_t left = hints_.size();; --left) {
     try {
-      return run(reader(deadline), deadline, Repeat::if_dead_too, exchange);
+      return run(reader(deadline), Purpose::read, deadline, Repeat::if_broken, exchange);
     } catch (const BackendError& error) {
       const Kind kind = error.kind();
-      if (connections_.size() == 1 || kind == Kind::denied) throw;
+      if (hints_.size() == 1 || kind == Kind::denied) throw;
       leave_reader(deadline);
       const bool down = kind == Kind::unreachable || kind == Kind::overloaded;
       if (!down || delivered_ || left == 1) throw;
@@ -145,14 +102,20 @@ auto Session::run_read(Deadline deadline, Exchange&& exchange) {
   }
 }
 
-Connection& Session::reader(Deadline deadline) {
-  if (reader_ == 0 && connections_.size() > 1 && deadline >= back_to_replicas_) reader_ = 1;
-  return *connections_[reader_];
+// One that is known to be down is passed over without an exception.
+std::size_t Session::reader(Deadline deadline) {
+  if (hints_.size() == 1) return 0;
+  if (reader_ != home_ && deadline >= back_home_) reader_ = home_;
+  for (std::size_t left = hints_.size(); left > 1; --left) {
+    if (!settings_->servers[reader_]->refuses(Purpose::read)) break;
+    leave_reader(deadline);
+  }
+  return reader_;
 }
 
 void Session::leave_reader(Deadline deadline) {
-  reader_ = (reader_ + 1) % connections_.size();
-  if (reader_ == 0) back_to_replicas_ = deadline + kReplicaPause;
+  reader_ = (reader_ + 1) % hints_.size();
+  back_home_ = deadline + kReplicaPause;
 }
 
 Session::Answer Session::receive(Connection& connection, ValueSink sink) {
@@ -164,58 +127,49 @@ Session::Answer Session::receive(Connection& connection, ValueSink sink) {
     if (element.type == Type::string) sink(element.text);
     if (element.type == Type::error) answer.error = element.text;
   });
+  if (answer.type != Type::error) return answer;
+  if (is_out_of_memory(answer.error)) connection.note_no_memory();
   if (answer.error.find("READONLY ") != std::string::npos) throw_error(connection, answer.error);
   return answer;
 }
 
 Session::Answer Session::receive(Connection& connection) { return receive(connection, ignore); }
 
-Session::Answer Session::ask(Repeat repeat, ValueSink sink) {
-  return run(primary(), deadline(), repeat, [&](Connection& connection) {
+Session::Answer Session::receive(Connection& connection, const Expected& expected, ValueSink sink) {
+  Answer answer = receive(connection, sink);
+  check(connection, answer, expected);
+  return answer;
+}
+
+void Session::check(Connection& connection, const Answer& answer, const Expected& expected) {
+  if ((expected.types & one_of(answer.type)) != 0) return;
+  if (answer.type != Type::error) throw_unexpected(connection);
+  if (expected.tolerated == nullptr || !expected.tolerated(answer.error)) {
+    throw_error(connection, answer.error);
+  }
+}
+
+Session::Answer Session::ask(Purpose purpose, Repeat repeat, const Expected& expected,
+                             ValueSink sink) {
+  Answer answer;
+  run(0, purpose, deadline(), repeat, [&](Connection& connection) {
     connection.send(commands_.bytes(), commands_.count());
-    return receive(connection, sink);
+    answer = receive(connection, expected, sink);
   });
+  return answer;
 }
 
-std::int64_t Session::ask_integer(Repeat repeat) { return integer_of(ask(repeat, ignore)); }
-
-std::int64_t Session::integer_of(const Answer& answer) {
-  if (answer.type == Type::error) throw_error(primary(), answer.error);
-  if (answer.type != Type::integer) throw_unexpected(primary());
-  return answer.integer;
+std::int64_t Session::ask_integer(Purpose purpose, Repeat repeat) {
+  return ask(purpose, repeat, {.types = one_of(Type::integer)}, ignore).integer;
 }
 
-Session::Answer Session::run_script(const Script& script, std::string_view key,
-                                    std::span<const std::string_view> arguments, ValueSink sink) {
-  const auto compose = [&](std::string_view command, std::string_view what) {
-    commands_.clear();
-    commands_.begin(4 + arguments.size());
-    commands_.word(command);
-    commands_.word(what);
-    commands_.word("1");
-    commands_.word(key);
-    for (const std::string_view argument : arguments) commands_.word(argument);
-  };
-  compose("EVALSHA", script.sha1());
-  return run(primary(), deadline(), Repeat::if_refused, [&](Connection& connection) {
-    connection.send(commands_.bytes(), commands_.count());
-    const Answer answer = receive(connection, sink);
-    if (!answer.error.starts_with("NOSCRIPT")) return answer;
-    compose("EVAL", script.text);  // it keeps it under its name
-    connection.send(commands_.bytes(), commands_.count());
-    return receive(connection, sink);
-  });
-}
-
-// What a server says may hold arguments of the command, a value among them; those stand
-// behind the part that is shown.
 void Session::throw_error(Connection& connection, std::string_view error) {
   const std::size_t readonly = error.find("READONLY ");
   if (readonly != std::string_view::npos) error.remove_prefix(readonly);
   const ErrorMeaning& meaning = meaning_of(error);
-  const std::string said = quote(error.substr(0, error.find(", with args")));
-  const std::string message = "the server refuses: " + said + "; " + std::string(meaning.remedy);
-  if (meaning.kind == Kind::read_only || error.starts_with("ERR max number of clients")) {
+  const std::string message =
+      "the server refuses: " + shown_error(error) + "; " + std::string(meaning.remedy);
+  if (meaning.kind == Kind::read_only || is_closed_door(error)) {
     connection.fail(meaning.kind, message);
   }
   throw BackendError(meaning.kind, connection.server(), message);
@@ -244,13 +198,11 @@ bool Session::get(std::string_view key, ValueSink sink) {
     delivered_ = true;
     sink(value);
   };
-  const Type type = run_read(deadline(), [&](Connection& connection) {
+  const Expected expected{.types = one_of(Type::string, Type::nil), .tolerated = is_wrong_type};
+  Type type = Type::nil;
+  run_read(deadline(), [&](Connection& connection) {
     connection.send(commands_.bytes(), 1);
-    const Answer answer = receive(connection, deliver);
-    if (answer.type == Type::string || answer.type == Type::nil) return answer.type;
-    if (answer.type != Type::error) throw_unexpected(connection);
-    if (!is_wrong_type(answer.error)) throw_error(connection, answer.error);
-    return answer.type;
+    type = receive(connection, expected, deliver).type;
   });
   if (type == Type::error) warn_of_other_type(key);
   return type == Type::string;
@@ -270,20 +222,15 @@ bool Session::contains(std::string_view key, ValueSink head) {
     delivered_ = true;
     head(value);
   };
-  const Type type = run_read(deadline(), [&](Connection& connection) {
+  const Expected expected{.types = one_of(Type::string), .tolerated = is_wrong_type};
+  Type type = Type::nil;
+  run_read(deadline(), [&](Connection& connection) {
     connection.send(commands_.bytes(), 2);
     const Answer count = receive(connection);
     exists = count.type == Type::integer && count.integer == 1;
-    const Answer answer = receive(connection, deliver);
+    type = receive(connection, expected, deliver).type;
     if (count.type == Type::error) throw_error(connection, count.error);
-    if (answer.type == Type::error && !is_wrong_type(answer.error)) {
-      throw_error(connection, answer.error);
-    }
-    if (count.type != Type::integer ||
-        (answer.type != Type::string && answer.type != Type::error)) {
-      throw_unexpected(connection);
-    }
-    return answer.type;
+    if (count.type != Type::integer) throw_unexpected(connection);
   });
   if (type == Type::error) warn_of_other_type(key);
   return exists && type == Type::string;
@@ -310,9 +257,10 @@ std::size_t Session::read_batch(std::span<const std::string_view> keys, Deadline
   commands_.begin(1 + keys.size());
   commands_.word("MGET");
   for (const std::string_view key : keys) commands_.word(key);
-  return run_read(deadline, [&](Connection& connection) {
+  std::size_t bytes = 0;
+  run_read(deadline, [&](Connection& connection) {
     connection.send(commands_.bytes(), 1);
-    std::size_t bytes = 0;
+    bytes = 0;
     std::size_t length = 0;
     std::string error;
     connection.receive([&](const Element& element) {
@@ -327,8 +275,8 @@ std::size_t Session::read_batch(std::span<const std::string_view> keys, Deadline
     });
     if (!error.empty()) throw_error(connection, error);
     if (length != keys.size()) throw_unexpected(connection);
-    return bytes;
   });
+  return bytes;
 }
 
 bool Session::get(std::string_view key, FunctionRef<void(std::string_view, Ttl)> sink) {
@@ -365,7 +313,7 @@ void Session::read_with_lifetimes(std::span<const std::string_view> keys, Deadli
   for (const std::string_view key : keys) commands_.word(key);
   commands_.begin("*1\r\n$4\r\nEXEC\r\n");
 
-  run(primary(), deadline, Repeat::if_dead_too, [&](Connection& connection) {
+  run(0, Purpose::read, deadline, Repeat::if_broken, [&](Connection& connection) {
     connection.send(commands_.bytes(), commands_.count());
     std::string error;
     for (std::size_t i = 1; i < commands_.count(); ++i) {
@@ -383,6 +331,7 @@ void Session::read_with_lifetimes(std::span<const std::string_view> keys, Deadli
         lifetimes_[element.index] = element.integer;
       }
       if (element.type == Type::string && element.depth == 2 && length == keys.size()) {
+        delivered_ = true;
         sink(element.index, element.text, lifetime_left(lifetimes_[element.index]));
       }
     });
@@ -392,6 +341,18 @@ void Session::read_with_lifetimes(std::span<const std::string_view> keys, Deadli
 }
 
 // --- Writing ---
+
+// Commands that were composed, and what became of them.
+struct Session::PutBatch {
+  std::size_t begin = 0;  // the items that it is made of
+  std::size_t end = 0;
+  bool by_psetex = false;
+  std::vector<std::size_t> sent;       // the item of each command
+  std::vector<std::size_t> too_large;  // not sent
+  std::vector<std::size_t> failed;     // not stored, as the mode demands
+  std::vector<std::size_t> refused;    // no room
+  std::string error;                   // the first of any other kind
+};
 
 bool Session::fits(std::string_view value) const noexcept {
   return value.size() <= settings_->limits.max_value_bytes;
@@ -405,9 +366,17 @@ void Session::refuse(std::string_view key, PutMode mode, std::string_view why) {
        "The value of key " + quote(key) + " was not stored: " + std::string(why) + ".");
 }
 
+std::int64_t Session::redis_lifetime(Ttl ttl) noexcept {
+  return std::min(ttl.value().count(), kMaxLifetime);
+}
+
+bool Session::by_psetex(const Item& item, PutMode mode) const noexcept {
+  return mode == PutMode::always && !item.ttl.is_forever() && primary().has(Feature::psetex);
+}
+
 void Session::compose_put(const Item& item, PutMode mode) {
   const bool forever = item.ttl.is_forever();
-  if (mode == PutMode::always && !forever) {
+  if (by_psetex(item, mode)) {
     // SET with PX does the same; the server takes a tenth longer to find that out.
     commands_.begin("*4\r\n$6\r\nPSETEX\r\n");
     commands_.word(item.key);
@@ -434,70 +403,109 @@ bool Session::put(std::string_view key, std::string_view value, Ttl ttl, PutMode
     refuse(key, mode, "it is larger than max_value_bytes");
     return false;
   }
+  // It will not be asked to store this one; the older value goes all the same.
+  if (mode != PutMode::if_absent && primary().is_full()) [[unlikely]]
+    erase(key);
+  const Item item{key, value, ttl};
+  const bool psetex = by_psetex(item, mode);
+  const Expected expected{.types = one_of(Type::status, Type::nil),
+                          .tolerated = psetex ? is_full_or_denied : is_out_of_memory};
   commands_.clear();
-  compose_put({key, value, ttl}, mode);
-  const Repeat repeat = mode == PutMode::if_absent ? Repeat::if_refused : Repeat::if_dead_too;
-  const Answer answer = ask(repeat, ignore);
-  if (answer.type == Type::status) return true;
-  if (answer.type == Type::nil) return false;
-  if (answer.type != Type::error) throw_unexpected(primary());
-  if (!is_out_of_memory(answer.error)) throw_error(primary(), answer.error);
+  compose_put(item, mode);
+  const Answer answer =
+      ask(Purpose::write, mode == PutMode::if_absent ? Repeat::if_refused : Repeat::if_broken,
+          expected, ignore);
+  if (answer.type != Type::error) return answer.type == Type::status;
+  if (!is_out_of_memory(answer.error)) {
+    primary().do_without(Feature::psetex, answer.error);
+    return put(key, value, ttl, mode);
+  }
   refuse(key, mode, "the server is out of memory");
   return false;
 }
 
 void Session::put_many(std::span<const Item> items, PutMode mode, IndexSink on_failure) {
   const Deadline limit = deadline();
-  for (std::size_t next = 0; next < items.size();) {
-    PutBatch batch;
-    std::vector<std::size_t> too_large;
-    commands_.clear();
-    for (; next < items.size() && batch.sent.size() < kBatchCommands &&
-           commands_.bytes().size() < kBatchBytes;
-         ++next) {
-      if (fits(items[next].value)) {
-        compose_put(items[next], mode);
-        batch.sent.push_back(next);
-      } else {
-        too_large.push_back(next);
-      }
+  if (mode != PutMode::if_absent && primary().is_full()) [[unlikely]] {
+    std::vector<std::string_view> keys;
+    for (const Item& item : items) keys.push_back(item.key);
+    erase_many(keys);
+  }
+  PutBatch batch;
+  while (batch.end < items.size()) {
+    batch.begin = batch.end;
+    compose_batch(batch, items, mode);
+    std::exception_ptr failure;
+    try {
+      send_batch(batch, items, mode, limit);
+    } catch (const BackendError&) {
+      failure = std::current_exception();  // what was refused is erased all the same
     }
-    if (!batch.sent.empty()) send_batch(batch, mode, limit);
     for (const std::size_t i : batch.failed) on_failure(i);
     for (const std::size_t i : batch.refused) {
       refuse(items[i].key, mode, "the server is out of memory");
       on_failure(i);
     }
-    for (const std::size_t i : too_large) {
+    for (const std::size_t i : batch.too_large) {
       refuse(items[i].key, mode, "it is larger than max_value_bytes");
       on_failure(i);
     }
-    if (!batch.error.empty()) throw_error(primary(), batch.error);
+    if (failure) std::rethrow_exception(failure);
   }
 }
 
-void Session::send_batch(PutBatch& batch, PutMode mode, Deadline deadline) {
-  const Repeat repeat = mode == PutMode::if_absent ? Repeat::never : Repeat::if_dead_too;
-  run(primary(), deadline, repeat, [&](Connection& connection) {
+void Session::compose_batch(PutBatch& batch, std::span<const Item> items, PutMode mode) {
+  batch.sent.clear();
+  batch.too_large.clear();
+  batch.by_psetex = false;
+  commands_.clear();
+  for (batch.end = batch.begin; batch.end < items.size() && batch.sent.size() < kBatchCommands &&
+                                commands_.bytes().size() < kBatchBytes;
+       ++batch.end) {
+    const Item& item = items[batch.end];
+    if (fits(item.value)) {
+      batch.by_psetex = batch.by_psetex || by_psetex(item, mode);
+      compose_put(item, mode);
+      batch.sent.push_back(batch.end);
+    } else {
+      batch.too_large.push_back(batch.end);
+    }
+  }
+}
+
+void Session::send_batch(PutBatch& batch, std::span<const Item> items, PutMode mode,
+                         Deadline deadline) {
+  if (batch.sent.empty()) return;
+  const Repeat repeat = mode == PutMode::if_absent ? Repeat::never : Repeat::if_broken;
+  run(0, Purpose::write, deadline, repeat, [&](Connection& connection) {
     batch.failed.clear();
     batch.refused.clear();
+    batch.error.clear();
     connection.send(commands_.bytes(), commands_.count());
     connection.expect(batch.sent.size() * kShortestPutReply);
-    for (const std::size_t i : batch.sent) {
-      Answer answer = receive(connection);
-      if (answer.type == Type::nil) {
-        batch.failed.push_back(i);
-      } else if (answer.type == Type::error) {
-        if (is_out_of_memory(answer.error)) {
-          batch.refused.push_back(i);
-        } else if (batch.error.empty()) {
-          batch.error = std::move(answer.error);
-        }
-      } else if (answer.type != Type::status) {
-        throw_unexpected(connection);
-      }
-    }
+    for (const std::size_t i : batch.sent) read_put(batch, connection, i);
+    const bool denied = batch.by_psetex && is_denied_command(batch.error);
+    if (!batch.error.empty() && !denied) throw_error(connection, batch.error);
   });
+  if (batch.error.empty()) return;
+  primary().do_without(Feature::psetex, batch.error);
+  compose_batch(batch, items, mode);
+  send_batch(batch, items, mode, deadline);
+}
+
+void Session::read_put(PutBatch& batch, Connection& connection, std::size_t item) {
+  Answer answer = receive(connection);
+  if (answer.type == Type::nil) {
+    batch.failed.push_back(item);
+  } else if (answer.type == Type::error) {
+    if (is_out_of_memory(answer.error)) {
+      batch.refused.push_back(item);
+    } else if (batch.error.empty()) {
+      batch.error = std::move(answer.error);
+    }
+  } else if (answer.type != Type::status) {
+    throw_unexpected(connection);
+  }
 }
 
 bool Session::touch(std::string_view key, Ttl ttl) {
@@ -506,50 +514,21 @@ bool Session::touch(std::string_view key, Ttl ttl) {
     commands_.begin("*3\r\n$7\r\nPEXPIRE\r\n");
     commands_.word(key);
     commands_.number(redis_lifetime(ttl));
-    return ask_integer(Repeat::if_dead_too) != 0;
+    return ask_integer(Purpose::erase, Repeat::if_broken) != 0;
   }
   // PERSIST alone does not tell an absent key from one without a lifetime.
   commands_.begin("*2\r\n$7\r\nPERSIST\r\n");
   commands_.word(key);
   commands_.begin("*2\r\n$6\r\nEXISTS\r\n");
   commands_.word(key);
-  const Answer exists =
-      run(primary(), deadline(), Repeat::if_dead_too, [&](Connection& connection) {
-        connection.send(commands_.bytes(), commands_.count());
-        Answer persisted = receive(connection);
-        Answer answer = receive(connection);
-        return persisted.type == Type::error ? persisted : answer;
-      });
-  return integer_of(exists) != 0;
-}
-
-std::optional<std::int64_t> Session::incr(std::string_view key, std::int64_t delta) {
-  const std::string digits = std::to_string(delta);
-  const std::array<std::string_view, 1> arguments{digits};
-  std::optional<std::int64_t> sum;
-  const Answer answer = run_script(incr_script, key, arguments,
-                                   [&](std::string_view text) { sum = parse_counter(text); });
-  if (answer.type == Type::nil) return std::nullopt;
-  if (answer.type == Type::string && sum) return sum;
-  if (answer.type != Type::error) throw_unexpected(primary());
-  if (answer.error.find(kOverflow) != std::string::npos) {
-    throw ValueError("the sum with " + digits + " is beyond 64 bits");
-  }
-  if (is_wrong_type(answer.error) || answer.error.find(kNoCounter) != std::string::npos) {
-    throw ValueError("the stored value is no decimal 64-bit integer; set() a number first");
-  }
-  throw_error(primary(), answer.error);
-}
-
-bool Session::put_if_equal(std::string_view key, std::string_view expected, std::string_view value,
-                           std::optional<Ttl> ttl) {
-  std::string lifetime = "-1";
-  if (ttl) lifetime = ttl->is_forever() ? "0" : std::to_string(redis_lifetime(*ttl));
-  const std::array<std::string_view, 3> arguments{expected, value, lifetime};
-  const Answer answer = run_script(put_if_equal_script, key, arguments, ignore);
-  if (answer.type != Type::error || !is_wrong_type(answer.error)) return integer_of(answer) != 0;
-  warn_of_other_type(key);
-  return false;
+  bool exists = false;
+  run(0, Purpose::erase, deadline(), Repeat::if_broken, [&](Connection& connection) {
+    const Expected expected{.types = one_of(Type::integer)};
+    connection.send(commands_.bytes(), commands_.count());
+    receive(connection, expected, ignore);
+    exists = receive(connection, expected, ignore).integer != 0;
+  });
+  return exists;
 }
 
 // --- Erasing ---
@@ -558,7 +537,7 @@ bool Session::erase(std::string_view key) {
   commands_.clear();
   commands_.begin("*2\r\n$3\r\nDEL\r\n");
   commands_.word(key);
-  return ask_integer(Repeat::if_dead_too) != 0;
+  return ask_integer(Purpose::erase, Repeat::if_broken) != 0;
 }
 
 std::size_t Session::erase_many(std::span<const std::string_view> keys) {
@@ -571,68 +550,13 @@ std::size_t Session::erase_many(std::span<const std::string_view> keys) {
     commands_.word("DEL");
     for (const std::string_view key : batch) commands_.word(key);
     // How many there were cannot be asked twice.
-    const Answer answer = run(primary(), limit, Repeat::if_refused, [&](Connection& connection) {
+    run(0, Purpose::erase, limit, Repeat::if_refused, [&](Connection& connection) {
       connection.send(commands_.bytes(), commands_.count());
-      return receive(connection);
+      const Answer answer = receive(connection, {.types = one_of(Type::integer)}, ignore);
+      erased += static_cast<std::size_t>(answer.integer);
     });
-    erased += static_cast<std::size_t>(integer_of(answer));
   }
   return erased;
-}
-
-bool Session::erase_if_equal(std::string_view key, std::string_view expected) {
-  const std::array<std::string_view, 1> arguments{expected};
-  const Answer answer = run_script(erase_if_equal_script, key, arguments, ignore);
-  if (answer.type != Type::error || !is_wrong_type(answer.error)) return integer_of(answer) != 0;
-  warn_of_other_type(key);
-  return false;
-}
-
-// GETDEL is there since redis 6.2.
-bool Session::pop(std::string_view key, ValueSink sink) {
-  if (!has_getdel_) return get_then_del(key, sink);
-  commands_.clear();
-  commands_.begin("*2\r\n$6\r\nGETDEL\r\n");
-  commands_.word(key);
-  const Answer answer = ask(Repeat::if_refused, sink);
-  if (answer.type == Type::string) return true;
-  if (answer.type == Type::nil) return false;
-  if (answer.type != Type::error) throw_unexpected(primary());
-  if (answer.error.starts_with("ERR unknown command")) {
-    has_getdel_ = false;
-    return get_then_del(key, sink);
-  }
-  if (!is_wrong_type(answer.error)) throw_error(primary(), answer.error);
-  warn_of_other_type(key);
-  return false;
-}
-
-bool Session::get_then_del(std::string_view key, ValueSink sink) {
-  commands_.clear();
-  commands_.begin("*1\r\n$5\r\nMULTI\r\n");
-  commands_.begin("*2\r\n$4\r\nMGET\r\n");  // to MGET another type is no error but absent
-  commands_.word(key);
-  commands_.begin("*2\r\n$3\r\nDEL\r\n");
-  commands_.word(key);
-  commands_.begin("*1\r\n$4\r\nEXEC\r\n");
-  bool found = false;
-  run(primary(), deadline(), Repeat::if_refused, [&](Connection& connection) {
-    connection.send(commands_.bytes(), commands_.count());
-    std::string error;
-    for (std::size_t i = 1; i < commands_.count(); ++i) {
-      Answer queued = receive(connection);
-      if (error.empty()) error = std::move(queued.error);
-    }
-    connection.receive([&](const Element& element) {
-      if (element.type == Type::error && error.empty()) error = element.text;
-      if (element.type == Type::string && element.depth == 2) {
-        found = true;
-        sink(element.text);
-      }
-    });
-    if (!error.empty()) throw_error(connection, error);
-  });
-  return found;
 }
 
 // Asynchronously: the entries are gone at once, their memory later.
@@ -641,8 +565,7 @@ void Session::clear() {
   commands_.begin(2);
   commands_.word("FLUSHDB");
   commands_.word("ASYNC");
-  const Answer answer = ask(Repeat::if_refused, ignore);
-  if (answer.type == Type::error) throw_error(primary(), answer.error);
+  ask(Purpose::erase, Repeat::if_refused, {.types = one_of(Type::status)}, ignore);
 }
 
 std::size_t Session::erase_prefix(std::string_view prefix) {
@@ -658,34 +581,53 @@ std::size_t Session::erase_prefix(std::string_view prefix) {
     commands_.word(pattern);
     commands_.word("COUNT");
     commands_.word(kScanCount);
-    run(primary(), deadline(), Repeat::if_dead_too, [&](Connection& connection) {
-      connection.send(commands_.bytes(), commands_.count());
-      found_.clear();
-      std::string next;
-      std::string error;
-      connection.receive([&](const Element& element) {
-        if (element.type == Type::error) error = element.text;
-        if (element.type != Type::string) return;
-        if (element.depth == 1) next = element.text;
-        if (element.depth == 2) found_.emplace_back(element.text);
-      });
-      if (!error.empty()) throw_error(connection, error);
-      if (next.empty()) throw_unexpected(connection);
-      cursor = next;
-    });
+    scan(cursor);
     erased += erase_found();
     if (cursor == "0") return erased;
   }
-  primary().fail(Kind::protocol, "a walk through its keys does not end");
+  throw BackendError(Kind::protocol, primary().name(), "a walk through its keys does not end");
+}
+
+// One step, to found_; `cursor` is where the next begins.
+void Session::scan(std::string& cursor) {
+  run(0, Purpose::erase, deadline(), Repeat::if_broken, [&](Connection& connection) {
+    connection.send(commands_.bytes(), commands_.count());
+    found_.clear();
+    std::string next;
+    std::string error;
+    connection.receive([&](const Element& element) {
+      if (element.type == Type::error) error = element.text;
+      if (element.type != Type::string) return;
+      if (element.depth == 1) next = element.text;
+      if (element.depth == 2) found_.emplace_back(element.text);
+    });
+    if (!error.empty()) throw_error(connection, error);
+    if (next.empty()) throw_unexpected(connection);
+    cursor = next;
+  });
 }
 
 std::size_t Session::erase_found() {
   if (found_.empty()) return 0;
+  const bool unlink = primary().has(Feature::unlink);
   commands_.clear();
   commands_.begin(1 + found_.size());
-  commands_.word("UNLINK");
+  commands_.word(unlink ? "UNLINK" : "DEL");
   for (const std::string& key : found_) commands_.word(key);
-  return static_cast<std::size_t>(ask_integer(Repeat::if_refused));
+  const Answer answer = ask(
+      Purpose::erase, Repeat::if_refused,
+      {.types = one_of(Type::integer), .tolerated = unlink ? is_denied_command : nullptr}, ignore);
+  if (answer.type != Type::error) return static_cast<std::size_t>(answer.integer);
+  primary().do_without(Feature::unlink, answer.error);
+  return erase_found();
+}
+
+// --- Beside the operations ---
+
+void Session::check(FunctionRef<void(const HealthExtension::Server&)> sink) {
+  for (std::size_t i = 0; i < hints_.size(); ++i) {
+    settings_->servers[i]->check(hints_[i], deadline(), sink);
+  }
 }
 
 void* Session::extension(std::string_view id) noexcept {
@@ -693,6 +635,7 @@ void* Session::extension(std::string_view id) noexcept {
   if (id == CompareExtension::id) return static_cast<CompareExtension*>(this);
   if (id == PopExtension::id) return static_cast<PopExtension*>(this);
   if (id == ErasePrefixExtension::id) return static_cast<ErasePrefixExtension*>(this);
+  if (id == HealthExtension::id) return static_cast<HealthExtension*>(this);
   return nullptr;
 }
 

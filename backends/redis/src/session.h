@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -19,12 +20,13 @@
 #include "polycache/backend.h"
 #include "polycache/extension.h"
 #include "script.h"
+#include "server.h"
 
 namespace polycache::redis {
 
 // What the sessions of one alias share.
 struct Settings {
-  std::vector<Endpoint> endpoints;  // the first is written to; never empty
+  std::vector<std::unique_ptr<Server>> servers;  // the first is written to; never empty
   Limits limits;
   std::function<void(const Warning&)> report;
   mutable std::atomic<std::size_t> sessions{0};  // spreads them over the replicas
@@ -34,7 +36,8 @@ class Session final : public Backend,
                       public TtlExtension,
                       public CompareExtension,
                       public PopExtension,
-                      public ErasePrefixExtension {
+                      public ErasePrefixExtension,
+                      public HealthExtension {
  public:
   explicit Session(std::shared_ptr<const Settings> settings);
 
@@ -57,13 +60,15 @@ class Session final : public Backend,
   bool erase_if_equal(std::string_view key, std::string_view expected) override;
   bool pop(std::string_view key, ValueSink sink) override;
   std::size_t erase_prefix(std::string_view prefix) override;
+  void check(FunctionRef<void(const HealthExtension::Server&)> sink) override;
 
  private:
+  using Server = redis::Server;
   // What may be done a second time if the first time ended without an answer.
   enum class Repeat : std::uint8_t {
     never,
-    if_refused,   // only if the server said that it did nothing
-    if_dead_too,  // also if an idle connection turned out dead
+    if_refused,  // only if the server said that it did nothing
+    if_broken,   // also if the connection was from before, and broke
   };
   // The outcome of one command; values have gone to the sink.
   struct Answer {
@@ -71,54 +76,83 @@ class Session final : public Backend,
     std::int64_t integer = 0;
     std::string error = {};
   };
+  // What answers a command can have. Others end the connection; errors are thrown.
+  struct Expected {
+    unsigned types;
+    bool (*tolerated)(std::string_view error) noexcept = nullptr;  // these are answers
+  };
+  static constexpr unsigned one_of(std::same_as<Element::Type> auto... type) noexcept {
+    return ((1U << static_cast<unsigned>(type)) | ...);
+  }
+  using Exchange = FunctionRef<void(Connection&)>;
 
-  // Runs exchange(connection), a second time if `repeat` allows.
-  template <class Exchange>
-  auto run(Connection& connection, Deadline deadline, Repeat repeat, Exchange&& exchange);
+  // Runs the exchange on a connection with a server; a second time if `repeat` allows, so it
+  // must not keep anything of a first time that failed.
+  void run(std::size_t server, Purpose purpose, Deadline deadline, Repeat repeat,
+           Exchange exchange);
   // Runs it on a location to read from, on the next one if that is down.
-  template <class Exchange>
-  auto run_read(Deadline deadline, Exchange&& exchange);
-  Connection& reader(Deadline deadline);
+  void run_read(Deadline deadline, Exchange exchange);
+  std::size_t reader(Deadline deadline);
   void leave_reader(Deadline deadline);
   Deadline deadline() const;
 
-  // Reads one reply. An error is part of the answer, except that the server is read-only.
-  Answer receive(Connection& connection, ValueSink sink);
-  Answer receive(Connection& connection);
+  // Reads one reply, whatever it is, except that the server is read-only.
+  static Answer receive(Connection& connection, ValueSink sink);
+  static Answer receive(Connection& connection);
+  static Answer receive(Connection& connection, const Expected& expected, ValueSink sink);
+  static void check(Connection& connection, const Answer& answer, const Expected& expected);
   // Sends the one command that was composed to the first location.
-  Answer ask(Repeat repeat, ValueSink sink);
-  std::int64_t ask_integer(Repeat repeat);
-  Answer run_script(const Script& script, std::string_view key,
-                    std::span<const std::string_view> arguments, ValueSink sink);
-  std::int64_t integer_of(const Answer& answer);
-  [[noreturn]] void throw_error(Connection& connection, std::string_view error);
-  [[noreturn]] void throw_unexpected(Connection& connection);
+  Answer ask(Purpose purpose, Repeat repeat, const Expected& expected, ValueSink sink);
+  std::int64_t ask_integer(Purpose purpose, Repeat repeat);
+  [[noreturn]] static void throw_error(Connection& connection, std::string_view error);
+  [[noreturn]] static void throw_unexpected(Connection& connection);
 
+  // In one step, by a script; empty if scripts are denied.
+  std::optional<Answer> run_script(Purpose purpose, const Script& script, std::string_view key,
+                                   std::span<const std::string_view> arguments,
+                                   const Expected& expected, ValueSink sink);
+  // ... and then by looking and changing, until nobody changed it in between. `decide` is
+  // given the value, if there is one, and composes the change or returns false. Answers what
+  // the change did; nil if there was none.
+  using Decide = FunctionRef<bool(std::optional<std::string_view> value)>;
+  Answer watch(Purpose purpose, std::string_view key, Decide decide);
+  bool watch_once(Connection& connection, std::string_view key, Decide decide, Answer& answer);
+  static bool receive_transaction(Connection& connection, Answer& answer);
+  std::optional<std::int64_t> incr_by_watch(std::string_view key, std::int64_t delta);
+  bool put_if_equal_by_watch(std::string_view key, std::string_view expected,
+                             std::string_view value, std::optional<Ttl> ttl);
+  bool erase_if_equal_by_watch(std::string_view key, std::string_view expected);
+  bool get_then_del(std::string_view key, ValueSink sink);
+
+  static std::int64_t redis_lifetime(Ttl ttl) noexcept;
+  bool by_psetex(const Item& item, PutMode mode) const noexcept;
   void compose_put(const Item& item, PutMode mode);
   bool fits(std::string_view value) const noexcept;
   void refuse(std::string_view key, PutMode mode, std::string_view why);
   void warn(Warning::Kind kind, std::string_view key, std::string_view message);
   void warn_of_other_type(std::string_view key);
   struct PutBatch;
-  void send_batch(PutBatch& batch, PutMode mode, Deadline deadline);
+  void compose_batch(PutBatch& batch, std::span<const Item> items, PutMode mode);
+  void send_batch(PutBatch& batch, std::span<const Item> items, PutMode mode, Deadline deadline);
+  void read_put(PutBatch& batch, Connection& connection, std::size_t item);
   std::size_t read_batch(std::span<const std::string_view> keys, Deadline deadline,
                          IndexedValueSink sink);
   void read_with_lifetimes(std::span<const std::string_view> keys, Deadline deadline,
                            TtlExtension::Sink sink);
-  bool get_then_del(std::string_view key, ValueSink sink);
+  void scan(std::string& cursor);
   std::size_t erase_found();
 
-  Connection& primary() noexcept { return *connections_.front(); }
+  Server& primary() const noexcept { return *settings_->servers.front(); }
 
   const std::shared_ptr<const Settings> settings_;
-  std::vector<std::unique_ptr<Connection>> connections_;  // as settings_->endpoints
-  std::size_t reader_ = 0;                                // which of them is read from
-  Deadline back_to_replicas_ = {};
-  bool delivered_ = false;  // whether a read has called its sink
+  std::vector<std::size_t> hints_;  // for the pools of settings_->servers
+  std::size_t home_ = 0;            // which of them is read from, if it is there
+  std::size_t reader_ = 0;          // ... at the moment
+  Deadline back_home_ = {};
+  bool delivered_ = false;  // whether an exchange has called its sink
   CommandBuffer commands_;
   std::vector<std::int64_t> lifetimes_;  // of a batch being read
   std::vector<std::string> found_;       // keys of one step of a scan
-  bool has_getdel_ = true;               // until the server says otherwise
 };
 
 }  // namespace polycache::redis

@@ -1,0 +1,119 @@
+// One server of an alias, as all sessions of the process share it: its connections, and what
+// is known of how it is. Calls go through here, so that a server that is down costs its
+// callers no system call, and one that comes back is not met by all of them at once.
+//
+// Thread-safe.
+
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "connection.h"
+#include "endpoint.h"
+#include "pace.h"
+#include "polycache/circuit_breaker.h"
+#include "polycache/clock.h"
+#include "polycache/connection_pool.h"
+#include "polycache/extension.h"
+#include "polycache/warning.h"
+
+namespace polycache::redis {
+
+// What an operation is for: who is held back when.
+enum class Purpose : std::uint8_t {
+  read,
+  write,
+  erase,  // and whatever else a server without memory does all the same
+};
+
+// Commands that there is a substitute for, where the server's rules deny them.
+enum class Feature : std::uint8_t { getdel, scripts, psetex, unlink };
+
+class Server {
+ public:
+  using Pool = ConnectionPool<Connection>;
+
+  // `clock` must outlive it.
+  Server(const Endpoint& endpoint, const Limits& limits, const PoolLimits& pool_limits,
+         const Clock& clock, std::function<void(const Warning&)> report);
+
+  // One operation; has a connection while it lives, and notes how it ended.
+  class Call {
+   public:
+    // Takes a connection; `hint` is the session's. Throws BackendError if the server is left
+    // alone, or all connections are in use until the deadline.
+    Call(Server& server, std::size_t& hint, Purpose purpose, Deadline deadline);
+    Call(const Call&) = delete;
+    Call& operator=(const Call&) = delete;
+    // Went well, unless it failed().
+    ~Call();
+
+    // Connects, unless it is connected.
+    Connection& begin(Check check);
+    // A fresh connection instead of one that broke.
+    Connection& begin_again();
+
+    // REQUIRES: not more than once.
+    void failed(const BackendError& error) noexcept;
+
+   private:
+    void enter();
+    void went_well() noexcept;
+
+    Server& server_;
+    const Purpose purpose_;
+    const Deadline deadline_;
+    const Pool::Lease lease_;
+    std::optional<ReconnectPace::Ticket> ticket_ = {};  // if it connects
+    bool admitted_ = false;                             // and its end not noted yet
+  };
+
+  const std::string& name() const noexcept { return name_; }
+  const CircuitBreaker& breaker() const noexcept { return breaker_; }
+
+  // Whether a call would be refused at once.
+  bool refuses(Purpose purpose) const noexcept;
+  // Whether it takes what needs no memory, and nothing else.
+  bool is_full() const noexcept;
+
+  // Asks the server something small, whatever is known of it, and tells `sink`.
+  void check(std::size_t& hint, Deadline deadline,
+             FunctionRef<void(const HealthExtension::Server&)> sink) noexcept;
+
+  bool has(Feature feature) const noexcept;
+  // From now on the substitute is used. Says so the first time, if it was denied.
+  void do_without(Feature feature, std::string_view error);
+
+ private:
+  Access access_for(Purpose purpose) const noexcept;
+  [[noreturn]] void throw_refusal(Purpose purpose) const;
+  [[noreturn]] void throw_not_yet() const;
+  void note_failure(Purpose purpose, const BackendError& error) noexcept;
+  void remember(const BackendError& error) noexcept;
+  std::string last_failure() const;
+  void tell(CircuitBreaker::Change change) noexcept;
+
+  const Endpoint endpoint_;
+  const Limits limits_;
+  const PoolLimits pool_limits_;
+  const std::string name_;
+  const std::function<void(const Warning&)> report_;
+  CircuitBreaker breaker_;
+  ReconnectPace pace_;
+  std::atomic<bool> no_memory_{false};          // why it takes no writes
+  std::atomic<bool> denied_{false};             // why nobody may connect
+  std::array<std::atomic<bool>, 4> lacking_{};  // by Feature
+  mutable std::mutex mutex_;                    // guards the next; only ever tried
+  std::string last_failure_;
+  Pool pool_;
+};
+
+}  // namespace polycache::redis

@@ -1,0 +1,71 @@
+#include "server_error.h"
+
+#include <algorithm>
+#include <array>
+
+#include "polycache/text.h"
+
+namespace polycache::redis {
+namespace {
+
+using Kind = BackendError::Kind;
+
+constexpr std::string_view kUnknownCommand = "ERR unknown command";
+constexpr std::string_view kTooManyClients = "ERR max number of clients";
+
+constexpr std::array<ErrorMeaning, 21> kErrorMeanings{{
+    {"NOAUTH", Kind::denied, "give user and password in the location or the options"},
+    {"WRONGPASS", Kind::denied, "check user and password"},
+    {"NOPERM", Kind::denied, "allow it in the server's access rules"},
+    {kUnknownCommand, Kind::denied, "it is too old, or the command was renamed"},
+    {"OOM", Kind::overloaded, "give the server more memory or a maxmemory-policy that evicts"},
+    {"LOADING", Kind::overloaded, "it is reading its data after a start; wait"},
+    {"BUSY", Kind::overloaded, "a script keeps it busy"},
+    {kTooManyClients, Kind::overloaded, "raise its maxclients or lower max_connections"},
+    {"NOREPLICAS", Kind::overloaded, "too few of its replicas are there"},
+    {"READONLY", Kind::read_only, "the first location must be one that can be written to"},
+    {"MASTERDOWN", Kind::unreachable, "it is a replica that lost its master"},
+    {"CLUSTERDOWN", Kind::overloaded, "its cluster is down"},
+    {"TRYAGAIN", Kind::overloaded, "its cluster is moving keys"},
+    {"MOVED", Kind::storage, "it belongs to a cluster; name a single server or a proxy"},
+    {"ASK", Kind::storage, "it belongs to a cluster; name a single server or a proxy"},
+    {"CROSSSLOT", Kind::storage, "it belongs to a cluster; name a single server or a proxy"},
+    {"MISCONF", Kind::storage, "it cannot write to its disk"},
+    {"EXECABORT", Kind::storage, "see the server's log"},
+    {"ERR DB index", Kind::storage, "use a smaller database number"},
+    {"ERR Protocol error", Kind::protocol, "this is a defect of polycache"},
+    {"", Kind::storage, "see the server's log"},
+}};
+
+bool contains(std::string_view text, std::string_view part) noexcept {
+  return text.find(part) != std::string_view::npos;
+}
+
+}  // namespace
+
+const ErrorMeaning& meaning_of(std::string_view error) noexcept {
+  return *std::find_if(kErrorMeanings.begin(), kErrorMeanings.end(),
+                       [&](const ErrorMeaning& m) { return error.starts_with(m.begins); });
+}
+
+std::string shown_error(std::string_view error) {
+  if (!error.starts_with("NOPERM")) return quote(error.substr(0, error.find(", with args")));
+  const std::size_t what = error.find("no permissions");  // before it, who
+  return what == std::string_view::npos ? quote("NOPERM")
+                                        : quote("NOPERM " + std::string(error.substr(what)));
+}
+
+bool is_wrong_type(std::string_view error) noexcept { return contains(error, "WRONGTYPE "); }
+
+bool is_out_of_memory(std::string_view error) noexcept { return error.starts_with("OOM "); }
+
+bool is_denied_command(std::string_view error) noexcept {
+  return error.starts_with(kUnknownCommand) ||
+         (error.starts_with("NOPERM") && contains(error, " to run "));
+}
+
+bool is_closed_door(std::string_view error) noexcept {
+  return error.starts_with("LOADING") || error.starts_with(kTooManyClients);
+}
+
+}  // namespace polycache::redis

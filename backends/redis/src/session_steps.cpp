@@ -1,0 +1,289 @@
+// What must happen in one step: counting, comparing, reading and removing.
+
+#include <array>
+#include <exception>
+#include <utility>
+
+#include "polycache/counter.h"
+#include "polycache/error.h"
+#include "polycache/text.h"
+#include "server_error.h"
+#include "session.h"
+
+namespace polycache::redis {
+namespace {
+
+using Type = Element::Type;
+
+void ignore(std::string_view) {}
+
+bool is_no_counter(std::string_view error) noexcept {
+  return is_wrong_type(error) || error.find(kNoCounter) != std::string_view::npos ||
+         error.find(kOverflow) != std::string_view::npos;
+}
+
+bool is_wrong_type_or_denied(std::string_view error) noexcept {
+  return is_wrong_type(error) || is_denied_command(error);
+}
+
+}  // namespace
+
+// --- Scripts, and what is done where they are denied ---
+
+std::optional<Session::Answer> Session::run_script(Purpose purpose, const Script& script,
+                                                   std::string_view key,
+                                                   std::span<const std::string_view> arguments,
+                                                   const Expected& expected, ValueSink sink) {
+  if (!primary().has(Feature::scripts)) return std::nullopt;
+  const auto compose = [&](std::string_view command, std::string_view what) {
+    commands_.clear();
+    commands_.begin(4 + arguments.size());
+    commands_.word(command);
+    commands_.word(what);
+    commands_.word("1");
+    commands_.word(key);
+    for (const std::string_view argument : arguments) commands_.word(argument);
+  };
+  std::optional<Answer> answer;
+  std::string denied;
+  run(0, purpose, deadline(), Repeat::if_refused, [&](Connection& connection) {
+    compose("EVALSHA", script.sha1());
+    connection.send(commands_.bytes(), commands_.count());
+    Answer first = receive(connection, sink);
+    if (first.error.starts_with("NOSCRIPT")) {
+      compose("EVAL", script.text);  // it keeps it under its name
+      connection.send(commands_.bytes(), commands_.count());
+      first = receive(connection, sink);
+    }
+    if (is_denied_command(first.error)) {
+      denied = first.error;
+    } else {
+      check(connection, first, expected);
+      answer = std::move(first);
+    }
+  });
+  if (!answer) primary().do_without(Feature::scripts, denied);
+  return answer;
+}
+
+Session::Answer Session::watch(Purpose purpose, std::string_view key, Decide decide) {
+  Answer answer;
+  run(0, purpose, deadline(), Repeat::if_refused, [&](Connection& connection) {
+    try {
+      // Ends at the latest when time is over.
+      while (!watch_once(connection, key, decide, answer)) {
+      }
+    } catch (const BackendError&) {
+      connection.close();  // it may still watch
+      throw;
+    }
+  });
+  return answer;
+}
+
+bool Session::watch_once(Connection& connection, std::string_view key, Decide decide,
+                         Answer& answer) {
+  commands_.clear();
+  commands_.begin(2);
+  commands_.word("WATCH");
+  commands_.word(key);
+  commands_.begin("*2\r\n$3\r\nGET\r\n");
+  commands_.word(key);
+  connection.send(commands_.bytes(), commands_.count());
+  std::optional<std::string> value;
+  receive(connection, {.types = one_of(Type::status)}, ignore);
+  answer =
+      receive(connection, {.types = one_of(Type::string, Type::nil), .tolerated = is_wrong_type},
+              [&](std::string_view bytes) { value = bytes; });
+
+  commands_.clear();
+  commands_.begin("*1\r\n$5\r\nMULTI\r\n");
+  if (answer.type == Type::error || !decide(value)) {
+    commands_.clear();
+    commands_.begin("*1\r\n$7\r\nUNWATCH\r\n");
+    connection.send(commands_.bytes(), commands_.count());
+    receive(connection, {.types = one_of(Type::status)}, ignore);
+    if (answer.type != Type::error) answer = {};
+    return true;
+  }
+  commands_.begin("*1\r\n$4\r\nEXEC\r\n");
+  connection.send(commands_.bytes(), commands_.count());
+  return receive_transaction(connection, answer);
+}
+
+// The replies to MULTI, one command, EXEC. False if somebody else was faster.
+bool Session::receive_transaction(Connection& connection, Answer& answer) {
+  Answer queued = receive(connection);
+  if (Answer next = receive(connection); queued.error.empty()) queued = std::move(next);
+  answer = {};
+  std::size_t length = 0;
+  connection.receive([&](const Element& element) {
+    if (element.type == Type::array) length = static_cast<std::size_t>(element.integer);
+    if (element.type == Type::array || element.type == Type::nil) return;
+    answer.type = element.type;
+    answer.integer = element.integer;
+    if (element.type == Type::error) answer.error = element.text;
+  });
+  if (!queued.error.empty()) throw_error(connection, queued.error);
+  if (is_out_of_memory(answer.error)) connection.note_no_memory();
+  if (answer.type == Type::error) throw_error(connection, answer.error);
+  return length == 1;
+}
+
+// --- Counting ---
+
+std::optional<std::int64_t> Session::incr(std::string_view key, std::int64_t delta) {
+  const std::string digits = std::to_string(delta);
+  const std::array<std::string_view, 1> arguments{digits};
+  std::optional<std::int64_t> sum;
+  bool is_number = true;
+  const auto answer =
+      run_script(Purpose::write, incr_script, key, arguments,
+                 {.types = one_of(Type::string, Type::nil), .tolerated = is_no_counter},
+                 [&](std::string_view text) {
+                   sum = parse_counter(text);
+                   is_number = sum.has_value();
+                 });
+  if (!answer) return incr_by_watch(key, delta);
+  if (!is_number) {
+    throw BackendError(BackendError::Kind::protocol, primary().name(),
+                       "what should be a sum is no number");
+  }
+  if (answer->type != Type::error) return sum;
+  if (answer->error.find(kOverflow) != std::string::npos) {
+    throw ValueError("the sum with " + digits + " is beyond 64 bits");
+  }
+  throw ValueError("the stored value is no decimal 64-bit integer; set() a number first");
+}
+
+std::optional<std::int64_t> Session::incr_by_watch(std::string_view key, std::int64_t delta) {
+  std::exception_ptr no_counter;
+  const Answer answer = watch(Purpose::write, key, [&](std::optional<std::string_view> value) {
+    if (!value) return false;
+    try {
+      static_cast<void>(add_to_counter(*value, delta));
+    } catch (const ValueError&) {
+      no_counter = std::current_exception();
+      return false;
+    }
+    commands_.begin(3);
+    commands_.word("INCRBY");
+    commands_.word(key);
+    commands_.number(delta);
+    return true;
+  });
+  if (no_counter) std::rethrow_exception(no_counter);
+  if (answer.type == Type::error) {
+    throw ValueError("the stored value is no decimal 64-bit integer; set() a number first");
+  }
+  if (answer.type == Type::nil) return std::nullopt;
+  return answer.integer;
+}
+
+// --- Comparing ---
+
+bool Session::put_if_equal(std::string_view key, std::string_view expected, std::string_view value,
+                           std::optional<Ttl> ttl) {
+  std::string lifetime = "-1";
+  if (ttl) lifetime = ttl->is_forever() ? "0" : std::to_string(redis_lifetime(*ttl));
+  const std::array<std::string_view, 3> arguments{expected, value, lifetime};
+  const auto answer =
+      run_script(Purpose::write, put_if_equal_script, key, arguments,
+                 {.types = one_of(Type::integer), .tolerated = is_wrong_type}, ignore);
+  if (!answer) return put_if_equal_by_watch(key, expected, value, ttl);
+  if (answer->type == Type::error) warn_of_other_type(key);
+  return answer->integer != 0;
+}
+
+bool Session::put_if_equal_by_watch(std::string_view key, std::string_view expected,
+                                    std::string_view value, std::optional<Ttl> ttl) {
+  const bool lives_on = !ttl;
+  const bool limited = ttl && !ttl->is_forever();
+  const Answer answer = watch(Purpose::write, key, [&](std::optional<std::string_view> stored) {
+    if (stored != expected) return false;
+    commands_.begin(limited ? 5 : lives_on ? 4 : 3);
+    commands_.word("SET");
+    commands_.word(key);
+    commands_.word(value);
+    if (lives_on) commands_.word("KEEPTTL");
+    if (limited) {
+      commands_.word("PX");
+      commands_.number(redis_lifetime(*ttl));
+    }
+    return true;
+  });
+  if (answer.type == Type::error) warn_of_other_type(key);
+  return answer.type == Type::status;
+}
+
+bool Session::erase_if_equal(std::string_view key, std::string_view expected) {
+  const std::array<std::string_view, 1> arguments{expected};
+  const auto answer =
+      run_script(Purpose::erase, erase_if_equal_script, key, arguments,
+                 {.types = one_of(Type::integer), .tolerated = is_wrong_type}, ignore);
+  if (!answer) return erase_if_equal_by_watch(key, expected);
+  if (answer->type == Type::error) warn_of_other_type(key);
+  return answer->integer != 0;
+}
+
+bool Session::erase_if_equal_by_watch(std::string_view key, std::string_view expected) {
+  const Answer answer = watch(Purpose::erase, key, [&](std::optional<std::string_view> stored) {
+    if (stored != expected) return false;
+    commands_.begin("*2\r\n$3\r\nDEL\r\n");
+    commands_.word(key);
+    return true;
+  });
+  if (answer.type == Type::error) warn_of_other_type(key);
+  return answer.type == Type::integer && answer.integer != 0;
+}
+
+// --- Reading and removing ---
+
+// GETDEL is there since redis 6.2.
+bool Session::pop(std::string_view key, ValueSink sink) {
+  if (!primary().has(Feature::getdel)) return get_then_del(key, sink);
+  commands_.clear();
+  commands_.begin("*2\r\n$6\r\nGETDEL\r\n");
+  commands_.word(key);
+  const Answer answer =
+      ask(Purpose::erase, Repeat::if_refused,
+          {.types = one_of(Type::string, Type::nil), .tolerated = is_wrong_type_or_denied}, sink);
+  if (answer.type != Type::error) return answer.type == Type::string;
+  if (is_wrong_type(answer.error)) {
+    warn_of_other_type(key);
+    return false;
+  }
+  const bool found = get_then_del(key, sink);
+  primary().do_without(Feature::getdel, answer.error);
+  return found;
+}
+
+bool Session::get_then_del(std::string_view key, ValueSink sink) {
+  commands_.clear();
+  commands_.begin("*1\r\n$5\r\nMULTI\r\n");
+  commands_.begin("*2\r\n$4\r\nMGET\r\n");  // to MGET another type is no error but absent
+  commands_.word(key);
+  commands_.begin("*2\r\n$3\r\nDEL\r\n");
+  commands_.word(key);
+  commands_.begin("*1\r\n$4\r\nEXEC\r\n");
+  bool found = false;
+  run(0, Purpose::erase, deadline(), Repeat::if_refused, [&](Connection& connection) {
+    connection.send(commands_.bytes(), commands_.count());
+    std::string error;
+    for (std::size_t i = 1; i < commands_.count(); ++i) {
+      Answer queued = receive(connection);
+      if (error.empty()) error = std::move(queued.error);
+    }
+    connection.receive([&](const Element& element) {
+      if (element.type == Type::error && error.empty()) error = element.text;
+      if (element.type == Type::string && element.depth == 2) {
+        found = true;
+        sink(element.text);
+      }
+    });
+    if (!error.empty()) throw_error(connection, error);
+  });
+  return found;
+}
+
+}  // namespace polycache::redis
