@@ -71,6 +71,7 @@ struct StoreUnderTest {
   // cleared.
   std::function<std::vector<std::string>()> location = [] { return std::vector<std::string>(); };
   OptionMap options = {};
+  std::vector<LayerConfig> layers = {};  // around it, to test those; outermost first
   std::vector<std::filesystem::path> plugin_path = {};
   std::vector<const PluginDescriptor*> linked_plugins = {};
   Quirks quirks = {};
@@ -110,6 +111,7 @@ class StoreFixture : public ::testing::TestWithParam<ConformanceCase> {
         .backend = c.store.backend,
         .location = c.store.location(),
         .on_error = {.read = ErrorPolicy::throw_error, .write = ErrorPolicy::throw_error},
+        .layers = c.store.layers,
         .options = c.store.options};
     if (c.variant == KeyVariant::prefix) cache.key_prefix = "shop";
     if (c.variant == KeyVariant::version) cache.version = 2;
