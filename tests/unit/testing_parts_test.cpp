@@ -213,11 +213,13 @@ constexpr PluginDescriptor backwards = layer_plugin(
       return std::make_unique<BackwardsFactory>(context.inner);
     });
 
+constexpr PluginDescriptor dotted = key_function_plugin(
+    "dotted", "1.0",
+    [](std::string& out, std::string_view key, std::string_view prefix, int version) {
+      out.append(prefix).append(".").append(std::to_string(version)).append(".").append(key);
+    });
+
 TEST(ScopedCaches, KeepWhatAConfigurationSaysBesideItsStores) {
-  register_key_function(
-      "dotted", [](std::string& out, std::string_view key, std::string_view prefix, int version) {
-        out.append(prefix).append(".").append(std::to_string(version)).append(".").append(key);
-      });
   Config config{
       .caches = {{"users",
                   {.backend = "redis",
@@ -230,7 +232,7 @@ TEST(ScopedCaches, KeepWhatAConfigurationSaysBesideItsStores) {
                    .options = {{"max_connections", std::int64_t{4}}}}},
                  {"same", {.backend = "redis", .location = {"redis://cache.example:6379/1"}}},
                  {"strict", {.backend = "memcached", .location = {"cache.example"}}}}};
-  ScopedCaches tests(config, {.linked_plugins = {&backwards}});
+  ScopedCaches tests(config, {.linked_plugins = {&backwards, &dotted}});
   caches["users"].set("k", "abc");
   EXPECT_EQ(tests.recording().text(), "users: put shop.3.k cba for 60s -> stored\n");
   EXPECT_EQ(caches["users"].get("k"), "cba");
