@@ -8,11 +8,14 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 
+#include "polycache/backends/locmem.h"
 #include "polycache/config.h"
 #include "polycache/error.h"
+#include "polycache/registry.h"
 #include "support/server.h"
 #include "write_access.h"
 
@@ -30,6 +33,8 @@ constexpr uid_t kSomebody = 54321;  // a user and a group that this machine does
 
 class WritableFiles : public ::testing::Test {
  protected:
+  WritableFiles() { ::unsetenv("POLYCACHE_ALLOW_WRITABLE_FILES"); }
+
   fs::path write(const std::string& name, std::string_view text, unsigned mode = 0644) const {
     const fs::path file = folder_.path() / name;
     std::ofstream(file, std::ios::binary) << text;
@@ -134,6 +139,28 @@ TEST_F(WritableFiles, AreReadIfTheEnvironmentSaysSo) {
   ::setenv("POLYCACHE_ALLOW_WRITABLE_FILES", "1", 1);
   EXPECT_EQ(problem(file), "");
   ::unsetenv("POLYCACHE_ALLOW_WRITABLE_FILES");
+}
+
+TEST_F(WritableFiles, AReloadOfOneChangesNothingWhateverTheHandlerDoes) {
+  const fs::path file = write("shop.json", kGood);
+  bool throwing = false;
+  CacheRegistry registry(Config::from_file(file),
+                         {.on_warning =
+                              [&](const Warning& warning) {
+                                if (throwing)
+                                  throw std::runtime_error(std::string(warning.message));
+                              },
+                          .linked_plugins = {&locmem::plugin}});
+  write("shop.json", R"({"caches": {"new": {"backend": "locmem"}}})", 0666);
+  EXPECT_THROW(registry.reload(), ConfigError);
+  throwing = true;
+  EXPECT_THROW(registry.reload(), std::runtime_error);
+  EXPECT_TRUE(registry["default"].set("k", "v"));
+  EXPECT_FALSE(registry.contains("new"));
+  set_mode(file, 0644);
+  registry.reload();
+  EXPECT_TRUE(registry["new"].set("k", "v"));
+  EXPECT_THROW(registry["default"], ConfigError);
 }
 
 TEST_F(WritableFiles, APipeIsAskedForByWhoeverNamesIt) {

@@ -337,6 +337,8 @@ TEST(PluginDescriptors, ALongerOneIsAccepted) {
 
 class PluginSearch : public ::testing::Test {
  protected:
+  PluginSearch() { ::unsetenv("POLYCACHE_ALLOW_WRITABLE_FILES"); }
+
   fs::path folder(std::string_view name) {
     fs::create_directory(temp_.path() / name);
     return temp_.path() / name;

@@ -3,9 +3,10 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
+#include <cstdlib>
 #include <filesystem>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -95,19 +96,72 @@ TEST(RegistryPlugins, ARefusedReconfigurationLeavesTheOldOneAtWork) {
   EXPECT_TRUE(registry["default"].set("k", "v"));
 }
 
-TEST(RegistryPlugins, APluginThatEverybodyCanWriteToNeedsPermission) {
-  const std::filesystem::path folder = std::filesystem::path(::testing::TempDir()) /
-                                       ("polycache-writable-" + std::to_string(::getpid()));
-  std::filesystem::create_directory(folder);
-  const std::filesystem::path file = folder / "polycache_good.so";
-  std::filesystem::copy_file(specimens / "polycache_good.so", file);
-  std::filesystem::permissions(file, std::filesystem::perms(0777));
-  Config config{.caches = {{"default", {.backend = "good"}}}, .plugin_path = {folder}};
-  EXPECT_THAT(refusal(config),
-              AllOf(HasSubstr("caches.default.backend: "), HasSubstr("chmod o-w")));
-  config.allow_writable_plugins = true;
-  EXPECT_EQ(CacheRegistry(config).describe().at(0).plugin_file, file);
-  std::filesystem::remove_all(folder);
+// A folder for plugins, gone after its test, with one alias that needs "good" from there and
+// one that does not.
+class InstalledPlugins : public ::testing::Test {
+ protected:
+  InstalledPlugins() {
+    std::string name = ::testing::TempDir() + "polycache-plugins-XXXXXX";
+    if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("no temporary folder");
+    folder_ = name;
+  }
+  ~InstalledPlugins() override { std::filesystem::remove_all(folder_); }
+
+  std::filesystem::path file() const { return folder_ / "polycache_good.so"; }
+  // As package managers do: by renaming, so that nobody meets half a file.
+  void install() const {
+    std::filesystem::copy_file(specimens / "polycache_good.so", folder_ / "new");
+    std::filesystem::rename(folder_ / "new", file());
+  }
+  Config config() const {
+    return {.caches = {{"default", {.backend = "good"}}, {"other", {.backend = other()}}},
+            .plugin_path = {folder_}};
+  }
+  static std::string other() { return (specimens / "polycache_get_throws_number.so").string(); }
+
+  void expect_full_service(CacheRegistry& registry) const {
+    registry.reconfigure(config());
+    EXPECT_TRUE(registry["default"].set("k", "v"));
+    EXPECT_TRUE(registry["other"].set("k", "v"));
+    EXPECT_EQ(registry.describe().at(0).plugin_file, file());
+  }
+
+  std::filesystem::path folder_;
+};
+
+TEST_F(InstalledPlugins, AMissingOneIsUsedWhenItIsThere) {
+  EXPECT_THAT(refusal(config()),
+              AllOf(HasSubstr("caches.default.backend: there is no backend \"good\""),
+                    HasSubstr("no polycache_good.so in \"" + folder_.string())));
+  CacheRegistry registry(config(), {.defer_errors = true});
+  EXPECT_THROW(registry["default"], ConfigError);
+  EXPECT_TRUE(registry["other"].set("k", "v"));
+  install();
+  expect_full_service(registry);
+}
+
+TEST_F(InstalledPlugins, ADamagedOneIsUsedWhenItIsInstalledAgain) {
+  install();
+  std::filesystem::resize_file(file(), std::filesystem::file_size(file()) / 2);
+  EXPECT_THAT(refusal(config()), HasSubstr("is truncated or damaged"));
+  CacheRegistry registry(config(), {.defer_errors = true});
+  EXPECT_THROW(registry["default"], ConfigError);
+  EXPECT_TRUE(registry["other"].set("k", "v"));
+  std::filesystem::remove(file());
+  install();
+  expect_full_service(registry);
+}
+
+TEST_F(InstalledPlugins, OneThatEverybodyCanWriteToNeedsPermission) {
+  install();
+  std::filesystem::permissions(file(), std::filesystem::perms(0777));
+  Config wrong = config();
+  EXPECT_THAT(refusal(wrong), AllOf(HasSubstr("caches.default.backend: "), HasSubstr("chmod ")));
+  wrong.allow_writable_plugins = true;
+  EXPECT_EQ(CacheRegistry(wrong).describe().at(0).plugin_file, file());
+  CacheRegistry registry(wrong);
+  std::filesystem::permissions(file(), std::filesystem::perms(0755));
+  expect_full_service(registry);
 }
 
 TEST(RegistryPlugins, WhatAnOperationThrowsBecomesABackendError) {
