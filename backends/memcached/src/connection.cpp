@@ -255,7 +255,8 @@ std::unique_ptr<Connection::Client, Connection::Drop> Connection::make_client() 
   return owner;
 }
 
-void Connection::begin(Term term) noexcept {
+void Connection::begin(Term term, bool tells_redial) noexcept {
+  tells_redial_ = tells_redial;
   begun_ = term.begun;
   end_ = term.end;
   second_chance_ = is_open();
@@ -284,7 +285,7 @@ void Connection::connect() {
     keep_time();
     greet();
   } catch (const BackendError&) {
-    redial_.failed(begun);
+    if (tells_redial_) redial_.failed(begun);
     throw;
   }
   redial_.succeeded();
@@ -571,8 +572,10 @@ Outcome Connection::outcome(memcached_return_t result) {
       return Outcome::exists;
     case MEMCACHED_NOTFOUND:
       return Outcome::absent;
-    case MEMCACHED_MEMORY_ALLOCATION_FAILURE:  // the server's, in the binary protocol
-      client_.reset();                         // the library has closed it
+    case MEMCACHED_MEMORY_ALLOCATION_FAILURE:
+      // The server's in the binary protocol; ours, for a reply that was forged, in the other.
+      if (settings_.protocol == Protocol::ascii) fail(MEMCACHED_PROTOCOL_ERROR);
+      client_.reset();  // the library has closed it
       return Outcome::refused;
     case MEMCACHED_E2BIG:
     case MEMCACHED_SERVER_MEMORY_ALLOCATION_FAILURE:

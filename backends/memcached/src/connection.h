@@ -108,7 +108,8 @@ class Connection {
 
   // An operation begins; no wait of it goes beyond its end. (Within one call of libmemcached
   // there are several waits, as many as there are pieces of a reply.)
-  void begin(Term term) noexcept;
+  // Without `tells_redial` a failure to connect puts off nobody else's next try.
+  void begin(Term term, bool tells_redial = true) noexcept;
   // Another end for what is left of it.
   void limit(Instant end) noexcept { end_ = end; }
   // Whether what failed may be done once more as a whole. Only once.
@@ -192,6 +193,7 @@ class Connection {
   std::string joined_;
   std::vector<std::string_view> stored_keys_;
   Instant last_used_{};
+  bool tells_redial_ = true;
   bool unread_ = false;         // asked, and not all answers read
   bool second_chance_ = false;  // it was open before the operation that goes on
 };

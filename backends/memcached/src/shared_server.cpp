@@ -27,12 +27,12 @@ SharedServer::SharedServer(const ServerAddress& address, const Settings& setting
         return std::make_unique<Connection>(address_, settings, redial_);
       }) {}
 
-SharedServer::Lease SharedServer::take(std::size_t& hint, Term term) {
+SharedServer::Lease SharedServer::take(std::size_t& hint, Term term, bool tells_redial) {
   // Without waiting, so that the time is known to be what it was.
   Lease lease = pool_.take(hint, Instant{});
   if (!lease) [[unlikely]]
     lease = wait_for_one(hint, term);
-  lease->begin(term);
+  lease->begin(term, tells_redial);
   return lease;
 }
 

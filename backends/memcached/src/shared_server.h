@@ -39,8 +39,9 @@ class SharedServer {
   // to blame() and succeeded(). `hint` is the pool's: 0 at first.
   Lease enter(std::size_t& hint, Access access, Term term);
 
-  // The same, for health: whatever the breaker says, and it is not told.
-  Lease enter_anyhow(std::size_t& hint, Term term) { return take(hint, term); }
+  // The same, for health: whatever the breaker says. What comes of it counts for nothing, or
+  // somebody who asks often would keep the others away.
+  Lease enter_anyhow(std::size_t& hint, Term term) { return take(hint, term, false); }
 
   // Runs f(), and counts its end for or against the server.
   template <class F>
@@ -82,7 +83,7 @@ class SharedServer {
   }
   void failed(Access access, const BackendError& error);
   void tell_closed() noexcept;
-  Lease take(std::size_t& hint, Term term);
+  Lease take(std::size_t& hint, Term term, bool tells_redial = true);
   Lease wait_for_one(std::size_t& hint, Term& term);
   [[noreturn]] void refuse(Access access) const;
   [[noreturn]] void refuse_to_connect() const;

@@ -1,0 +1,1155 @@
+// What must be survived with memcached: through a registry, against real servers, with a gate
+// in between that does harm.
+
+#include <dlfcn.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <iostream>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "polycache/backends/memcached.h"
+#include "polycache/circuit_breaker.h"
+#include "polycache/error.h"
+#include "polycache/registry.h"
+#include "polycache/testing/manual_clock.h"
+#include "support/gate.h"
+#include "support/server.h"
+
+using namespace std::chrono_literals;
+using ::testing::AllOf;
+using ::testing::Contains;
+using ::testing::ElementsAre;
+using ::testing::Ge;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Le;
+using ::testing::Lt;
+using ::testing::Not;
+
+namespace polycache {
+namespace {
+
+using Kind = BackendError::Kind;
+using State = CircuitBreaker::State;
+using testing::Gate;
+using testing::ManualClock;
+using testing::Server;
+using Steady = std::chrono::steady_clock;
+
+constexpr auto kTimeout = 300ms;
+// An operation's limit, and what a machine may need that has other things to do.
+constexpr auto kLimit = kTimeout + 5s;
+// Within this time everything must be well again.
+constexpr auto kHealed = 15s;
+
+// Longer than any pause of a breaker or between connections, jitter included.
+constexpr auto kLongPause = 40s;
+
+const OnError kThrow{.read = ErrorPolicy::throw_error, .write = ErrorPolicy::throw_error};
+
+std::optional<BackendError> failure_of(const std::function<void()>& operation) {
+  try {
+    operation();
+  } catch (const BackendError& error) {
+    return error;
+  }
+  return std::nullopt;
+}
+
+Kind kind_of_failure(const std::function<void()>& operation) {
+  const auto error = failure_of(operation);
+  if (!error) throw std::logic_error("it did not fail");
+  return error->kind();
+}
+
+std::chrono::milliseconds time_of(const std::function<void()>& operation) {
+  const auto begin = Steady::now();
+  operation();
+  return std::chrono::ceil<std::chrono::milliseconds>(Steady::now() - begin);
+}
+
+template <class Condition>
+bool soon(Condition condition) {
+  const auto end = Steady::now() + kHealed;
+  while (!condition()) {
+    if (Steady::now() > end) return false;
+    std::this_thread::sleep_for(1ms);
+  }
+  return true;
+}
+
+struct Heard {
+  std::mutex mutex;
+  std::vector<std::pair<Warning::Kind, std::string>> warnings;
+
+  std::vector<std::string> of(Warning::Kind kind) {
+    const std::lock_guard lock(mutex);
+    std::vector<std::string> messages;
+    for (const auto& [of_kind, message] : warnings) {
+      if (of_kind == kind) messages.push_back(message);
+    }
+    return messages;
+  }
+};
+
+// One store, under two aliases that share no connection: "open" goes on without it, "strict"
+// throws.
+class Store {
+ public:
+  explicit Store(std::vector<std::string> location, OptionMap options = {},
+                 const Clock& clock = Clock::real())
+      : registry_(config(std::move(location), std::move(options)), environment(clock)) {}
+
+  Cache& open() { return registry_["open"]; }
+  Cache& strict() { return registry_["strict"]; }
+  CacheHealth health(std::string_view alias) const {
+    for (CacheHealth& health : registry_.health()) {
+      if (health.alias == alias) return std::move(health);
+    }
+    throw std::logic_error("no such alias");
+  }
+  std::vector<std::string> warnings(Warning::Kind kind) { return heard_->of(kind); }
+
+ private:
+  static Config config(std::vector<std::string> location, OptionMap options) {
+    options.try_emplace("timeout", std::string("300ms"));
+    const CacheConfig open{.backend = "memcached", .location = location, .options = options};
+    const CacheConfig strict{.backend = "memcached",
+                             .location = std::move(location),
+                             .on_error = kThrow,
+                             .options = std::move(options)};
+    return {.caches = {{"open", open}, {"strict", strict}}};
+  }
+  Environment environment(const Clock& clock) {
+    return {.clock = &clock,
+            .on_warning =
+                [heard = heard_](const Warning& warning) {
+                  const std::lock_guard lock(heard->mutex);
+                  heard->warnings.emplace_back(warning.kind, std::string(warning.message));
+                },
+            .linked_plugins = {&memcached::plugin}};
+  }
+
+  std::shared_ptr<Heard> heard_ = std::make_shared<Heard>();
+  CacheRegistry registry_;
+};
+
+void expect_full_service(Cache& cache) {
+  EXPECT_TRUE(cache.set("full", "service"));
+  EXPECT_EQ(cache.get("full"), "service");
+  EXPECT_TRUE(cache.touch("full", 1min));
+  EXPECT_TRUE(cache.erase("full"));
+  EXPECT_TRUE(cache.add("full", 1));
+  EXPECT_EQ(cache.incr("full"), 2);
+  EXPECT_TRUE(cache.set_many(std::map<std::string, std::string>{{"a", "1"}, {"b", "2"}}).empty());
+  EXPECT_EQ(cache.get_many({"a", "b"})[1], "2");
+  EXPECT_EQ(cache.erase_many({"a", "b", "full"}), 3U);
+}
+
+// A connection of the test's own.
+class Connected {
+ public:
+  explicit Connected(std::uint16_t port)
+      : socket_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    address.sin_port = htons(port);
+    if (::connect(socket_, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+      ::close(std::exchange(socket_, -1));
+    }
+  }
+  Connected(const Connected&) = delete;
+  Connected& operator=(const Connected&) = delete;
+  ~Connected() { ::close(socket_); }
+
+  // What is said up to `end`, or to the end.
+  std::string ask(std::string_view question, std::string_view end) const {
+    ::send(socket_, question.data(), question.size(), MSG_NOSIGNAL);
+    std::string text;
+    std::array<char, 4096> bytes;
+    while (text.find(end) == std::string::npos) {
+      const ssize_t got = ::recv(socket_, bytes.data(), bytes.size(), 0);
+      if (got <= 0) break;
+      text.append(bytes.data(), static_cast<std::size_t>(got));
+    }
+    return text;
+  }
+
+ private:
+  int socket_;
+};
+
+// A number that memcached says of itself.
+std::int64_t statistic(const Server& server, std::string_view name) {
+  const std::string text = Connected(server.port()).ask("stats\r\n", "END\r\n");
+  const std::string line = "STAT " + std::string(name) + " ";
+  const std::size_t at = text.find(line);
+  return at == std::string::npos ? -1 : std::atoll(text.c_str() + at + line.size());
+}
+
+// A server behind a gate; time stands still but for waiting for the server.
+class MemcachedFaults : public ::testing::Test {
+ protected:
+  // Whatever pauses there are, they are over.
+  void heal() {
+    gate_.pass();
+    clock_.advance(kLongPause);
+  }
+  void expect_healed() {
+    expect_full_service(store_.open());
+    expect_full_service(store_.strict());
+  }
+
+  std::unique_ptr<Server> server_ = Server::memcached();
+  Gate gate_{server_->port()};
+  ManualClock clock_;
+  Store store_{{gate_.address()}, {}, clock_};
+  Cache& open_ = store_.open();
+  Cache& strict_ = store_.strict();
+};
+
+// --- 1: not there at the start ---
+
+TEST_F(MemcachedFaults, AServerThatIsNotThereAtTheStartCostsMisses) {
+  server_->kill9();
+  Store store({server_->address()}, {}, clock_);
+  const auto time = time_of([&] {
+    EXPECT_FALSE(store.open().get("k"));
+    EXPECT_FALSE(store.open().set("k", 1));
+    EXPECT_EQ(store.open().get_or_set("k", [] { return 3; }), 3);
+  });
+  EXPECT_LT(time, kLimit);
+  EXPECT_EQ(kind_of_failure([&] { store.open().erase("k"); }), Kind::unreachable);
+  const auto error = failure_of([&] { store.strict().get("k"); });
+  ASSERT_TRUE(error);
+  EXPECT_EQ(error->kind(), Kind::unreachable);
+  EXPECT_EQ(error->server(), server_->address());
+
+  server_->start();
+  clock_.advance(kLongPause);
+  expect_full_service(store.open());
+  expect_full_service(store.strict());
+}
+
+// --- 2, 3: dies, and comes back ---
+
+TEST_F(MemcachedFaults, AServerThatDiesIsLeftAloneAndUsedAgain) {
+  expect_healed();
+  server_->kill9();
+  for (int i = 0; i < 5; ++i) {
+    EXPECT_FALSE(open_.get("k"));
+    EXPECT_TRUE(failure_of([&] { strict_.get("k"); }));
+    clock_.advance(1500ms);  // beyond the pause between connections
+  }
+  EXPECT_EQ(store_.health("open").breaker, State::open);
+  EXPECT_THAT(store_.warnings(Warning::Kind::breaker_opened),
+              ElementsAre(HasSubstr(gate_.address()), HasSubstr(gate_.address())));
+  clock_.advance(kLongPause);  // the probe
+  EXPECT_FALSE(open_.get("k"));
+  EXPECT_TRUE(failure_of([&] { strict_.get("k"); }));
+
+  const std::size_t connections = gate_.connections_ever();
+  for (int i = 0; i < 1000; ++i) {
+    EXPECT_FALSE(open_.get("k"));
+    EXPECT_FALSE(open_.set("k", 1));
+  }
+  const auto error = failure_of([&] { strict_.get("k"); });
+  ASSERT_TRUE(error);
+  EXPECT_EQ(error->kind(), Kind::unreachable);
+  EXPECT_THAT(error->what(), AllOf(HasSubstr("next try in"), HasSubstr("no connection")));
+  EXPECT_TRUE(failure_of([&] { open_.erase("k"); })) << "an erasure is not lost in silence";
+  EXPECT_EQ(gate_.connections_ever(), connections) << "left alone";
+
+  server_->start();
+  clock_.advance(kLongPause);
+  expect_healed();
+  EXPECT_EQ(store_.health("open").breaker, State::closed);
+  EXPECT_THAT(store_.warnings(Warning::Kind::breaker_closed),
+              ElementsAre(HasSubstr(gate_.address()), HasSubstr(gate_.address())));
+}
+
+TEST_F(MemcachedFaults, HealthIsAskedWhateverTheBreakerSays) {
+  EXPECT_TRUE(store_.health("open").reachable);
+  server_->kill9();
+  for (int i = 0; i < 6; ++i) {  // the last one is a failing probe
+    clock_.advance(1500ms);
+    EXPECT_FALSE(open_.get("k"));
+  }
+  CacheHealth health = store_.health("open");
+  EXPECT_FALSE(health.reachable);
+  ASSERT_EQ(health.servers.size(), 1U);
+  EXPECT_EQ(health.servers[0].name, gate_.address());
+  EXPECT_EQ(health.servers[0].breaker, State::open);
+  EXPECT_THAT(health.servers[0].error, HasSubstr("no connection"));
+
+  server_->start();
+  health = store_.health("open");
+  EXPECT_TRUE(health.reachable);
+  EXPECT_GT(health.servers[0].round_trip.count(), 0);
+  EXPECT_EQ(health.servers[0].breaker, State::open) << "asking changes nothing";
+  EXPECT_FALSE(open_.set("k", 1));
+  clock_.advance(kLongPause);
+  expect_healed();
+}
+
+// On the machine's clock: how long it takes from "server back" to "full service".
+TEST_F(MemcachedFaults, FullServiceSoonAfterTheServerIsBack) {
+  Store store({server_->address()});
+  std::atomic<bool> ending{false};
+  std::atomic<int> hits{0};
+  std::atomic<std::chrono::milliseconds::rep> longest{0};
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([&, i] {
+      const std::string key = "k" + std::to_string(i);
+      while (!ending) {
+        const auto time = time_of([&] {
+          if (store.open().set(key, i) && store.open().get<int>(key) == i) ++hits;
+        });
+        longest = std::max<std::chrono::milliseconds::rep>(longest, time.count());
+        std::this_thread::sleep_for(1ms);
+      }
+    });
+  }
+  EXPECT_TRUE(soon([&] { return hits > 100; }));
+  server_->kill9();
+  EXPECT_TRUE(soon([&] { return store.health("open").breaker == State::open; }));
+  server_->start();
+  const auto back = Steady::now();
+  hits = 0;
+  EXPECT_TRUE(soon([&] { return hits > 0; }));
+  const auto first = std::chrono::ceil<std::chrono::milliseconds>(Steady::now() - back);
+  expect_full_service(store.open());
+  EXPECT_TRUE(soon([&] { return hits > 100; }));
+  ending = true;
+  for (std::thread& thread : threads) thread.join();
+  std::cout << "memcached: from \"server back\" to full service: " << first.count()
+            << " ms; longest call: " << longest << " ms\n";
+  EXPECT_LT(longest.load(), std::chrono::milliseconds(2 * kLimit).count());
+}
+
+// --- 4: hung ---
+
+TEST_F(MemcachedFaults, AServerThatHangsCostsOneTimeLimit) {
+  expect_healed();
+  server_->suspend();
+  const std::vector<std::function<void()>> operations{
+      [&] { strict_.get("k"); },
+      [&] { strict_.set("k", 1); },
+      [&] {
+        strict_.get_many({"a", "b", "c"});
+      },
+      [&] {
+        strict_.set_many(std::map<std::string, std::string>{{"a", "1"}, {"b", "2"}});
+      },
+      [&] { strict_.erase("k"); },
+  };
+  for (const auto& operation : operations) {
+    const auto time = time_of([&] { EXPECT_EQ(kind_of_failure(operation), Kind::timeout); });
+    EXPECT_THAT(time, AllOf(Ge(kTimeout - 10ms), Lt(kLimit)));
+    clock_.advance(1500ms);
+  }
+  EXPECT_THAT(store_.warnings(Warning::Kind::breaker_opened), ElementsAre(HasSubstr("no answer")));
+  EXPECT_FALSE(open_.get("k"));
+  server_->resume();
+  heal();
+  expect_healed();
+}
+
+// --- 5: late ---
+
+TEST_F(MemcachedFaults, ALateReplyIsNotTheAnswerToTheNextQuestion) {
+  strict_.set("a", "of a");
+  strict_.set("b", "of b");
+  const std::size_t connections = gate_.connections_ever();
+  gate_.set({.hold_replies = true}, Gate::Reach::existing);
+  EXPECT_EQ(kind_of_failure([&] { strict_.get("a"); }), Kind::timeout);
+  EXPECT_TRUE(failure_of([&] { strict_.erase("absent"); }).has_value() == false)
+      << "a new connection works at once";
+  gate_.pass();  // and now the reply comes
+  EXPECT_EQ(strict_.get("b"), "of b");
+  EXPECT_EQ(strict_.get("a"), "of a");
+  EXPECT_GT(gate_.connections_ever(), connections) << "the old connection is not used again";
+  heal();
+  expect_healed();
+}
+
+// --- 6: reset ---
+
+TEST_F(MemcachedFaults, WhatCanBeRepeatedIsRepeatedOnceOnAFreshConnection) {
+  strict_.set("k", "v");
+  const std::vector<std::function<void()>> operations{
+      [&] { EXPECT_EQ(strict_.get("k"), "v"); },
+      [&] { EXPECT_TRUE(strict_.set("k", "v")); },
+      [&] { EXPECT_TRUE(strict_.contains("k")); },
+      [&] { EXPECT_TRUE(strict_.touch("k", 1min)); },
+      [&] {
+        EXPECT_EQ(strict_.get_many({"k", "l"})[0], "v");
+      },
+      [&] {
+        EXPECT_TRUE(
+            strict_.set_many(std::map<std::string, std::string>{{"a", "1"}, {"b", "2"}}).empty());
+      },
+      [&] { EXPECT_FALSE(strict_.erase("absent")); },
+  };
+  for (const auto& operation : operations) {
+    const std::size_t connections = gate_.connections_ever();
+    gate_.set({.reset_on_request = true}, Gate::Reach::existing);
+    EXPECT_NO_THROW(operation());
+    EXPECT_EQ(gate_.connections_ever(), connections + 1);
+  }
+  gate_.set({.reset_on_request = true});
+  const std::size_t connections = gate_.connections_ever();
+  EXPECT_EQ(kind_of_failure([&] { strict_.get("k"); }), Kind::unreachable);
+  EXPECT_EQ(gate_.connections_ever(), connections + 1) << "once";
+  heal();
+  expect_healed();
+}
+
+TEST_F(MemcachedFaults, WhatMustNotHappenTwiceIsNotRepeated) {
+  strict_.set("n", 1);
+  const auto sent = [&] {
+    return statistic(*server_, "cmd_set") + statistic(*server_, "cas_hits");
+  };
+  // The request arrives, the reply does not.
+  const std::int64_t before = sent();
+  gate_.set({.truncate_after = 0}, Gate::Reach::existing);
+  EXPECT_EQ(kind_of_failure([&] { strict_.add("new", 1); }), Kind::unreachable);
+  EXPECT_EQ(sent(), before + 1);
+  EXPECT_FALSE(strict_.add("new", 2)) << "the first one had arrived";
+  EXPECT_EQ(strict_.get<int>("new"), 1);
+  heal();
+  expect_healed();
+}
+
+// --- 7: half-open ---
+
+TEST_F(MemcachedFaults, APeerThatVanishedIsNoticedByTheTimeLimit) {
+  expect_healed();
+  gate_.set({.vanish = true}, Gate::Reach::existing);
+  const auto time =
+      time_of([&] { EXPECT_EQ(kind_of_failure([&] { strict_.get("k"); }), Kind::timeout); });
+  EXPECT_LT(time, kLimit);
+  EXPECT_FALSE(open_.get("k"));
+  expect_healed();  // new connections work
+}
+
+TEST_F(MemcachedFaults, AServerThatAcceptsNobodyIsUnreachable) {
+  gate_.ignore_connects();
+  const auto time = time_of([&] { EXPECT_TRUE(failure_of([&] { strict_.get("k"); })); });
+  EXPECT_LT(time, kLimit);
+  EXPECT_FALSE(open_.get("k"));
+  heal();
+  expect_healed();
+}
+
+// --- 8, 9: slices, and less than that ---
+
+TEST_F(MemcachedFaults, RepliesInSlicesAreTheSameReplies) {
+  const std::string value(3000, 'v');
+  gate_.set({.slice = 0us});
+  for (Cache* const cache : {&open_, &strict_}) {
+    EXPECT_TRUE(cache->set("k", value));
+    EXPECT_EQ(cache->get("k"), value);
+    std::map<std::string, std::string> many;
+    for (int i = 0; i < 20; ++i) many["key" + std::to_string(i)] = "value" + std::to_string(i);
+    EXPECT_TRUE(cache->set_many(many).empty());
+    EXPECT_EQ(cache->get_many({"key3", "none", "key19"})[2], "value19");
+    expect_full_service(*cache);
+  }
+  heal();
+  expect_healed();
+}
+
+TEST_F(MemcachedFaults, ATruncatedReplyIsNoValue) {
+  strict_.set("k", "0123456789", never);
+  const std::size_t size = std::string("VALUE :1:k 4294967295 10\r\n0123456789\r\nEND\r\n").size();
+  for (std::size_t cut = 0; cut + 1 < size; cut += 3) {
+    // The greeting passes: it is shorter than that, or the connection is there.
+    gate_.set({.truncate_after = cut}, Gate::Reach::existing);
+    std::optional<std::string> value;
+    const auto error = failure_of([&] { value = strict_.get("k"); });
+    EXPECT_TRUE(error || value == "0123456789") << cut << " " << value.value_or("a miss");
+    gate_.reset_connections();
+    EXPECT_EQ(open_.get_or_set("k", [] { return std::string("computed"); }), "0123456789");
+    heal();
+  }
+  expect_healed();
+}
+
+// --- 10: nonsense ---
+
+TEST_F(MemcachedFaults, NonsenseIsATypedErrorAndTheEndOfTheConnection) {
+  strict_.set("k", "v", never);
+  for (const std::string& reply :
+       {std::string("nonsense\r\n"), std::string(100'000, 'z'), std::string("\0\0\0\0\r\n", 6),
+        std::string("VALUE :1:k 0 99999999999\r\n"),
+        std::string("VALUE :1:k 0 18446744073709551615\r\nxxxx\r\nEND\r\n"),
+        std::string("VALUE :1:other 0 1\r\nx\r\nEND\r\n"), std::string("ERROR\r\n")}) {
+    const std::size_t connections = gate_.connections_ever();
+    gate_.set({.replacement = reply}, Gate::Reach::existing);
+    EXPECT_EQ(kind_of_failure([&] { strict_.get("k"); }), Kind::protocol) << reply.substr(0, 40);
+    EXPECT_EQ(strict_.get("k"), "v");
+    EXPECT_EQ(gate_.connections_ever(), connections + 1);
+    heal();
+  }
+  for (const std::string& reply :
+       {std::string("nonsense\r\n"), std::string(100'000, 'z'), std::string("\0\0\0\0\r\n", 6),
+        std::string("VALUE :1:k 0 99999999999\r\n"),
+        "VALUE " + std::string(400, 'k') + " 0 1\r\nx\r\n"}) {
+    gate_.set({.replacement = reply}, Gate::Reach::existing);
+    EXPECT_EQ(kind_of_failure([&] { strict_.set("k", "w"); }), Kind::protocol)
+        << reply.substr(0, 40);
+    gate_.set({.replacement = reply}, Gate::Reach::existing);
+    EXPECT_NO_THROW(strict_.get("l")) << "on a fresh connection";
+    heal();
+  }
+  heal();
+  expect_healed();
+}
+
+TEST_F(MemcachedFaults, FlippedBitsOfRepliesAreNeverAnotherValue) {
+  const std::string value(500, 'v');
+  strict_.set("k", value);
+  for (const std::size_t from : {0U, 3U, 8U, 15U, 20U}) {
+    gate_.set({.rewrite = testing::flip_bytes(from, 7)}, Gate::Reach::existing);
+    EXPECT_FALSE(open_.get_many({"k", "l"})[1]);
+    std::optional<std::string> got;
+    const auto error = failure_of([&] { got = strict_.get("k"); });
+    // memcached has no checksum: bits of the value itself are the network's business.
+    EXPECT_TRUE(error || !got || got->size() == value.size()) << from;
+    heal();
+  }
+  expect_healed();
+}
+
+// --- 11: throttled ---
+
+TEST_F(MemcachedFaults, AValueOverTheLimitIsRefusedBeforeItIsRead) {
+  Store small({gate_.address()}, {{"max_value_bytes", std::string("100KiB")}}, clock_);
+  ASSERT_TRUE(strict_.set("big", std::string(900'000, 'b')));
+  ASSERT_TRUE(small.strict().set("small", std::string(90'000, 's')));
+  gate_.set({.bytes_per_second = 1'000'000});
+  const std::size_t passed = gate_.bytes_to_client();
+  EXPECT_EQ(kind_of_failure([&] { small.strict().get("big"); }), Kind::protocol);
+  EXPECT_LT(gate_.bytes_to_client() - passed, 800'000U);
+  EXPECT_FALSE(small.open().get("big"));
+  EXPECT_EQ(small.strict().get("small")->size(), 90'000U);
+  EXPECT_FALSE(small.open().set("big", std::string(200'000, 'b')));
+  EXPECT_THAT(small.warnings(Warning::Kind::value_refused), ElementsAre(HasSubstr("200000")));
+  heal();
+  EXPECT_FALSE(small.open().get("big")) << "the older value is gone";
+  expect_healed();
+}
+
+// The pieces of one reply are the library's to wait for, but between replies the clock is
+// looked at.
+TEST_F(MemcachedFaults, ABulkThatIsTooSlowEndsAtItsLimit) {
+  std::map<std::string, std::string> many;
+  std::vector<std::string> keys;
+  for (int i = 0; i < 300; ++i) {
+    keys.push_back("key" + std::to_string(i));
+    many[keys.back()] = std::string(1000, 'v');
+  }
+  ASSERT_TRUE(strict_.set_many(many).empty());
+  gate_.set({.bytes_per_second = 100'000});
+  const auto time =
+      time_of([&] { EXPECT_EQ(kind_of_failure([&] { strict_.get_many(keys); }), Kind::timeout); });
+  EXPECT_LT(time, kLimit) << "three seconds' worth of data";
+  heal();
+  EXPECT_EQ(strict_.get_many(keys)[299]->size(), 1000U);
+  expect_healed();
+}
+
+// --- 12: names ---
+
+// What the name "cache.invalid" means at the moment. libmemcached asks getaddrinfo(), and finds
+// the one below.
+std::mutex name_mutex;
+std::optional<std::string> meaning;
+std::atomic<int> lookups{0};
+
+TEST_F(MemcachedFaults, NamesAreResolvedAnewByEachConnection) {
+  const auto let_it_mean = [](std::optional<std::string> address) {
+    const std::lock_guard lock(name_mutex);
+    meaning = std::move(address);
+  };
+  let_it_mean(std::nullopt);
+  Store store({"cache.invalid:" + std::to_string(gate_.port())}, {}, clock_);
+  EXPECT_EQ(kind_of_failure([&] { store.strict().get("k"); }), Kind::unreachable);
+  EXPECT_FALSE(store.open().get("k"));
+
+  let_it_mean("127.0.0.1");
+  clock_.advance(kLongPause);
+  expect_full_service(store.strict());
+  const int before = lookups;
+  expect_full_service(store.strict());
+  EXPECT_EQ(lookups, before) << "not for each operation";
+  strict_.set("moved", "no");
+
+  // The name moves to another address, where another server listens.
+  const auto other = Server::memcached({"-l", "127.0.0.2"});
+  let_it_mean("127.0.0.3");
+  gate_.reset_connections();
+  EXPECT_EQ(kind_of_failure([&] { store.strict().get("moved"); }), Kind::unreachable)
+      << "nobody listens there";
+  EXPECT_GT(lookups, before);
+  let_it_mean("127.0.0.1");
+  clock_.advance(kLongPause);
+  expect_full_service(store.open());
+  EXPECT_EQ(store.strict().get("moved"), "no");
+}
+
+// --- 13: too many clients ---
+
+TEST_F(MemcachedFaults, AServerThatIsFullIsNotStormed) {
+  constexpr int kPlaces = 40;
+  const auto narrow = Server::memcached({"-c", std::to_string(kPlaces), "-t", "1"});
+  Gate gate(narrow->port());
+  Store late({gate.address()}, {}, clock_);
+  {
+    std::vector<std::unique_ptr<Connected>> others;
+    for (int i = 0; i < kPlaces + 10; ++i) {
+      others.push_back(std::make_unique<Connected>(narrow->port()));
+      others.back()->ask("version\r\n", "\r\n");
+    }
+    const std::size_t before = gate.connections_ever();
+    for (int i = 0; i < 500; ++i) EXPECT_FALSE(late.open().get("k"));
+    EXPECT_LE(gate.connections_ever(), before + 2);
+    EXPECT_TRUE(failure_of([&] { late.strict().get("k"); }));
+  }
+  EXPECT_TRUE(soon([&] {
+    clock_.advance(kLongPause);
+    return late.open().set("k", 1);
+  }));
+  expect_full_service(late.open());
+}
+
+// --- 14: closed while idle ---
+
+TEST_F(MemcachedFaults, AConnectionThatWasClosedWhileIdleIsNotNoticed) {
+  expect_healed();
+  const std::vector<std::function<void()>> operations{
+      [&] { EXPECT_TRUE(strict_.set("k", "v")); },
+      [&] { EXPECT_EQ(strict_.get("k"), "v"); },
+      [&] { EXPECT_TRUE(strict_.touch("k", 1min)); },
+      [&] { EXPECT_EQ(strict_.get_many({"k"})[0], "v"); },
+      [&] { EXPECT_EQ(strict_.pop("k"), "v"); },
+      [&] { EXPECT_THROW(strict_.incr("k"), KeyNotFound); },
+      [&] { EXPECT_FALSE(strict_.erase("k")); },
+  };
+  for (const auto& operation : operations) {
+    gate_.close_connections();
+    ASSERT_TRUE(soon([&] { return gate_.connections() == 0; }));
+    EXPECT_NO_THROW(operation());
+  }
+  EXPECT_THAT(store_.warnings(Warning::Kind::degraded), IsEmpty());
+  expect_healed();
+}
+
+// What is not repeated asks first whether a connection that lay idle is still there.
+TEST_F(MemcachedFaults, AnAddAfterALongPauseFindsALivingConnection) {
+  expect_healed();
+  gate_.close_connections();
+  std::this_thread::sleep_for(1500ms);  // by the machine's clock, as for a server's idle timeout
+  EXPECT_TRUE(strict_.add("new", 1));
+  expect_healed();
+}
+
+TEST_F(MemcachedFaults, ConnectionsThatNobodyNeedsAreClosed) {
+  Store store({gate_.address()}, {{"idle_timeout", std::string("10s")}}, clock_);
+  store.open().set("k", 1);
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 8; ++i) {
+    threads.emplace_back([&] {
+      for (int n = 0; n < 20; ++n) store.open().get("k");
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  clock_.advance(11s);
+  store.open().get("k");
+  clock_.advance(5s);
+  store.open().get("k");
+  EXPECT_TRUE(soon([&] { return gate_.connections() == 1; })) << gate_.connections();
+}
+
+// --- 16: a wrong password ---
+
+// Answers whether a password is right, as saslauthd does: four counted texts in, one out.
+class PasswordCheck {
+ public:
+  explicit PasswordCheck(const std::filesystem::path& folder) : path_((folder / "mux").string()) {
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    path_.copy(address.sun_path, sizeof address.sun_path - 1);
+    listener_ = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (::bind(listener_, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
+        ::listen(listener_, 16) != 0) {
+      throw std::runtime_error("cannot listen on " + path_);
+    }
+    thread_ = std::thread([this] { serve(); });
+  }
+  PasswordCheck(const PasswordCheck&) = delete;
+  PasswordCheck& operator=(const PasswordCheck&) = delete;
+  ~PasswordCheck() {
+    ::shutdown(listener_, SHUT_RDWR);
+    thread_.join();
+    ::close(listener_);
+  }
+
+  void accept_password(std::string password) {
+    const std::lock_guard lock(mutex_);
+    password_ = std::move(password);
+  }
+  int questions() const { return questions_; }
+
+ private:
+  static std::string read_text(int connection) {
+    std::array<unsigned char, 2> size{};
+    if (::recv(connection, size.data(), size.size(), MSG_WAITALL) != 2) return {};
+    std::string text(static_cast<std::size_t>(size[0] * 256 + size[1]), '\0');
+    if (!text.empty()) ::recv(connection, text.data(), text.size(), MSG_WAITALL);
+    return text;
+  }
+  void serve() {
+    for (;;) {
+      const int connection = ::accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);
+      if (connection < 0) return;
+      read_text(connection);  // the user
+      const std::string password = read_text(connection);
+      read_text(connection);
+      read_text(connection);
+      ++questions_;
+      const std::lock_guard lock(mutex_);
+      const std::string answer = std::string("\0\2", 2) + (password == password_ ? "OK" : "NO");
+      ::send(connection, answer.data(), answer.size(), MSG_NOSIGNAL);
+      ::close(connection);
+    }
+  }
+
+  const std::string path_;
+  int listener_ = -1;
+  std::atomic<int> questions_{0};
+  std::mutex mutex_;
+  std::string password_ = "secret-one";
+  std::thread thread_;
+};
+
+TEST_F(MemcachedFaults, AWrongPasswordIsDeniedAndNotTriedAgainAndAgain) {
+  const testing::TemporaryFolder folder;
+  std::ofstream(folder.path() / "memcached.conf")
+      << "mech_list: plain\npwcheck_method: saslauthd\nsaslauthd_path: "
+      << (folder.path() / "mux").string() << "\n";
+  PasswordCheck check(folder.path());
+  ::setenv("SASL_CONF_PATH", folder.path().c_str(), 1);
+  const auto server = Server::memcached({"-S"});
+  ::unsetenv("SASL_CONF_PATH");
+  Gate gate(server->port());
+  Store store({gate.address()},
+              {{"protocol", std::string("binary")},
+               {"user", std::string("the-user")},
+               {"password", std::string("secret-one")},
+               {"timeout", std::string("5s")}},
+              clock_);
+  expect_full_service(store.open());
+
+  check.accept_password("secret-two");  // revoked; connections that are there stay
+  expect_full_service(store.open());
+  gate.reset_connections();
+  const int questions = check.questions();
+  const auto error = failure_of([&] { store.strict().get("k"); });
+  ASSERT_TRUE(error);
+  EXPECT_EQ(error->kind(), Kind::denied);
+  EXPECT_THAT(error->what(),
+              AllOf(HasSubstr("password"), Not(HasSubstr("secret")), Not(HasSubstr("the-user"))));
+  for (int i = 0; i < 100; ++i) {
+    EXPECT_FALSE(store.open().get("k"));
+    EXPECT_EQ(kind_of_failure([&] { store.strict().get("k"); }), Kind::denied);
+  }
+  EXPECT_LE(check.questions(), questions + 2) << "one for each alias";
+  EXPECT_THAT(store.warnings(Warning::Kind::breaker_opened), IsEmpty());
+
+  check.accept_password("secret-one");
+  clock_.advance(kLongPause);
+  expect_full_service(store.open());
+  expect_full_service(store.strict());
+}
+
+// --- 29: a restart ---
+
+TEST_F(MemcachedFaults, ARestartLosesEverythingAndNothingElse) {
+  for (int i = 0; i < 50; ++i) strict_.set("key" + std::to_string(i), i);
+  server_->kill9();
+  server_->start();
+  for (int i = 0; i < 50; ++i) EXPECT_FALSE(strict_.get("key" + std::to_string(i)));
+  EXPECT_EQ(strict_.get_or_set("key1", [] { return 7; }), 7);
+  EXPECT_EQ(strict_.get<int>("key1"), 7) << "that there was nothing is not remembered";
+  EXPECT_THAT(store_.warnings(Warning::Kind::degraded), IsEmpty());
+  expect_healed();
+}
+
+// --- 30: refused values ---
+
+TEST_F(MemcachedFaults, AValueTheServerRefusesIsFalseAndTheOlderOneIsGone) {
+  const auto narrow = Server::memcached({"-M", "-m", "2"});
+  Store store({narrow->address()}, {}, clock_);
+  for (Cache* const cache : {&store.open(), &store.strict()}) {
+    ASSERT_TRUE(cache->set("k", "old"));
+    EXPECT_FALSE(cache->set("k", std::string(2'000'000, 'x'))) << "too large, under both policies";
+    EXPECT_FALSE(cache->get("k"));
+  }
+  // No memory left: this server forgets nobody.
+  ASSERT_TRUE(store.strict().set("kept", std::string(10'000, 'a')));
+  int refused = 0;
+  for (int i = 0; i < 300; ++i) {
+    refused += store.strict().set("fill" + std::to_string(i), std::string(10'000, 'f')) ? 0 : 1;
+  }
+  EXPECT_GT(refused, 0);
+  EXPECT_EQ(store.strict().get("kept")->size(), 10'000U) << "reads go on";
+  EXPECT_FALSE(store.open().set("kept", std::string(10'001, 'b')));
+  EXPECT_FALSE(store.open().get("kept"));
+  EXPECT_THAT(store.warnings(Warning::Kind::value_refused),
+              Contains(HasSubstr("older one is gone")).Times(Ge(4)));
+  store.strict().clear();
+  expect_full_service(store.open());
+}
+
+// --- 31: one of several is down ---
+
+class MemcachedFaultsOfOne : public ::testing::Test {
+ protected:
+  MemcachedFaultsOfOne() {
+    for (int i = 0; i < 60; ++i) keys_.push_back("key" + std::to_string(i));
+    for (const std::string& key : keys_) strict_.set(key, "first of " + key);
+    Store only_second({second_->address()}, {}, clock_);
+    for (const std::string& key : keys_) {
+      (only_second.strict().get(key) ? of_second_ : of_first_).push_back(key);
+    }
+  }
+  std::set<std::string> found(Cache& cache) const {
+    std::set<std::string> found;
+    const auto values = cache.get_many(keys_);
+    for (std::size_t i = 0; i < keys_.size(); ++i) {
+      if (values[i]) found.insert(keys_[i]);
+    }
+    return found;
+  }
+  static std::set<std::string> set_of(const std::vector<std::string>& keys) {
+    return {keys.begin(), keys.end()};
+  }
+  // Until its breaker opens.
+  void fail_first() {
+    for (int i = 0; i < 5; ++i) {
+      EXPECT_FALSE(open_.get(of_first_[0]));
+      EXPECT_TRUE(failure_of([&] { strict_.get(of_first_[0]); }));
+      clock_.advance(1500ms);
+    }
+  }
+
+  std::unique_ptr<Server> first_ = Server::memcached();
+  std::unique_ptr<Server> second_ = Server::memcached();
+  Gate gate_{first_->port()};
+  ManualClock clock_;
+  Store store_{{gate_.address(), second_->address()}, {}, clock_};
+  Cache& open_ = store_.open();
+  Cache& strict_ = store_.strict();
+  std::vector<std::string> keys_;
+  std::vector<std::string> of_first_;
+  std::vector<std::string> of_second_;
+};
+
+TEST_F(MemcachedFaultsOfOne, ServersThatAreDownLoseTheirOwnKeysOnly) {
+  ASSERT_FALSE(of_first_.empty());
+  ASSERT_FALSE(of_second_.empty());
+  gate_.down();
+  EXPECT_EQ(found(open_), set_of(of_second_));
+  fail_first();
+  EXPECT_THAT(store_.warnings(Warning::Kind::breaker_opened),
+              ElementsAre(HasSubstr(gate_.address()), HasSubstr(gate_.address())));
+  clock_.advance(kLongPause);
+  EXPECT_FALSE(open_.get(of_first_[0]));  // the probe
+  EXPECT_TRUE(failure_of([&] { strict_.get(of_first_[0]); }));
+
+  // The breaker is open, and the other server's keys are as they were.
+  EXPECT_EQ(found(open_), set_of(of_second_));
+  EXPECT_EQ(failure_of([&] { strict_.get_many(keys_); })->server(), gate_.address());
+  std::map<std::string, std::string> again;
+  for (const std::string& key : keys_) again[key] = "again";
+  EXPECT_EQ(open_.set_many(again).size(), keys_.size()) << "a failure speaks for all";
+  for (const std::string& key : of_second_) EXPECT_EQ(strict_.get(key), "again");
+  EXPECT_TRUE(failure_of([&] { open_.erase_many(keys_); }));
+  EXPECT_THAT(found(open_), IsEmpty()) << "what could be erased was";
+  const CacheHealth health = store_.health("open");
+  EXPECT_FALSE(health.reachable);
+  EXPECT_FALSE(health.servers[0].reachable);
+  EXPECT_TRUE(health.servers[1].reachable);
+  EXPECT_EQ(health.breaker, State::open);
+
+  // It comes back empty: keys never moved, so nothing old of other servers is on it.
+  first_->kill9();
+  first_->start();
+  gate_.pass();
+  clock_.advance(kLongPause);
+  EXPECT_THAT(found(open_), IsEmpty());
+  EXPECT_TRUE(open_.set_many(again).empty());
+  EXPECT_EQ(found(strict_).size(), keys_.size());
+  expect_full_service(open_);
+  expect_full_service(strict_);
+  EXPECT_EQ(store_.health("open").breaker, State::closed);
+}
+
+// What docs/stores.md says of it: a server that kept its memory serves what it had.
+TEST_F(MemcachedFaultsOfOne, AServerThatWasOnlyUnreachableServesWhatItHad) {
+  gate_.down();
+  const std::string& key = of_first_[0];
+  EXPECT_FALSE(open_.set(key, "second")) << "the caller was told";
+  EXPECT_TRUE(failure_of([&] { open_.erase(of_first_[1]); })) << "and here by an exception";
+  gate_.pass();
+  clock_.advance(kLongPause);
+  EXPECT_EQ(open_.get(key), "first of " + key);
+  EXPECT_TRUE(open_.set(key, "second"));
+  EXPECT_EQ(open_.get(key), "second");
+  EXPECT_TRUE(open_.erase(of_first_[1]));
+  expect_full_service(open_);
+  expect_full_service(strict_);
+}
+
+TEST_F(MemcachedFaultsOfOne, AServerThatHangsLeavesTimeForTheOthers) {
+  gate_.set({.hang = true});
+  std::map<std::string, std::string> again;
+  for (const std::string& key : keys_) again[key] = "again";
+  auto time = time_of([&] { EXPECT_EQ(found(open_), set_of(of_second_)); });
+  EXPECT_LT(time, kLimit);
+  time = time_of([&] { EXPECT_EQ(open_.set_many(again).size(), keys_.size()); });
+  EXPECT_LT(time, kLimit);
+  for (const std::string& key : of_second_) EXPECT_EQ(open_.get(key), "again");
+  time = time_of([&] { EXPECT_TRUE(failure_of([&] { open_.erase_many(keys_); })); });
+  EXPECT_LT(time, kLimit);
+  EXPECT_THAT(found(open_), IsEmpty());
+  gate_.pass();
+  clock_.advance(kLongPause);
+  EXPECT_TRUE(open_.set_many(again).empty());
+  EXPECT_EQ(found(strict_).size(), keys_.size());
+}
+
+// --- 32: keys that would be commands ---
+
+TEST_F(MemcachedFaults, AKeyThatCannotBeSentIsRefusedBeforeAnythingIsSent) {
+  for (const std::string& key :
+       {std::string("with blank"), std::string(260, 'k'), std::string("a\r\nflush_all\r\n")}) {
+    for (Cache* const cache : {&open_, &strict_}) {
+      EXPECT_THROW(cache->get(key), InvalidKey);
+      EXPECT_THROW(cache->set(key, 1), InvalidKey);
+      EXPECT_THROW(cache->add(key, 1), InvalidKey);
+      EXPECT_THROW(cache->erase(key), InvalidKey);
+      EXPECT_THROW(cache->get_many({"k", key}), InvalidKey);
+      EXPECT_THROW(cache->incr(key), InvalidKey);
+    }
+  }
+  EXPECT_EQ(gate_.bytes_to_server(), 0U);
+  expect_healed();
+}
+
+// --- The pool: 13, 42, 68 ---
+
+TEST_F(MemcachedFaults, FiveHundredThreadsShareThirtyTwoConnections) {
+  Store store({gate_.address()}, {{"timeout", std::string("60s")}});
+  store.strict().set("k", "v");
+  std::atomic<int> hits{0};
+  std::vector<std::thread> threads;
+  threads.reserve(500);
+  for (int i = 0; i < 500; ++i) {
+    threads.emplace_back([&] {
+      for (int n = 0; n < 10; ++n) hits += store.strict().get("k") == "v" ? 1 : 0;
+    });
+  }
+  std::int64_t most = 0;
+  while (hits < 4000) most = std::max(most, statistic(*server_, "curr_connections"));
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(hits, 5000);
+  EXPECT_LE(gate_.most_connections(), 32U);
+  EXPECT_LE(gate_.connections_ever(), 32U) << "each was opened once";
+  // The server counts its own (a listener, and one of each question) beside ours.
+  EXPECT_LE(most, 32 + 10);
+  expect_full_service(store.strict());
+}
+
+TEST_F(MemcachedFaults, AThreadThatEndsLeavesItsConnectionToOthers) {
+  for (int i = 0; i < 20; ++i) {
+    std::thread([&] { EXPECT_TRUE(store_.open().set("k", i)); }).join();
+  }
+  EXPECT_EQ(gate_.connections_ever(), 1U);
+}
+
+TEST_F(MemcachedFaults, WaitingForAConnectionCountsAgainstTheLimit) {
+  Store store({gate_.address()}, {{"max_connections", std::int64_t{1}}}, clock_);
+  store.strict().set("k", "v");
+  std::mutex mutex;
+  std::condition_variable changed;
+  bool holding = false;
+  bool release = false;
+  std::thread holder([&] {
+    store.strict().visit("k", [&](std::string_view) {
+      std::unique_lock lock(mutex);
+      holding = true;
+      changed.notify_all();
+      changed.wait(lock, [&] { return release; });
+    });
+  });
+  {
+    std::unique_lock lock(mutex);
+    changed.wait(lock, [&] { return holding; });
+  }
+  std::optional<BackendError> error;
+  const auto time = time_of([&] { error = failure_of([&] { store.strict().get("k"); }); });
+  ASSERT_TRUE(error);
+  EXPECT_EQ(error->kind(), Kind::overloaded);
+  EXPECT_THAT(error->what(), HasSubstr("max_connections"));
+  EXPECT_THAT(time, AllOf(Ge(kTimeout - 10ms), Lt(kLimit)));
+  {
+    const std::lock_guard lock(mutex);
+    release = true;
+  }
+  changed.notify_all();
+  holder.join();
+  expect_full_service(store.strict());
+}
+
+TEST_F(MemcachedFaults, SixtyFourThreadsDoNotStormAServerThatComesBack) {
+  Store store({gate_.address()});
+  std::atomic<bool> ending{false};
+  std::atomic<int> hits{0};
+  std::atomic<std::int64_t> calls{0};
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 64; ++i) {
+    threads.emplace_back([&] {
+      while (!ending) {
+        hits += store.open().set("k", 1) ? 1 : 0;
+        ++calls;
+        std::this_thread::sleep_for(1ms);
+      }
+    });
+  }
+  EXPECT_TRUE(soon([&] { return hits > 200; }));
+  server_->kill9();  // the gate still accepts, so that it counts who tries
+  const std::size_t before = gate_.connections_ever();
+  EXPECT_TRUE(soon([&] { return store.health("open").breaker == State::open; }));
+  std::this_thread::sleep_for(500ms);
+  const std::size_t tries = gate_.connections_ever() - before;
+  server_->start();
+  const auto back = Steady::now();
+  hits = 0;
+  EXPECT_TRUE(soon([&] { return hits > 0; }));
+  const auto first = std::chrono::ceil<std::chrono::milliseconds>(Steady::now() - back);
+  EXPECT_TRUE(soon([&] { return hits > 200; }));
+  ending = true;
+  for (std::thread& thread : threads) thread.join();
+  const std::size_t all = gate_.connections_ever() - before;
+  std::cout << "memcached, 64 threads: " << calls << " calls, " << tries
+            << " connections tried while the server was away, " << all - tries
+            << " until all went on; full service after " << first.count() << " ms\n";
+  // Each of the connections that broke once, in the very moment when the server went, and
+  // then one at a time; each of the 32 once when it was back; health asks, too.
+  EXPECT_LT(tries, 300U);
+  EXPECT_LT(all - tries, 100U);
+  EXPECT_LE(gate_.most_connections(), 2 * 32U + 8U) << "closing takes the gate a moment";
+}
+
+TEST_F(MemcachedFaults, AForksChildOpensItsOwnConnections) {
+  strict_.set("k", "parent");
+  const std::size_t before = gate_.connections_ever();
+  const pid_t child = ::fork();
+  if (child == 0) {
+    bool good = strict_.get("k") == "parent" && strict_.set("k", "child");
+    good = good && !store_.open().get("other");
+    ::_exit(good ? 0 : 1);
+  }
+  int status = -1;
+  ::waitpid(child, &status, 0);
+  EXPECT_EQ(status, 0);
+  EXPECT_EQ(gate_.connections_ever(), before + 2) << "one for each alias";
+  EXPECT_EQ(strict_.get("k"), "child");
+  EXPECT_EQ(gate_.connections_ever(), before + 2) << "the parent's is still its own";
+  expect_healed();
+}
+
+// --- Configuration ---
+
+TEST(MemcachedFaultsConfig, LimitsThatMakeNoSenseAreRefusedByName) {
+  const auto problem = [](OptionMap options) -> std::string {
+    try {
+      const CacheRegistry registry(
+          {.caches = {{"shop", {.backend = "memcached", .options = std::move(options)}}}},
+          {.linked_plugins = {&memcached::plugin}});
+    } catch (const ConfigError& error) {
+      return error.what();
+    }
+    return "";
+  };
+  const std::vector<std::pair<std::string, OptionValue>> wrong{
+      {"timeout", std::int64_t{0}},
+      {"timeout", std::string("-1s")},
+      {"connect_timeout", std::int64_t{0}},
+      {"connect_timeout", std::string("-5ms")},
+      {"idle_timeout", std::int64_t{0}},
+      {"max_connections", std::int64_t{0}},
+      {"max_connections", std::int64_t{-3}},
+      {"max_value_bytes", std::int64_t{0}},
+      {"max_connections", std::string("many")}};
+  for (const auto& [name, value] : wrong) {
+    EXPECT_THAT(problem({{name, value}}), HasSubstr("shop.options." + name));
+  }
+  EXPECT_THAT(problem({{"connect_timeout", std::string("2s")}, {"timeout", std::string("1s")}}),
+              AllOf(HasSubstr("shop.options.connect_timeout"), HasSubstr("longer")));
+  EXPECT_EQ(problem({{"connect_timeout", std::string("1s")}, {"timeout", std::string("1s")}}), "");
+  EXPECT_EQ(problem({{"timeout", std::string("100ms")}}), "") << "below the other's default";
+}
+
+}  // namespace
+}  // namespace polycache
+
+// In the place of the system's, which is asked for every other name. The name of the tests is
+// unknown, or an address.
+extern "C" __attribute__((visibility("default"))) int getaddrinfo(const char* node,
+                                                                  const char* service,
+                                                                  const addrinfo* hints,
+                                                                  addrinfo** result) {
+  using Function = int (*)(const char*, const char*, const addrinfo*, addrinfo**);
+  static const auto system = reinterpret_cast<Function>(::dlsym(RTLD_NEXT, "getaddrinfo"));
+  if (node == nullptr || std::string_view(node) != "cache.invalid") {
+    return system(node, service, hints, result);
+  }
+  std::optional<std::string> address;
+  {
+    const std::lock_guard lock(polycache::name_mutex);
+    address = polycache::meaning;
+  }
+  ++polycache::lookups;
+  return address ? system(address->c_str(), service, hints, result) : EAI_NONAME;
+}
