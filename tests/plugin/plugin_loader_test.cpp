@@ -7,6 +7,7 @@
 #include <elf.h>
 
 #include <array>
+#include <cstdlib>
 #include <string>
 #include <thread>
 

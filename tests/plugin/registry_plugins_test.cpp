@@ -153,6 +153,7 @@ TEST_F(InstalledPlugins, ADamagedOneIsUsedWhenItIsInstalledAgain) {
 }
 
 TEST_F(InstalledPlugins, OneThatEverybodyCanWriteToNeedsPermission) {
+  ::unsetenv("POLYCACHE_ALLOW_WRITABLE_FILES");
   install();
   std::filesystem::permissions(file(), std::filesystem::perms(0777));
   Config wrong = config();
