@@ -5,6 +5,7 @@
 #ifndef POLYCACHE_TESTS_DOCS_PRELUDE_H  // it is the main file when it is precompiled
 #define POLYCACHE_TESTS_DOCS_PRELUDE_H
 
+#include <gtest/gtest.h>
 #include <polycache/backends/dummy.h>
 #include <polycache/backends/locmem.h>
 #include <polycache/codec_binary.h>
@@ -16,6 +17,7 @@
 #include <polycache/plugin.h>
 #include <polycache/polycache.h>
 #include <polycache/testing/manual_clock.h>
+#include <polycache/testing/scoped_caches.h>
 #include <polycache/testing/test_context.h>
 #include <polycache/text.h>
 
