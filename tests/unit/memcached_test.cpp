@@ -930,6 +930,40 @@ TEST(MemcachedPeer, AnAddThatMayHaveHappenedIsNotRepeated) {
   EXPECT_EQ(adds, 1);
 }
 
+// What breaks between the two steps of a touch is done once more, from the beginning.
+TEST(MemcachedPeer, ATouchIsRepeatedAsAWhole) {
+  std::atomic<int> swaps{0};
+  const Peer peer([&](const std::string& line) -> std::string {
+    if (line.starts_with("gets")) return "VALUE k 0 0 7\r\n\r\nEND\r\n";
+    if (line.starts_with("get")) return "END\r\n";
+    if (line.starts_with("cas")) return ++swaps == 1 ? "close" : "STORED\r\n";
+    return "";  // the value's line
+  });
+  const Store store = open_impatiently(peer.address());
+  EXPECT_EQ(read(*store, "other"), std::nullopt);
+  EXPECT_TRUE(store->touch("k", kLong));
+  EXPECT_EQ(swaps, 2);
+  EXPECT_EQ(peer.connections(), 2);
+}
+
+TEST(MemcachedPeer, ACompareThatMayHaveHappenedIsNotRepeated) {
+  std::atomic<int> swaps{0};
+  const Peer peer([&](const std::string& line) -> std::string {
+    if (line.starts_with("gets")) return "VALUE k 0 1 7\r\n1\r\nEND\r\n";
+    if (line.starts_with("get")) return "END\r\n";
+    if (!line.starts_with("cas")) return "";
+    ++swaps;
+    return "close";
+  });
+  const Store store = open_impatiently(peer.address());
+  EXPECT_EQ(read(*store, "other"), std::nullopt);
+  EXPECT_EQ(kind_of_failure([&] { store->incr("k", 1); }), BackendError::Kind::unreachable);
+  EXPECT_EQ(kind_of_failure(
+                [&] { extension<CompareExtension>(*store).put_if_equal("k", "1", "2", kLong); }),
+            BackendError::Kind::unreachable);
+  EXPECT_EQ(swaps, 2);
+}
+
 // --- Credentials. ---
 
 std::string config_problem(std::vector<std::string> location, OptionMap options = {}) {

@@ -281,6 +281,7 @@ void Connection::connect() {
   second_chance_ = false;
   const std::int64_t begun = redial_.now();
   client_ = make_client();
+  connecting_ = true;
   try {
     keep_time();
     greet();
@@ -288,6 +289,7 @@ void Connection::connect() {
     if (tells_redial_) redial_.failed(begun);
     throw;
   }
+  connecting_ = false;
   redial_.succeeded();
 }
 
@@ -599,6 +601,11 @@ void Connection::fail(memcached_return_t result) {
   const int error = memcached_last_error_errno(&client_->memcached);
   switch (kind) {
     case BackendError::Kind::timeout:
+      if (connecting_) {
+        fail(kind, "no connection within " + std::to_string(settings_.connect_timeout.count()) +
+                       " ms, or no greeting within " + std::to_string(settings_.timeout.count()) +
+                       " ms; is memcached running there, and not overloaded?");
+      }
       fail(kind, "no answer within " + std::to_string(settings_.timeout.count()) +
                      R"( ms; is it overloaded, or "timeout" too short?)");
     case BackendError::Kind::denied:
@@ -618,6 +625,7 @@ void Connection::fail(memcached_return_t result) {
 
 void Connection::fail(BackendError::Kind kind, std::string_view what) {
   client_.reset();
+  connecting_ = false;
   throw BackendError(kind, server_.name(), std::string(what));
 }
 

@@ -194,6 +194,7 @@ class Connection {
   std::vector<std::string_view> stored_keys_;
   Instant last_used_{};
   bool tells_redial_ = true;
+  bool connecting_ = false;
   bool unread_ = false;         // asked, and not all answers read
   bool second_chance_ = false;  // it was open before the operation that goes on
 };
