@@ -3,7 +3,9 @@
 //
 //   locmem [--quick] [--cpu] [--only TEXT] [--rows FILE]
 //
-// Ours composes the final key, reads the clock, checks the lifetime and returns an owned
+// Keys are written on the stack when they are needed: what is measured is how fast a cache
+// finds an entry, not how fast the benchmark's own list of keys comes out of memory. Ours
+// composes the final key, reads the clock, checks the lifetime and returns an owned
 // std::string. The peers get final keys that are made already, know no lifetimes, and the
 // value is copied out of their handle, as an interface that returns values must.
 // HyperClockCache takes keys of 16 bytes only: a hash of the key, made here.
@@ -14,10 +16,12 @@
 #include <polycache/backends/locmem.h>
 #include <polycache/polycache.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
 #include <fstream>
 #include <functional>
+#include <iterator>
 #include <memory>
 #include <optional>
 #include <random>
@@ -33,14 +37,24 @@ namespace {
 
 constexpr std::size_t kMany = 100;  // keys of one bulk operation
 
-std::string user_key(std::size_t i) {
-  char text[32];
-  std::snprintf(text, sizeof text, "user:%08zu", i);
-  return text;
-}
+// "shop:1:user:00000042": 20 bytes, what goals speak of. Ours is given what comes after
+// the second colon.
+class Key {
+ public:
+  explicit Key(std::size_t i) noexcept {
+    for (std::size_t at = sizeof text_; at-- > kDigits; i /= 10) {
+      text_[at] = static_cast<char>('0' + i % 10);
+    }
+  }
+  std::string_view final() const noexcept { return {text_, sizeof text_}; }
+  std::string_view user() const noexcept { return final().substr(kPrefix); }
 
-// 20 bytes: what goals speak of.
-std::string final_key(std::size_t i) { return "shop:1:" + user_key(i); }
+ private:
+  static constexpr std::size_t kPrefix = 7;
+  static constexpr std::size_t kDigits = 12;
+
+  char text_[20] = {'s', 'h', 'o', 'p', ':', '1', ':', 'u', 's', 'e', 'r', ':'};
+};
 
 polycache::CacheConfig alias_at(const char* location, std::size_t max_entries) {
   polycache::CacheConfig config;
@@ -61,6 +75,11 @@ void configure() {
                    {"full 1M", alias_at("full 1M", 500'000)},
                    {"memory", alias_at("memory", 1'000'000)}};
   polycache::configure(std::move(config), {.linked_plugins = {&polycache::locmem::plugin}});
+}
+
+// Filling the caches takes longer than most contests: not for those that are left out.
+bool wanted(const duel::Options& options, const std::string& operation) {
+  return operation.find(options.only) != std::string::npos;
 }
 
 // --- ours against one peer, on so many keys ---
@@ -85,36 +104,48 @@ class Round {
  public:
   Round(Size size, const peers::Maker& make_peer) : size_(size), make_peer_(make_peer) {
     std::mt19937_64 random(1);
-    for (std::size_t i = 0; i < size.keys; ++i) {
-      user_keys_.push_back(user_key(i));
-      final_keys_.push_back(final_key(i));
-    }
     for (std::size_t i = 0; i < (std::size_t{1} << 20); ++i) order_.push_back(random() % size.keys);
     popular_ = duel::popular(size.keys, std::size_t{1} << 20);
     // Room for all of them: what a peer counts as overhead must not make it evict.
     peer_ = make_peer_(2 * size.keys * (size.value_bytes + 200));
     cache().clear();
     for (std::size_t i = 0; i < size.keys; ++i) {
-      duel::expect(cache().set(user_keys_[i], value(i)));
-      peer_->set(final_keys_[i], value(i));
+      duel::expect(cache().set(Key(i).user(), value(i)));
+      peer_->set(Key(i).final(), value(i));
     }
   }
   ~Round() { cache().clear(); }
   Round(const Round&) = delete;
   Round& operator=(const Round&) = delete;
 
-  void run(duel::Table& table, const Goals& goals) {
-    reads(table, goals);
-    bulk(table, goals);
-    writes(table, goals);
-    evictions(table, goals);
+  static void run(const duel::Options& options, Size size, const peers::Maker& make_peer,
+                  duel::Table& table, const Goals& goals) {
+    const auto is_wanted = [&](const char* operation) {
+      return wanted(options, std::string(size.name) + " " + operation);
+    };
+    if (std::any_of(std::begin(kOperations), std::end(kOperations), is_wanted)) {
+      Round(size, make_peer).run(table, goals, is_wanted(kEvicting));
+    }
   }
 
  private:
+  static constexpr const char* kEvicting = "set, evicting";
+  static constexpr const char* kOperations[] = {
+      "get, hit",         "get, hit, 2 threads",  "get, hit, 8 threads",
+      "get, miss",        "get_many(100), a key", "set_many(100), a key",
+      "set, overwriting", "get:set 95:5, zipf",   kEvicting};
+
+  void run(duel::Table& table, const Goals& goals, bool evicting) {
+    reads(table, goals);
+    bulk(table, goals);
+    writes(table, goals);
+    if (evicting) evictions(table, goals);
+  }
+
   static polycache::Cache& cache() { return polycache::caches["bench"]; }
   std::size_t at(std::size_t i) const { return order_[i % order_.size()]; }
-  const std::string& ours(std::size_t i) const { return user_keys_[at(i)]; }
-  const std::string& theirs(std::size_t i) const { return final_keys_[at(i)]; }
+  Key key(std::size_t i) const { return Key(at(i)); }
+  Key popular_key(std::size_t i) const { return Key(popular_[i % popular_.size()]); }
 
   // Another one each time.
   const std::string& value(std::size_t i) {
@@ -136,10 +167,10 @@ class Round {
 
   void reads(duel::Table& table, const Goals& goals) {
     const auto get = [this](std::size_t i) {
-      duel::expect(cache().get(ours(i))->size() == size_.value_bytes);
+      duel::expect(cache().get(key(i).user())->size() == size_.value_bytes);
     };
     const auto peer_get = [this](std::size_t i) {
-      duel::expect(peer_->get(theirs(i))->size() == size_.value_bytes);
+      duel::expect(peer_->get(key(i).final())->size() == size_.value_bytes);
     };
     table.add(contest("get, hit", goals.get, duel::each(get), duel::each(peer_get)));
     table.add(contest("get, hit, 2 threads", goals.get_2_threads,
@@ -155,32 +186,37 @@ class Round {
 
   void bulk(duel::Table& table, const Goals& goals) {
     table.add(contest("get_many(100), a key", goals.get_many, duel::each([this](std::size_t n) {
-                        std::vector<std::string_view> keys;
+                        std::vector<Key> keys;
+                        std::vector<std::string_view> views;
                         keys.reserve(kMany);
-                        for (std::size_t i = n * kMany; i < (n + 1) * kMany; ++i)
-                          keys.push_back(ours(i));
-                        duel::expect(cache().get_many(keys).back().has_value());
+                        views.reserve(kMany);
+                        for (std::size_t i = n * kMany; i < (n + 1) * kMany; ++i) {
+                          views.push_back(keys.emplace_back(at(i)).user());
+                        }
+                        duel::expect(cache().get_many(views).back().has_value());
                       }),
                       duel::each([this](std::size_t n) {
                         std::vector<std::optional<std::string>> values;
                         values.reserve(kMany);
                         for (std::size_t i = n * kMany; i < (n + 1) * kMany; ++i) {
-                          values.push_back(peer_->get(theirs(i)));
+                          values.push_back(peer_->get(key(i).final()));
                         }
                         duel::expect(values.back().has_value());
                       }),
                       kMany));
     table.add(contest("set_many(100), a key", {}, duel::each([this](std::size_t n) {
                         std::vector<std::pair<std::string_view, std::string_view>> items;
+                        std::vector<Key> keys;
+                        keys.reserve(kMany);
                         items.reserve(kMany);
                         for (std::size_t i = n * kMany; i < (n + 1) * kMany; ++i) {
-                          items.emplace_back(ours(i), value(n));
+                          items.emplace_back(keys.emplace_back(at(i)).user(), value(n));
                         }
                         duel::expect(cache().set_many(items).empty());
                       }),
                       duel::each([this](std::size_t n) {
                         for (std::size_t i = n * kMany; i < (n + 1) * kMany; ++i) {
-                          peer_->set(theirs(i), value(n));
+                          peer_->set(key(i).final(), value(n));
                         }
                       }),
                       kMany));
@@ -188,23 +224,21 @@ class Round {
 
   void writes(duel::Table& table, const Goals& goals) {
     table.add(contest("set, overwriting", goals.set, duel::each([this](std::size_t i) {
-                        duel::expect(cache().set(ours(i), value(i)));
+                        duel::expect(cache().set(key(i).user(), value(i)));
                       }),
-                      duel::each([this](std::size_t i) { peer_->set(theirs(i), value(i)); })));
+                      duel::each([this](std::size_t i) { peer_->set(key(i).final(), value(i)); })));
     table.add(contest("get:set 95:5, zipf", {}, duel::each([this](std::size_t i) {
-                        const std::string& key = user_keys_[popular_[i % popular_.size()]];
                         if (i % 20 == 0) {
-                          duel::expect(cache().set(key, value(i)));
+                          duel::expect(cache().set(popular_key(i).user(), value(i)));
                         } else {
-                          duel::expect(cache().get(key).has_value());
+                          duel::expect(cache().get(popular_key(i).user()).has_value());
                         }
                       }),
                       duel::each([this](std::size_t i) {
-                        const std::string& key = final_keys_[popular_[i % popular_.size()]];
                         if (i % 20 == 0) {
-                          peer_->set(key, value(i));
+                          peer_->set(popular_key(i).final(), value(i));
                         } else {
-                          duel::expect(peer_->get(key).has_value());
+                          duel::expect(peer_->get(popular_key(i).final()).has_value());
                         }
                       })));
   }
@@ -214,22 +248,20 @@ class Round {
     polycache::Cache& full = polycache::caches[size_.keys > 100'000 ? "full 1M" : "full 100k"];
     const auto peer = make_peer_(size_.keys / 2 * (size_.value_bytes + 50));
     for (std::size_t i = 0; i < size_.keys; ++i) {
-      full.set(user_keys_[i], value(i));
-      peer->set(final_keys_[i], value(i));
+      full.set(Key(i).user(), value(i));
+      peer->set(Key(i).final(), value(i));
     }
     table.add(contest(
-        "set, evicting", goals.set_evicting, duel::each([&](std::size_t i) {
-          duel::expect(full.set(user_keys_[i % size_.keys], value(i)));
+        kEvicting, goals.set_evicting, duel::each([&](std::size_t i) {
+          duel::expect(full.set(Key(i % size_.keys).user(), value(i)));
         }),
-        duel::each([&](std::size_t i) { peer->set(final_keys_[i % size_.keys], value(i)); })));
+        duel::each([&](std::size_t i) { peer->set(Key(i % size_.keys).final(), value(i)); })));
     full.clear();
   }
 
   const Size size_;
   const peers::Maker& make_peer_;
   std::unique_ptr<peers::Peer> peer_;
-  std::vector<std::string> user_keys_;
-  std::vector<std::string> final_keys_;
   std::vector<std::size_t> order_;
   std::vector<std::size_t> popular_;
   std::string value_;
@@ -249,21 +281,23 @@ std::size_t resident_bytes() {
 // A million entries of 20 + 100 bytes, after a million others went, so that the history of
 // evictions is full, too.
 void memory(const duel::Options& options, bool& met) {
+  constexpr const char* kName = "memory an entry of 20 + 100 B";
+  if (!wanted(options, kName)) return;
   constexpr std::size_t kEntries = 1'000'000;
   duel::Table table(options, {.title = "locmem's memory", .theirs = "payload"});
   polycache::Cache& cache = polycache::caches["memory"];
   const std::size_t before = resident_bytes();
   const std::string value(100, 'v');
-  for (std::size_t i = 0; i < 2 * kEntries; ++i) duel::expect(cache.set(user_key(i), value));
+  for (std::size_t i = 0; i < 2 * kEntries; ++i) duel::expect(cache.set(Key(i).user(), value));
   const double taken = static_cast<double>(resident_bytes() - before);
-  table.add_figure("memory an entry of 20 + 100 B", "B", taken / kEntries, 120,
-                   duel::at_most("L6", 195));
+  table.add_figure(kName, "B", taken / kEntries, 120, duel::at_most("L6", 195));
   cache.clear();
   met = table.met() && met;
 }
 
 // Django's own locmem in its own process, beside ours on the same keys.
 void django(const duel::Options& options, bool& met) {
+  if (!wanted(options, "get, hit") && !wanted(options, "set, overwriting")) return;
   const auto theirs = peers::django_nanoseconds(options.quick ? 20'000 : 100'000);
   if (!theirs) {
     std::printf("\nDjango is not installed (python3-django): not compared\n");
@@ -275,14 +309,12 @@ void django(const duel::Options& options, bool& met) {
   constexpr std::size_t kKeys = 10'000;
   constexpr std::size_t kOperations = 1'000'000;
   polycache::Cache& cache = polycache::caches["bench"];
-  std::vector<std::string> keys;
-  for (std::size_t i = 0; i < kKeys; ++i) keys.push_back(user_key(i));
   const std::string value(100, 'v');
   const duel::Stopwatch stopwatch(options);
   const double begin = stopwatch.now();
-  for (std::size_t i = 0; i < kOperations; ++i) cache.set(keys[i * 7919 % kKeys], value);
+  for (std::size_t i = 0; i < kOperations; ++i) cache.set(Key(i * 7919 % kKeys).user(), value);
   const double between = stopwatch.now();
-  for (std::size_t i = 0; i < kOperations; ++i) duel::keep(cache.get(keys[i * 7919 % kKeys]));
+  for (std::size_t i = 0; i < kOperations; ++i) duel::keep(cache.get(Key(i * 7919 % kKeys).user()));
   const double end = stopwatch.now();
   table.add_figure("get, hit", "ns", (end - between) / kOperations, theirs->get,
                    duel::at_least("L5", 35));
@@ -335,9 +367,9 @@ bool run_all(const duel::Options& options) {
     duel::Table table(
         options,
         {.title = opponent.title, .theirs = opponent.name, .unit = duel::Unit::nanoseconds});
-    Round({"100k x 100 B", 100'000, 100}, make).run(table, opponent.at_100k);
-    Round({"1M x 100 B", 1'000'000, 100}, make).run(table, opponent.at_1m);
-    Round({"100k x 1 KiB", 100'000, 1024}, make).run(table, {});
+    Round::run(options, {"100k x 100 B", 100'000, 100}, make, table, opponent.at_100k);
+    Round::run(options, {"1M x 100 B", 1'000'000, 100}, make, table, opponent.at_1m);
+    Round::run(options, {"100k x 1 KiB", 100'000, 1024}, make, table, {});
     met = table.met() && met;
   }
   django(options, met);

@@ -28,15 +28,15 @@ class RocksLru final : public Peer {
  public:
   explicit RocksLru(std::size_t capacity) : cache_(rocksdb::NewLRUCache(capacity)) {}
 
-  std::optional<std::string> get(const std::string& key) override {
-    auto* const handle = cache_->Lookup(key);
+  std::optional<std::string> get(std::string_view key) override {
+    auto* const handle = cache_->Lookup({key.data(), key.size()});
     if (handle == nullptr) return std::nullopt;
     std::optional<std::string> value(*static_cast<const std::string*>(cache_->Value(handle)));
     cache_->Release(handle);
     return value;
   }
-  void set(const std::string& key, std::string_view value) override {
-    cache_->Insert(key, new std::string(value), value.size() + kChargeOfEntry,
+  void set(std::string_view key, std::string_view value) override {
+    cache_->Insert({key.data(), key.size()}, new std::string(value), value.size() + kChargeOfEntry,
                    destroy_value<rocksdb::Slice>);
   }
 
@@ -49,7 +49,7 @@ class RocksHyperClock final : public Peer {
   explicit RocksHyperClock(std::size_t capacity)
       : cache_(rocksdb::HyperClockCacheOptions(capacity, 150).MakeSharedCache()) {}
 
-  std::optional<std::string> get(const std::string& key) override {
+  std::optional<std::string> get(std::string_view key) override {
     const Digest digest(key);
     auto* const handle = cache_->Lookup(digest.slice());
     if (handle == nullptr) return std::nullopt;
@@ -57,7 +57,7 @@ class RocksHyperClock final : public Peer {
     cache_->Release(handle);
     return value;
   }
-  void set(const std::string& key, std::string_view value) override {
+  void set(std::string_view key, std::string_view value) override {
     const Digest digest(key);
     cache_->Insert(digest.slice(), new std::string(value), value.size() + kChargeOfEntry,
                    destroy_value<rocksdb::Slice>);
@@ -67,8 +67,8 @@ class RocksHyperClock final : public Peer {
   // The 16 bytes that it takes for a key, which it does not hash again.
   class Digest {
    public:
-    explicit Digest(const std::string& key) {
-      const std::uint64_t hash = std::hash<std::string>()(key);
+    explicit Digest(std::string_view key) {
+      const std::uint64_t hash = std::hash<std::string_view>()(key);
       const std::uint64_t halves[2] = {hash, hash * 0x9e3779b97f4a7c15u};
       std::memcpy(bytes_, halves, sizeof bytes_);
     }
@@ -87,16 +87,16 @@ class LevelLru final : public Peer {
  public:
   explicit LevelLru(std::size_t capacity) : cache_(leveldb::NewLRUCache(capacity)) {}
 
-  std::optional<std::string> get(const std::string& key) override {
-    auto* const handle = cache_->Lookup(key);
+  std::optional<std::string> get(std::string_view key) override {
+    auto* const handle = cache_->Lookup({key.data(), key.size()});
     if (handle == nullptr) return std::nullopt;
     std::optional<std::string> value(*static_cast<const std::string*>(cache_->Value(handle)));
     cache_->Release(handle);
     return value;
   }
-  void set(const std::string& key, std::string_view value) override {
-    cache_->Release(cache_->Insert(key, new std::string(value), value.size() + kChargeOfEntry,
-                                   destroy_value<leveldb::Slice>));
+  void set(std::string_view key, std::string_view value) override {
+    cache_->Release(cache_->Insert({key.data(), key.size()}, new std::string(value),
+                                   value.size() + kChargeOfEntry, destroy_value<leveldb::Slice>));
   }
 
  private:

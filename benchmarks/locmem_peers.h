@@ -15,8 +15,8 @@ namespace peers {
 class Peer {
  public:
   virtual ~Peer() = default;
-  virtual std::optional<std::string> get(const std::string& key) = 0;
-  virtual void set(const std::string& key, std::string_view value) = 0;
+  virtual std::optional<std::string> get(std::string_view key) = 0;
+  virtual void set(std::string_view key, std::string_view value) = 0;
 };
 
 // Makes a cache of so many bytes, an entry charged with the size of its value and 50 more.

@@ -30,11 +30,17 @@ using namespace std::chrono_literals;
 
 namespace {
 
-// Allocations of this thread that succeed before one fails; negative: none fails.
+// Allocations of this thread that succeed before all others fail; negative: none fails.
 thread_local long allocations_left = -1;
+// Or only the first of them fails.
+thread_local bool one_fails = false;
 
 void* allocate(std::size_t size, std::size_t alignment) {
-  if (allocations_left-- == 0) throw std::bad_alloc();
+  if (allocations_left == 0) {
+    if (one_fails) allocations_left = -1;
+    throw std::bad_alloc();
+  }
+  if (allocations_left > 0) --allocations_left;
   const std::size_t rounded = (size + alignment - 1) / alignment * alignment;
   void* const memory = std::aligned_alloc(alignment, std::max(rounded, alignment));
   if (memory == nullptr) throw std::bad_alloc();
@@ -55,14 +61,18 @@ void operator delete(void* memory, std::size_t, std::align_val_t) noexcept { std
 namespace polycache::locmem {
 namespace {
 
+PageSource pages;  // must outlive all tables and heaps
+
 Entry* entry_of(std::string_view key, std::string_view bytes = "v") {
+  static SpinLock lock;
+  static Heap heap(pages, lock);
   NewValue value(bytes);
-  return Entry::make(key, value, DeadlineClock::kNever);
+  return Entry::make(key, value, DeadlineClock::kNever, heap);
 }
 
 TEST(LocmemTable, FindsWhatItHoldsThroughGrowthAndRemoval) {
   const KeyHash hash;
-  Table table(hash);
+  Table table(hash, pages);
   std::map<std::string, Entry*> model;
   unsigned random = 1;
   for (int step = 0; step < 30'000; ++step) {
@@ -96,7 +106,7 @@ TEST(LocmemTable, FindsWhatItHoldsThroughGrowthAndRemoval) {
 
 TEST(LocmemTable, StaysWithinTwentyBytesAnEntry) {
   const KeyHash hash;
-  Table table(hash);
+  Table table(hash, pages);
   std::vector<Entry*> entries;
   for (int i = 0; i < 20'000; ++i) {
     table.reserve_one();
@@ -111,7 +121,7 @@ TEST(LocmemTable, StaysWithinTwentyBytesAnEntry) {
 
 TEST(LocmemTable, GoesOnInAFullTableWhereMemoryIsShort) {
   const KeyHash hash;
-  Table table(hash);
+  Table table(hash, pages);
   std::vector<Entry*> entries;
   for (;;) {
     Entry* const entry = entry_of("k" + std::to_string(entries.size()));
@@ -306,7 +316,12 @@ TEST_P(LocmemShortOfMemory, APutIsRefusedAndTheOldValueIsGone) {
       const long kept = std::exchange(allocations_left, -1);
       if (*old != '\0') session_->put(key, old, Ttl(1s), PutMode::always);
       allocations_left = kept;
-      const bool stored = session_->put(key, value, Ttl(1s), PutMode::always);
+      bool stored = false;
+      try {
+        stored = session_->put(key, value, Ttl(1s), PutMode::always);
+      } catch (const std::bad_alloc&) {
+        // There is no memory to report the refusal either.
+      }
       allocations_left = -1;
       EXPECT_EQ(session_->contains(key, [](std::string_view) {}), stored);
       return stored;
@@ -323,6 +338,25 @@ TEST_P(LocmemShortOfMemory, APutIsRefusedAndTheOldValueIsGone) {
   EXPECT_EQ(dynamic_cast<locmem::Factory&>(*factory_).statistics().bytes, 0u);
 }
 
+TEST_P(LocmemShortOfMemory, OthersGoInsteadWhereOneAllocationFails) {
+  const std::string value(GetParam(), 'v');
+  for (int i = 0; i < 20; ++i) {
+    ASSERT_TRUE(session_->put("old" + std::to_string(i), value, Ttl(1s), PutMode::always));
+  }
+  one_fails = true;
+  for (int i = 0; i < 10; ++i) {
+    const std::string key = "new" + std::to_string(i);
+    allocations_left = 0;
+    EXPECT_TRUE(session_->put(key, value, Ttl(1s), PutMode::always));
+    allocations_left = -1;
+    EXPECT_TRUE(session_->contains(key, [](std::string_view) {}));
+  }
+  one_fails = false;
+  // Those of 500 bytes are in pages of the store by now, and allocate nothing.
+  const auto evicted = dynamic_cast<locmem::Factory&>(*factory_).statistics().evicted;
+  EXPECT_GE(evicted, GetParam() == 500 ? 0u : 10u);
+}
+
 INSTANTIATE_TEST_SUITE_P(Sizes, LocmemShortOfMemory, ::testing::Values(0u, 500u, 5000u));
 
 TEST(Locmem, AHitAllocatesNothing) {
@@ -332,16 +366,15 @@ TEST(Locmem, AHitAllocatesNothing) {
   session->put("short", std::string(100, 's'), Ttl(1h), PutMode::always);
   session->put("large", std::string(100'000, 'l'), Ttl(1h), PutMode::always);
   const std::vector<std::string_view> keys = {"short", "large", "absent"};
+  const std::string other(110, 'o');
   std::size_t bytes = 0;
   allocations_left = 0;
   session->get("short", [&](std::string_view value) { bytes += value.size(); });
   session->get("large", [&](std::string_view value) { bytes += value.size(); });
   session->get_many(keys, [&](std::size_t, std::string_view value) { bytes += value.size(); });
-  session->put("short",
-               std::string_view("overwritten where it stands, as it is of about the "
-                                "same size as before: it was about a hundred long"),
-               Ttl(1h), PutMode::always);
+  const bool stored = session->put("short", other, Ttl(1h), PutMode::always);
   allocations_left = -1;
+  EXPECT_TRUE(stored) << "overwritten where it stands, as its block has room";
   EXPECT_EQ(bytes, 200'200u);
 }
 

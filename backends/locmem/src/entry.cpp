@@ -9,12 +9,6 @@ namespace {
 // eviction history.
 constexpr std::uint64_t kTableShare = 28;
 
-// What the allocator takes for a block: a word more, in steps of two words.
-constexpr std::size_t kBlockHeader = 8;
-constexpr std::size_t block(std::size_t size) noexcept {
-  return (size + kBlockHeader + 15) / 16 * 16;
-}
-
 void copy(char* to, std::string_view from) noexcept {
   if (!from.empty()) std::memcpy(to, from.data(), from.size());
 }
@@ -48,15 +42,18 @@ std::size_t Entry::allocation(std::size_t key_size, std::size_t value_size) noex
 }
 
 std::uint64_t Entry::charge(std::size_t key_size, std::size_t value_size) noexcept {
-  const std::uint64_t own = block(allocation(key_size, value_size)) + kTableShare;
-  return value_size > kInlineValue ? own + block(SharedValue::allocation(value_size)) : own;
+  const std::uint64_t own = Heap::block(allocation(key_size, value_size)) + kTableShare;
+  return value_size > kInlineValue ? own + Heap::block(SharedValue::allocation(value_size)) : own;
 }
 
-Entry* Entry::make(std::string_view key, NewValue& value, std::int64_t deadline) {
+Entry* Entry::make(std::string_view key, NewValue& value, std::int64_t deadline, Heap& heap) {
+  const std::size_t size = allocation(key.size(), value.bytes.size());
+  void* memory = value.large.get() == nullptr ? heap.allocate(size) : nullptr;
+  const bool from_heap = memory != nullptr;
   // The whole block, so that overwrite() may use it up to its end.
-  void* const memory =
-      ::operator new(block(allocation(key.size(), value.bytes.size())) - kBlockHeader);
+  if (!from_heap) memory = ::operator new(Heap::block(size) - Heap::kHeader);
   auto* const entry = ::new (memory) Entry(key.size(), value.bytes.size(), deadline);
+  entry->from_heap_ = from_heap ? 1 : 0;
   char* const at = entry->payload() + entry->key_offset();
   copy(at, key);
   if (entry->is_large()) {
@@ -68,9 +65,21 @@ Entry* Entry::make(std::string_view key, NewValue& value, std::int64_t deadline)
   return entry;
 }
 
+Entry* Entry::copy_of(const Entry& entry, Heap& heap) noexcept {
+  const std::size_t size = allocation(entry.key_size_, entry.value_size_);
+  void* const memory = heap.allocate(size);
+  if (memory == nullptr) return nullptr;
+  auto* const made = ::new (memory) Entry(entry);
+  std::memcpy(made->payload(), entry.payload(), size - sizeof(Entry));
+  return made;
+}
+
 void Entry::destroy(Entry* entry) noexcept {
+  if (entry->is_from_heap()) {
+    Heap::of(entry).free(entry);
+    return;
+  }
   if (entry->is_large()) entry->large()->release();
-  entry->~Entry();
   ::operator delete(entry);
 }
 

@@ -1,6 +1,7 @@
-// One entry in memory: a header, then key and value in the same allocation. A value over
-// kInlineValue bytes has an allocation of its own, which readers share, so that nothing
-// large is copied under a lock.
+// One entry in memory: a header, then key and value in the same allocation, which is from the
+// heap of its shard where it fits there. A value over kInlineValue bytes has an allocation of
+// its own, which readers share, so that nothing large is copied under a lock; its entry, and
+// one with a long key, is from the system's allocator.
 
 #pragma once
 
@@ -9,6 +10,8 @@
 #include <cstring>
 #include <string_view>
 #include <utility>
+
+#include "heap.h"
 
 namespace polycache::locmem {
 
@@ -66,14 +69,18 @@ struct NewValue {
 class Entry {
  public:
   static constexpr std::size_t kInlineValue = 1024;
-  static constexpr std::size_t kMaxKey = (std::size_t{1} << 24) - 1;
+  static constexpr std::size_t kMaxKey = (std::size_t{1} << 23) - 1;
   static constexpr std::size_t kMaxValue = (std::size_t{1} << 32) - 1;
 
   // What an entry occupies, the allocator's overhead and its share of the tables included.
   static std::uint64_t charge(std::size_t key_size, std::size_t value_size) noexcept;
 
   // Throws std::bad_alloc. REQUIRES: the sizes are within the limits above.
-  static Entry* make(std::string_view key, NewValue& value, std::int64_t deadline);
+  static Entry* make(std::string_view key, NewValue& value, std::int64_t deadline, Heap& heap);
+  // The same elsewhere in the heap, for the owner to put into its place; null if there is no
+  // room. REQUIRES: it is from that heap.
+  static Entry* copy_of(const Entry& entry, Heap& heap) noexcept;
+  // REQUIRES: the heap's lock is held if it is from one.
   static void destroy(Entry* entry) noexcept;
 
   std::string_view key() const noexcept { return {payload() + key_offset(), key_size_}; }
@@ -83,6 +90,7 @@ class Entry {
   }
   std::uint64_t charge() const noexcept { return charge(key_size_, value_size_); }
   bool is_large() const noexcept { return value_size_ > kInlineValue; }
+  bool is_from_heap() const noexcept { return from_heap_ != 0; }
   SharedValue* large() const noexcept;
 
   // Replaces a value where it stands; false, and nothing is changed, if it has no place there.
@@ -102,6 +110,7 @@ class Entry {
       : deadline(end),
         value_size_(static_cast<std::uint32_t>(value_size)),
         mark_(0),
+        from_heap_(0),
         key_size_(static_cast<std::uint32_t>(key_size) & kMaxKey) {}
 
   static std::size_t allocation(std::size_t key_size, std::size_t value_size) noexcept;
@@ -112,7 +121,8 @@ class Entry {
 
   std::uint32_t value_size_;
   std::uint32_t mark_ : 8;
-  std::uint32_t key_size_ : 24;
+  std::uint32_t from_heap_ : 1;
+  std::uint32_t key_size_ : 23;
 };
 
 static_assert(sizeof(Entry) == 32, "the header counts for every entry");

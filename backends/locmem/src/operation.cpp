@@ -1,5 +1,7 @@
 #include "operation.h"
 
+#include <mutex>
+
 namespace polycache::locmem {
 
 void Operation::tell_and_free() noexcept {
@@ -9,7 +11,12 @@ void Operation::tell_and_free() noexcept {
     if (listener_ != nullptr) {
       (*listener_)(static_cast<Removal>(entry->mark()), entry->key(), entry->value());
     }
-    Entry::destroy(entry);
+    if (entry->is_from_heap()) {
+      const std::lock_guard lock(Heap::of(entry).lock());
+      Entry::destroy(entry);
+    } else {
+      Entry::destroy(entry);
+    }
   }
 }
 

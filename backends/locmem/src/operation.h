@@ -22,6 +22,7 @@ class Operation {
   ~Operation();
 
   // Nobody can find the entry any more. Its room is the operation's.
+  // REQUIRES: the lock of its shard is held.
   void bury(Entry& entry, Removal cause) noexcept;
   // Whether replaced values are told about: then none may be overwritten.
   bool tells_removals() const noexcept { return listener_ != nullptr; }
@@ -34,6 +35,7 @@ class Operation {
     room_ += missing;
     return true;
   }
+  Amount room() const noexcept { return room_; }
   Amount taken_in_all() const noexcept { return budget_.taken(); }
 
   // Whether room was already sought in other shards.
@@ -60,6 +62,10 @@ inline Operation::~Operation() {
 
 inline void Operation::bury(Entry& entry, Removal cause) noexcept {
   room_ += {1, static_cast<std::int64_t>(entry.charge())};
+  if (listener_ == nullptr && entry.is_from_heap()) {
+    Entry::destroy(&entry);
+    return;
+  }
   entry.set_mark(static_cast<std::uint8_t>(cause));
   entry.older = buried_;
   buried_ = &entry;

@@ -33,6 +33,8 @@ class Order {
   virtual Entry* pick() noexcept = 0;
   // Starts to load what add() or evict() will look at for that hash.
   virtual void prefetch(std::uint64_t) const noexcept {}
+  // What is known of entries that went is no longer needed.
+  virtual void forget() noexcept {}
   // The entry that pick() returned goes.
   virtual void evict(Entry& entry, std::uint64_t hash) noexcept;
 };

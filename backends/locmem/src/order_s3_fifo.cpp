@@ -3,10 +3,6 @@
 namespace polycache::locmem {
 namespace {
 
-// An entry's mark: how often it was used, up to three, and which queue it is in.
-constexpr std::uint8_t kUses = 3;
-constexpr std::uint8_t kInMain = 4;
-
 // Tried on traces: one use to move on instead of two, and a history of twice as many keys
 // as there are entries instead of as many, close 32 % of the gap between LRU and the optimum
 // instead of 29 %.
@@ -14,8 +10,6 @@ constexpr std::uint8_t kUsesToMoveOn = 1;
 constexpr std::size_t kRememberedPerEntry = 2;
 
 constexpr std::uint64_t kSmallShare = 10;  // one part of
-
-std::uint8_t uses(const Entry& entry) noexcept { return entry.mark() & kUses; }
 
 std::uint32_t fingerprint(std::uint64_t hash) noexcept {
   return static_cast<std::uint32_t>(hash >> 16);
@@ -34,11 +28,6 @@ bool S3FifoOrder::small_is_full() const noexcept {
 void S3FifoOrder::add(Entry& entry, std::uint64_t hash) noexcept {
   entry.set_mark(history_.take(fingerprint(hash)) ? kInMain : 0);
   list_of(entry).push_newest(entry);
-}
-
-void S3FifoOrder::use(Entry& entry) noexcept {
-  // Not written where nothing changes: the line stays shared between processors.
-  if (uses(entry) < kUses) entry.set_mark(static_cast<std::uint8_t>(entry.mark() + 1));
 }
 
 void S3FifoOrder::remove(Entry& entry) noexcept { list_of(entry).remove(entry); }

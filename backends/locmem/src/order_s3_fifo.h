@@ -17,14 +17,25 @@ namespace polycache::locmem {
 class S3FifoOrder final : public Order {
  public:
   void add(Entry& entry, std::uint64_t hash) noexcept override;
-  void use(Entry& entry) noexcept override;
+  void use(Entry& entry) noexcept override { count_use(entry); }
+  // The same, for callers that know the policy: it is all that a hit changes.
+  static void count_use(Entry& entry) noexcept {
+    // Not written where nothing changes: the line stays shared between processors.
+    if (uses(entry) < kUses) entry.set_mark(static_cast<std::uint8_t>(entry.mark() + 1));
+  }
   void remove(Entry& entry) noexcept override;
   void replace(Entry& old, Entry& fresh) noexcept override;
   Entry* pick() noexcept override;
   void prefetch(std::uint64_t hash) const noexcept override;
   void evict(Entry& entry, std::uint64_t hash) noexcept override;
+  void forget() noexcept override { history_.clear(); }
 
  private:
+  // An entry's mark: how often it was used, up to three, and which queue it is in.
+  static constexpr std::uint8_t kUses = 3;
+  static constexpr std::uint8_t kInMain = 4;
+
+  static std::uint8_t uses(const Entry& entry) noexcept { return entry.mark() & kUses; }
   EntryList& list_of(const Entry& entry) noexcept;
   bool small_is_full() const noexcept;
 

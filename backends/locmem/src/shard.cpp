@@ -17,11 +17,12 @@ Amount amount_of(const Entry& entry) noexcept {
 }  // namespace
 
 Shard::Shard(const Settings& settings, std::size_t shards, const KeyHash& hash,
-             const DeadlineClock& clock)
+             const DeadlineClock& clock, PageSource& pages)
     : settings_(settings),
       shards_(static_cast<std::int64_t>(shards)),
       clock_(clock),
-      table_(hash),
+      table_(hash, pages),
+      heap_(pages, lock_),
       order_(Order::make(settings.policy)) {}
 
 Shard::~Shard() {
@@ -57,8 +58,7 @@ PutResult Shard::assign(Entry* found, Write& write, Operation& operation) noexce
   if (found == nullptr) order_->prefetch(write.hash);
   if (!make_room(found, whole, write.now, operation)) return PutResult::no_room;
   try {
-    if (found == nullptr) table_.reserve_one();
-    Entry& fresh = *Entry::make(write.key, write.value, write.deadline);
+    Entry& fresh = *make(found, write, operation);
     operation.spend(whole);
     bytes_ += static_cast<std::uint64_t>(whole.bytes);
     note(write.deadline);
@@ -75,6 +75,22 @@ PutResult Shard::assign(Entry* found, Write& write, Operation& operation) noexce
   } catch (const std::bad_alloc&) {
     if (found != nullptr) remove(write.hash, *found, Removal::replaced, operation);
     return PutResult::refused;
+  }
+}
+
+// The new entry, and a slot for it. Where memory is short, others are evicted for it. Sets
+// `found` to null if it had to go, too. Throws std::bad_alloc.
+Entry* Shard::make(Entry*& found, Write& write, Operation& operation) {
+  for (int evictions = 8;; --evictions) {
+    try {
+      if (found == nullptr) table_.reserve_one();
+      return Entry::make(write.key, write.value, write.deadline, heap_);
+    } catch (const std::bad_alloc&) {
+      Entry* const victim = order_->pick();
+      if (evictions == 0 || victim == nullptr) throw;
+      if (victim == found) found = nullptr;
+      evict(*victim, operation);
+    }
   }
 }
 
@@ -152,6 +168,27 @@ void Shard::clear(Operation& operation) noexcept {
     });
   }
   table_.clear();
+  order_->forget();
+}
+
+bool Shard::move_some() noexcept {
+  constexpr int kMovedAtOnce = 8;
+  for (int moved = 0; moved < kMovedAtOnce && heap_.is_wasteful(); ++moved) {
+    auto* const entry = static_cast<Entry*>(heap_.next_to_move());
+    if (entry == nullptr) return moved > 0;
+    const std::uint64_t hash = table_.hash(*entry);
+    // One that was removed may be waiting for a listener to be told about it.
+    const bool is_here = table_.find(hash, entry->key()) == entry;
+    Entry* const copy = is_here ? Entry::copy_of(*entry, heap_) : nullptr;
+    if (copy == nullptr) {
+      heap_.stop_moving();
+      return moved > 0;
+    }
+    table_.replace(hash, *entry, *copy);
+    order_->replace(*entry, *copy);
+    Entry::destroy(entry);
+  }
+  return true;
 }
 
 void Shard::set_deadline(Entry& entry, std::int64_t deadline) noexcept {

@@ -9,8 +9,11 @@
 
 #include "deadline_clock.h"
 #include "entry.h"
+#include "heap.h"
 #include "operation.h"
 #include "order.h"
+#include "order_s3_fifo.h"
+#include "page_source.h"
 #include "polycache/backend.h"
 #include "settings.h"
 #include "spin_lock.h"
@@ -41,16 +44,26 @@ class alignas(64) Shard {
  public:
   // One of so many.
   Shard(const Settings& settings, std::size_t shards, const KeyHash& hash,
-        const DeadlineClock& clock);
+        const DeadlineClock& clock, PageSource& pages);
   ~Shard();
 
   SpinLock& lock() noexcept { return lock_; }
 
+  // The entry of a key, expired or not, or null.
+  Entry* look(std::uint64_t hash, std::string_view key) const noexcept {
+    return table_.find(hash, key);
+  }
   // The live entry of a key, or null. Removes it if it is expired. A write knows the time
   // already.
   Entry* find(std::uint64_t hash, std::string_view key, Operation& operation) noexcept;
   Entry* find(const Write& write, Operation& operation) noexcept;
-  void use(Entry& entry) noexcept { order_->use(entry); }
+  void use(Entry& entry) noexcept {
+    if (settings_.policy == Policy::s3_fifo) [[likely]] {
+      S3FifoOrder::count_use(entry);
+    } else {
+      order_->use(entry);
+    }
+  }
 
   // Stores the value under a key that has the entry `found`, or none if that is null.
   PutResult assign(Entry* found, Write& write, Operation& operation) noexcept;
@@ -67,6 +80,8 @@ class alignas(64) Shard {
   bool evict_one(Operation& operation) noexcept;
   // Looks into so many buckets for entries that are expired, if any can be, and removes them.
   void sweep(std::int64_t now, std::size_t buckets, Operation& operation) noexcept;
+  // Moves a few entries together if there are too many holes between them; whether it did.
+  bool tidy() noexcept { return heap_.is_wasteful() && move_some(); }
 
   std::size_t entries() const noexcept { return table_.size(); }
   std::uint64_t bytes() const noexcept { return bytes_; }
@@ -78,6 +93,8 @@ class alignas(64) Shard {
   void prefetch_entry(std::uint64_t hash) const noexcept { table_.prefetch_entry(hash); }
 
  private:
+  Entry* make(Entry*& found, Write& write, Operation& operation);
+  bool move_some() noexcept;
   bool make_room(Entry*& found, const Amount& whole, std::int64_t now,
                  Operation& operation) noexcept;
   void evict(Entry& entry, Operation& operation) noexcept;
@@ -92,6 +109,7 @@ class alignas(64) Shard {
   const std::int64_t shards_;
   const DeadlineClock& clock_;
   Table table_;
+  Heap heap_;
   std::unique_ptr<Order> order_;
   std::uint64_t bytes_ = 0;
 

@@ -36,15 +36,23 @@ bool would_store(PutMode mode, bool there) noexcept {
 
 }  // namespace
 
+Store::Shards::Shards(std::size_t most)
+    : first_(static_cast<Shard*>(
+          ::operator new(most * sizeof(Shard), std::align_val_t(alignof(Shard))))) {}
+
+Store::Shards::~Shards() {
+  while (size_ > 0) first_[--size_].~Shard();
+  ::operator delete(static_cast<void*>(first_), std::align_val_t(alignof(Shard)));
+}
+
 Store::Store(const Settings& settings, const Clock& clock, ForkGuard& fork_guard)
     : settings_(settings),
       clock_(clock),
       fork_guard_(fork_guard),
-      budget_(settings.max_entries, settings.max_bytes) {
+      budget_(settings.max_entries, settings.max_bytes),
+      shards_(shard_count(settings)) {
   const std::size_t count = shard_count(settings);
-  for (std::size_t i = 0; i < count; ++i) {
-    shards_.push_back(std::make_unique<Shard>(settings_, count, hash_, clock_));
-  }
+  while (shards_.size() < count) shards_.add(settings_, count, hash_, clock_, pages_);
   shard_shift_ = 63 - static_cast<unsigned>(std::countr_zero(count));
   fork_guard_.add(*this);
 }
@@ -57,17 +65,29 @@ bool Store::read(std::uint64_t hash, std::string_view key, Purpose purpose,
                  Snapshot& snapshot) noexcept {
   Shard& shard = shard_of(hash);
   shard.prefetch(hash);  // the bucket comes while the lock is taken
+  {
+    const std::lock_guard lock(shard.lock());
+    Entry* const entry = shard.look(hash, key);
+    if (entry == nullptr) return false;
+    if (clock_.is_live(entry->deadline)) [[likely]] {
+      if (purpose == Purpose::look) {
+        snapshot.take_head(*entry);
+        return true;
+      }
+      shard.use(*entry);
+      snapshot.take(*entry);
+      return true;
+    }
+  }
+  remove_expired(hash, key);
+  return false;
+}
+
+void Store::remove_expired(std::uint64_t hash, std::string_view key) noexcept {
+  Shard& shard = shard_of(hash);
   Operation operation(budget_, listener());
   const std::lock_guard lock(shard.lock());
-  Entry* const entry = shard.find(hash, key, operation);
-  if (entry == nullptr) return false;
-  if (purpose == Purpose::look) {
-    snapshot.take_head(*entry);
-    return true;
-  }
-  shard.use(*entry);
-  snapshot.take(*entry);
-  return true;
+  shard.find(hash, key, operation);
 }
 
 bool Store::get(std::string_view key, ValueSink sink) {
@@ -138,7 +158,28 @@ Write Store::begin(std::string_view key, std::string_view value, Ttl ttl) {
   shard_of(hash).prefetch(hash);  // the bucket comes while the time is asked for
   // A lifetime starts exactly now; otherwise the time is only for what may be expired.
   const std::int64_t now = ttl.is_forever() ? clock_.recent() : clock_.now();
-  return {key, hash, NewValue(value), DeadlineClock::deadline(now, ttl), now};
+  return {key, hash, make_value(value), DeadlineClock::deadline(now, ttl), now};
+}
+
+// Throws std::bad_alloc, where memory is short even when others have gone for the value.
+NewValue Store::make_value(std::string_view value) {
+  try {
+    return NewValue(value);
+  } catch (const std::bad_alloc&) {
+    give_up_some(static_cast<std::int64_t>(value.size()));
+  }
+  return NewValue(value);
+}
+
+void Store::give_up_some(std::int64_t bytes) noexcept {
+  Operation operation(budget_, listener());
+  std::size_t empty = 0;
+  while (operation.room().bytes < bytes && empty < shards_.size()) {
+    const std::size_t next = next_to_give_.fetch_add(1, std::memory_order_relaxed);
+    Shard& shard = shards_[next & (shards_.size() - 1)];
+    const std::lock_guard lock(shard.lock());
+    empty = shard.evict_one(operation) ? 0 : empty + 1;
+  }
 }
 
 // Calls attempt(shard, found, operation) under the lock until it needs no room elsewhere.
@@ -152,7 +193,10 @@ PutResult Store::change(Write& write, Attempt attempt) {
       const std::lock_guard lock(shard.lock());
       shard.sweep(write.now, 1, operation);
       const PutResult result = attempt(shard, shard.find(write, operation), operation);
-      if (result != PutResult::no_room) return result;
+      if (result != PutResult::no_room) {
+        shard.tidy();
+        return result;
+      }
     }
     make_room_elsewhere({1, charge(write.key, write.value.bytes.size())}, operation);
   }
@@ -177,7 +221,7 @@ void Store::make_room_elsewhere(const Amount& amount, Operation& operation) noex
   operation.take_elsewhere();
   for (std::size_t n = 0; n < shards_.size() && !operation.cover(amount); ++n) {
     const std::size_t next = next_to_give_.fetch_add(1, std::memory_order_relaxed);
-    Shard& shard = *shards_[next & (shards_.size() - 1)];
+    Shard& shard = shards_[next & (shards_.size() - 1)];
     const std::lock_guard lock(shard.lock());
     shard.evict_one(operation);
   }
@@ -190,7 +234,7 @@ void Store::sweep_elsewhere(const Shard& own, std::int64_t now, Operation& opera
   thread_local std::uint32_t writes = 0;
   if (++writes % kWritesPerVisit != 0) return;
   Shard& other =
-      *shards_[next_to_sweep_.fetch_add(1, std::memory_order_relaxed) & (shards_.size() - 1)];
+      shards_[next_to_sweep_.fetch_add(1, std::memory_order_relaxed) & (shards_.size() - 1)];
   if (&other == &own || !other.lock().try_lock()) return;
   const std::lock_guard lock(other.lock(), std::adopt_lock);
   other.sweep(now, kBucketsPerVisit, operation);
@@ -270,6 +314,7 @@ bool Store::erase_where(std::string_view key, Predicate matches) {
   Entry* const found = shard.find(hash, key, operation);
   if (found == nullptr || !matches(*found)) return false;
   shard.remove(hash, *found, Removal::erased, operation);
+  shard.tidy();
   return true;
 }
 
@@ -293,21 +338,23 @@ bool Store::pop(std::string_view key, ValueSink sink) {
 
 std::size_t Store::erase_prefix(std::string_view prefix) {
   std::size_t erased = 0;
-  for (const auto& shard : shards_) {
+  for (Shard& shard : shards_) {
     Operation operation(budget_, listener());
-    const std::lock_guard lock(shard->lock());
+    const std::lock_guard lock(shard.lock());
     erased +=
-        shard->remove_if([prefix](const Entry& entry) { return entry.key().starts_with(prefix); },
-                         Removal::erased, operation);
+        shard.remove_if([prefix](const Entry& entry) { return entry.key().starts_with(prefix); },
+                        Removal::erased, operation);
+    while (shard.tidy()) {
+    }
   }
   return erased;
 }
 
 void Store::clear() {
-  for (const auto& shard : shards_) {
+  for (Shard& shard : shards_) {
     Operation operation(budget_, listener());
-    const std::lock_guard lock(shard->lock());
-    shard->clear(operation);
+    const std::lock_guard lock(shard.lock());
+    shard.clear(operation);
   }
 }
 
@@ -322,24 +369,24 @@ void Store::listen(RemovalListener listener) {
 
 Statistics Store::statistics() {
   Statistics result;
-  for (const auto& shard : shards_) {
-    const std::lock_guard lock(shard->lock());
-    result.entries += shard->entries();
-    result.bytes += shard->bytes();
-    result.evicted += shard->removals(Removal::size);
-    result.expired += shard->removals(Removal::expired);
-    result.replaced += shard->removals(Removal::replaced);
-    result.erased += shard->removals(Removal::erased);
+  for (Shard& shard : shards_) {
+    const std::lock_guard lock(shard.lock());
+    result.entries += shard.entries();
+    result.bytes += shard.bytes();
+    result.evicted += shard.removals(Removal::size);
+    result.expired += shard.removals(Removal::expired);
+    result.replaced += shard.removals(Removal::replaced);
+    result.erased += shard.removals(Removal::erased);
   }
   return result;
 }
 
 void Store::lock_for_fork() noexcept {
-  for (const auto& shard : shards_) shard->lock().lock();
+  for (Shard& shard : shards_) shard.lock().lock();
 }
 
 void Store::unlock_after_fork() noexcept {
-  for (const auto& shard : shards_) shard->lock().unlock();
+  for (Shard& shard : shards_) shard.lock().unlock();
 }
 
 }  // namespace polycache::locmem

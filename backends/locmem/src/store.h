@@ -9,15 +9,18 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <optional>
 #include <span>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "budget.h"
 #include "deadline_clock.h"
 #include "fork_guard.h"
 #include "key_hash.h"
+#include "page_source.h"
 #include "polycache/backend.h"
 #include "polycache/backends/locmem.h"
 #include "polycache/clock.h"
@@ -63,12 +66,37 @@ class Store final : public Forkable {
  private:
   enum class Purpose : bool { use, look };
 
-  Shard& shard_of(std::uint64_t hash) noexcept { return *shards_[hash >> shard_shift_ >> 1]; }
+  // Shards in a row, so that a key's is found without another look at memory.
+  class Shards {
+   public:
+    explicit Shards(std::size_t most);
+    Shards(const Shards&) = delete;
+    Shards& operator=(const Shards&) = delete;
+    ~Shards();
+
+    template <class... Arguments>
+    void add(Arguments&&... arguments) {
+      ::new (first_ + size_) Shard(std::forward<Arguments>(arguments)...);
+      ++size_;
+    }
+    std::size_t size() const noexcept { return size_; }
+    Shard& operator[](std::size_t i) noexcept { return first_[i]; }
+    Shard* begin() noexcept { return first_; }
+    Shard* end() noexcept { return first_ + size_; }
+
+   private:
+    Shard* const first_;
+    std::size_t size_ = 0;
+  };
+
+  Shard& shard_of(std::uint64_t hash) noexcept { return shards_[hash >> shard_shift_ >> 1]; }
   bool read(std::uint64_t hash, std::string_view key, Purpose purpose, Snapshot& snapshot) noexcept;
+  void remove_expired(std::uint64_t hash, std::string_view key) noexcept;
   template <class Deliver>
   void read_many(std::span<const std::string_view> keys, Deliver deliver);
 
   bool fits(std::string_view key, std::size_t value_size) const noexcept;
+  NewValue make_value(std::string_view value);
   Write begin(std::string_view key, std::string_view value, Ttl ttl);
   template <class Attempt>
   PutResult change(Write& write, Attempt attempt);
@@ -76,6 +104,7 @@ class Store final : public Forkable {
   PutResult refuse(std::string_view key, Condition condition);
   void sweep_elsewhere(const Shard& own, std::int64_t now, Operation& operation) noexcept;
   void make_room_elsewhere(const Amount& amount, Operation& operation) noexcept;
+  void give_up_some(std::int64_t bytes) noexcept;
   template <class Predicate>
   bool erase_where(std::string_view key, Predicate matches);
   const RemovalListener* listener() const noexcept {
@@ -87,8 +116,9 @@ class Store final : public Forkable {
   ForkGuard& fork_guard_;
   const KeyHash hash_;
   Budget budget_;
-  std::vector<std::unique_ptr<Shard>> shards_;  // a power of two of them
-  unsigned shard_shift_;                        // 63 - log2 of that
+  PageSource pages_;
+  Shards shards_;         // a power of two of them
+  unsigned shard_shift_;  // 63 - log2 of that
   std::atomic<std::size_t> next_to_sweep_{0};
   std::atomic<std::size_t> next_to_give_{0};  // the shard that gives up something next
 

@@ -10,13 +10,15 @@ constexpr std::size_t kFirstBuckets = 2;
 // Grown by half when seven of ten slots are taken: more, and many buckets pass entries on;
 // less, and memory is far from what is needed.
 constexpr std::size_t kTakenOfTen = 7;
+// From this size on a table is in pages of the store, and fills them.
+constexpr std::size_t kBytesInPages = 16 << 10;
 
 }  // namespace
 
 Table::~Table() { clear(); }
 
 void Table::clear() noexcept {
-  ::operator delete(first_.load(std::memory_order_relaxed), std::align_val_t(alignof(Bucket)));
+  deallocate(first_.load(std::memory_order_relaxed), buckets_);
   first_.store(nullptr, std::memory_order_relaxed);
   buckets_.store(0, std::memory_order_relaxed);
   size_ = 0;
@@ -34,9 +36,30 @@ void Table::reserve_one() {
   }
 }
 
+Table::Bucket* Table::allocate(std::size_t buckets) {
+  const std::size_t bytes = buckets * sizeof(Bucket);
+  if (bytes < kBytesInPages) {
+    void* const memory = ::operator new(bytes, std::align_val_t(alignof(Bucket)));
+    return ::new (memory) Bucket[buckets]();
+  }
+  void* const memory = pages_.take(bytes / PageSource::kPage);
+  if (memory == nullptr) throw std::bad_alloc();
+  return ::new (memory) Bucket[buckets]();
+}
+
+void Table::deallocate(Bucket* first, std::size_t buckets) noexcept {
+  const std::size_t bytes = buckets * sizeof(Bucket);
+  if (bytes < kBytesInPages) {
+    ::operator delete(first, std::align_val_t(alignof(Bucket)));
+  } else {
+    pages_.give_back(first, bytes / PageSource::kPage);
+  }
+}
+
 void Table::rebuild(std::size_t buckets) {
-  void* const memory = ::operator new(buckets * sizeof(Bucket), std::align_val_t(alignof(Bucket)));
-  auto* const fresh = ::new (memory) Bucket[buckets]();
+  constexpr std::size_t kBucketsInPage = PageSource::kPage / sizeof(Bucket);
+  if (buckets * sizeof(Bucket) >= kBytesInPages) buckets -= buckets % kBucketsInPage;
+  Bucket* const fresh = allocate(buckets);
   for (std::size_t index = 0; index < buckets_; ++index) {
     if (index + 1 < buckets_) {  // its keys are read next
       visit_bucket(index + 1, [](const Entry& entry) { __builtin_prefetch(&entry); });
@@ -44,7 +67,7 @@ void Table::rebuild(std::size_t buckets) {
     visit_bucket(index,
                  [&](const Entry& entry) { insert_into(fresh, buckets, hash(entry), entry); });
   }
-  ::operator delete(first_.load(std::memory_order_relaxed), std::align_val_t(alignof(Bucket)));
+  deallocate(first_.load(std::memory_order_relaxed), buckets_);
   first_.store(fresh, std::memory_order_relaxed);
   buckets_.store(buckets, std::memory_order_relaxed);
   ++rebuilt_;

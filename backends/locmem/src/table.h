@@ -15,13 +15,14 @@
 
 #include "entry.h"
 #include "key_hash.h"
+#include "page_source.h"
 
 namespace polycache::locmem {
 
 // Guarded by the lock of its shard, but for prefetch(). Owns no entry.
 class Table {
  public:
-  explicit Table(const KeyHash& hash) noexcept : hash_(hash) {}
+  Table(const KeyHash& hash, PageSource& pages) noexcept : hash_(hash), pages_(pages) {}
   Table(const Table&) = delete;
   Table& operator=(const Table&) = delete;
   ~Table();
@@ -93,12 +94,15 @@ class Table {
   static void insert_into(Bucket* first, std::size_t buckets, std::uint64_t hash,
                           const Entry& entry) noexcept;
   void rebuild(std::size_t buckets);
+  Bucket* allocate(std::size_t buckets);
+  void deallocate(Bucket* first, std::size_t buckets) noexcept;
   Slot& slot_of(std::uint64_t hash, const Entry& entry) noexcept;
   std::size_t after(std::size_t index) const noexcept {
     return index + 1 == buckets_ ? 0 : index + 1;
   }
 
   const KeyHash& hash_;
+  PageSource& pages_;
   // Atomic for prefetch() alone, which wants no order either.
   std::atomic<Bucket*> first_{nullptr};
   std::atomic<std::size_t> buckets_{0};
