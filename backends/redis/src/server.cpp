@@ -1,7 +1,10 @@
 #include "server.h"
 
+#include <algorithm>
 #include <chrono>
+#include <exception>
 #include <memory>
+#include <new>
 #include <utility>
 
 #include "command.h"
@@ -47,36 +50,39 @@ Server::Server(const Endpoint& endpoint, const Limits& limits, const PoolLimits&
       name_(endpoint.name()),
       report_(std::move(report)),
       breaker_(clock),
+      writes_(clock),
       pace_(clock, limits.operation),
       pool_(pool_limits, clock,
             [this] { return std::make_unique<Connection>(endpoint_, limits_, name_); }) {}
 
 // --- Who is let through ---
 
-Access Server::access_for(Purpose purpose) const noexcept {
-  if (purpose == Purpose::read) return Access::read;
-  const bool harmless = purpose == Purpose::erase && no_memory_.load(std::memory_order_relaxed);
-  return harmless ? Access::read : Access::write;
+// Erasing needs no memory.
+bool Server::waits_with_writes(Purpose purpose) const noexcept {
+  if (purpose == Purpose::erase) return !no_memory_.load(std::memory_order_relaxed);
+  return purpose == Purpose::write;
 }
 
 bool Server::refuses(Purpose purpose) const noexcept {
-  return !breaker_.calm() && breaker_.refuses(access_for(purpose));
+  if (breaker_.calm() && writes_.calm()) [[likely]]
+    return false;
+  return breaker_.refuses(Access::read) ||
+         (waits_with_writes(purpose) && writes_.refuses(Access::read));
 }
 
 bool Server::is_full() const noexcept {
-  return !breaker_.calm() && no_memory_.load(std::memory_order_relaxed) &&
-         breaker_.refuses(Access::write) && !breaker_.refuses(Access::read);
+  return !writes_.calm() && no_memory_.load(std::memory_order_relaxed) &&
+         writes_.refuses(Access::read);
 }
 
-void Server::throw_refusal(Purpose purpose) const {
-  const Access access = access_for(purpose);
-  const bool takes_reads = access == Access::write && !breaker_.refuses(Access::read);
+void Server::throw_refusal() const {
+  const bool is_down = breaker_.refuses(Access::read);
+  const auto pause = (is_down ? breaker_ : writes_).pause_left(Access::read);
   const std::string last = last_failure();
-  throw BackendError(takes_reads ? Kind::overloaded : Kind::unreachable, name_,
-                     std::string(takes_reads ? "it takes no writes and is not asked for more"
-                                             : "it keeps failing and is not asked") +
-                         " (circuit breaker open, next try in " +
-                         milliseconds(breaker_.pause_left(access)) + ")" +
+  throw BackendError(is_down ? Kind::unreachable : Kind::overloaded, name_,
+                     std::string(is_down ? "it keeps failing and is not asked"
+                                         : "it takes no writes and is not asked for more") +
+                         " (circuit breaker open, next try in " + milliseconds(pause) + ")" +
                          (last.empty() ? "" : "; the last failure: " + last));
 }
 
@@ -95,7 +101,7 @@ Server::Call::Call(Server& server, std::size_t& hint, Purpose purpose, Deadline 
       lease_(server.refuses(purpose) ? Pool::Lease() : server.pool_.take(hint, deadline)) {
   if (lease_) [[likely]]
     return;
-  if (server.refuses(purpose)) server.throw_refusal(purpose);
+  if (server.refuses(purpose)) server.throw_refusal();
   throw BackendError(Kind::overloaded, server.name_,
                      "all " + std::to_string(server.pool_limits_.max_connections) +
                          " connections were in use until the limit of " +
@@ -113,10 +119,11 @@ Connection& Server::Call::begin(Check check) {
   connection.begin(deadline_, check);
   const bool connects = !connection.is_open();
   if (connects) enter();
-  if (!server_.breaker_.admit(server_.access_for(purpose_))) {
+  if (server_.refuses(purpose_) || !server_.breaker_.admit(Access::read)) {
     if (connects) server_.pace_.leave(*ticket_);
-    server_.throw_refusal(purpose_);
+    server_.throw_refusal();
   }
+  if (server_.waits_with_writes(purpose_)) static_cast<void>(server_.writes_.admit(Access::read));
   admitted_ = true;
   if (connects) connection.open();
   return connection;
@@ -142,34 +149,59 @@ void Server::Call::went_well() noexcept {
     server_.pace_.succeeded();
     server_.denied_.store(false, std::memory_order_relaxed);
   }
-  if (lease_->told_of_no_memory()) [[unlikely]] {
-    server_.no_memory_.store(true, std::memory_order_relaxed);
-    return server_.tell(server_.breaker_.failed(Access::write, Kind::overloaded));
-  }
-  if (server_.breaker_.calm()) [[likely]]
+  if (lease_->told_of_no_memory()) [[unlikely]]
+    return server_.note_no_memory();
+  if (server_.breaker_.calm() && server_.writes_.calm()) [[likely]]
     return;
-  server_.tell(server_.breaker_.succeeded(server_.access_for(purpose_)));
+  server_.note_success(purpose_);
 }
 
 void Server::Call::failed(const BackendError& error) noexcept {
   if (!admitted_) return;                             // it was not asked
   if (lease_->met_large_value()) return went_well();  // it did nothing wrong
   admitted_ = false;
-  if (ticket_) {
-    // A server that takes no writes lets everybody in.
-    const bool let_in = lease_->is_open() || error.kind() == Kind::read_only;
-    server_.denied_.store(!let_in && error.kind() == Kind::denied, std::memory_order_relaxed);
-    if (let_in) {
-      server_.pace_.succeeded();
-    } else {
-      server_.pace_.failed(*ticket_);
-    }
-  }
+  if (ticket_) note_ticket(error);
   server_.remember(error);
-  const bool no_memory = lease_->told_of_no_memory();
-  if (purpose_ != Purpose::read) server_.no_memory_.store(no_memory, std::memory_order_relaxed);
-  const Access access = purpose_ == Purpose::read ? Access::read : Access::write;
-  server_.tell(server_.breaker_.failed(access, error.kind()));
+  if (lease_->told_of_no_memory()) return server_.note_no_memory();
+  server_.note_failure(purpose_, error.kind());
+}
+
+// A server that takes no writes lets everybody in.
+void Server::Call::note_ticket(const BackendError& error) noexcept {
+  const bool let_in = lease_->is_open() || error.kind() == Kind::read_only;
+  server_.denied_.store(!let_in && error.kind() == Kind::denied, std::memory_order_relaxed);
+  if (let_in) {
+    server_.pace_.succeeded();
+  } else {
+    server_.pace_.failed(*ticket_);
+  }
+}
+
+void Server::note_success(Purpose purpose) noexcept {
+  tell_of_server(breaker_.succeeded(Access::read));
+  if (waits_with_writes(purpose)) tell_of_writes(writes_.succeeded(Access::read));
+}
+
+void Server::note_no_memory() noexcept {
+  no_memory_.store(true, std::memory_order_relaxed);
+  tell_of_server(breaker_.succeeded(Access::read));
+  tell_of_writes(writes_.failed(Access::read, Kind::overloaded));
+}
+
+void Server::note_failure(Purpose purpose, Kind kind) noexcept {
+  const bool is_down = kind == Kind::unreachable || kind == Kind::timeout || kind == Kind::protocol;
+  if (kind == Kind::denied) {  // it did answer
+    note_success(Purpose::read);
+  } else if (is_down || purpose == Purpose::read) {
+    tell_of_server(breaker_.failed(Access::read, kind));
+    // A probe for writes got no further.
+    if (purpose == Purpose::read || writes_.state(Access::read) == State::closed) return;
+    tell_of_writes(writes_.failed(Access::read, kind));
+  } else {
+    no_memory_.store(false, std::memory_order_relaxed);
+    tell_of_server(breaker_.succeeded(Access::read));
+    tell_of_writes(writes_.failed(Access::read, kind));
+  }
 }
 
 void Server::remember(const BackendError& error) noexcept {
@@ -188,25 +220,29 @@ std::string Server::last_failure() const {
   return lock ? last_failure_ : std::string();
 }
 
-void Server::tell(CircuitBreaker::Change change) noexcept {
-  if (change == CircuitBreaker::Change::none || !report_) return;
+void Server::tell_of_server(CircuitBreaker::Change change) noexcept {
+  if (change == CircuitBreaker::Change::none) [[likely]]
+    return;
   const bool opened = change == CircuitBreaker::Change::opened;
-  const bool takes_reads = breaker_.state(Access::read) == State::closed;
+  tell(change, opened ? "keeps failing and is left alone" : "is used again", breaker_);
+}
+
+void Server::tell_of_writes(CircuitBreaker::Change change) noexcept {
+  if (change == CircuitBreaker::Change::none) [[likely]]
+    return;
+  const bool opened = change == CircuitBreaker::Change::opened;
+  tell(change, opened ? "takes no writes; they are held back" : "takes writes again", writes_);
+}
+
+void Server::tell(CircuitBreaker::Change change, std::string_view what,
+                  const CircuitBreaker& breaker) noexcept {
+  if (!report_) return;
   try {
-    std::string message = "The redis server " + name_;
-    if (!opened) {
-      message += breaker_.state(Access::write) == State::closed
-                     ? " is used again."
-                     : " is read from again; writes are still held back.";
-    } else {
-      const std::string last = last_failure();
-      message +=
-          takes_reads ? " takes no writes; they are held back" : " keeps failing and is left alone";
-      message += ", next try in " +
-                 milliseconds(breaker_.pause_left(takes_reads ? Access::write : Access::read)) +
-                 ".";
-      if (!last.empty()) message += " The last failure: " + last + ".";
-    }
+    std::string message = "The redis server " + name_ + " " + std::string(what);
+    const bool opened = change == CircuitBreaker::Change::opened;
+    if (opened) message += ", next try in " + milliseconds(breaker.pause_left(Access::read));
+    const std::string last = opened ? last_failure() : std::string();
+    message += last.empty() ? "." : ". The last failure: " + last + ".";
     report_({.kind = opened ? Warning::Kind::breaker_opened : Warning::Kind::breaker_closed,
              .message = message});
   } catch (const std::bad_alloc&) {  // it works all the same
@@ -217,7 +253,9 @@ void Server::tell(CircuitBreaker::Change change) noexcept {
 
 void Server::check(std::size_t& hint, Deadline deadline,
                    FunctionRef<void(const HealthExtension::Server&)> sink) noexcept {
-  HealthExtension::Server found{.name = name_, .breaker = breaker_.state(Access::write)};
+  HealthExtension::Server found{
+      .name = name_,
+      .breaker = std::max(breaker_.state(Access::read), writes_.state(Access::read))};
   std::string problem;
   try {
     const Pool::Lease lease = pool_.take(hint, deadline);

@@ -67,6 +67,7 @@ class Server {
    private:
     void enter();
     void went_well() noexcept;
+    void note_ticket(const BackendError& error) noexcept;
 
     Server& server_;
     const Purpose purpose_;
@@ -77,11 +78,12 @@ class Server {
   };
 
   const std::string& name() const noexcept { return name_; }
+  // Of the server. Writes that it refuses while it answers are another matter.
   const CircuitBreaker& breaker() const noexcept { return breaker_; }
 
   // Whether a call would be refused at once.
   bool refuses(Purpose purpose) const noexcept;
-  // Whether it takes what needs no memory, and nothing else.
+  // Whether it is known to take no values for want of memory; it takes erasures.
   bool is_full() const noexcept;
 
   // Asks the server something small, whatever is known of it, and tells `sink`.
@@ -93,20 +95,27 @@ class Server {
   void do_without(Feature feature, std::string_view error);
 
  private:
-  Access access_for(Purpose purpose) const noexcept;
-  [[noreturn]] void throw_refusal(Purpose purpose) const;
+  bool waits_with_writes(Purpose purpose) const noexcept;
+  [[noreturn]] void throw_refusal() const;
   [[noreturn]] void throw_not_yet() const;
-  void note_failure(Purpose purpose, const BackendError& error) noexcept;
+  void note_success(Purpose purpose) noexcept;
+  void note_no_memory() noexcept;
+  void note_failure(Purpose purpose, BackendError::Kind kind) noexcept;
   void remember(const BackendError& error) noexcept;
   std::string last_failure() const;
-  void tell(CircuitBreaker::Change change) noexcept;
+  void tell_of_server(CircuitBreaker::Change change) noexcept;
+  void tell_of_writes(CircuitBreaker::Change change) noexcept;
+  void tell(CircuitBreaker::Change change, std::string_view what,
+            const CircuitBreaker& breaker) noexcept;
 
   const Endpoint endpoint_;
   const Limits limits_;
   const PoolLimits pool_limits_;
   const std::string name_;
   const std::function<void(const Warning&)> report_;
+  // Both are asked as for reads: each is about one thing.
   CircuitBreaker breaker_;
+  CircuitBreaker writes_;
   ReconnectPace pace_;
   std::atomic<bool> no_memory_{false};          // why it takes no writes
   std::atomic<bool> denied_{false};             // why nobody may connect

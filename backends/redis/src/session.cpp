@@ -24,7 +24,8 @@ constexpr std::size_t kFirstReadBatch = 128;  // keys, while the size of their v
 constexpr std::string_view kScanCount = "1000";
 constexpr std::size_t kMaxScanSteps = std::size_t{1} << 32U;
 constexpr std::string_view kHeadBytes = "63";  // the last of them: contains() promises 64
-constexpr auto kReplicaPause = 10s;            // before a session looks whether one is back
+constexpr std::string_view kNoMemory = "the server is out of memory";
+constexpr auto kReplicaPause = 10s;  // before a session looks whether one is back
 // Beyond this redis computes moments that do not fit into 64 bits. 31,000 years.
 constexpr std::int64_t kMaxLifetime = 1'000'000'000'000'000;
 
@@ -403,9 +404,10 @@ bool Session::put(std::string_view key, std::string_view value, Ttl ttl, PutMode
     refuse(key, mode, "it is larger than max_value_bytes");
     return false;
   }
-  // It will not be asked to store this one; the older value goes all the same.
-  if (mode != PutMode::if_absent && primary().is_full()) [[unlikely]]
-    erase(key);
+  if (primary().is_full()) [[unlikely]] {  // it is not asked, for a while
+    refuse(key, mode, kNoMemory);
+    return false;
+  }
   const Item item{key, value, ttl};
   const bool psetex = by_psetex(item, mode);
   const Expected expected{.types = one_of(Type::status, Type::nil),
@@ -420,17 +422,12 @@ bool Session::put(std::string_view key, std::string_view value, Ttl ttl, PutMode
     primary().do_without(Feature::psetex, answer.error);
     return put(key, value, ttl, mode);
   }
-  refuse(key, mode, "the server is out of memory");
+  refuse(key, mode, kNoMemory);
   return false;
 }
 
 void Session::put_many(std::span<const Item> items, PutMode mode, IndexSink on_failure) {
   const Deadline limit = deadline();
-  if (mode != PutMode::if_absent && primary().is_full()) [[unlikely]] {
-    std::vector<std::string_view> keys;
-    for (const Item& item : items) keys.push_back(item.key);
-    erase_many(keys);
-  }
   PutBatch batch;
   while (batch.end < items.size()) {
     batch.begin = batch.end;
@@ -443,7 +440,7 @@ void Session::put_many(std::span<const Item> items, PutMode mode, IndexSink on_f
     }
     for (const std::size_t i : batch.failed) on_failure(i);
     for (const std::size_t i : batch.refused) {
-      refuse(items[i].key, mode, "the server is out of memory");
+      refuse(items[i].key, mode, kNoMemory);
       on_failure(i);
     }
     for (const std::size_t i : batch.too_large) {
@@ -475,6 +472,10 @@ void Session::compose_batch(PutBatch& batch, std::span<const Item> items, PutMod
 
 void Session::send_batch(PutBatch& batch, std::span<const Item> items, PutMode mode,
                          Deadline deadline) {
+  batch.failed.clear();
+  batch.refused.clear();
+  if (primary().is_full()) [[unlikely]]
+    batch.refused.swap(batch.sent);
   if (batch.sent.empty()) return;
   const Repeat repeat = mode == PutMode::if_absent ? Repeat::never : Repeat::if_broken;
   run(0, Purpose::write, deadline, repeat, [&](Connection& connection) {
