@@ -16,7 +16,8 @@ bool speaks_of_secrets(std::string_view name) {
   std::string lower(name);
   std::transform(lower.begin(), lower.end(), lower.begin(),
                  [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  for (const std::string_view word : {"password", "secret", "token", "user", "credential"}) {
+  for (const std::string_view word :
+       {"pass", "pwd", "secret", "token", "user", "credential", "auth"}) {
     if (lower.find(word) != std::string::npos) return true;
   }
   return false;

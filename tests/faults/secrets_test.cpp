@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <cstdint>
 #include <cstdlib>
 #include <filesystem>
@@ -20,6 +21,7 @@
 #include "polycache/backends/redis.h"
 #include "polycache/backends/sqlite.h"
 #include "polycache/error.h"
+#include "polycache/option_reader.h"
 #include "polycache/polycache.h"
 #include "support/peer.h"
 #include "support/server.h"
@@ -259,6 +261,25 @@ TEST_F(Secrets, StayOutOfWhatIsWrongWithTheOptions) {
   }
   for (const std::string& member : members) use_text(cache_of(member));
   least_heard_ = static_cast<int>(members.size());
+}
+
+TEST_F(Secrets, OfSomebodysStoreStayOutOfWhatIsWrongWithItsOptions) {
+  const std::vector<std::string> location;
+  const std::vector<std::string> names{"password", "passphrase", "pwd",     "client_secret",
+                                       "apiToken", "USER",       "my_auth", "credentials"};
+  OptionMap options;
+  for (const std::string& name : names) options[name] = std::string(kPassword);
+  const OptionReader reader("caches.a", location, options,
+                            [this](std::string_view, std::string_view problem) { hear(problem); });
+  for (const std::string& name : names) {
+    reader.integer(name, 1);
+    reader.duration(name, std::chrono::milliseconds(1));
+    reader.bytes(name, 1);
+    reader.boolean(name, true);
+    reader.choice(name, {"one", "another"}, "one");
+  }
+  reader.reject_unread();
+  least_heard_ = static_cast<int>(names.size()) * 5;
 }
 
 TEST_F(Secrets, StayOutOfWhatIsWrongWithTheLocation) {
