@@ -461,6 +461,73 @@ TEST(RedisServers, ACommandThatIsDeniedOrMissing) {
   EXPECT_EQ(get(*limited, "k"), "s3cret");
 }
 
+// Counting, comparing, popping and clearing by prefix, for a user who may not do them the usual
+// way.
+TEST(RedisServers, WhatIsDeniedHasASubstitute) {
+  const auto server = Server::redis();
+  command(*server, "acl setuser shop on nopass '~*' +@all -evalsha -eval -getdel -unlink -psetex");
+  Store store({"redis://shop:any@" + server->address()});
+  const auto session = store.connect();
+  auto& compare = extension<CompareExtension>(*session);
+  for (int round = 0; round < 2; ++round) {
+    EXPECT_EQ(session->incr("n", 5), std::nullopt);
+    EXPECT_TRUE(set(*session, "n", "9007199254740993", Ttl(1min)));
+    EXPECT_EQ(session->incr("n", 2), 9007199254740995);
+    EXPECT_FALSE(ttl(*session, "n")->is_forever());
+    EXPECT_TRUE(set(*session, "n", "9223372036854775807"));
+    EXPECT_THROW(session->incr("n", 1), ValueError);
+    EXPECT_TRUE(set(*session, "n", "007"));
+    EXPECT_THROW(session->incr("n", 1), ValueError);
+    EXPECT_EQ(get(*session, "n"), "007");
+
+    EXPECT_FALSE(compare.put_if_equal("k", "", "v", std::nullopt));
+    EXPECT_TRUE(set(*session, "k", "old", Ttl(1min)));
+    EXPECT_FALSE(compare.put_if_equal("k", "other", "new", std::nullopt));
+    EXPECT_TRUE(compare.put_if_equal("k", "old", "new", std::nullopt));
+    EXPECT_FALSE(ttl(*session, "k")->is_forever());
+    EXPECT_TRUE(compare.put_if_equal("k", "new", "newer", Ttl::forever()));
+    EXPECT_TRUE(ttl(*session, "k")->is_forever());
+    EXPECT_TRUE(compare.put_if_equal("k", "newer", "last", Ttl(5s)));
+    EXPECT_LE(ttl(*session, "k")->value(), 5s);
+    EXPECT_FALSE(compare.erase_if_equal("k", "newer"));
+    EXPECT_TRUE(compare.erase_if_equal("k", "last"));
+    EXPECT_FALSE(compare.erase_if_equal("k", "last"));
+
+    EXPECT_EQ(pop(*session, "n"), "007");
+    EXPECT_EQ(pop(*session, "n"), std::nullopt);
+    const std::vector<Item> items = {{"p:1", "1", Ttl(1min)}, {"p:2", "2", Ttl(1min)}};
+    session->put_many(items, PutMode::always, [](std::size_t) { FAIL(); });
+    EXPECT_EQ(get(*session, "p:2"), "2");
+    EXPECT_EQ(extension<ErasePrefixExtension>(*session).erase_prefix("p:"), 2U);
+
+    command(*server, "rpush list a");
+    EXPECT_THROW(session->incr("list", 1), ValueError);
+    EXPECT_FALSE(compare.put_if_equal("list", "a", "b", std::nullopt));
+    EXPECT_FALSE(compare.erase_if_equal("list", "a"));
+    EXPECT_TRUE(session->erase("list"));
+  }
+  const std::vector<std::string> warnings = store.warnings();
+  EXPECT_EQ(warnings.size(), 4U + 4U) << "one for each of them, and one for each look at the list";
+  // The next transaction on the same connection is not disturbed by what was watched.
+  EXPECT_TRUE(ttl(*session, "k") == std::nullopt);
+}
+
+TEST(RedisServers, CountingWithoutScriptsLosesNothing) {
+  const auto server = Server::redis();
+  command(*server, "acl setuser shop on nopass '~*' +@all -evalsha -eval");
+  Store store({"redis://shop:any@" + server->address()}, {{"timeout", "30s"}});
+  set(*store.connect(), "n", "0");
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&] {
+      const auto session = store.connect();
+      for (int i = 0; i < 100; ++i) EXPECT_TRUE(session->incr("n", 1));
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(get(*store.connect(), "n"), "400");
+}
+
 TEST(RedisServers, AReplicaTakesNoWrites) {
   const auto server = Server::redis();
   const auto replica =
