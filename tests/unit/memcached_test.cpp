@@ -129,8 +129,12 @@ class MemcachedWays : public ::testing::TestWithParam<Way> {
   static std::string location(const Server& server) {
     return GetParam().unix_socket ? "unix:" + server.unix_socket() : server.address();
   }
+  // With time enough for a bulk on a slow machine.
+  static OptionMap options() {
+    return {{"protocol", std::string(GetParam().protocol)}, {"timeout", std::string("30s")}};
+  }
   static Store open(const Server& server, const Clock& clock = Clock::real()) {
-    return Store({location(server)}, {{"protocol", std::string(GetParam().protocol)}}, clock);
+    return Store({location(server)}, options(), clock);
   }
 
   std::unique_ptr<Server> server_ = start();
