@@ -905,9 +905,11 @@ TEST(RedisConfiguration, LimitsThatMakeNoSenseAreNamed) {
   for (const char* option : {"timeout", "connect_timeout", "idle_timeout"}) {
     refuses(option, {{option, "0s"}});
     refuses(option, {{option, "-1s"}});
+    refuses(option, {{option, "100000d"}});
   }
   refuses("max_connections", {{"max_connections", std::int64_t{0}}});
   refuses("max_connections", {{"max_connections", std::int64_t{-1}}});
+  refuses("max_connections", {{"max_connections", std::int64_t{1'000'000'000}}});
   refuses("connect_timeout", {{"connect_timeout", "2s"}, {"timeout", "1s"}});
   EXPECT_EQ(problem_of({"host"}, {{"connect_timeout", "1s"}, {"timeout", "1s"}}), "no error");
   EXPECT_EQ(problem_of({"host"}, {{"timeout", "100ms"}}), "no error") << "the default bends";

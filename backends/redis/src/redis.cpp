@@ -1,5 +1,6 @@
 #include "polycache/backends/redis.h"
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -18,6 +19,8 @@ namespace {
 
 constexpr std::int64_t kMaxDatabase = 1'000'000;
 constexpr std::int64_t kMaxConnections = 10'000;
+constexpr std::chrono::hours kLongestLimit(24);
+constexpr std::chrono::hours kLongestIdleness(365 * 24);
 
 // What the options say where a location does not. Empty is as good as not said, so that a
 // configuration may write "${REDIS_PASSWORD:-}".
@@ -103,11 +106,20 @@ std::vector<Endpoint> read_endpoints(const OptionReader& options) {
   return endpoints;
 }
 
+std::chrono::milliseconds read_duration(const OptionReader& options, std::string_view name,
+                                        std::chrono::milliseconds fallback,
+                                        std::chrono::hours longest) {
+  const auto duration = options.duration(name, fallback);
+  if (duration <= longest) return duration;
+  options.reject(name, "at most " + std::to_string(longest.count()) + " hours");
+  return fallback;
+}
+
 // A connection that may take longer to make than an operation may last would never be made.
 Limits read_limits(const OptionReader& options) {
   Limits limits;
-  limits.connect = options.duration("connect_timeout", limits.connect);
-  limits.operation = options.duration("timeout", limits.operation);
+  limits.connect = read_duration(options, "connect_timeout", limits.connect, kLongestLimit);
+  limits.operation = read_duration(options, "timeout", limits.operation, kLongestLimit);
   if (options.has("connect_timeout") && options.has("timeout") &&
       limits.connect > limits.operation) {
     options.reject("connect_timeout", "it is longer than timeout, which it is a part of");
@@ -121,7 +133,8 @@ PoolLimits read_pool_limits(const OptionReader& options) {
   PoolLimits limits;
   limits.max_connections = static_cast<std::size_t>(options.integer(
       "max_connections", static_cast<std::int64_t>(limits.max_connections), 1, kMaxConnections));
-  limits.idle_timeout = options.duration("idle_timeout", limits.idle_timeout);
+  limits.idle_timeout =
+      read_duration(options, "idle_timeout", limits.idle_timeout, kLongestIdleness);
   return limits;
 }
 

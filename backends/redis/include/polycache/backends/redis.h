@@ -17,9 +17,11 @@
 //
 //   user, password, database  where the locations do not say them; not both
 //   connect_timeout           for one connection; 500ms
-//   timeout                   for a whole operation, connecting and bulk operations included;
-//                             1s. Clearing by prefix has it for each round trip. Looking up a
-//                             name cannot be limited
+//   timeout                   for a whole operation, waiting for a connection, connecting and
+//                             bulk operations included; 1s. Clearing by prefix has it for each
+//                             round trip. Looking up a name cannot be limited
+//   max_connections           with each server, in one process; 32
+//   idle_timeout              of a connection that nobody uses; 60s
 //   max_value_bytes           of a value, written or read; 512MiB
 //   tls_ca_file               for rediss://, required: the authority (PEM) whose servers are
 //                             trusted. The name in a certificate is not looked at
@@ -27,13 +29,17 @@
 //
 // Commands that a user of the server must be allowed: get, mget, exists, getrange, set, psetex,
 // del, unlink, pexpire, persist, pttl, getdel, multi, exec, eval, evalsha, incrby, scan,
-// flushdb.
+// flushdb. Where getdel, psetex, unlink or scripts are denied, others are used (watch and
+// unwatch among them), and one warning says so.
 //
 // Lifetimes hold to the millisecond. An operation that a server answers with an error throws
 // a BackendError that says which kind; a value that it has no room for is refused. A key that
-// holds another type of redis is a miss, and is overwritten by a put. A session is usable
-// again as soon as its server is: it connects anew after every failure, and repeats once what
-// can be repeated without harm if an idle connection turns out dead.
+// holds another type of redis is a miss, and is overwritten by a put.
+//
+// Threads share the connections. A server that keeps failing is left alone for a while
+// (circuit_breaker.h), one that cannot be connected to for a shorter one; operations fail at
+// once meanwhile. What can be repeated without harm is repeated once if a connection from
+// before breaks.
 
 #pragma once
 
