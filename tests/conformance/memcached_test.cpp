@@ -18,6 +18,13 @@ std::vector<std::string> two_servers() {
   return {first->unix_socket(), second->address() + "?weight=2"};
 }
 
+// Time enough for thousands of keys on a slow machine.
+OptionMap options(const char* protocol) {
+  return {{"protocol", std::string(protocol)},
+          {"timeout", std::string("30s")},
+          {"connect_timeout", std::string("10s")}};
+}
+
 constexpr Quirks memcached_quirks{.lateness = std::chrono::seconds(2),
                                   .granularity = std::chrono::seconds(1),
                                   .strict_keys = true,
@@ -28,6 +35,7 @@ constexpr Quirks memcached_quirks{.lateness = std::chrono::seconds(2),
 INSTANTIATE_TEST_SUITE_P(MemcachedTcp, BackendConformance,
                          ::testing::ValuesIn(linked_and_loaded({.backend = "memcached",
                                                                 .location = over_tcp,
+                                                                .options = options("ascii"),
                                                                 .quirks = memcached_quirks},
                                                                memcached::plugin)),
                          case_name);
@@ -37,6 +45,7 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::ValuesIn(conformance_cases({.name = "Linked",
                                            .backend = "memcached",
                                            .location = two_servers,
+                                           .options = options("ascii"),
                                            .linked_plugins = {&memcached::plugin},
                                            .quirks = memcached_quirks})),
     case_name);
@@ -46,7 +55,7 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::ValuesIn(conformance_cases({.name = "Linked",
                                            .backend = "memcached",
                                            .location = over_tcp,
-                                           .options = {{"protocol", std::string("binary")}},
+                                           .options = options("binary"),
                                            .linked_plugins = {&memcached::plugin},
                                            .quirks = memcached_quirks})),
     case_name);

@@ -1007,6 +1007,20 @@ TEST_F(MemcachedFaults, AThreadThatEndsLeavesItsConnectionToOthers) {
   EXPECT_EQ(gate_.connections_ever(), 1U);
 }
 
+// Nobody may come back: what is kept open is what those need who are there.
+TEST_F(MemcachedFaults, ThreadsThatEndTogetherLeaveFewConnections) {
+  open_.get("k");
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 16; ++i) {
+    threads.emplace_back([&] {
+      for (int n = 0; n < 50; ++n) store_.open().get("k");
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_TRUE(soon([&] { return gate_.connections() <= 2; })) << gate_.connections();
+  expect_healed();
+}
+
 TEST_F(MemcachedFaults, WaitingForAConnectionCountsAgainstTheLimit) {
   Store store({gate_.address()}, {{"max_connections", std::int64_t{1}}}, clock_);
   store.strict().set("k", "v");

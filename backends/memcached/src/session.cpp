@@ -62,7 +62,14 @@ Shared::Shared(const OptionReader& options, const BackendContext& context)
 Session::Session(std::shared_ptr<Shared> shared)
     : shared_(std::move(shared)),
       hints_(shared_->servers.size()),
-      shares_(shared_->servers.size()) {}
+      shares_(shared_->servers.size()) {
+  shared_->sessions.fetch_add(1, std::memory_order_relaxed);
+}
+
+Session::~Session() {
+  const std::size_t left = shared_->sessions.fetch_sub(1, std::memory_order_relaxed) - 1;
+  for (const auto& server : shared_->servers) server->shrink(left + 1);
+}
 
 Moment Session::now() const noexcept { return shared_->clock.system_now(); }
 

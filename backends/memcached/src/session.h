@@ -3,6 +3,7 @@
 
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
@@ -31,6 +32,7 @@ struct Shared {
   const Clock& clock;
   const std::function<void(const Warning&)> report;
   std::vector<std::unique_ptr<SharedServer>> servers;  // never changed
+  std::atomic<std::size_t> sessions{0};
 };
 
 class Session final : public Backend,
@@ -40,6 +42,8 @@ class Session final : public Backend,
                       private HealthExtension {
  public:
   explicit Session(std::shared_ptr<Shared> shared);
+  // Of the connections that stay, no more than there are sessions, and one.
+  ~Session() override;
 
   bool get(std::string_view key, ValueSink sink) override;
   bool put(std::string_view key, std::string_view value, Ttl ttl, PutMode mode) override;

@@ -73,6 +73,9 @@ class SharedServer {
     }
   }
 
+  // Closes idle connections beyond so many.
+  void shrink(std::size_t most_open) noexcept { pool_.shrink(most_open); }
+
   const CircuitBreaker& breaker() const noexcept { return breaker_; }
   const ServerAddress& address() const noexcept { return address_; }
 

@@ -109,6 +109,17 @@ class ConnectionPool {
     return lease;
   }
 
+  // Closes connections that are not in use until no more than so many are open: for when
+  // sessions end, which may be the last that anybody hears of this store.
+  void shrink(std::size_t most_open) noexcept {
+    Process& process = *process_.load(std::memory_order_acquire);
+    if (process.forks != fork_count()) return;
+    for (std::size_t i = limits_.max_connections; i > 0; --i) {
+      if (process.open.load(std::memory_order_relaxed) <= most_open) return;
+      process.close_unless_used(process.slots[i - 1]);
+    }
+  }
+
   // For tests and health: how many are open now; how many are in use.
   std::size_t open_connections() { return here().open.load(std::memory_order_relaxed); }
   std::size_t in_use() {
@@ -238,6 +249,15 @@ class ConnectionPool {
         }
         release(slot);
       }
+    }
+
+    void close_unless_used(Slot& slot) noexcept {
+      if (!claim(slot)) return;
+      if (slot.counted) {
+        slot.connection->close();
+        count(slot, false);
+      }
+      release(slot);
     }
 
     ConnectionPool& pool;
