@@ -153,6 +153,9 @@ TEST(Reconfigure, UnderLoadNobodyCrashesAndEverybodyMoves) {
   EXPECT_EQ(registry["default"].final_key("k"), "100:1:k");
 }
 
+// g++ 12's AddressSanitizer does not hold its allocator's locks over a fork: a child may wait in
+// malloc() for ever, whatever we do.
+#if !defined(__SANITIZE_ADDRESS__)
 TEST(Fork, WhileOtherThreadsWorkTheChildCanUseItsCaches) {
   CacheRegistry registry(loaded_locmem());
   std::atomic<bool> stop{false};
@@ -187,6 +190,7 @@ TEST(Fork, WhileOtherThreadsWorkTheChildCanUseItsCaches) {
   stop = true;
   for (std::thread& thread : threads) thread.join();
 }
+#endif
 
 TEST(Fork, AComputationUnderWayIsNotTheChilds) {
   CacheRegistry registry(loaded_locmem());
