@@ -93,7 +93,7 @@ Others others_of(const fs::path& path, const struct stat& status) {
 
 std::string in_quotes(const fs::path& path) { return '"' + path.string() + '"'; }
 
-// "can be written to by the group \"staff\" and by everybody; run: chmod go-w \"/x\"".
+// "can be written to by the group \"staff\" and everybody; run: chmod go-w \"/x\"".
 std::string sentence(const Others& others, const struct stat& status, const fs::path& path) {
   std::string text = "can be written to by ";
   if (others.group) {

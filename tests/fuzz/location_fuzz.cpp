@@ -70,11 +70,15 @@ struct Wish {
   std::vector<std::string> location;
   polycache::OptionMap options;
 
-  explicit Wish(std::string_view text) {
+  Wish(const polycache::PluginDescriptor& store, std::string_view text) {
     while (!text.empty()) {
       const std::size_t end = std::min(text.find('\n'), text.size());
       add(text.substr(0, end));
       text.remove_prefix(std::min(end + 1, text.size()));
+    }
+    // One of the usual size takes long to make.
+    if (&store == &polycache::locmem::plugin) {
+      options.try_emplace("max_bytes", std::string("64kB"));
     }
   }
 
@@ -89,7 +93,9 @@ struct Wish {
   }
 
   // "redis://user:password@" in place of "redis://" or "redis://somebody@".
-  void plant(std::string_view behind) {
+  // Whether there was one.
+  bool plant(std::string_view behind) {
+    bool planted = false;
     for (std::string& place : location) {
       const std::size_t scheme = place.find("://");
       if (scheme == std::string::npos ||
@@ -100,7 +106,9 @@ struct Wish {
       const std::size_t at = place.find('@', begin);
       place.replace(begin, at == std::string::npos ? 0 : at + 1 - begin,
                     std::string(kUser).append(":").append(kPassword).append(behind));
+      planted = true;
     }
+    return planted;
   }
 };
 
@@ -140,11 +148,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (input.find("plant3d") != std::string_view::npos) return 0;
   const polycache::PluginDescriptor& store =
       *stores[static_cast<unsigned char>(input.front()) % std::size(stores)];
-  make(store, Wish(input.substr(1)));
+  make(store, Wish(store, input.substr(1)));
   for (const std::string_view behind : {"@", ""}) {
-    Wish wish(input.substr(1));
-    wish.plant(behind);
-    make(store, wish);
+    Wish wish(store, input.substr(1));
+    if (wish.plant(behind)) make(store, wish);
   }
   return 0;
 }
