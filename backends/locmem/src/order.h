@@ -31,6 +31,8 @@ class Order {
 
   // The entry that should go next; null if there is none.
   virtual Entry* pick() noexcept = 0;
+  // The one that will be picked, most likely; null if nobody knows.
+  virtual const Entry* likely_next() const noexcept { return nullptr; }
   // Starts to load what add() or evict() will look at for that hash.
   virtual void prefetch(std::uint64_t) const noexcept {}
   // What is known of entries that went is no longer needed.

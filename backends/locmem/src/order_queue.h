@@ -20,6 +20,7 @@ class QueueOrder final : public Order {
   void remove(Entry& entry) noexcept override { queue_.remove(entry); }
   void replace(Entry& old, Entry& fresh) noexcept override { queue_.replace(old, fresh); }
   Entry* pick() noexcept override { return queue_.oldest(); }
+  const Entry* likely_next() const noexcept override { return queue_.oldest(); }
 
  private:
   const Use use_;

@@ -66,7 +66,6 @@ void S3FifoOrder::evict(Entry& entry, std::uint64_t hash) noexcept {
     history_.add(fingerprint(hash), (small_.size() + main_.size()) * kRememberedPerEntry);
   }
   remove(entry);
-  if (!small_.empty()) __builtin_prefetch(small_.oldest());  // likely the next to go
 }
 
 }  // namespace polycache::locmem

@@ -26,6 +26,9 @@ class S3FifoOrder final : public Order {
   void remove(Entry& entry) noexcept override;
   void replace(Entry& old, Entry& fresh) noexcept override;
   Entry* pick() noexcept override;
+  const Entry* likely_next() const noexcept override {
+    return small_.empty() ? main_.oldest() : small_.oldest();
+  }
   void prefetch(std::uint64_t hash) const noexcept override;
   void evict(Entry& entry, std::uint64_t hash) noexcept override;
   void forget() noexcept override { history_.clear(); }

@@ -146,6 +146,21 @@ void Shard::evict(Entry& entry, Operation& operation) noexcept {
   order_->evict(entry, hash);
   table_.erase(hash, entry);
   take_away(entry, Removal::size, operation);
+  prepare_eviction();
+}
+
+// Memory answers slowly, and the next eviction here is some time away: what it will look at
+// is asked for now. The entry that comes next was asked for when the last one went, so its
+// key is here.
+void Shard::prepare_eviction() const noexcept {
+  const Entry* const next = order_->likely_next();
+  if (next == nullptr) return;
+  const std::uint64_t hash = table_.hash(*next);
+  table_.prefetch(hash);
+  order_->prefetch(hash);
+  if (next->newer == nullptr) return;
+  __builtin_prefetch(next->newer);
+  __builtin_prefetch(reinterpret_cast<const char*>(next->newer) + 64);
 }
 
 void Shard::remove(std::uint64_t hash, Entry& entry, Removal cause, Operation& operation) noexcept {

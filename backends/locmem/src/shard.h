@@ -98,6 +98,7 @@ class alignas(64) Shard {
   bool make_room(Entry*& found, const Amount& whole, std::int64_t now,
                  Operation& operation) noexcept;
   void evict(Entry& entry, Operation& operation) noexcept;
+  void prepare_eviction() const noexcept;
   void cull(std::int64_t now, Operation& operation) noexcept;
   void sweep_bucket(std::int64_t now, Operation& operation) noexcept;
   bool is_poor(const Operation& operation) const noexcept;
