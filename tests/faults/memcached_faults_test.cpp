@@ -39,6 +39,7 @@
 #include "polycache/testing/manual_clock.h"
 #include "support/gate.h"
 #include "support/server.h"
+#include "two_policies.h"
 
 using namespace std::chrono_literals;
 using ::testing::AllOf;
@@ -56,107 +57,27 @@ namespace {
 
 using Kind = BackendError::Kind;
 using State = CircuitBreaker::State;
+using testing::failure_of;
 using testing::Gate;
+using testing::kind_of_failure;
 using testing::ManualClock;
 using testing::Server;
+using testing::soon;
+using testing::time_of;
 using Steady = std::chrono::steady_clock;
 
 constexpr auto kTimeout = 1000ms;
 // An operation's limit, and what a machine may need that has other things to do.
 constexpr auto kLimit = kTimeout + 10s;
-// Within this time everything must be well again.
-constexpr auto kHealed = 60s;
 
 // Longer than any pause of a breaker or between connections, jitter included.
 constexpr auto kLongPause = 40s;
 
-const OnError kThrow{.read = ErrorPolicy::throw_error, .write = ErrorPolicy::throw_error};
-
-std::optional<BackendError> failure_of(const std::function<void()>& operation) {
-  try {
-    operation();
-  } catch (const BackendError& error) {
-    return error;
-  }
-  return std::nullopt;
-}
-
-Kind kind_of_failure(const std::function<void()>& operation) {
-  const auto error = failure_of(operation);
-  if (!error) throw std::logic_error("it did not fail");
-  return error->kind();
-}
-
-std::chrono::milliseconds time_of(const std::function<void()>& operation) {
-  const auto begin = Steady::now();
-  operation();
-  return std::chrono::ceil<std::chrono::milliseconds>(Steady::now() - begin);
-}
-
-template <class Condition>
-bool soon(Condition condition) {
-  const auto end = Steady::now() + kHealed;
-  while (!condition()) {
-    if (Steady::now() > end) return false;
-    std::this_thread::sleep_for(1ms);
-  }
-  return true;
-}
-
-struct Heard {
-  std::mutex mutex;
-  std::vector<std::pair<Warning::Kind, std::string>> warnings;
-
-  std::vector<std::string> of(Warning::Kind kind) {
-    const std::lock_guard lock(mutex);
-    std::vector<std::string> messages;
-    for (const auto& [of_kind, message] : warnings) {
-      if (of_kind == kind) messages.push_back(message);
-    }
-    return messages;
-  }
-};
-
-// One store, under two aliases that share no connection: "open" goes on without it, "strict"
-// throws.
-class Store {
+class Store : public testing::TwoPolicies {
  public:
   explicit Store(std::vector<std::string> location, OptionMap options = {},
                  const Clock& clock = Clock::real())
-      : registry_(config(std::move(location), std::move(options)), environment(clock)) {}
-
-  Cache& open() { return registry_["open"]; }
-  Cache& strict() { return registry_["strict"]; }
-  CacheHealth health(std::string_view alias) const {
-    for (CacheHealth& health : registry_.health()) {
-      if (health.alias == alias) return std::move(health);
-    }
-    throw std::logic_error("no such alias");
-  }
-  std::vector<std::string> warnings(Warning::Kind kind) { return heard_->of(kind); }
-
- private:
-  static Config config(std::vector<std::string> location, OptionMap options) {
-    options.try_emplace("timeout", std::string("1s"));
-    const CacheConfig open{.backend = "memcached", .location = location, .options = options};
-    const CacheConfig strict{.backend = "memcached",
-                             .location = std::move(location),
-                             .on_error = kThrow,
-                             .options = std::move(options)};
-    return {.caches = {{"open", open}, {"strict", strict}}};
-  }
-  Environment environment(const Clock& clock) {
-    return {.clock = &clock,
-            .on_warning =
-                [heard = heard_](const Warning& warning) {
-                  const std::lock_guard lock(heard->mutex);
-                  heard->warnings.emplace_back(warning.kind, std::string(warning.message));
-                },
-            .linked_plugins = {&memcached::plugin}};
-  }
-
-  std::shared_ptr<Heard> heard_ = std::make_shared<Heard>();
-  CacheRegistry registry_;
+      : TwoPolicies(memcached::plugin, std::move(location), std::move(options), "1s", clock) {}
 };
 
 void expect_full_service(Cache& cache) {
@@ -1119,41 +1040,53 @@ TEST_F(MemcachedFaults, AForksChildOpensItsOwnConnections) {
   expect_healed();
 }
 
-// Other threads of the parent are in the middle of anything meanwhile.
+// Other threads of the parent are in the middle of an operation, and hold all connections.
+// g++ 12's AddressSanitizer does not hold its allocator's locks over a fork.
+#if !defined(__SANITIZE_ADDRESS__)
 TEST_F(MemcachedFaults, AForkWhileThreadsAreAtWorkHurtsNobody) {
-  Store store({gate_.address()}, {{"timeout", std::string("20s")}});
-  std::atomic<bool> ending{false};
-  std::atomic<int> wrong{0};
+  constexpr int kThreads = 4;
+  Store store({gate_.address()}, {{"max_connections", std::int64_t{kThreads}}});
+  store.strict().set("k", "v");
+  std::mutex mutex;
+  std::condition_variable changed;
+  int holding = 0;
+  bool release = false;
   std::atomic<int> right{0};
   std::vector<std::thread> threads;
-  for (int i = 0; i < 4; ++i) {
-    threads.emplace_back([&, i] {
-      const std::string key = "k" + std::to_string(i);
-      for (int n = 0; !ending; ++n) {
-        store.strict().set(key, n);
-        ++(store.strict().get<int>(key) == n ? right : wrong);
-      }
+  for (int i = 0; i < kThreads; ++i) {
+    threads.emplace_back([&] {
+      const bool found = store.strict().visit("k", [&](std::string_view) {
+        std::unique_lock lock(mutex);
+        ++holding;
+        changed.notify_all();
+        changed.wait(lock, [&] { return release; });
+      });
+      right += found && store.strict().get("k") == "child" ? 1 : 0;
     });
   }
-  for (int round = 0; round < 5; ++round) {
-    const int before = right;
-    EXPECT_TRUE(soon([&] { return right > before + 50; }));
-    const pid_t child = ::fork();
-    if (child == 0) {
-      const std::string key = "child" + std::to_string(round);
-      const bool good = store.strict().set(key, round) && store.strict().get<int>(key) == round;
-      ::_exit(good ? 0 : 1);
-    }
-    int status = -1;
-    ::waitpid(child, &status, 0);
-    EXPECT_EQ(status, 0);
+  {
+    std::unique_lock lock(mutex);
+    changed.wait(lock, [&] { return holding == kThreads; });
   }
-  ending = true;
+  const pid_t child = ::fork();
+  if (child == 0) {
+    const bool good = store.strict().get("k") == "v" && store.strict().set("k", "child");
+    ::_exit(good ? 0 : 1);
+  }
+  int status = -1;
+  ::waitpid(child, &status, 0);
+  EXPECT_EQ(status, 0);
+  {
+    const std::lock_guard lock(mutex);
+    release = true;
+  }
+  changed.notify_all();
   for (std::thread& thread : threads) thread.join();
-  EXPECT_EQ(wrong, 0);
+  EXPECT_EQ(right, kThreads);
   EXPECT_THAT(store.warnings(Warning::Kind::degraded), IsEmpty());
   expect_full_service(store.strict());
 }
+#endif
 
 // --- Configuration ---
 
