@@ -34,6 +34,7 @@
 #include "support/gate.h"
 #include "support/peer.h"
 #include "support/server.h"
+#include "two_policies.h"
 
 using namespace std::chrono_literals;
 using ::testing::AllOf;
@@ -51,56 +52,26 @@ namespace {
 
 using Kind = BackendError::Kind;
 using State = CircuitBreaker::State;
+using testing::failure_of;
 using testing::Gate;
+using testing::kind_of_failure;
 using testing::ManualClock;
 using testing::Peer;
 using testing::peer_hears;
 using testing::peer_says;
 using testing::Server;
+using testing::soon;
+using testing::time_of;
 using Steady = std::chrono::steady_clock;
 
 // Of the stores whose limits are looked at. All others have one that no machine misses.
 constexpr auto kTimeout = 500ms;
 // An operation's limit, and what a machine may need that has other things to do.
 constexpr auto kLimit = kTimeout + 15s;
-// Within this time everything must be well again.
-constexpr auto kHealed = 30s;
 
 // Longer than any pause between connections, but not than a breaker's; than any pause at all.
 constexpr auto kPause = 1300ms;
 constexpr auto kLongPause = 40s;
-
-const OnError kThrow{.read = ErrorPolicy::throw_error, .write = ErrorPolicy::throw_error};
-
-std::optional<BackendError> failure_of(const std::function<void()>& operation) {
-  try {
-    operation();
-  } catch (const BackendError& error) {
-    return error;
-  }
-  return std::nullopt;
-}
-
-std::optional<Kind> kind_of_failure(const std::function<void()>& operation) {
-  const auto error = failure_of(operation);
-  return error ? std::optional(error->kind()) : std::nullopt;
-}
-
-std::chrono::milliseconds time_of(const std::function<void()>& operation) {
-  const auto begin = Steady::now();
-  operation();
-  return std::chrono::ceil<std::chrono::milliseconds>(Steady::now() - begin);
-}
-
-template <class Condition>
-bool soon(Condition condition) {
-  const auto end = Steady::now() + kHealed;
-  while (!condition()) {
-    if (Steady::now() > end) return false;
-    std::this_thread::sleep_for(1ms);
-  }
-  return true;
-}
 
 // Speaks to the server past the store.
 std::string command(const Server& server, const std::string& line) {
@@ -119,60 +90,11 @@ std::int64_t statistic(const Server& server, const std::string& name) {
   return at == std::string::npos ? -1 : std::atoll(text.c_str() + at + name.size() + 1);
 }
 
-struct Heard {
-  std::mutex mutex;
-  std::vector<std::pair<Warning::Kind, std::string>> warnings;
-
-  std::vector<std::string> of(Warning::Kind kind) {
-    const std::lock_guard lock(mutex);
-    std::vector<std::string> messages;
-    for (const auto& [of_kind, message] : warnings) {
-      if (of_kind == kind) messages.push_back(message);
-    }
-    return messages;
-  }
-};
-
-// One store, under two aliases that share no connection: "open" goes on without it, "strict"
-// throws.
-class Store {
+class Store : public testing::TwoPolicies {
  public:
   explicit Store(std::vector<std::string> location, OptionMap options = {},
                  const Clock& clock = Clock::real())
-      : registry_(config(std::move(location), std::move(options)), environment(clock)) {}
-
-  Cache& open() { return registry_["open"]; }
-  Cache& strict() { return registry_["strict"]; }
-  CacheHealth health(std::string_view alias) const {
-    for (CacheHealth& health : registry_.health()) {
-      if (health.alias == alias) return std::move(health);
-    }
-    throw std::logic_error("no such alias");
-  }
-  std::vector<std::string> warnings(Warning::Kind kind) { return heard_->of(kind); }
-
- private:
-  static Config config(std::vector<std::string> location, OptionMap options) {
-    options.try_emplace("timeout", std::string("60s"));
-    const CacheConfig open{.backend = "redis", .location = location, .options = options};
-    const CacheConfig strict{.backend = "redis",
-                             .location = std::move(location),
-                             .on_error = kThrow,
-                             .options = std::move(options)};
-    return {.caches = {{"open", open}, {"strict", strict}}};
-  }
-  Environment environment(const Clock& clock) {
-    return {.clock = &clock,
-            .on_warning =
-                [heard = heard_](const Warning& warning) {
-                  const std::lock_guard lock(heard->mutex);
-                  heard->warnings.emplace_back(warning.kind, std::string(warning.message));
-                },
-            .linked_plugins = {&redis::plugin}};
-  }
-
-  std::shared_ptr<Heard> heard_ = std::make_shared<Heard>();
-  CacheRegistry registry_;
+      : TwoPolicies(redis::plugin, std::move(location), std::move(options), "60s", clock) {}
 };
 
 void expect_full_service(Cache& cache) {
