@@ -64,10 +64,17 @@ bool Server::waits_with_writes(Purpose purpose) const noexcept {
 }
 
 bool Server::refuses(Purpose purpose) const noexcept {
-  if (breaker_.calm() && writes_.calm()) [[likely]]
+  if (is_calm()) [[likely]]
     return false;
   return breaker_.refuses(Access::read) ||
          (waits_with_writes(purpose) && writes_.refuses(Access::read));
+}
+
+// The right to one probe of writes is not taken if the server is left alone.
+bool Server::admit(Purpose purpose) noexcept {
+  if (refuses(purpose) || !breaker_.admit(Access::read)) return false;
+  if (waits_with_writes(purpose)) static_cast<void>(writes_.admit(Access::read));
+  return true;
 }
 
 bool Server::is_full() const noexcept {
@@ -119,11 +126,10 @@ Connection& Server::Call::begin(Check check) {
   connection.begin(deadline_, check);
   const bool connects = !connection.is_open();
   if (connects) enter();
-  if (server_.refuses(purpose_) || !server_.breaker_.admit(Access::read)) {
+  if (!server_.is_calm() && !server_.admit(purpose_)) [[unlikely]] {
     if (connects) server_.pace_.leave(*ticket_);
     server_.throw_refusal();
   }
-  if (server_.waits_with_writes(purpose_)) static_cast<void>(server_.writes_.admit(Access::read));
   admitted_ = true;
   if (connects) connection.open();
   return connection;
@@ -151,7 +157,7 @@ void Server::Call::went_well() noexcept {
   }
   if (lease_->told_of_no_memory()) [[unlikely]]
     return server_.note_no_memory();
-  if (server_.breaker_.calm() && server_.writes_.calm()) [[likely]]
+  if (server_.is_calm()) [[likely]]
     return;
   server_.note_success(purpose_);
 }

@@ -95,7 +95,10 @@ class Server {
   void do_without(Feature feature, std::string_view error);
 
  private:
+  // Nothing has failed for a while.
+  bool is_calm() const noexcept { return breaker_.calm() && writes_.calm(); }
   bool waits_with_writes(Purpose purpose) const noexcept;
+  bool admit(Purpose purpose) noexcept;
   [[noreturn]] void throw_refusal() const;
   [[noreturn]] void throw_not_yet() const;
   void note_success(Purpose purpose) noexcept;
