@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <barrier>
 #include <chrono>
 #include <condition_variable>
 #include <cstdlib>
@@ -906,11 +907,13 @@ TEST_F(MemcachedFaults, FiveHundredThreadsShareThirtyTwoConnections) {
   Store store({gate_.address()}, {{"timeout", std::string("60s")}});
   store.strict().set("k", "v");
   std::atomic<int> hits{0};
+  std::barrier together(500);  // ended threads would have connections closed
   std::vector<std::thread> threads;
   threads.reserve(500);
   for (int i = 0; i < 500; ++i) {
     threads.emplace_back([&] {
       for (int n = 0; n < 10; ++n) hits += store.strict().get("k") == "v" ? 1 : 0;
+      together.arrive_and_wait();
     });
   }
   std::int64_t most = 0;

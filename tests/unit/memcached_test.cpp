@@ -847,7 +847,7 @@ TEST(MemcachedPeer, APeerThatHangsUpInTheMiddleOfARequestIsUnreachable) {
     Peer peer([](const std::string& line) {
       return line.starts_with("get") ? std::string("END\r\n") : std::string();
     });
-    const Store store = open_impatiently(peer.address());
+    const Store store({peer.address()}, {{"timeout", std::string("10s")}});
     EXPECT_EQ(read(*store, "k"), std::nullopt);
     peer.lose_patience_after(patience);
     for (const auto& operation : std::vector<std::function<void()>>{
