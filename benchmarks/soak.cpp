@@ -94,7 +94,7 @@ struct Tally {
   std::atomic<std::uint64_t> operations{0};
   std::atomic<std::uint64_t> hits{0};
   std::atomic<std::uint64_t> misses{0};
-  std::array<std::atomic<std::uint64_t>, 7> errors{};  // by BackendError::Kind
+  std::array<std::atomic<std::uint64_t>, 8> errors{};  // by BackendError::Kind
   std::atomic<std::uint64_t> wrong{0};
   std::atomic<std::int64_t> longest_us{0};
   std::atomic<std::uint64_t> too_long{0};

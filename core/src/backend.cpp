@@ -17,7 +17,7 @@ std::optional<std::int64_t> Backend::incr(std::string_view key, std::int64_t del
   auto* const ttl = static_cast<TtlExtension*>(extension(TtlExtension::id));
   auto* const compare = static_cast<CompareExtension*>(extension(CompareExtension::id));
   if (ttl == nullptr || compare == nullptr) {
-    throw BackendError(BackendError::Kind::storage, "",
+    throw BackendError(BackendError::Kind::unsupported, "",
                        "this store cannot count: it has neither incr() nor the extensions "
                        "polycache.ttl/1 and polycache.compare/1");
   }
@@ -58,7 +58,9 @@ void BackendFactory::validate_key(std::string_view, FunctionRef<void(std::string
 
 Layer::~Layer() = default;
 
-void* Layer::extension(std::string_view) noexcept { return nullptr; }
+void* Layer::extension(std::string_view id) noexcept {
+  return id == HealthExtension::id ? inner_->extension(id) : nullptr;
+}
 
 LayerFactory::~LayerFactory() = default;
 

@@ -3,6 +3,7 @@
 
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -24,13 +25,20 @@ class BackendCall {
 
   struct Kept {
     Warning::Kind kind;
+    std::string alias;  // of the store that reported: a composite's part has one of its own
     std::string key;
     std::string message;
+    std::uint64_t count;
+
+    Warning warning() const noexcept {
+      return {.kind = kind, .alias = alias, .key = key, .message = message, .count = count};
+    }
   };
 
-  void keep(const Warning& warning) {
+  void keep(const Warning& warning, std::string_view alias) {
     if (!kept_) kept_ = std::make_unique<std::vector<Kept>>();
-    kept_->push_back({warning.kind, std::string(warning.key), std::string(warning.message)});
+    kept_->push_back({warning.kind, std::string(alias), std::string(warning.key),
+                      std::string(warning.message), warning.count});
   }
   bool quiet() const noexcept { return !kept_; }
 

@@ -47,6 +47,10 @@ void CacheState::warn(Warning::Kind kind, std::string_view key, std::string_view
       {.kind = kind, .alias = alias(), .key = key, .message = message, .count = count});
 }
 
+void CacheState::deliver(const BackendCall::Kept& kept) const {
+  if (parts_.on_warning) parts_.on_warning(kept.warning());
+}
+
 void CacheState::judge_key(std::string_view final_key, KeyIssues issues) const {
   if (traits_.key_rules == KeyRules::custom) {
     parts_.factory->validate_key(final_key, [&](std::string_view sentence) {

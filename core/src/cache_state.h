@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 
+#include "backend_call.h"
 #include "failsafe.h"
 #include "flights.h"
 #include "key_policy.h"
@@ -62,6 +63,9 @@ class CacheState {
   // Calls the warning handler.
   void warn(Warning::Kind kind, std::string_view key, std::string_view message,
             std::uint64_t count = 1) const;
+
+  // The same for what a store reported while it was at work.
+  void deliver(const BackendCall::Kept& kept) const;
 
   Failsafe& failsafe() noexcept { return failsafe_; }
 

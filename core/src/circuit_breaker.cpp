@@ -16,6 +16,9 @@ std::uint64_t seed_of(const void* object, const Clock& clock) noexcept {
   return (address ^ ticks) * 0x9E3779B97F4A7C15U;
 }
 
+// Its address tells threads apart.
+constinit thread_local char this_thread = 0;
+
 std::int64_t nanoseconds(std::chrono::nanoseconds duration) noexcept { return duration.count(); }
 
 // Nothing of the server was heard, or nonsense.
@@ -64,6 +67,7 @@ bool CircuitBreaker::admit(Circuit& circuit, std::int64_t now) noexcept {
   if (circuit.state.load(std::memory_order_relaxed) == State::closed) return true;
   if (refuses(circuit, now)) return false;
   circuit.state.store(State::half_open, std::memory_order_relaxed);
+  circuit.prober.store(&this_thread, std::memory_order_relaxed);
   circuit.until.store(now + nanoseconds(settings_.longest_pause), std::memory_order_relaxed);
   return true;
 }
@@ -87,12 +91,18 @@ CircuitBreaker::Change CircuitBreaker::succeed(Circuit& circuit, std::int64_t no
     return Change::none;
   }
   const std::lock_guard lock(cold_mutex());
-  if (circuit.state.load(std::memory_order_relaxed) != State::half_open) return Change::none;
+  if (!is_mine(circuit)) return Change::none;
   circuit.pauses.reset();
   circuit.in_a_row.store(0, std::memory_order_relaxed);
   begin_window(circuit, now);
   circuit.state.store(State::closed, std::memory_order_relaxed);
   return Change::closed;
+}
+
+// REQUIRES: the mutex
+bool CircuitBreaker::is_mine(const Circuit& circuit) noexcept {
+  return circuit.state.load(std::memory_order_relaxed) == State::half_open &&
+         circuit.prober.load(std::memory_order_relaxed) == &this_thread;
 }
 
 bool CircuitBreaker::is_over(const Circuit& circuit, std::int64_t now) noexcept {
@@ -112,9 +122,16 @@ void CircuitBreaker::begin_window(Circuit& circuit, std::int64_t now) const noex
 }
 
 CircuitBreaker::Change CircuitBreaker::failed(Access access, Kind kind) noexcept {
-  if (kind == Kind::denied) return succeeded(access);  // it did answer
+  if (kind == Kind::denied || kind == Kind::unsupported) return succeeded(access);  // an answer
   const std::int64_t moment = now();
-  if (is_about_server(kind) || access == Access::read) return fail(server_, moment);
+  if (is_about_server(kind) || access == Access::read) {
+    const Change of_server = fail(server_, moment);
+    // A probe of writes that did not get through is over, too.
+    if (access == Access::write &&
+        writes_.state.load(std::memory_order_relaxed) == State::half_open)
+      fail(writes_, moment);
+    return of_server;
+  }
   const Change of_server = calm() ? Change::none : succeed(server_, moment);
   const Change of_writes = fail(writes_, moment);
   return of_writes == Change::none ? of_server : of_writes;
@@ -126,7 +143,7 @@ CircuitBreaker::Change CircuitBreaker::fail(Circuit& circuit, std::int64_t now) 
     case State::open:  // a call from before it was opened
       return Change::none;
     case State::half_open:
-      open(circuit, now);
+      if (is_mine(circuit)) open(circuit, now);
       return Change::none;
     case State::closed:
       break;
@@ -148,7 +165,8 @@ CircuitBreaker::Change CircuitBreaker::fail(Circuit& circuit, std::int64_t now) 
 }
 
 void CircuitBreaker::open(Circuit& circuit, std::int64_t now) noexcept {
-  circuit.until.store(now + nanoseconds(circuit.pauses.next()), std::memory_order_relaxed);
+  circuit.until.store(now + nanoseconds(circuit.pauses.next(static_cast<std::uint64_t>(now))),
+                      std::memory_order_relaxed);
   circuit.state.store(State::open, std::memory_order_relaxed);
 }
 

@@ -34,6 +34,8 @@ std::string_view to_string(BackendError::Kind kind) noexcept {
       return "read_only";
     case BackendError::Kind::storage:
       return "storage";
+    case BackendError::Kind::unsupported:
+      return "unsupported";
   }
   return "unknown";
 }

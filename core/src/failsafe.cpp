@@ -1,5 +1,6 @@
 #include "failsafe.h"
 
+#include <algorithm>
 #include <mutex>
 #include <utility>
 
@@ -10,11 +11,27 @@ namespace {
 
 constexpr std::chrono::seconds kTellEvery{60};
 
+// Failsafe::down_
+constexpr unsigned kDownForAll = 1;
+constexpr unsigned kDownForWrites = 2;
+
+std::int64_t nanoseconds(std::chrono::steady_clock::time_point moment) noexcept {
+  return std::chrono::nanoseconds(moment.time_since_epoch()).count();
+}
+
+unsigned what_is_down(Access access, BackendError::Kind kind) noexcept {
+  using Kind = BackendError::Kind;
+  if (kind == Kind::unsupported) return 0;
+  const bool nothing_heard =
+      kind == Kind::unreachable || kind == Kind::timeout || kind == Kind::protocol;
+  return access == Access::write && !nothing_heard ? kDownForWrites : kDownForAll;
+}
+
 }  // namespace
 
 bool Failsafe::admit(Access access) noexcept {
   const bool admitted = traits_.breaks_circuits
-                            ? traits_.breaker == nullptr || !traits_.breaker->refuses(access)
+                            ? traits_.breaker == nullptr || !traits_.breaker->refuses(Access::read)
                             : own_.admit(access);
   if (!admitted) refused_.fetch_add(1, std::memory_order_relaxed);
   return admitted;
@@ -25,38 +42,79 @@ Failsafe::News Failsafe::note_failure(Access access, const BackendError& error, 
   if (!traits_.breaks_circuits) news.breaker = own_.failed(access, error.kind());
   const auto now = clock_.steady_now();
   std::string text = error.what();
+  std::string copy = text;
   const std::lock_guard lock(cold_mutex());
   troubled_.store(true, std::memory_order_relaxed);
-  down_.store(true, std::memory_order_relaxed);
-  last_error_.swap(text);
+  down_.fetch_or(what_is_down(access, error.kind()), std::memory_order_relaxed);
+  last_error_.swap(copy);
   Told& told = thrown ? thrown_ : told_.at(static_cast<std::size_t>(error.kind()));
   if (!thrown) ++told.untold;
-  if (told.last && now - *told.last < kTellEvery) return news;
+  if (told.last && now - *told.last < kTellEvery) {
+    if (!thrown && sum_due_.load(std::memory_order_relaxed) == 0) {
+      sum_due_.store(nanoseconds(*told.last + kTellEvery), std::memory_order_relaxed);
+    }
+    return news;
+  }
   if (!thrown) {
     news.failures = std::exchange(told.untold, 0) + refused_.exchange(0, std::memory_order_relaxed);
     if (told.last) news.since = std::chrono::ceil<std::chrono::seconds>(now - *told.last);
+    news.what.swap(text);
   }
   told.last = now;
   recovery_due_ = true;
   return news;
 }
 
-Failsafe::News Failsafe::note_success(Access access) noexcept {
+// What was not told while it was too early, and nothing has failed since.
+// REQUIRES: the cold mutex.
+Failsafe::News Failsafe::sum_up(std::chrono::steady_clock::time_point now) {
   News news;
-  if (!traits_.breaks_circuits) news.breaker = own_.succeeded(access);
-  if (own_.calm()) troubled_.store(false, std::memory_order_relaxed);
-  if (!down_.exchange(false, std::memory_order_relaxed)) return news;
-  const std::lock_guard lock(cold_mutex());
-  if (!std::exchange(recovery_due_, false)) return news;
-  news.recovered = true;
-  news.went_without = refused_.exchange(0, std::memory_order_relaxed);
-  for (Told& told : told_) news.went_without += std::exchange(told.untold, 0);
+  for (Told& told : told_) {
+    if (told.untold == 0) continue;
+    news.failures += std::exchange(told.untold, 0);
+    news.since = std::max(news.since, std::chrono::ceil<std::chrono::seconds>(now - *told.last));
+    told.last = now;
+  }
+  news.failures += refused_.exchange(0, std::memory_order_relaxed);
+  news.what = last_error_;
+  sum_due_.store(0, std::memory_order_relaxed);
+  recovery_due_ = true;
   return news;
 }
 
-CircuitBreaker::State Failsafe::breaker_state() const noexcept {
-  if (!traits_.breaks_circuits) return own_.state(Access::write);
-  return traits_.breaker != nullptr ? traits_.breaker->state(Access::write)
+Failsafe::News Failsafe::note_success(Access access) {
+  News news;
+  if (!traits_.breaks_circuits) news.breaker = own_.succeeded(access);
+  const unsigned before = down_.load(std::memory_order_relaxed);
+  const unsigned after = access == Access::write ? 0 : before & ~kDownForAll;
+  const std::int64_t due = sum_due_.load(std::memory_order_relaxed);
+  const auto now = due != 0 ? clock_.steady_now() : std::chrono::steady_clock::time_point();
+  const bool sum_is_due = due != 0 && nanoseconds(now) >= due;
+  const bool all_is_well = due == 0 && after == 0 && own_.calm();
+  if (before == after && !sum_is_due && !all_is_well) return news;
+  const std::lock_guard lock(cold_mutex());
+  if (sum_is_due) {
+    const CircuitBreaker::Change breaker = news.breaker;
+    news = sum_up(now);
+    news.breaker = breaker;
+  }
+  down_.store(after, std::memory_order_relaxed);
+  if (after != 0) return news;
+  if (std::exchange(recovery_due_, false)) {
+    news.recovered = true;
+    news.went_without = refused_.exchange(0, std::memory_order_relaxed);
+    for (Told& told : told_) news.went_without += std::exchange(told.untold, 0);
+    sum_due_.store(0, std::memory_order_relaxed);
+  }
+  if (own_.calm() && sum_due_.load(std::memory_order_relaxed) == 0) {
+    troubled_.store(false, std::memory_order_relaxed);
+  }
+  return news;
+}
+
+CircuitBreaker::State Failsafe::breaker_state(Access access) const noexcept {
+  if (!traits_.breaks_circuits) return own_.state(access);
+  return traits_.breaker != nullptr ? traits_.breaker->state(access)
                                     : CircuitBreaker::State::closed;
 }
 

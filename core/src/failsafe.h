@@ -29,6 +29,7 @@ class Failsafe {
     CircuitBreaker::Change breaker = CircuitBreaker::Change::none;
     std::uint64_t failures = 0;    // to be told now: this one and those not told before
     std::chrono::seconds since{};  // ... within this time
+    std::string what;              // ... the latest of them
     bool recovered = false;
     std::uint64_t went_without = 0;  // if recovered: operations that failed and were not told
   };
@@ -45,9 +46,9 @@ class Failsafe {
 
   // `thrown`: the caller gets the error, and need not be told beside.
   News note_failure(Access access, const BackendError& error, bool thrown);
-  News note_success(Access access) noexcept;
+  News note_success(Access access);
 
-  CircuitBreaker::State breaker_state() const noexcept;
+  CircuitBreaker::State breaker_state(Access access) const noexcept;
   std::chrono::milliseconds pause_left(Access access) const noexcept;
 
   // What the latest failure said; empty if there was none.
@@ -64,11 +65,16 @@ class Failsafe {
   const StoreTraits traits_;
   std::atomic<bool> troubled_{false};
   std::atomic<std::uint64_t> refused_{0};  // by a breaker, and not told of
-  std::atomic<bool> down_{false};          // the latest operation failed
+  // What failed at last. A server that takes no writes is not up again because it was read.
+  std::atomic<unsigned> down_{0};
+  // When failures that were not told yet are to be summed up: nanoseconds; 0: there are none.
+  std::atomic<std::int64_t> sum_due_{0};
   CircuitBreaker own_;
 
+  News sum_up(std::chrono::steady_clock::time_point now);
+
   // Guarded by the cold mutex.
-  std::array<Told, 7> told_;   // by BackendError::Kind
+  std::array<Told, 8> told_;   // by BackendError::Kind
   Told thrown_;                // of whatever kind
   bool recovery_due_ = false;  // a failure was told of, and its end not yet
   std::string last_error_;

@@ -1,5 +1,7 @@
 #include "health.h"
 
+#include <cxxabi.h>
+
 #include <algorithm>
 #include <chrono>
 #include <exception>
@@ -58,15 +60,20 @@ void ask(CacheState& state, CacheHealth& health) {
 CacheHealth check_health(CacheState& state) {
   CacheHealth health;
   health.alias = state.alias();
-  health.breaker = state.failsafe().breaker_state();
+  health.breaker = state.failsafe().breaker_state(Access::write);
   health.last_error = state.failsafe().last_error();
-  const BackendCall call;  // what the store reports meanwhile is in the answer
+  BackendCall call;
   try {
     ask(state, health);
+  } catch (const abi::__forced_unwind&) {  // pthread_cancel: not ours to stop
+    throw;
   } catch (const std::exception& error) {
     health.last_error = error.what();
   } catch (...) {  // a foreign store may throw anything
     health.last_error = state.plugin() + " threw something that is no std::exception";
+  }
+  while (!call.quiet()) {
+    for (const BackendCall::Kept& kept : call.take()) state.deliver(kept);
   }
   return health;
 }

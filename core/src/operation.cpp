@@ -15,24 +15,27 @@ bool Cache::Operation::throws(Access access, Failing failing) const noexcept {
 }
 
 bool Cache::Operation::admitted(Access access, Failing failing) {
-  Failsafe& failsafe = state().failsafe();
-  if (failsafe.admit(access)) [[likely]]
+  const Failsafe& failsafe = state().failsafe();
+  if (state().failsafe().admit(access)) [[likely]]
     return true;
   failed_ = true;
   if (!throws(access, failing)) return false;
   const std::string last = failsafe.last_error();
+  const bool probed = failsafe.breaker_state(access) == CircuitBreaker::State::half_open;
+  const std::string until =
+      probed ? "another operation is trying it now"
+             : "next try in " + std::to_string(failsafe.pause_left(access).count()) + " ms";
   throw BackendError(BackendError::Kind::unreachable, "",
                      state().alias() + ": " + name_ +
                          ": the store was not asked, since it keeps failing (circuit breaker " +
-                         "open, next try in " +
-                         std::to_string(failsafe.pause_left(access).count()) + " ms)" +
+                         "open, " + until + ")" +
                          (last.empty() ? "" : "; the last failure: " + last));
 }
 
 void Cache::Operation::deliver(BackendCall& call) {
   while (!call.quiet()) {  // a handler that closes a session may make it say more
     for (const BackendCall::Kept& kept : call.take()) {
-      state().warn(kept.kind, kept.key, kept.message);
+      state().deliver(kept);
     }
   }
 }
@@ -41,20 +44,20 @@ void Cache::Operation::settle(Access access, BackendCall& call) {
   const Failsafe::News news =
       state().failsafe().troubled() ? state().failsafe().note_success(access) : Failsafe::News();
   deliver(call);
-  tell(news, nullptr);
+  tell(news);
 }
 
 void Cache::Operation::note_failure(Access access, Failing failing, const BackendError& error) {
   failed_ = true;
-  tell(state().failsafe().note_failure(access, error, throws(access, failing)), &error);
+  tell(state().failsafe().note_failure(access, error, throws(access, failing)));
 }
 
-void Cache::Operation::tell(const Failsafe::News& news, const BackendError* error) {
+void Cache::Operation::tell(const Failsafe::News& news) {
   const auto times = [](std::uint64_t count) {
     return std::to_string(count) + (count == 1 ? " operation" : " operations");
   };
   if (news.failures > 0) {
-    std::string message = std::string(name_) + ": going on without the store: " + error->what();
+    std::string message = std::string(name_) + ": going on without the store: " + news.what;
     if (news.failures > 1) {
       message += " (" + times(news.failures) + " failed in the last " +
                  std::to_string(news.since.count()) + " s)";

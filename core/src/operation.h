@@ -97,7 +97,7 @@ class Cache::Operation {
   void settle(Access access, BackendCall& call);
   void give_up(Access access, Failing failing, BackendCall& call);
   void note_failure(Access access, Failing failing, const BackendError& error);
-  void tell(const Failsafe::News& news, const BackendError* error);
+  void tell(const Failsafe::News& news);
   void deliver(BackendCall& call);
 
   // Stays the same: a busy cache is not moved to another one.

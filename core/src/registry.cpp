@@ -1,11 +1,14 @@
 #include "polycache/registry.h"
 
+#include <cxxabi.h>
+
 #include <atomic>
 #include <filesystem>
 #include <mutex>
 #include <utility>
 #include <vector>
 
+#include "backend_call.h"
 #include "cold_mutex.h"
 #include "health.h"
 #include "polycache/error.h"
@@ -25,6 +28,21 @@ struct Origin {
 };
 
 Origin origin_of(Config& config) { return {std::move(config.file), std::move(config.applied)}; }
+
+// What stores reported while they were made, when nothing is locked: the handler may use any
+// cache. There is no operation whose caller could get its exception.
+void deliver(BackendCall& reports, const WarningHandler& handler) {
+  while (!reports.quiet()) {
+    for (const BackendCall::Kept& kept : reports.take()) {
+      try {
+        if (handler) handler(kept.warning());
+      } catch (const abi::__forced_unwind&) {  // pthread_cancel: not ours to stop
+        throw;
+      } catch (...) {  // a user's handler may throw anything
+      }
+    }
+  }
+}
 
 Config read_again(const Origin& origin) {
   if (origin.file.empty()) {
@@ -51,7 +69,7 @@ struct CacheRegistry::State {
 
   // Guarded by cold_mutex().
   std::shared_ptr<const BuiltAliases> aliases;
-  Environment environment;
+  std::shared_ptr<const Environment> environment;
   Origin origin;
 
   std::shared_ptr<const BuiltAliases> snapshot() const {
@@ -59,15 +77,50 @@ struct CacheRegistry::State {
     return aliases;
   }
 
-  void put(std::shared_ptr<const BuiltAliases> fresh, Environment from, Origin file) {
-    {
-      const std::lock_guard lock(cold_mutex());
-      aliases.swap(fresh);
-      environment = std::move(from);
-      origin = std::move(file);
-      generation.fetch_add(1, std::memory_order_release);
+  // What is known at one moment, and what is to be known from now on.
+  struct Known {
+    std::shared_ptr<const BuiltAliases> aliases;
+    std::shared_ptr<const Environment> environment;
+    Origin origin;
+  };
+
+  Known known() const {
+    const std::lock_guard lock(cold_mutex());
+    return {aliases, environment, origin};
+  }
+
+  // Swaps: what was known before dies with `fresh`, outside the lock.
+  void put(Known& fresh) noexcept {
+    const std::lock_guard lock(cold_mutex());
+    aliases.swap(fresh.aliases);
+    environment.swap(fresh.environment);
+    std::swap(origin, fresh.origin);
+    generation.fetch_add(1, std::memory_order_release);
+  }
+
+  // Takes the configuration that read(known()) returns, in the environment given or the old one.
+  void change(FunctionRef<Config(const Known&)> read,
+              std::shared_ptr<const Environment> environment_of_it) {
+    BackendCall reports;
+    Known fresh;
+    fresh.environment = std::move(environment_of_it);
+    WarningHandler handler;
+    try {
+      const std::lock_guard lock(building);
+      const Known before = known();
+      if (!fresh.environment) fresh.environment = before.environment;
+      handler = fresh.environment->on_warning;
+      Config config = read(before);
+      fresh.aliases =
+          std::make_shared<const BuiltAliases>(build_aliases(config, *fresh.environment));
+      fresh.origin = origin_of(config);
+      put(fresh);
+    } catch (...) {
+      deliver(reports, handler);
+      throw;
     }
-    // `fresh` holds the old aliases now; what nobody uses dies here, outside the lock.
+    fresh = {};  // the old aliases: what nobody uses any more dies when nothing is locked
+    deliver(reports, handler);
   }
 
   // The state of that alias and the generation it belongs to.
@@ -125,7 +178,7 @@ struct CacheRegistry::State {
 CacheRegistry::CacheRegistry(Config config, Environment environment)
     : state_(std::make_shared<State>()) {
   state_->aliases = std::make_shared<const BuiltAliases>(build_aliases(config, environment));
-  state_->environment = std::move(environment);
+  state_->environment = std::make_shared<const Environment>(std::move(environment));
   state_->origin = origin_of(config);
 }
 
@@ -151,38 +204,25 @@ std::unique_ptr<Cache> CacheRegistry::open(std::string_view alias) {
 }
 
 void CacheRegistry::reconfigure(Config config) {
-  const std::lock_guard building(state_->building);
-  Environment environment;
-  {
-    const std::lock_guard lock(cold_mutex());
-    environment = state_->environment;
-  }
-  auto fresh = std::make_shared<const BuiltAliases>(build_aliases(config, environment));
-  state_->put(std::move(fresh), std::move(environment), origin_of(config));
+  state_->change([&](const State::Known&) { return std::move(config); }, nullptr);
 }
 
 void CacheRegistry::reconfigure(Config config, Environment environment) {
-  const std::lock_guard building(state_->building);
-  auto fresh = std::make_shared<const BuiltAliases>(build_aliases(config, environment));
-  state_->put(std::move(fresh), std::move(environment), origin_of(config));
+  state_->change([&](const State::Known&) { return std::move(config); },
+                 std::make_shared<const Environment>(std::move(environment)));
 }
 
 void CacheRegistry::reload() {
-  Origin origin;
-  WarningHandler on_warning;
-  {
-    const std::lock_guard lock(cold_mutex());
-    origin = state_->origin;
-    on_warning = state_->environment.on_warning;
-  }
   try {
-    reconfigure(read_again(origin));
+    // Read while nobody else changes anything: else an older file could be taken after a newer.
+    state_->change([](const State::Known& known) { return read_again(known.origin); }, nullptr);
   } catch (const ConfigError& error) {
-    if (on_warning) {
+    const std::shared_ptr<const Environment> environment = state_->known().environment;
+    if (environment->on_warning) {
       const std::string message =
           std::string("the configuration stays as it is, since the new one is wrong: ") +
           error.what();
-      on_warning({.kind = Warning::Kind::reload_failed, .message = message});
+      environment->on_warning({.kind = Warning::Kind::reload_failed, .message = message});
     }
     throw;
   }
@@ -267,26 +307,45 @@ struct GlobalScopes {
 
 namespace {
 
-[[gnu::noinline]] CacheRegistry& find_global_registry() {
-  const std::lock_guard lock(making);
-  if (newest_scope != nullptr) return GlobalScopes::current();
-  if (made == nullptr) made = new CacheRegistry(Config::from_environment());
+// REQUIRES: `making` is held.
+CacheRegistry& make_global(Config config, Environment environment) {
+  made = new CacheRegistry(std::move(config), std::move(environment));
   global.store(made, std::memory_order_release);
   return *made;
+}
+
+[[gnu::noinline]] CacheRegistry& find_global_registry() {
+  BackendCall reports;
+  Environment environment;
+  const WarningHandler handler = environment.on_warning;
+  CacheRegistry* found = nullptr;
+  {
+    const std::lock_guard lock(making);
+    if (newest_scope != nullptr) return GlobalScopes::current();
+    if (made == nullptr) make_global(Config::from_environment(), std::move(environment));
+    found = made;
+    global.store(made, std::memory_order_release);
+  }
+  deliver(reports, handler);
+  return *found;
 }
 
 }  // namespace
 
 void configure(Config config, Environment environment) {
-  std::unique_lock lock(making);
-  CacheRegistry* const registry = newest_scope != nullptr ? &GlobalScopes::current() : made;
-  if (registry != nullptr) {
-    lock.unlock();
-    registry->reconfigure(std::move(config), std::move(environment));
-    return;
+  BackendCall reports;
+  const WarningHandler handler = environment.on_warning;
+  {
+    std::unique_lock lock(making);
+    CacheRegistry* const registry = newest_scope != nullptr ? &GlobalScopes::current() : made;
+    if (registry != nullptr) {
+      lock.unlock();
+      registry->reconfigure(std::move(config), std::move(environment));
+    } else {
+      make_global(std::move(config), std::move(environment));
+    }
   }
-  made = new CacheRegistry(std::move(config), std::move(environment));
-  global.store(made, std::memory_order_release);
+  deliver(reports, handler);
 }
 
 CacheRegistry& global_registry() {

@@ -1,5 +1,7 @@
 #include "registry_builder.h"
 
+#include <cxxabi.h>
+
 #include <charconv>
 #include <chrono>
 #include <filesystem>
@@ -40,7 +42,7 @@ std::function<void(const Warning&)> make_reporter(std::string alias, WarningHand
   return [alias = std::move(alias), handler = std::move(handler)](const Warning& warning) {
     if (BackendCall* const call = BackendCall::current()) {
       try {
-        call->keep(warning);
+        call->keep(warning, alias);
       } catch (...) {  // out of memory: the warning is lost, the operation is not
       }
       return;
@@ -213,6 +215,8 @@ class Builder {
       note(work, path, error.what());
     } catch (const std::exception& error) {
       note(work, path, whose + " threw while it made the store: " + error.what(), true);
+    } catch (const abi::__forced_unwind&) {  // pthread_cancel: not ours to stop
+      throw;
     } catch (...) {  // a foreign plugin may throw anything
       note(work, path, whose + " threw something that is no std::exception while it made the store",
            true);
@@ -303,6 +307,8 @@ class Builder {
     } catch (const std::exception& error) {
       note(work, member, std::string("could not be checked: ") + error.what());
       return;
+    } catch (const abi::__forced_unwind&) {  // pthread_cancel: not ours to stop
+      throw;
     } catch (...) {  // a foreign plugin may throw anything
       note(work, member, "could not be checked: the store opened no session");
       return;

@@ -52,28 +52,42 @@ bool comes_and_goes(Warning::Kind kind) noexcept {
          kind == Warning::Kind::reload_failed;
 }
 
-bool is_due(const Warning& warning) {
-  using Moment = std::chrono::steady_clock::time_point;
-  static NoDestructor<std::map<std::pair<std::string, Warning::Kind>, Moment>> shown;
-  constexpr std::chrono::minutes kPause{1};
-  const Moment now = Clock::real().steady_now();
+// Lines of one kind and alias that are shown within kWhile.
+constexpr int kMostLines = 8;
+// A little less than the minute after which the core sums failures up.
+constexpr std::chrono::seconds kWhile{50};
+
+struct Shown {
+  std::chrono::steady_clock::time_point since;
+  int lines = 0;
+};
+
+enum class Showing : unsigned char { no, yes, last };
+
+Showing note(const Warning& warning) {
+  static NoDestructor<std::map<std::pair<std::string, Warning::Kind>, Shown>> all;
+  const auto now = Clock::real().steady_now();
+  const int most = comes_and_goes(warning.kind) ? kMostLines : 1;
   const std::lock_guard lock(cold_mutex());
-  const auto [it, first] = shown->try_emplace({std::string(warning.alias), warning.kind}, now);
-  if (first) return true;
-  if (!comes_and_goes(warning.kind) || now - it->second < kPause) return false;
-  it->second = now;
-  return true;
+  Shown& shown = (*all)[{std::string(warning.alias), warning.kind}];
+  if (shown.lines == 0 || (most > 1 && now - shown.since >= kWhile)) shown = {now, 0};
+  if (shown.lines == most) return Showing::no;
+  return ++shown.lines == most ? Showing::last : Showing::yes;
 }
 
 }  // namespace
 
 void log_first_of_each_kind(const Warning& warning) {
-  if (!is_due(warning)) return;
+  const Showing showing = note(warning);
+  if (showing == Showing::no) return;
   std::string line = "polycache: ";
-  line.append(warning.alias).append(": ").append(warning.message);
-  line += " (further warnings of the kind ";
-  line.append(to_string(warning.kind)).append(" are not shown");
-  line += comes_and_goes(warning.kind) ? " for a minute)\n" : ")\n";
+  if (!warning.alias.empty()) line.append(warning.alias).append(": ");
+  line.append(warning.message);
+  if (showing == Showing::last) {
+    line.append(" (further warnings of the kind ").append(to_string(warning.kind));
+    line += comes_and_goes(warning.kind) ? " are not shown for a while)" : " are not shown)";
+  }
+  line += '\n';
   std::clog << line << std::flush;
 }
 

@@ -459,7 +459,7 @@ inline constexpr std::array<std::pair<std::string_view, ChaosAct>, 5> kChaosActs
 inline constexpr std::array kBackendErrorKinds{
     BackendError::Kind::unreachable, BackendError::Kind::timeout,    BackendError::Kind::protocol,
     BackendError::Kind::denied,      BackendError::Kind::overloaded, BackendError::Kind::read_only,
-    BackendError::Kind::storage};
+    BackendError::Kind::storage,     BackendError::Kind::unsupported};
 
 inline std::optional<BackendError::Kind> backend_error_kind(std::string_view word) noexcept {
   for (const BackendError::Kind kind : kBackendErrorKinds) {
@@ -538,10 +538,10 @@ inline std::optional<ChaosSettings> read_chaos_settings(const OptionReader& opti
   settings.delay = options.duration("delay", std::chrono::milliseconds(0));
   settings.delay_most = options.duration("delay_most", std::chrono::milliseconds(0));
   settings.seed = static_cast<std::uint64_t>(options.integer("seed", 1, 0));
-  const std::string kind = options.choice(
-      "error",
-      {"unreachable", "timeout", "protocol", "denied", "overloaded", "read_only", "storage"},
-      "unreachable");
+  const std::string kind = options.choice("error",
+                                          {"unreachable", "timeout", "protocol", "denied",
+                                           "overloaded", "read_only", "storage", "unsupported"},
+                                          "unreachable");
   settings.kind = *backend_error_kind(kind);
   const std::string only = options.choice("only", {"all", "reads", "writes"}, "all");
   settings.only = only == "reads"    ? ChaosScope::reads

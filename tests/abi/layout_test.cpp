@@ -50,7 +50,9 @@ static_assert(static_cast<int>(PutMode::if_present) == 2);
 static_assert(sizeof(ValueSink) == 16 && std::is_trivially_copyable_v<ValueSink>);
 static_assert(sizeof(IndexSink) == sizeof(ValueSink));
 static_assert(sizeof(IndexedValueSink) == sizeof(ValueSink));
-static_assert(sizeof(StoreTraits) == 1 && offsetof(StoreTraits, key_rules) == 0);
+static_assert(sizeof(StoreTraits) == 16 && offsetof(StoreTraits, key_rules) == 0);
+static_assert(offsetof(StoreTraits, breaks_circuits) == 1);
+static_assert(offsetof(StoreTraits, breaker) == 8);
 static_assert(static_cast<int>(KeyRules::portable) == 0);
 static_assert(static_cast<int>(KeyRules::strict) == 1);
 static_assert(static_cast<int>(KeyRules::custom) == 2);
@@ -65,7 +67,9 @@ static_assert(sizeof(Layer) == 16);
 static_assert(sizeof(BackendFactory) == 8);
 static_assert(sizeof(LayerFactory) == 24);
 static_assert(sizeof(Clock) == 16);
-static_assert(sizeof(Warning) == 56);
+static_assert(sizeof(Warning) == 64);
+static_assert(offsetof(Warning, count) == 56);
+static_assert(sizeof(HealthExtension::Server) == 56);
 static_assert(sizeof(BackendContext) == 120);
 
 #pragma GCC diagnostic push

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -33,12 +34,16 @@ enum class Works { all, reads, nothing };
 std::atomic<Works> works{Works::all};
 std::atomic<Kind> kind{Kind::unreachable};
 std::atomic<int> calls{0};
+std::atomic<bool> has_news{false};
 
 // Somebody's store, with the five required functions and nothing else.
 class Session final : public Backend {
  public:
+  explicit Session(std::function<void(const Warning&)> report) : report_(std::move(report)) {}
+
   bool get(std::string_view, ValueSink sink) override {
     call(Works::reads);
+    if (has_news) report_({.kind = Warning::Kind::other, .message = "news", .count = 7});
     sink("value");
     return true;
   }
@@ -48,6 +53,8 @@ class Session final : public Backend {
   void clear() override { write(); }
 
  private:
+  const std::function<void(const Warning&)> report_;
+
   static void call(Works needed) {
     ++calls;
     if (works > needed) throw BackendError(kind, "10.0.0.1:1", "it does not answer");
@@ -60,13 +67,19 @@ class Session final : public Backend {
 
 class Factory final : public BackendFactory {
  public:
-  std::unique_ptr<Backend> connect() override { return std::make_unique<Session>(); }
+  explicit Factory(std::function<void(const Warning&)> report) : report_(std::move(report)) {
+    if (has_news) report_({.kind = Warning::Kind::other, .message = "news of the making"});
+  }
+  std::unique_ptr<Backend> connect() override { return std::make_unique<Session>(report_); }
+
+ private:
+  const std::function<void(const Warning&)> report_;
 };
 
 constexpr PluginDescriptor third_party = backend_plugin(
     "third_party", "1.0",
-    [](const OptionReader&, const BackendContext&) -> std::unique_ptr<BackendFactory> {
-      return std::make_unique<Factory>();
+    [](const OptionReader&, const BackendContext& context) -> std::unique_ptr<BackendFactory> {
+      return std::make_unique<Factory>(context.report);
     });
 
 struct Heard {
@@ -81,6 +94,7 @@ class Failsafe : public ::testing::Test {
     works = Works::all;
     kind = Kind::unreachable;
     calls = 0;
+    has_news = false;
   }
 
   Environment environment() {
@@ -180,6 +194,9 @@ TEST_F(Failsafe, FailuresAreToldOnceThenSummedUp) {
     for (int i = 0; i < 10; ++i) a_.get("k");
     clock_.advance(1s);
   }
+  works = Works::all;
+  clock_.advance(40s);
+  EXPECT_EQ(a_.get("k"), "value");
   std::uint64_t told = 0;
   std::vector<std::string> degraded;
   for (const Heard& one : heard_) {
@@ -189,13 +206,45 @@ TEST_F(Failsafe, FailuresAreToldOnceThenSummedUp) {
   }
   EXPECT_THAT(degraded.at(0), HasSubstr("get: going on without the store: 10.0.0.1:1"));
   EXPECT_GE(degraded.size(), 2U);
-  EXPECT_LE(degraded.size(), 3U) << "one a minute";
+  EXPECT_LE(degraded.size(), 4U) << "one a minute";
   EXPECT_THAT(degraded.at(1), HasSubstr("operations failed in the last"));
-  works = Works::all;
-  clock_.advance(40s);
-  EXPECT_EQ(a_.get("k"), "value");
   ASSERT_EQ(heard_.back().kind, Warning::Kind::recovered);
   EXPECT_EQ(told + heard_.back().count - 1, 1300U) << "each is counted";
+}
+
+TEST_F(Failsafe, ASecondOutageIsSummedUpEvenIfItIsOver) {
+  works = Works::nothing;
+  a_.get("k");
+  works = Works::all;
+  a_.get("k");
+  works = Works::nothing;
+  for (int i = 0; i < 3; ++i) a_.get("k");
+  works = Works::all;
+  a_.get("k");
+  EXPECT_THAT(kinds(), ElementsAre(Warning::Kind::degraded, Warning::Kind::recovered));
+  clock_.advance(61s);
+  a_.get("k");
+  ASSERT_THAT(heard_, SizeIs(2));
+  EXPECT_EQ(heard_[0].kind, Warning::Kind::degraded);
+  EXPECT_EQ(heard_[0].count, 3U);
+  EXPECT_THAT(heard_[0].message, HasSubstr("3 operations failed in the last 61 s"));
+  EXPECT_EQ(heard_[1].kind, Warning::Kind::recovered);
+  clock_.advance(61s);
+  a_.get("k");
+  EXPECT_THAT(heard_, SizeIs(2));
+}
+
+TEST_F(Failsafe, ReadsThatWorkDoNotTellThatWritesDo) {
+  works = Works::reads;
+  kind = Kind::storage;
+  EXPECT_FALSE(a_.set("k", 1));
+  EXPECT_EQ(a_.get("k"), "value");
+  EXPECT_THAT(kinds(), ElementsAre(Warning::Kind::degraded));
+  works = Works::all;
+  EXPECT_EQ(a_.get("k"), "value");
+  EXPECT_THAT(kinds(), IsEmpty());
+  EXPECT_TRUE(a_.set("k", 1));
+  EXPECT_THAT(kinds(), ElementsAre(Warning::Kind::recovered));
 }
 
 TEST_F(Failsafe, EachKindOfFailureIsToldOnce) {
@@ -254,6 +303,27 @@ TEST_F(Failsafe, HealthTellsWhatIsAndChangesNothing) {
   health = registry_.health();
   EXPECT_TRUE(health[0].reachable) << "asked, whatever the breaker says";
   EXPECT_EQ(health[0].breaker, State::open);
+}
+
+TEST_F(Failsafe, WhatAStoreReportsToHealthIsDelivered) {
+  has_news = true;
+  registry_.health();
+  ASSERT_THAT(heard_, SizeIs(2));
+  EXPECT_EQ(heard_[0].message, "news");
+  EXPECT_EQ(heard_[0].count, 7U);
+}
+
+TEST_F(Failsafe, WhatAStoreReportsWhileItIsMadeMeetsNoLock) {
+  has_news = true;
+  int heard = 0;
+  Environment reconfiguring = environment();
+  reconfiguring.on_warning = [&](const Warning& warning) {
+    EXPECT_EQ(warning.alias, "new");
+    if (++heard == 1) registry_.reconfigure({.caches = {{"new", {.backend = "third_party"}}}});
+    EXPECT_TRUE(registry_.contains("new"));
+  };
+  registry_.reconfigure({.caches = {{"new", {.backend = "third_party"}}}}, reconfiguring);
+  EXPECT_EQ(heard, 2);
 }
 
 TEST_F(Failsafe, HealthOfAnAliasThatCouldNotBeMade) {

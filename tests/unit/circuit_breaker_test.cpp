@@ -152,6 +152,7 @@ TEST_F(CircuitBreakerTest, AServerThatTakesNoWritesIsRead) {
 
 TEST_F(CircuitBreakerTest, ADeniedCallIsNoReasonToWait) {
   fail(50, Access::read, Kind::denied);
+  fail(50, Access::write, Kind::unsupported);
   EXPECT_TRUE(breaker_.calm());
   fail(5);
   wait(1s);
@@ -165,6 +166,29 @@ TEST_F(CircuitBreakerTest, AWriteIsNoProbeWhereWritesAreRefused) {
   fail(5, Access::write, Kind::read_only);
   EXPECT_FALSE(breaker_.admit(Access::write));
   EXPECT_TRUE(breaker_.admit(Access::read)) << "the probe is still to be had";
+}
+
+TEST_F(CircuitBreakerTest, AWriteThatProbesAndHearsNothingEndsTheProbe) {
+  fail(5, Access::write, Kind::storage);
+  wait(1s);
+  ASSERT_TRUE(breaker_.admit(Access::write));
+  breaker_.failed(Access::write, Kind::timeout);
+  EXPECT_LE(breaker_.pause_left(Access::write), 2400ms);
+  wait(2s);
+  EXPECT_TRUE(breaker_.admit(Access::write));
+}
+
+TEST_F(CircuitBreakerTest, WhatOtherThreadsReportDoesNotDecideAboutTheProbe) {
+  fail(5);
+  wait(1s);
+  ASSERT_TRUE(breaker_.admit(Access::read));
+  std::thread([&] {  // calls from before it opened
+    EXPECT_EQ(breaker_.failed(Access::read, Kind::timeout), Change::none);
+    EXPECT_EQ(breaker_.succeeded(Access::read), Change::none);
+  })
+      .join();
+  EXPECT_EQ(breaker_.state(Access::read), State::half_open);
+  EXPECT_EQ(breaker_.succeeded(Access::read), Change::closed);
 }
 
 TEST_F(CircuitBreakerTest, OfManyThreadsOneProbes) {

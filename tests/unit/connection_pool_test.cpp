@@ -1,6 +1,7 @@
 #include "polycache/connection_pool.h"
 
 #include <gtest/gtest.h>
+#include <pthread.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -97,6 +98,26 @@ TEST_F(ConnectionPoolTest, WhoWaitsGetsWhatIsGivenBack) {
   while (!asked) std::this_thread::yield();
   leases.clear();
   waiter.join();
+}
+
+TEST_F(ConnectionPoolTest, AThreadThatIsCancelledWhileItWaitsLeavesNothingBehind) {
+  std::vector<Pool::Lease> leases;
+  std::size_t hint = 0;
+  for (int i = 0; i < 3; ++i) leases.push_back(pool_.take(hint, soon()));
+  std::atomic<bool> asked{false};
+  std::thread waiter([&] {
+    std::size_t own = 0;
+    asked = true;
+    pool_.take(own, soon());
+    ADD_FAILURE() << "it was to be cancelled";
+  });
+  while (!asked) std::this_thread::yield();
+  ::pthread_cancel(waiter.native_handle());
+  waiter.join();
+  leases.clear();
+  EXPECT_EQ(pool_.in_use(), 0U);
+  for (int i = 0; i < 3; ++i) leases.push_back(pool_.take(hint, steady_clock::now()));
+  for (const Pool::Lease& lease : leases) EXPECT_TRUE(lease);
 }
 
 TEST_F(ConnectionPoolTest, ManyThreadsShareFewConnections) {

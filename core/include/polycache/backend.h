@@ -137,7 +137,8 @@ struct StoreTraits {
   bool breaks_circuits = false;
 
   // With breaks_circuits, where one breaker stands for all of the store: the core asks it
-  // before it calls, so that a refused call costs no exception. Lives as long as the factory.
+  // before it calls, whether reads are refused, so that a refused call costs no exception;
+  // what is refused to writes alone is the store's own affair. Lives as long as the factory.
   const CircuitBreaker* breaker = nullptr;
 };
 

@@ -19,10 +19,12 @@ class Backoff {
       : first_(first), longest_(longest), pause_(first), random_(seed | 1U) {}
 
   // The pause after one more failure: first, twice that, ..., longest; each of them shortened
-  // or lengthened by up to a fifth.
-  std::chrono::nanoseconds next() noexcept {
+  // or lengthened by up to a fifth. `salt`, such as the time, tells processes apart that were
+  // forked from one.
+  std::chrono::nanoseconds next(std::uint64_t salt = 0) noexcept {
     const std::chrono::milliseconds pause = pause_;
     pause_ = std::min(longest_, pause_ * 2);
+    random_ = (random_ ^ (salt * 0x9E3779B97F4A7C15U)) | 1U;
     random_ ^= random_ << 13U;  // xorshift64, Marsaglia 2003
     random_ ^= random_ >> 7U;
     random_ ^= random_ << 17U;

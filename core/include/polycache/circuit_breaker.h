@@ -1,8 +1,16 @@
 // Keeps calls from a server that is known to be down.
 //
 //   if (!breaker.admit(Access::read)) throw BackendError(...);  // at once, no system call
-//   try { ... ask the server ...; breaker.succeeded(Access::read); }
-//   catch (const BackendError& error) { breaker.failed(Access::read, error.kind()); throw; }
+//   try {
+//     ask_the_server();
+//     breaker.succeeded(Access::read);
+//   } catch (const BackendError& error) {
+//     breaker.failed(Access::read, error.kind());
+//     throw;
+//   } catch (...) {  // whatever it is, the server did answer
+//     breaker.succeeded(Access::read);
+//     throw;
+//   }
 //
 // It opens after some failures in a row, or when half of the calls of a while failed. Open, it
 // refuses every call for a pause, then admits one, the probe: its success closes the breaker,
@@ -56,8 +64,10 @@ class POLYCACHE_API CircuitBreaker {
   CircuitBreaker& operator=(const CircuitBreaker&) = delete;
   ~CircuitBreaker();
 
-  // Whether a call may be made. Whoever makes it reports how it ended; a probe of which
-  // nothing is heard for `longest_pause` counts as lost, and another call may be one.
+  // Whether a call may be made. Whoever makes it reports how it ended, on the same thread; a
+  // probe of which nothing is heard for `longest_pause` counts as lost, and another call may be
+  // one. What other threads report while a probe is under way, of calls from before, does not
+  // decide.
   bool admit(Access access) noexcept {
     if (calm()) [[likely]]
       return true;
@@ -78,7 +88,8 @@ class POLYCACHE_API CircuitBreaker {
   }
 
   // Unreachable, timeout and protocol count against the server; other kinds, on a write,
-  // against writes only, and `denied` against neither: it will not go away by waiting.
+  // against writes only, and `denied` and `unsupported` against neither: they will not go away
+  // by waiting.
   Change failed(Access access, BackendError::Kind kind) noexcept;
 
   // Nothing has failed for a while.
@@ -98,6 +109,7 @@ class POLYCACHE_API CircuitBreaker {
     // Nanoseconds of the steady clock. Closed: the window's end. Open: when a probe may go.
     // Half-open: when the probe counts as lost.
     std::atomic<std::int64_t> until{0};
+    std::atomic<const void*> prober{nullptr};  // half-open: the thread that probes
     std::atomic<int> in_a_row{0};
     std::atomic<int> calls{0};
     std::atomic<int> failures{0};
@@ -114,6 +126,7 @@ class POLYCACHE_API CircuitBreaker {
   static bool is_over(const Circuit& circuit, std::int64_t now) noexcept;
   void calm_down(std::int64_t now) noexcept;
   void begin_window(Circuit& circuit, std::int64_t now) const noexcept;
+  static bool is_mine(const Circuit& circuit) noexcept;
   Change fail(Circuit& circuit, std::int64_t now) noexcept;
   void open(Circuit& circuit, std::int64_t now) noexcept;
 

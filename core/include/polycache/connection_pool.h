@@ -145,6 +145,37 @@ class ConnectionPool {
     std::condition_variable served;
     Slot* slot = nullptr;
     Waiter* next = nullptr;
+    bool was_served = false;
+  };
+
+  // A thread's place among those who wait; left in good order also where the thread is
+  // cancelled meanwhile. Lives under the mutex.
+  struct WaitingRoom {
+    explicit WaitingRoom(Process& of) noexcept : process(of) {
+      process.waiting.fetch_add(1, std::memory_order_seq_cst);
+    }
+    WaitingRoom(const WaitingRoom&) = delete;
+    WaitingRoom& operator=(const WaitingRoom&) = delete;
+    ~WaitingRoom() {
+      process.waiting.fetch_sub(1, std::memory_order_seq_cst);
+      if (queued && !waiter.was_served) process.leave_queue(waiter);
+      if (waiter.slot == nullptr) return;
+      if (process.queue != nullptr) {
+        process.hand_over(*waiter.slot);
+      } else {
+        waiter.slot->taken.store(false, std::memory_order_seq_cst);
+      }
+    }
+
+    void enqueue() noexcept {
+      *process.end_of_queue = &waiter;
+      process.end_of_queue = &waiter.next;
+      queued = true;
+    }
+
+    Process& process;
+    Waiter waiter;
+    bool queued = false;
   };
 
   // What a fork's child must not inherit.
@@ -176,18 +207,16 @@ class ConnectionPool {
     // `waiting`: one of the two sees the other.
     Slot* wait_for_one(std::size_t& hint, std::chrono::steady_clock::time_point deadline) {
       std::unique_lock lock(mutex);
-      waiting.fetch_add(1, std::memory_order_seq_cst);
-      Waiter self;
+      WaitingRoom place(*this);
+      Waiter& self = place.waiter;
       self.slot = try_take(hint);
       if (self.slot == nullptr) {
-        *end_of_queue = &self;
-        end_of_queue = &self.next;
+        place.enqueue();
         self.served.wait_until(lock, deadline, [&] { return self.slot != nullptr; });
-        if (self.slot == nullptr) leave_queue(self);
       }
-      waiting.fetch_sub(1, std::memory_order_seq_cst);
-      if (self.slot != nullptr) hint = static_cast<std::size_t>(self.slot - slots.get());
-      return self.slot;
+      if (self.slot == nullptr) return nullptr;
+      hint = static_cast<std::size_t>(self.slot - slots.get());
+      return std::exchange(self.slot, nullptr);
     }
 
     void leave_queue(Waiter& waiter) noexcept {
@@ -202,6 +231,7 @@ class ConnectionPool {
       Waiter& waiter = *queue;
       leave_queue(waiter);
       waiter.slot = &slot;
+      waiter.was_served = true;
       waiter.served.notify_one();  // under the mutex: the waiter lives on its thread's stack
     }
 

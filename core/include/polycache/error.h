@@ -71,7 +71,8 @@ class POLYCACHE_API BackendError : public CacheError {
     denied,      // authentication, permissions
     overloaded,  // out of memory, too many clients, loading, busy
     read_only,
-    storage,  // disk, file, database
+    storage,      // disk, file, database
+    unsupported,  // the store cannot do that
   };
 
   // `server` names which of several ("127.0.0.1:6379"), without credentials.

@@ -43,8 +43,9 @@ class POLYCACHE_API Layer : public Backend {
   std::size_t erase_many(std::span<const std::string_view> keys) override {
     return inner_->erase_many(keys);
   }
-  // Null unless overridden: an extension of the store would go past this layer. A
-  // layer that changes neither keys nor bytes wraps and offers the ones it knows.
+  // The store's HealthExtension; otherwise null unless overridden: an extension of the store
+  // would go past this layer. A layer that changes neither keys nor bytes wraps and offers the
+  // ones it knows.
   void* extension(std::string_view id) noexcept override;
 
  protected:
@@ -64,7 +65,12 @@ class POLYCACHE_API LayerFactory : public BackendFactory {
   ~LayerFactory() override;
 
   std::unique_ptr<Backend> connect() final { return wrap(inner_->connect()); }
-  StoreTraits traits() const noexcept override { return inner_->traits(); }
+  // The store's, but for its breaker: a layer may answer without the store, and is asked.
+  StoreTraits traits() const noexcept override {
+    StoreTraits traits = inner_->traits();
+    traits.breaker = nullptr;
+    return traits;
+  }
   void validate_key(std::string_view final_key,
                     FunctionRef<void(std::string_view)> warn) const override {
     inner_->validate_key(final_key, warn);

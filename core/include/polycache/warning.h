@@ -45,8 +45,8 @@ POLYCACHE_API std::string_view to_string(Warning::Kind kind) noexcept;
 using WarningHandler = std::function<void(const Warning&)>;
 
 // The default handler: one line on std::clog for the first warning of each kind per alias.
-// Of the kinds from degraded to breaker_closed, which speak of how the store is now, each
-// again when a minute has passed since it was last shown. Thread-safe.
+// Of the kinds from degraded to reload_failed, which speak of how the store is now, up to
+// eight lines in 50 s. Thread-safe.
 POLYCACHE_API void log_first_of_each_kind(const Warning& warning);
 
 }  // namespace polycache
