@@ -266,7 +266,8 @@ class Worker {
   void count() {
     const std::string key = name_ + ":n";
     std::int64_t value = 0;
-    const auto failure = attempt([&] { value = cache_.incr(key, 1, {.initial = 0}); });
+    const auto failure =
+        attempt([&] { value = cache_.incr(key, 1, {.initial = 0, .timeout = polycache::never}); });
     if (failure) {
       ++unsure_;
       return;
