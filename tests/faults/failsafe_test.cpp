@@ -17,6 +17,7 @@
 #include "polycache/plugin.h"
 #include "polycache/registry.h"
 #include "polycache/testing/manual_clock.h"
+#include "support/server.h"
 
 using namespace std::chrono_literals;
 using ::testing::ElementsAre;
@@ -340,17 +341,10 @@ TEST_F(Failsafe, HealthOfAnAliasThatCouldNotBeMade) {
 
 class Reload : public Failsafe {
  protected:
-  Reload() {
-    char name[] = "/tmp/polycache-reload-XXXXXX";
-    folder_ = ::mkdtemp(name);
-    file_ = folder_ / "caches.json";
-  }
-  ~Reload() override { std::filesystem::remove_all(folder_); }
-
   void write(const std::string& text) { std::ofstream(file_) << text; }
 
-  std::filesystem::path folder_;
-  std::filesystem::path file_;
+  const testing::TemporaryFolder folder_;
+  const std::filesystem::path file_ = folder_.path() / "caches.json";
 };
 
 TEST_F(Reload, TakesTheFileAsItIsNow) {
