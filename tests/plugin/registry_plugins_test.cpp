@@ -12,6 +12,7 @@
 
 #include "polycache/plugin.h"
 #include "polycache/polycache.h"
+#include "support/server.h"
 
 namespace polycache {
 namespace {
@@ -100,13 +101,6 @@ TEST(RegistryPlugins, ARefusedReconfigurationLeavesTheOldOneAtWork) {
 // one that does not.
 class InstalledPlugins : public ::testing::Test {
  protected:
-  InstalledPlugins() {
-    std::string name = ::testing::TempDir() + "polycache-plugins-XXXXXX";
-    if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("no temporary folder");
-    folder_ = name;
-  }
-  ~InstalledPlugins() override { std::filesystem::remove_all(folder_); }
-
   std::filesystem::path file() const { return folder_ / "polycache_good.so"; }
   // As package managers do: by renaming, so that nobody meets half a file.
   void install() const {
@@ -126,7 +120,8 @@ class InstalledPlugins : public ::testing::Test {
     EXPECT_EQ(registry.describe().at(0).plugin_file, file());
   }
 
-  std::filesystem::path folder_;
+  const testing::TemporaryFolder temporary_;
+  const std::filesystem::path folder_ = temporary_.path();
 };
 
 TEST_F(InstalledPlugins, AMissingOneIsUsedWhenItIsThere) {

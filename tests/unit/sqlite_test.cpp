@@ -28,50 +28,30 @@
 #include "polycache/extension.h"
 #include "polycache/testing/manual_clock.h"
 #include "polycache/testing/test_context.h"
+#include "support/sqlite_file.h"
 
 namespace polycache {
 namespace {
 
 namespace fs = std::filesystem;
 using namespace std::chrono_literals;
+using testing::Database;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using testing::make_factory;
 using testing::ManualClock;
 using ::testing::Not;
+using testing::read_file;
 using ::testing::SizeIs;
+using testing::start_child;
 using testing::TestContext;
+using testing::wait_for;
+using testing::write_file;
 
 constexpr Ttl kForever = Ttl::forever();
 
 Ttl ms(std::int64_t count) { return Ttl(std::chrono::milliseconds(count)); }
-
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    std::string name = (fs::temp_directory_path() / "polycache-sqlite-XXXXXX").string();
-    if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("no temporary folder");
-    path_ = name;
-  }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  ~TemporaryFolder() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-
-  std::string file(const std::string& name) const { return (path_ / name).string(); }
-
-  std::set<std::string> names() const {
-    std::set<std::string> names;
-    for (const auto& entry : fs::directory_iterator(path_)) names.insert(entry.path().filename());
-    return names;
-  }
-
- private:
-  fs::path path_;
-};
 
 std::optional<std::string> get(Backend& session, std::string_view key) {
   std::optional<std::string> result;
@@ -114,69 +94,6 @@ std::optional<Entry> get_with_ttl(Backend& session, std::string_view key) {
   return result;
 }
 
-// A database as any other program would open it.
-class Database {
- public:
-  explicit Database(const std::string& path) {
-    EXPECT_EQ(sqlite3_open(path.c_str(), &handle_), SQLITE_OK);
-  }
-  Database(const Database&) = delete;
-  Database& operator=(const Database&) = delete;
-  ~Database() { sqlite3_close(handle_); }
-
-  void execute(const std::string& sql) {
-    char* message = nullptr;
-    const int code = sqlite3_exec(handle_, sql.c_str(), nullptr, nullptr, &message);
-    EXPECT_EQ(code, SQLITE_OK) << sql << ": " << (message == nullptr ? "" : message);
-    sqlite3_free(message);
-  }
-
-  std::string text(const std::string& sql) {
-    sqlite3_stmt* statement = nullptr;
-    EXPECT_EQ(sqlite3_prepare_v2(handle_, sql.c_str(), -1, &statement, nullptr), SQLITE_OK) << sql;
-    std::string result;
-    if (sqlite3_step(statement) == SQLITE_ROW) {
-      const auto* const text = sqlite3_column_text(statement, 0);
-      if (text != nullptr) result = reinterpret_cast<const char*>(text);
-    }
-    sqlite3_finalize(statement);
-    return result;
-  }
-
- private:
-  sqlite3* handle_ = nullptr;
-};
-
-std::string read_file(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), {}};
-}
-
-void write_file(const std::string& path, const std::string& bytes) {
-  std::ofstream(path, std::ios::binary | std::ios::trunc) << bytes;
-}
-
-// Runs `body` in a child process, which ends without any of the parent's cleaning up.
-template <class Body>
-pid_t start_child(Body body) {
-  const pid_t child = ::fork();
-  if (child != 0) return child;
-  int code = 1;
-  try {
-    code = body() ? 0 : 1;
-  } catch (const std::exception& error) {
-    const std::string message = std::string("in the child: ") + error.what() + "\n";
-    static_cast<void>(!::write(STDERR_FILENO, message.data(), message.size()));
-  }
-  ::_exit(code);
-}
-
-int wait_for(pid_t child) {
-  int status = 0;
-  ::waitpid(child, &status, 0);
-  return status;
-}
-
 // Every promise that does not depend on the place holds in a file and in memory.
 class SqliteStore : public ::testing::TestWithParam<const char*> {
  protected:
@@ -187,7 +104,7 @@ class SqliteStore : public ::testing::TestWithParam<const char*> {
     return make_factory(sqlite::plugin, context_, {{location()}, std::move(options)});
   }
 
-  TemporaryFolder folder_;
+  testing::SqliteFolder folder_;
   ManualClock clock_;
   TestContext context_{clock_};
 };
@@ -625,7 +542,7 @@ class SqliteFile : public ::testing::Test {
     return make_factory(sqlite::plugin, context_, {{path_}, std::move(options)});
   }
 
-  TemporaryFolder folder_;
+  testing::SqliteFolder folder_;
   std::string path_ = folder_.file("cache.db");
   ManualClock clock_;
   TestContext context_{clock_};
@@ -815,7 +732,7 @@ void damage(const std::string& path) {
   write_file(path, bytes);
 }
 
-std::vector<std::string> moved_aside(const TemporaryFolder& folder) {
+std::vector<std::string> moved_aside(const testing::SqliteFolder& folder) {
   std::vector<std::string> moved;
   for (const std::string& name : folder.names()) {
     const bool database = !name.ends_with("-wal") && !name.ends_with("-shm");
