@@ -17,6 +17,7 @@
 #include <polycache/polycache.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <cstdio>
 #include <cstring>
 #include <fstream>
@@ -38,13 +39,13 @@ namespace {
 constexpr std::size_t kMany = 100;  // keys of one bulk operation
 
 // "shop:1:user:00000042": 20 bytes, what goals speak of. Ours is given what comes after
-// the second colon.
+// the second colon. Eight digits at once: a division for each would take as long as a cache
+// does to answer.
 class Key {
  public:
   explicit Key(std::size_t i) noexcept {
-    for (std::size_t at = sizeof text_; at-- > kDigits; i /= 10) {
-      text_[at] = static_cast<char>('0' + i % 10);
-    }
+    const std::uint64_t digits = eight_digits(i);
+    std::memcpy(text_ + kDigits, &digits, sizeof digits);
   }
   std::string_view final() const noexcept { return {text_, sizeof text_}; }
   std::string_view user() const noexcept { return final().substr(kPrefix); }
@@ -52,6 +53,15 @@ class Key {
  private:
   static constexpr std::size_t kPrefix = 7;
   static constexpr std::size_t kDigits = 12;
+
+  // In halves of four digits, of two, of one, each in its part of one word, the first lowest.
+  static std::uint64_t eight_digits(std::uint64_t i) noexcept {
+    i = i / 10000 | i % 10000 << 32;
+    const std::uint64_t hundreds = (i * 10486 >> 20) & 0x7f0000007f;
+    i = hundreds | (i - 100 * hundreds) << 16;
+    const std::uint64_t tens = (i * 103 >> 10) & 0x000f000f000f000f;
+    return (tens | (i - 10 * tens) << 8) + 0x3030303030303030;
+  }
 
   char text_[20] = {'s', 'h', 'o', 'p', ':', '1', ':', 'u', 's', 'e', 'r', ':'};
 };
