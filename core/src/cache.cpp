@@ -79,26 +79,32 @@ bool read_authoritative(Backend& session, std::string_view key, ValueSink sink) 
   return session.get(key, sink);
 }
 
-// An encoder's buffer: the cache's own, so that calls allocate nothing, but moved out, so
-// that a nested call meets a fresh one.
+// An encoder's buffer: the cache's own, so that calls allocate nothing, unless an operation
+// around this one is using it.
 class Scratch {
  public:
-  explicit Scratch(std::string& home) noexcept : home_(home), buffer_(std::move(home)) {
-    home.clear();
+  explicit Scratch(std::string& home, bool& taken) noexcept
+      : home_(home), taken_(taken), is_home_(!taken) {
+    taken = true;
   }
   Scratch(const Scratch&) = delete;
   Scratch& operator=(const Scratch&) = delete;
   ~Scratch() {
-    if (buffer_.capacity() <= most_kept) home_ = std::move(buffer_);
+    if (!is_home_) return;
+    taken_ = false;
+    if (home_.capacity() > most_kept) [[unlikely]]
+      home_ = std::string();
   }
 
-  std::string& buffer() noexcept { return buffer_; }
+  std::string& buffer() noexcept { return is_home_ ? home_ : own_; }
 
  private:
   static constexpr std::size_t most_kept = std::size_t{1} << 16U;
 
   std::string& home_;
-  std::string buffer_;
+  bool& taken_;
+  const bool is_home_;
+  std::string own_;
 };
 
 // The bytes to store: framed if they would be taken for a frame otherwise.
@@ -242,7 +248,7 @@ bool Cache::put_bytes(KeyView key, Encode encode, const WriteOptions& options, P
       return !session.contains(id, [](std::string_view) {});
     });
   }
-  Scratch scratch(scratch_);
+  Scratch scratch(scratch_, scratch_taken_);
   std::string framed;
   const std::string_view bytes = stored_form(encode(scratch.buffer()), framed);
   return operation.run<bool>(Access::write, false,
@@ -328,7 +334,7 @@ class Cache::GetOrSet {
 
   void compute_and_store(Flights::Ticket* ticket) {
     compute_();
-    Scratch scratch(cache_.scratch_);
+    Scratch scratch(cache_.scratch_, cache_.scratch_taken_);
     std::string_view bytes;
     try {
       bytes = encode_(scratch.buffer());
@@ -422,7 +428,7 @@ std::vector<std::string> Cache::put_many_items(std::span<const ItemView> items,
   std::vector<Item> stored;
   stored.reserve(items.size());
   std::vector<std::string> copies;
-  Scratch scratch(scratch_);
+  Scratch scratch(scratch_, scratch_taken_);
   for (std::size_t i = 0; i < items.size(); ++i) {
     const std::string_view bytes = items[i].encode(scratch.buffer());
     const std::less<const char*> before;

@@ -13,6 +13,8 @@ namespace polycache {
 CacheState::CacheState(Parts parts)
     : parts_(std::move(parts)),
       traits_(parts_.factory ? parts_.factory->traits() : StoreTraits()),
+      default_is_fixed_(!parts_.timeout.is_moment()),
+      default_ttl_(lifetime(parts_.timeout)),
       failsafe_(parts_.clock, traits_) {}
 
 std::unique_ptr<Backend> CacheState::connect() const {
@@ -28,7 +30,7 @@ std::string CacheState::plugin() const {
   return info.backend + (info.plugin_file.empty() ? "" : " (" + info.plugin_file + ")");
 }
 
-std::optional<Ttl> CacheState::resolve(const Timeout& timeout) const {
+std::optional<Ttl> CacheState::lifetime(const Timeout& timeout) const {
   using std::chrono::milliseconds;
   const Timeout& wish = timeout.is_default() ? parts_.timeout : timeout;
   if (wish.is_never()) return Ttl::forever();

@@ -58,7 +58,9 @@ class CacheState {
   }
 
   // How long to keep a value; empty if it is expired already.
-  std::optional<Ttl> resolve(const Timeout& timeout) const;
+  std::optional<Ttl> resolve(const Timeout& timeout) const {
+    return timeout.is_default() && default_is_fixed_ ? default_ttl_ : lifetime(timeout);
+  }
 
   // Calls the warning handler.
   void warn(Warning::Kind kind, std::string_view key, std::string_view message,
@@ -73,10 +75,13 @@ class CacheState {
   std::string plugin() const;
 
  private:
+  std::optional<Ttl> lifetime(const Timeout& timeout) const;
   void judge_key(std::string_view final_key, KeyIssues issues) const;
 
   Parts parts_;
   StoreTraits traits_;
+  bool default_is_fixed_;  // it is no moment, from which there is ever less to go
+  std::optional<Ttl> default_ttl_;
   Flights flights_;
   Failsafe failsafe_;
 };
