@@ -50,8 +50,7 @@ Nanoseconds DeadlineClock::recent() const noexcept {
 bool DeadlineClock::is_live_now(Nanoseconds deadline) const noexcept {
   const Nanoseconds known = recent();
   if (deadline <= known) return false;
-  // Nearer than two ticks: only the exact time tells.
-  return deadline - known > 2 * tick_ || now() < deadline;
+  return deadline > known + 2 * tick_ || now() < deadline;
 }
 
 Nanoseconds DeadlineClock::deadline(Nanoseconds now, Ttl ttl) noexcept {

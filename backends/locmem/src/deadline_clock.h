@@ -33,6 +33,13 @@ class DeadlineClock {
   bool is_live(Nanoseconds deadline) const noexcept {
     return deadline == kNever || is_live_now(deadline);
   }
+  // The same for who knows a horizon that was asked for a moment ago: what ends after it is
+  // live, and nothing else has to be looked at.
+  bool is_live(Nanoseconds deadline, Nanoseconds horizon) const noexcept {
+    return deadline > horizon || is_live(deadline);
+  }
+  // Nearer than two ticks only the exact time tells.
+  Nanoseconds horizon() const noexcept { return recent() + 2 * tick_; }
 
   // The deadline of an entry that is written `now`; kNever if it is beyond all counting.
   static Nanoseconds deadline(Nanoseconds now, Ttl ttl) noexcept;

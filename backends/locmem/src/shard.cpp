@@ -18,10 +18,11 @@ Amount amount_of(const Entry& entry) noexcept {
 
 Shard::Shard(const Settings& settings, std::size_t shards, const KeyHash& hash,
              const DeadlineClock& clock, PageSource& pages)
-    : settings_(settings),
+    : is_s3_fifo_(settings.policy == Policy::s3_fifo),
+      table_(hash, pages),
+      settings_(settings),
       shards_(static_cast<std::int64_t>(shards)),
       clock_(clock),
-      table_(hash, pages),
       heap_(pages, lock_),
       order_(Order::make(settings.policy)) {}
 

@@ -58,7 +58,7 @@ class alignas(64) Shard {
   Entry* find(std::uint64_t hash, std::string_view key, Operation& operation) noexcept;
   Entry* find(const Write& write, Operation& operation) noexcept;
   void use(Entry& entry) noexcept {
-    if (settings_.policy == Policy::s3_fifo) [[likely]] {
+    if (is_s3_fifo_) [[likely]] {
       S3FifoOrder::count_use(entry);
     } else {
       order_->use(entry);
@@ -105,11 +105,13 @@ class alignas(64) Shard {
   void take_away(Entry& entry, Removal cause, Operation& operation) noexcept;
   void note(std::int64_t deadline) noexcept;
 
+  // What a read needs comes first: one line.
   SpinLock lock_;  // guards what follows
+  const bool is_s3_fifo_;
+  Table table_;
   const Settings& settings_;
   const std::int64_t shards_;
   const DeadlineClock& clock_;
-  Table table_;
   Heap heap_;
   std::unique_ptr<Order> order_;
   std::uint64_t bytes_ = 0;

@@ -37,12 +37,12 @@ bool would_store(PutMode mode, bool there) noexcept {
 }  // namespace
 
 Store::Shards::Shards(std::size_t most)
-    : first_(static_cast<Shard*>(
-          ::operator new(most * sizeof(Shard), std::align_val_t(alignof(Shard))))) {}
+    : first_(static_cast<Element*>(
+          ::operator new(most * sizeof(Element), std::align_val_t(alignof(Element))))) {}
 
 Store::Shards::~Shards() {
-  while (size_ > 0) first_[--size_].~Shard();
-  ::operator delete(static_cast<void*>(first_), std::align_val_t(alignof(Shard)));
+  while (size_ > 0) first_[--size_].~Element();
+  ::operator delete(static_cast<void*>(first_), std::align_val_t(alignof(Element)));
 }
 
 Store::Store(const Settings& settings, const Clock& clock, ForkGuard& fork_guard)
@@ -61,15 +61,23 @@ Store::~Store() { fork_guard_.remove(*this); }
 
 // --- reading ---
 
-bool Store::read(std::uint64_t hash, std::string_view key, Purpose purpose,
-                 Snapshot& snapshot) noexcept {
+// Asked for before the key is hashed: the time is on its way while the key, which was written
+// a moment ago, comes to where it can be read, and it is not asked for under a lock.
+DeadlineClock::Nanoseconds Store::horizon() const noexcept {
+  return has_lifetimes_.load(std::memory_order_relaxed) ? clock_.horizon() : DeadlineClock::kNever;
+}
+
+// Inline in each of its callers: what they are after is shorter than the call.
+[[gnu::always_inline]] inline bool Store::read(std::uint64_t hash, std::string_view key,
+                                               Purpose purpose, DeadlineClock::Nanoseconds horizon,
+                                               Snapshot& snapshot) noexcept {
   Shard& shard = shard_of(hash);
   shard.prefetch(hash);  // the bucket comes while the lock is taken
   {
     const std::lock_guard lock(shard.lock());
     Entry* const entry = shard.look(hash, key);
     if (entry == nullptr) return false;
-    if (clock_.is_live(entry->deadline)) [[likely]] {
+    if (clock_.is_live(entry->deadline, horizon)) [[likely]] {
       if (purpose == Purpose::look) {
         snapshot.take_head(*entry);
         return true;
@@ -92,21 +100,24 @@ void Store::remove_expired(std::uint64_t hash, std::string_view key) noexcept {
 
 bool Store::get(std::string_view key, ValueSink sink) {
   Snapshot snapshot;
-  if (!read(hash_(key), key, Purpose::use, snapshot)) return false;
+  const auto horizon = this->horizon();
+  if (!read(hash_(key), key, Purpose::use, horizon, snapshot)) return false;
   sink(snapshot.bytes());
   return true;
 }
 
 bool Store::get_with_ttl(std::string_view key, TtlSink sink) {
   Snapshot snapshot;
-  if (!read(hash_(key), key, Purpose::use, snapshot)) return false;
+  const auto horizon = this->horizon();
+  if (!read(hash_(key), key, Purpose::use, horizon, snapshot)) return false;
   sink(snapshot.bytes(), clock_.left(snapshot.deadline()));
   return true;
 }
 
 bool Store::contains(std::string_view key, ValueSink head) {
   Snapshot snapshot;
-  if (!read(hash_(key), key, Purpose::look, snapshot)) return false;
+  const auto horizon = this->horizon();
+  if (!read(hash_(key), key, Purpose::look, horizon, snapshot)) return false;
   head(snapshot.bytes());
   return true;
 }
@@ -120,6 +131,7 @@ void Store::read_many(std::span<const std::string_view> keys, Deliver deliver) {
   std::uint64_t hashes[kBatch];
   for (std::size_t start = 0; start < keys.size(); start += kBatch) {
     const std::size_t count = std::min(kBatch, keys.size() - start);
+    const auto horizon = this->horizon();
     for (std::size_t i = 0; i < count; ++i) {
       hashes[i] = hash_(keys[start + i]);
       shard_of(hashes[i]).prefetch(hashes[i]);
@@ -130,7 +142,9 @@ void Store::read_many(std::span<const std::string_view> keys, Deliver deliver) {
       shard.prefetch_entry(hashes[i]);
     }
     for (std::size_t i = 0; i < count; ++i) {
-      if (read(hashes[i], keys[start + i], Purpose::use, snapshot)) deliver(start + i, snapshot);
+      if (read(hashes[i], keys[start + i], Purpose::use, horizon, snapshot)) {
+        deliver(start + i, snapshot);
+      }
     }
   }
 }
@@ -152,13 +166,21 @@ bool Store::fits(std::string_view key, std::size_t value_size) const noexcept {
          Entry::charge(key.size(), value_size) <= settings_.max_bytes;
 }
 
+DeadlineClock::Nanoseconds Store::deadline(DeadlineClock::Nanoseconds now, Ttl ttl) noexcept {
+  const auto deadline = DeadlineClock::deadline(now, ttl);
+  if (deadline != DeadlineClock::kNever && !has_lifetimes_.load(std::memory_order_relaxed)) {
+    has_lifetimes_.store(true, std::memory_order_relaxed);
+  }
+  return deadline;
+}
+
 // Throws std::bad_alloc.
 Write Store::begin(std::string_view key, std::string_view value, Ttl ttl) {
   const std::uint64_t hash = hash_(key);
   shard_of(hash).prefetch(hash);  // the bucket comes while the time is asked for
   // A lifetime starts exactly now; otherwise the time is only for what may be expired.
   const std::int64_t now = ttl.is_forever() ? clock_.recent() : clock_.now();
-  return {key, hash, make_value(value), DeadlineClock::deadline(now, ttl), now};
+  return {key, hash, make_value(value), deadline(now, ttl), now};
 }
 
 // Throws std::bad_alloc, where memory is short even when others have gone for the value.
@@ -294,7 +316,7 @@ std::optional<std::int64_t> Store::incr(std::string_view key, std::int64_t delta
 
 bool Store::touch(std::string_view key, Ttl ttl) {
   const std::uint64_t hash = hash_(key);
-  const std::int64_t deadline = DeadlineClock::deadline(clock_.now(), ttl);
+  const std::int64_t deadline = this->deadline(clock_.now(), ttl);
   Shard& shard = shard_of(hash);
   Operation operation(budget_, listener());
   const std::lock_guard lock(shard.lock());

@@ -13,6 +13,7 @@
 #include <optional>
 #include <span>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -66,9 +67,19 @@ class Store final : public Forkable {
  private:
   enum class Purpose : bool { use, look };
 
-  // Shards in a row, so that a key's is found without another look at memory.
+  // Shards in a row, so that a key's is found without another look at memory. Their sizes
+  // are odd numbers of lines: the lines that reads need, the first of each, would share a few
+  // places of the processor's cache if they were a power of two apart.
   class Shards {
    public:
+    struct Nothing {};
+    struct Line {
+      char unused[64];
+    };
+    struct Element : Shard, std::conditional_t<sizeof(Shard) / 64 % 2 == 0, Line, Nothing> {
+      using Shard::Shard;
+    };
+
     explicit Shards(std::size_t most);
     Shards(const Shards&) = delete;
     Shards& operator=(const Shards&) = delete;
@@ -76,26 +87,29 @@ class Store final : public Forkable {
 
     template <class... Arguments>
     void add(Arguments&&... arguments) {
-      ::new (first_ + size_) Shard(std::forward<Arguments>(arguments)...);
+      ::new (first_ + size_) Element(std::forward<Arguments>(arguments)...);
       ++size_;
     }
     std::size_t size() const noexcept { return size_; }
     Shard& operator[](std::size_t i) noexcept { return first_[i]; }
-    Shard* begin() noexcept { return first_; }
-    Shard* end() noexcept { return first_ + size_; }
+    Element* begin() noexcept { return first_; }
+    Element* end() noexcept { return first_ + size_; }
 
    private:
-    Shard* const first_;
+    Element* const first_;
     std::size_t size_ = 0;
   };
 
   Shard& shard_of(std::uint64_t hash) noexcept { return shards_[hash >> shard_shift_ >> 1]; }
-  bool read(std::uint64_t hash, std::string_view key, Purpose purpose, Snapshot& snapshot) noexcept;
+  DeadlineClock::Nanoseconds horizon() const noexcept;
+  bool read(std::uint64_t hash, std::string_view key, Purpose purpose,
+            DeadlineClock::Nanoseconds horizon, Snapshot& snapshot) noexcept;
   void remove_expired(std::uint64_t hash, std::string_view key) noexcept;
   template <class Deliver>
   void read_many(std::span<const std::string_view> keys, Deliver deliver);
 
   bool fits(std::string_view key, std::size_t value_size) const noexcept;
+  DeadlineClock::Nanoseconds deadline(DeadlineClock::Nanoseconds now, Ttl ttl) noexcept;
   NewValue make_value(std::string_view value);
   Write begin(std::string_view key, std::string_view value, Ttl ttl);
   template <class Attempt>
@@ -115,6 +129,7 @@ class Store final : public Forkable {
   const DeadlineClock clock_;
   ForkGuard& fork_guard_;
   const KeyHash hash_;
+  std::atomic<bool> has_lifetimes_{false};  // some entry has one, or had; orders nothing
   Budget budget_;
   PageSource pages_;
   Shards shards_;         // a power of two of them

@@ -76,12 +76,13 @@ void Table::rebuild(std::size_t buckets) {
 void Table::insert_into(Bucket* first, std::size_t buckets, std::uint64_t hash,
                         const Entry& entry) noexcept {
   for (std::size_t index = home(hash, buckets);;) {
-    for (Slot& place : first[index].slots) {
-      if (place != kFree) continue;
-      place = slot(hash, entry);
+    Bucket& bucket = first[index];
+    if (const unsigned free = matches(bucket, kFree); free != 0) {
+      put(bucket, first_of(free), tag(hash), entry);
       return;
     }
-    ++first[index].passed_on;
+    // Where it cannot be counted any more, searches go on for ever, and find what is there.
+    if (bucket.passed_on < kManyPassedOn) ++bucket.passed_on;
     if (++index == buckets) index = 0;
   }
 }
@@ -91,42 +92,39 @@ void Table::insert(std::uint64_t hash, Entry& entry) noexcept {
   ++size_;
 }
 
-Table::Slot& Table::slot_of(std::uint64_t hash, const Entry& entry) noexcept {
-  const Slot wanted = slot(hash, entry);
+Table::Place Table::place_of(std::uint64_t hash, const Entry& entry) noexcept {
   for (std::size_t index = home(hash, buckets_);; index = after(index)) {
-    for (Slot& place : first_.load(std::memory_order_relaxed)[index].slots) {
-      if (place == wanted) return place;
+    Bucket& bucket = first_.load(std::memory_order_relaxed)[index];
+    for (unsigned alike = matches(bucket, tag(hash)); alike != 0; alike &= alike - 1) {
+      if (address(bucket, first_of(alike)) == &entry) return {bucket, first_of(alike)};
     }
   }
 }
 
 void Table::erase(std::uint64_t hash, const Entry& entry) noexcept {
-  const Slot wanted = slot(hash, entry);
+  const Place place = place_of(hash, entry);
+  place.bucket.tags[place.slot] = kFree;
+  --size_;
   Bucket* const first = first_.load(std::memory_order_relaxed);
-  for (std::size_t index = home(hash, buckets_);; index = after(index)) {
-    for (Slot& place : first[index].slots) {
-      if (place != wanted) continue;
-      place = kFree;
-      --size_;
-      return;
-    }
-    --first[index].passed_on;
+  for (std::size_t index = home(hash, buckets_); &first[index] != &place.bucket;
+       index = after(index)) {
+    if (first[index].passed_on < kManyPassedOn) --first[index].passed_on;
   }
 }
 
 void Table::replace(std::uint64_t hash, const Entry& old, Entry& fresh) noexcept {
-  slot_of(hash, old) = slot(hash, fresh);
+  const Place place = place_of(hash, old);
+  put(place.bucket, place.slot, tag(hash), fresh);
 }
 
 void Table::prefetch_entry(std::uint64_t hash) const noexcept {
   if (size_ == 0) return;
   const Bucket& bucket = first_.load(std::memory_order_relaxed)[home(hash, buckets_)];
-  for (const Slot place : bucket.slots) {
-    if (place >> kAddressBits != tag(hash)) continue;
-    __builtin_prefetch(address(place));
-    prefetch_rest(*address(place));
-    return;
-  }
+  const unsigned alike = matches(bucket, tag(hash));
+  if (alike == 0) return;
+  const Entry* const entry = address(bucket, first_of(alike));
+  __builtin_prefetch(entry);
+  prefetch_rest(*entry);
 }
 
 }  // namespace polycache::locmem
