@@ -24,8 +24,9 @@ KeyIssues KeyPolicy::compose_large(FinalKey& out, std::string_view key, int vers
   } else {
     default_key_function(*out.large_, key, prefix_, version);
   }
-  out.view_ = *out.large_;
-  return check_key(out.view_);
+  out.text_ = out.large_->data();
+  out.size_ = out.large_->size();
+  return check_key(out.view());
 }
 
 }  // namespace polycache

@@ -20,16 +20,17 @@ namespace polycache {
 // no buffer that a nested operation could overwrite.
 class FinalKey {
  public:
-  FinalKey() noexcept {}  // NOLINT(modernize-use-equals-default): small_ stays as it is
+  FinalKey() noexcept {}  // NOLINT: the text stays as it is until KeyPolicy::compose()
   FinalKey(const FinalKey&) = delete;
   FinalKey& operator=(const FinalKey&) = delete;
 
-  std::string_view view() const noexcept { return view_; }
+  std::string_view view() const noexcept { return {text_, size_}; }
 
  private:
   friend class KeyPolicy;
 
-  std::string_view view_;
+  const char* text_;
+  std::size_t size_;
   std::unique_ptr<std::string> large_;
   char small_[max_portable_key_bytes + 6];
 };
@@ -59,7 +60,8 @@ class KeyPolicy {
     }
     bool bad_byte = head_has_bad_byte_;
     bad_byte |= copy_key(out.small_ + head_.size(), key.data(), key.size());
-    out.view_ = std::string_view(out.small_, head_.size() + key.size());
+    out.text_ = out.small_;
+    out.size_ = head_.size() + key.size();
     return {.bad_byte = bad_byte};
   }
 
