@@ -932,7 +932,7 @@ struct BinaryCodec {
     if constexpr (detail::binary::MadeOfNothing<T>) {
       std::optional<T> value;
       if (!detail::binary::Whole<T>::read(in, detail::binary::renew(value)) || in.left() != 0)
-        value.reset();
+        return std::nullopt;
       return value;
     } else {
       return std::nullopt;  // refused when compiling, with the reason
