@@ -398,7 +398,7 @@ void Cache::get_many_bytes(std::span<const std::string_view> keys, ReadOptions o
   const std::vector<std::string_view> views = final_keys.views();
   Operation operation(*this, "get_many", views.front());
   std::vector<std::pair<std::size_t, Reading>> unreadable;
-  operation.run<bool>(Access::read, false, [&](Backend& session) {
+  operation.run_many<bool>(Access::read, views, false, [&](Backend& session) {
     session.get_many(views, [&](std::size_t i, std::string_view stored) {
       Reading reading;
       read_entry(reading, stored, [&](std::string_view bytes) { return decode(i, bytes); });
@@ -445,7 +445,7 @@ std::vector<std::string> Cache::put_many_items(std::span<const ItemView> items,
   }
 
   std::vector<std::string> failed;
-  const bool done = operation.run<bool>(Access::write, false, [&](Backend& session) {
+  const bool done = operation.run_many<bool>(Access::write, views, false, [&](Backend& session) {
     session.put_many(stored, PutMode::always,
                      [&](std::size_t i) { failed.emplace_back(items[i].key()); });
     return true;

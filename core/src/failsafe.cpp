@@ -30,11 +30,8 @@ unsigned what_is_down(Access access, BackendError::Kind kind) noexcept {
 }  // namespace
 
 bool Failsafe::admit(Access access) noexcept {
-  const bool admitted = traits_.breaks_circuits
-                            ? traits_.breaker == nullptr || !traits_.breaker->refuses(Access::read)
-                            : own_.admit(access);
-  if (!admitted) refused_.fetch_add(1, std::memory_order_relaxed);
-  return admitted;
+  if (!traits_.breaks_circuits) return own_.admit(access);
+  return traits_.breaker == nullptr || !traits_.breaker->refuses(Access::read);
 }
 
 Failsafe::News Failsafe::note_failure(Access access, const BackendError& error, bool thrown) {
@@ -82,15 +79,16 @@ Failsafe::News Failsafe::sum_up(std::chrono::steady_clock::time_point now) {
   return news;
 }
 
-Failsafe::News Failsafe::note_success(Access access) {
+Failsafe::News Failsafe::note_success(Access access, bool is_whole) {
   News news;
   if (!traits_.breaks_circuits) news.breaker = own_.succeeded(access);
   const unsigned before = down_.load(std::memory_order_relaxed);
-  const unsigned after = access == Access::write ? 0 : before & ~kDownForAll;
+  const unsigned healed = access == Access::write ? 0 : before & ~kDownForAll;
+  const unsigned after = is_whole ? healed : before;
   const std::int64_t due = sum_due_.load(std::memory_order_relaxed);
   const auto now = due != 0 ? clock_.steady_now() : std::chrono::steady_clock::time_point();
   const bool sum_is_due = due != 0 && nanoseconds(now) >= due;
-  const bool all_is_well = due == 0 && after == 0 && own_.calm();
+  const bool all_is_well = due == 0 && after == 0 && own_.calm() && is_whole;
   if (before == after && !sum_is_due && !all_is_well) return news;
   const std::lock_guard lock(cold_mutex());
   if (sum_is_due) {
@@ -99,7 +97,7 @@ Failsafe::News Failsafe::note_success(Access access) {
     news.breaker = breaker;
   }
   down_.store(after, std::memory_order_relaxed);
-  if (after != 0) return news;
+  if (after != 0 || !is_whole) return news;
   if (std::exchange(recovery_due_, false)) {
     news.recovered = true;
     news.went_without = refused_.exchange(0, std::memory_order_relaxed);

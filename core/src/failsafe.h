@@ -41,12 +41,18 @@ class Failsafe {
   // Whether there is anything to ask or to note.
   bool troubled() const noexcept { return troubled_.load(std::memory_order_relaxed); }
 
-  // Whether the store may be called. Costs no system call.
+  // Whether the store may be called, as far as is known here. Costs no system call.
   bool admit(Access access) noexcept;
+  // ... or whether the store has to be asked, too.
+  bool store_breaks_circuits() const noexcept { return traits_.breaks_circuits; }
+  // It was not called.
+  void note_refusal() noexcept { refused_.fetch_add(1, std::memory_order_relaxed); }
 
   // `thrown`: the caller gets the error, and need not be told beside.
   News note_failure(Access access, const BackendError& error, bool thrown);
-  News note_success(Access access);
+  // `is_whole`: the store keeps back no other call. As long as it does, one server's success
+  // does not mean that the store is up again.
+  News note_success(Access access, bool is_whole);
 
   CircuitBreaker::State breaker_state(Access access) const noexcept;
   std::chrono::milliseconds pause_left(Access access) const noexcept;

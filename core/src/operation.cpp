@@ -2,6 +2,7 @@
 
 #include <cxxabi.h>
 
+#include <algorithm>
 #include <exception>
 
 #include "polycache/text.h"
@@ -14,12 +15,32 @@ bool Cache::Operation::throws(Access access, Failing failing) const noexcept {
   return (access == Access::read ? policy.read : policy.write) == ErrorPolicy::throw_error;
 }
 
-bool Cache::Operation::admitted(Access access, Failing failing) {
-  const Failsafe& failsafe = state().failsafe();
-  if (state().failsafe().admit(access)) [[likely]]
-    return true;
+// Null if there is none to ask. A session that is not open yet is no reason to open one.
+const AdmissionExtension* Cache::Operation::admission() const noexcept {
+  if (!session_ || !state().failsafe().store_breaks_circuits()) return nullptr;
+  return extension<AdmissionExtension>(*session_);
+}
+
+bool Cache::Operation::admitted(Access access, Failing failing, Keys keys) {
+  Failsafe& failsafe = state().failsafe();
+  const bool loud = throws(access, failing);
+  if (failsafe.admit(access)) [[likely]] {
+    if (loud) return true;  // the store's own exception says more
+    const AdmissionExtension* const store = admission();
+    if (store == nullptr || std::any_of(keys.begin(), keys.end(), [&](std::string_view key) {
+          return store->admits(key, access);
+        })) {
+      return true;
+    }
+  }
+  failsafe.note_refusal();
   failed_ = true;
-  if (!throws(access, failing)) return false;
+  if (loud) throw_refusal(access);
+  return false;
+}
+
+void Cache::Operation::throw_refusal(Access access) const {
+  const Failsafe& failsafe = state().failsafe();
   const std::string last = failsafe.last_error();
   const bool probed = failsafe.breaker_state(access) == CircuitBreaker::State::half_open;
   const std::string until =
@@ -41,8 +62,11 @@ void Cache::Operation::deliver(BackendCall& call) {
 }
 
 void Cache::Operation::settle(Access access, BackendCall& call) {
-  const Failsafe::News news =
-      state().failsafe().troubled() ? state().failsafe().note_success(access) : Failsafe::News();
+  Failsafe::News news;
+  if (state().failsafe().troubled()) {
+    const AdmissionExtension* const store = admission();
+    news = state().failsafe().note_success(access, store == nullptr || store->admits_all());
+  }
   deliver(call);
   tell(news);
 }

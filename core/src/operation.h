@@ -5,6 +5,7 @@
 
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -13,6 +14,7 @@
 #include "cache_state.h"
 #include "polycache/cache.h"
 #include "polycache/error.h"
+#include "polycache/extension.h"
 
 namespace polycache {
 
@@ -32,6 +34,8 @@ class Cache::Operation {
     Cache& cache_;
   };
 
+  using Keys = std::span<const std::string_view>;
+
   // Takes the cache's session; a nested operation, which finds none, opens its own.
   Operation(Cache& cache, const char* name, std::string_view final_key) noexcept
       : cache_(cache), session_(std::move(cache.session_)), name_(name), key_(final_key) {}
@@ -46,14 +50,20 @@ class Cache::Operation {
   // BackendError is thrown, as "on_error" says for that access.
   template <class R, class F>
   R run(Access access, R instead, F&& f) {
-    return run<R>(access, Failing::as_configured, std::move(instead), std::forward<F>(f));
+    return run<R>(access, Failing::as_configured, {&key_, 1}, std::move(instead),
+                  std::forward<F>(f));
+  }
+  // The same for several keys, one of which is enough for the store to be called.
+  template <class R, class F>
+  R run_many(Access access, Keys keys, R instead, F&& f) {
+    return run<R>(access, Failing::as_configured, keys, std::move(instead), std::forward<F>(f));
   }
 
   // For what must not fail silently.
   template <class F>
   auto run_or_throw(F&& f) {
     using R = decltype(f(std::declval<Backend&>()));
-    return run<R>(Access::write, Failing::loudly, R{}, std::forward<F>(f));
+    return run<R>(Access::write, Failing::loudly, {&key_, 1}, R{}, std::forward<F>(f));
   }
 
   // Whether run() met a failure of the store, or was not let to it.
@@ -69,8 +79,8 @@ class Cache::Operation {
   enum class Failing : unsigned char { as_configured, loudly };
 
   template <class R, class F>
-  R run(Access access, Failing failing, R instead, F&& f) {
-    if (state().failsafe().troubled() && !admitted(access, failing)) [[unlikely]]
+  R run(Access access, Failing failing, Keys keys, R instead, F&& f) {
+    if (state().failsafe().troubled() && !admitted(access, failing, keys)) [[unlikely]]
       return instead;
     BackendCall call;
     try {
@@ -93,7 +103,9 @@ class Cache::Operation {
   }
 
   bool throws(Access access, Failing failing) const noexcept;
-  bool admitted(Access access, Failing failing);
+  bool admitted(Access access, Failing failing, Keys keys);
+  [[noreturn]] void throw_refusal(Access access) const;
+  const AdmissionExtension* admission() const noexcept;
   void settle(Access access, BackendCall& call);
   void give_up(Access access, Failing failing, BackendCall& call);
   void note_failure(Access access, Failing failing, const BackendError& error);

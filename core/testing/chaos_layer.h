@@ -321,6 +321,7 @@ class ChaosLayer final : public Layer,
     if (id == PopExtension::id) return static_cast<PopExtension*>(this);
     if (id == ErasePrefixExtension::id) return static_cast<ErasePrefixExtension*>(this);
     if (id == HealthExtension::id) return static_cast<HealthExtension*>(this);
+    if (id == AdmissionExtension::id) return nullptr;  // it may answer without the store
     return of_store;
   }
 

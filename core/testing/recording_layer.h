@@ -251,7 +251,8 @@ class RecordingLayer final : public Layer,
     if (id == CompareExtension::id) return static_cast<CompareExtension*>(this);
     if (id == PopExtension::id) return static_cast<PopExtension*>(this);
     if (id == ErasePrefixExtension::id) return static_cast<ErasePrefixExtension*>(this);
-    return of_store;  // what others have made passes unseen
+    if (id == AdmissionExtension::id) return nullptr;  // or it would miss what is refused
+    return of_store;                                   // what others have made passes unseen
   }
 
   bool get(std::string_view key, FunctionRef<void(std::string_view, Ttl)> sink) override {

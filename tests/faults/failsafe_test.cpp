@@ -3,26 +3,37 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <map>
+#include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "polycache/backends/locmem.h"
 #include "polycache/circuit_breaker.h"
 #include "polycache/error.h"
+#include "polycache/extension.h"
+#include "polycache/layer.h"
 #include "polycache/plugin.h"
 #include "polycache/registry.h"
 #include "polycache/testing/manual_clock.h"
 #include "support/server.h"
 
 using namespace std::chrono_literals;
+using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 using ::testing::SizeIs;
 
 namespace polycache {
@@ -282,6 +293,260 @@ TEST_F(Failsafe, AnErrorOfOneKeyIsASignOfLife) {
   works = Works::nothing;
   for (int i = 0; i < 4; ++i) a_.get("k");
   EXPECT_EQ(registry_.health()[0].breaker, State::closed);
+}
+
+// --- several servers ---
+
+// A store of two servers, "a" for the keys that begin so and "b" for all others, each with a
+// breaker of its own. It says beforehand what it would refuse.
+class Servers {
+ public:
+  explicit Servers(const Clock& clock) : breakers_{CircuitBreaker(clock), CircuitBreaker(clock)} {}
+
+  static std::size_t number_of(std::string_view key) { return key.starts_with(":1:a") ? 0 : 1; }
+  static std::string name_of(std::string_view key) { return number_of(key) == 0 ? "a" : "b"; }
+  CircuitBreaker& breaker(std::string_view key) { return breakers_[number_of(key)]; }
+
+  std::array<std::atomic<bool>, 2> down{};
+  std::atomic<int> asked{0};    // by calls that got to a server
+  std::atomic<int> refused{0};  // calls that were made although they are refused
+  mutable std::atomic<int> questions{0};
+
+  // What an operation about that key does.
+  void call(std::string_view key, Access access) {
+    CircuitBreaker& breaker = this->breaker(key);
+    if (!breaker.admit(access)) {
+      ++refused;
+      throw BackendError(Kind::unreachable, name_of(key), "it is left alone");
+    }
+    ++asked;
+    if (!down[number_of(key)]) {
+      breaker.succeeded(access);
+      return;
+    }
+    breaker.failed(access, Kind::unreachable);
+    throw BackendError(Kind::unreachable, name_of(key), "it does not answer");
+  }
+  bool admits(std::string_view key, Access access) const {
+    ++questions;
+    return !breakers_[number_of(key)].refuses(access);
+  }
+  bool admits_all() const {
+    return std::all_of(breakers_.begin(), breakers_.end(), [](const CircuitBreaker& breaker) {
+      return breaker.state(Access::write) == State::closed;
+    });
+  }
+
+ private:
+  std::array<CircuitBreaker, 2> breakers_;
+};
+
+class SessionOfServers final : public Backend, private AdmissionExtension {
+ public:
+  explicit SessionOfServers(std::shared_ptr<Servers> servers) : servers_(std::move(servers)) {}
+
+  bool get(std::string_view key, ValueSink sink) override {
+    servers_->call(key, Access::read);
+    sink("value");
+    return true;
+  }
+  bool put(std::string_view key, std::string_view, Ttl, PutMode) override { return write(key); }
+  bool touch(std::string_view key, Ttl) override { return write(key); }
+  bool erase(std::string_view key) override { return write(key); }
+  void clear() override {}
+  void* extension(std::string_view name) noexcept override {
+    return name == AdmissionExtension::id ? static_cast<AdmissionExtension*>(this) : nullptr;
+  }
+
+ private:
+  bool write(std::string_view key) {
+    servers_->call(key, Access::write);
+    return true;
+  }
+  bool admits(std::string_view key, Access access) const noexcept override {
+    return servers_->admits(key, access);
+  }
+  bool admits_all() const noexcept override { return servers_->admits_all(); }
+
+  const std::shared_ptr<Servers> servers_;
+};
+
+std::shared_ptr<Servers> servers;  // of the latest factory
+
+class FactoryOfServers final : public BackendFactory {
+ public:
+  explicit FactoryOfServers(const Clock& clock) : servers_(std::make_shared<Servers>(clock)) {
+    servers = servers_;
+  }
+  std::unique_ptr<Backend> connect() override {
+    return std::make_unique<SessionOfServers>(servers_);
+  }
+  StoreTraits traits() const noexcept override { return {.breaks_circuits = true}; }
+
+ private:
+  const std::shared_ptr<Servers> servers_;
+};
+
+constexpr PluginDescriptor two_servers = backend_plugin(
+    "two_servers", "1.0",
+    [](const OptionReader&, const BackendContext& context) -> std::unique_ptr<BackendFactory> {
+      return std::make_unique<FactoryOfServers>(context.clock);
+    });
+
+// Changes nothing, and offers nothing.
+class PlainLayerFactory final : public LayerFactory {
+ public:
+  using LayerFactory::LayerFactory;
+
+ protected:
+  std::unique_ptr<Backend> wrap(std::unique_ptr<Backend> session) override {
+    return std::make_unique<Layer>(std::move(session));
+  }
+};
+
+constexpr PluginDescriptor plain_layer = layer_plugin(
+    "plain", "1.0",
+    [](const OptionReader&, const BackendContext& context) -> std::unique_ptr<BackendFactory> {
+      return std::make_unique<PlainLayerFactory>(context.inner);
+    });
+
+class FailsafeOfServers : public ::testing::Test {
+ protected:
+  explicit FailsafeOfServers(CacheConfig config = {.backend = "two_servers"})
+      : registry_({.caches = {{"default", std::move(config)}}},
+                  {.clock = &clock_,
+                   .on_warning = [this](const Warning& w) { kinds_.push_back(w.kind); },
+                   .linked_plugins = {&two_servers, &plain_layer}}),
+        cache_(registry_["default"]) {}
+  ~FailsafeOfServers() override { servers.reset(); }
+
+  // The first server's breaker is open.
+  void lose_a() {
+    servers->down[0] = true;
+    for (int i = 0; i < 5; ++i) EXPECT_FALSE(cache_.get("a"));
+    ASSERT_EQ(servers->breaker(":1:a").state(Access::read), State::open);
+    servers->asked = 0;
+  }
+
+  testing::ManualClock clock_;
+  std::vector<Warning::Kind> kinds_;
+  CacheRegistry registry_;
+  Cache& cache_;
+};
+
+TEST_F(FailsafeOfServers, OneThatIsLeftAloneCostsNoExceptionAndTheOtherServes) {
+  lose_a();
+  for (int i = 0; i < 100; ++i) {
+    EXPECT_FALSE(cache_.get("a" + std::to_string(i)));
+    EXPECT_FALSE(cache_.contains("a"));
+    EXPECT_FALSE(cache_.set("a", 1));
+    EXPECT_FALSE(cache_.add("a", 1));
+    EXPECT_FALSE(cache_.touch("a", 1min));
+    EXPECT_EQ(cache_.get_or_set("a", [] { return std::string("computed"); }), "computed");
+    EXPECT_EQ(cache_.get("b"), "value");
+    EXPECT_TRUE(cache_.set("b", 1));
+  }
+  EXPECT_EQ(servers->refused, 0) << "asked beforehand, whatever the other one did in between";
+  EXPECT_EQ(servers->asked, 200) << "all of them of the other server";
+}
+
+TEST_F(FailsafeOfServers, ItIsUsedAgainByTheFirstCallAfterThePause) {
+  lose_a();
+  clock_.advance(1300ms);
+  EXPECT_FALSE(cache_.get("a")) << "the probe";
+  EXPECT_EQ(servers->asked, 1);
+  EXPECT_FALSE(cache_.get("a"));
+  EXPECT_EQ(servers->asked, 1);
+  servers->down[0] = false;
+  clock_.advance(2500ms);
+  EXPECT_EQ(cache_.get("a"), "value");
+  EXPECT_TRUE(cache_.set("a", 1));
+  EXPECT_EQ(servers->refused, 0);
+}
+
+TEST_F(FailsafeOfServers, IsNotUpAgainBecauseAnotherServerAnswers) {
+  lose_a();
+  for (int minute = 0; minute < 3; ++minute) {
+    for (int i = 0; i < 10; ++i) {
+      EXPECT_EQ(cache_.get("b"), "value");
+      EXPECT_FALSE(cache_.get("a"));
+    }
+    clock_.advance(61s);
+  }
+  EXPECT_THAT(kinds_, Not(Contains(Warning::Kind::recovered)));
+  servers->down[0] = false;
+  EXPECT_EQ(cache_.get("b"), "value");
+  EXPECT_THAT(kinds_, Not(Contains(Warning::Kind::recovered))) << "nobody has asked it yet";
+  EXPECT_EQ(cache_.get("a"), "value");
+  ASSERT_THAT(kinds_, Not(IsEmpty()));
+  EXPECT_EQ(kinds_.back(), Warning::Kind::recovered);
+}
+
+TEST_F(FailsafeOfServers, NobodyAsksWhileAllIsWell) {
+  const auto use = [&] {
+    for (int i = 0; i < 10; ++i) {
+      cache_.get("a");
+      cache_.set("b", 1);
+      cache_.get_many({"a", "b"});
+    }
+  };
+  use();
+  EXPECT_EQ(servers->questions, 0);
+  lose_a();
+  use();
+  EXPECT_GT(servers->questions, 0);
+  servers->down[0] = false;
+  clock_.advance(40s);
+  cache_.get("a");
+  servers->questions = 0;
+  use();
+  EXPECT_EQ(servers->questions, 0) << "nor when it is over";
+}
+
+TEST_F(FailsafeOfServers, ABulkIsRefusedIfAllItsKeysAre) {
+  lose_a();
+  EXPECT_THAT(cache_.get_many({"a1", "a2"}), ElementsAre(std::nullopt, std::nullopt));
+  const std::map<std::string, int> items{{"a1", 1}, {"a2", 2}};
+  EXPECT_THAT(cache_.set_many(items), ElementsAre("a1", "a2"));
+  EXPECT_EQ(servers->refused, 0);
+  EXPECT_EQ(servers->asked, 0);
+  EXPECT_THAT(cache_.get_many({"b1", "a1"}), ElementsAre("value", std::nullopt));
+  EXPECT_EQ(servers->asked, 1) << "one key that may be asked for is enough";
+}
+
+TEST_F(FailsafeOfServers, WhatMustNotBeLostThrowsWhatTheStoreSays) {
+  lose_a();
+  try {
+    cache_.erase("a");
+    FAIL();
+  } catch (const BackendError& error) {
+    EXPECT_EQ(error.server(), "a");
+    EXPECT_THAT(error.what(), HasSubstr("it is left alone"));
+  }
+  EXPECT_EQ(cache_.erase_many({"b1", "b2"}), 2U);
+  EXPECT_THROW(cache_.erase_many({"b1", "a"}), BackendError);
+}
+
+TEST_F(FailsafeOfServers, EachWriteIsToldApart) {
+  for (int i = 0; i < 5; ++i) servers->breaker(":1:a").failed(Access::write, Kind::read_only);
+  servers->down[1] = true;
+  EXPECT_FALSE(cache_.get("b")) << "now something is wrong";
+  EXPECT_FALSE(cache_.set("a", 1));
+  EXPECT_EQ(servers->refused, 0);
+  EXPECT_EQ(cache_.get("a"), "value") << "it takes no writes, and is read";
+}
+
+class FailsafeOfServersBehindALayer : public FailsafeOfServers {
+ protected:
+  FailsafeOfServersBehindALayer()
+      : FailsafeOfServers({.backend = "two_servers", .layers = {{"plain", {}}}}) {}
+};
+
+TEST_F(FailsafeOfServersBehindALayer, TheLayerSeesEveryCall) {
+  lose_a();
+  for (int i = 0; i < 10; ++i) EXPECT_FALSE(cache_.get("a"));
+  EXPECT_EQ(servers->questions, 0);
+  EXPECT_EQ(servers->refused, 10) << "a layer may answer without the store";
 }
 
 // --- health ---

@@ -33,9 +33,11 @@
 #include <utility>
 #include <vector>
 
+#include "no_system_calls.h"
 #include "polycache/backends/memcached.h"
 #include "polycache/circuit_breaker.h"
 #include "polycache/error.h"
+#include "polycache/extension.h"
 #include "polycache/registry.h"
 #include "polycache/testing/manual_clock.h"
 #include "support/gate.h"
@@ -52,6 +54,7 @@ using ::testing::IsEmpty;
 using ::testing::Le;
 using ::testing::Lt;
 using ::testing::Not;
+using ::testing::SizeIs;
 
 namespace polycache {
 namespace {
@@ -881,6 +884,37 @@ TEST_F(MemcachedFaultsOfOne, AServerThatHangsLeavesTimeForTheOthers) {
   clock_.advance(kLongPause);
   EXPECT_TRUE(open.set_many(again).empty());
   EXPECT_EQ(found(strict_).size(), keys_.size());
+}
+
+TEST_F(MemcachedFaultsOfOne, WhatOneServerWouldRefuseIsKnownBeforehand) {
+  const auto* const admission = open_.extension<AdmissionExtension>();
+  ASSERT_NE(admission, nullptr);
+  EXPECT_TRUE(admission->admits_all());
+  gate_.down();
+  for (int i = 0; i < 5; ++i) {
+    EXPECT_FALSE(open_.get(of_first_[0]));
+    clock_.advance(i < 4 ? 1500ms : 0ms);
+  }
+  const auto admits = [&](const std::string& key, Access access) {
+    return admission->admits(open_.final_key(key), access);
+  };
+  EXPECT_FALSE(admits(of_first_[0], Access::read));
+  EXPECT_FALSE(admits(of_first_[1], Access::write));
+  EXPECT_TRUE(admits(of_second_[0], Access::write));
+  EXPECT_FALSE(admission->admits_all());
+  EXPECT_TRUE(testing::makes_no_system_call([&] {
+    for (int i = 0; i < 100; ++i) {
+      open_.get<int>(of_first_[0]);
+      open_.set(of_first_[0], 1);
+    }
+  }));
+  EXPECT_TRUE(open_.set(of_second_[0], "served"));
+  EXPECT_THAT(store_.warnings(Warning::Kind::recovered), IsEmpty()) << "one is still down";
+  gate_.pass();
+  clock_.advance(kLongPause);
+  EXPECT_TRUE(open_.set(of_first_[0], "again"));
+  EXPECT_TRUE(admission->admits_all());
+  EXPECT_THAT(store_.warnings(Warning::Kind::recovered), SizeIs(1));
 }
 
 // --- 32: keys that would be commands ---

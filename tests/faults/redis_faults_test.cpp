@@ -26,9 +26,11 @@
 #include <utility>
 #include <vector>
 
+#include "no_system_calls.h"
 #include "polycache/backends/redis.h"
 #include "polycache/circuit_breaker.h"
 #include "polycache/error.h"
+#include "polycache/extension.h"
 #include "polycache/registry.h"
 #include "polycache/testing/manual_clock.h"
 #include "support/gate.h"
@@ -878,6 +880,91 @@ TEST_F(RedisServerFaults, AReplicaThatIsDownIsPassedOver) {
   heal();
   std::thread([&] { EXPECT_EQ(store.strict().get("k"), "theirs"); }).join();
   EXPECT_THAT(store.warnings(Warning::Kind::breaker_closed), SizeIs(1));
+}
+
+// The first server and a replica, both behind gates.
+class RedisServersFaults : public RedisServerFaults {
+ protected:
+  // Until a breaker is open, if nobody answers.
+  void call_five_times(const std::function<void()>& operation) {
+    for (int i = 0; i < 5; ++i) {
+      operation();
+      clock_.advance(i < 4 ? std::chrono::milliseconds(kPause) : 0ms);
+    }
+  }
+  bool admits(Access access) { return admission_->admits(":1:k", access); }
+
+  std::unique_ptr<Server> replica_ = Server::redis();
+  Gate replica_gate_{replica_->port()};
+  Store both_{{gate_.address(), replica_gate_.address()}, {}, clock_};
+  Cache& cache_ = both_.open();
+  const AdmissionExtension* const admission_ = cache_.extension<AdmissionExtension>();
+};
+
+TEST_F(RedisServersFaults, WhatWouldBeRefusedIsKnownBeforehand) {
+  ASSERT_NE(admission_, nullptr);
+  EXPECT_TRUE(cache_.set("k", 1));
+  EXPECT_TRUE(admission_->admits_all());
+
+  gate_.down();
+  call_five_times([&] { EXPECT_FALSE(cache_.set("k", 1)); });
+  EXPECT_FALSE(admits(Access::write));
+  EXPECT_TRUE(admits(Access::read)) << "from the replica";
+  EXPECT_FALSE(admission_->admits_all());
+  replica_gate_.down();
+  call_five_times([&] { EXPECT_FALSE(cache_.get("k")); });
+  EXPECT_FALSE(admits(Access::read));
+
+  replica_gate_.pass();
+  heal();
+  EXPECT_TRUE(admits(Access::read));
+  EXPECT_TRUE(admits(Access::write)) << "as a probe";
+  EXPECT_FALSE(admission_->admits_all());
+  EXPECT_TRUE(cache_.set("k", 1));
+  EXPECT_TRUE(admission_->admits_all());
+  EXPECT_THAT(both_.warnings(Warning::Kind::recovered), SizeIs(1));
+}
+
+TEST_F(RedisServersFaults, WhatIsRefusedCostsNoSystemCall) {
+  ASSERT_FALSE(testing::makes_no_system_call([] { ::getppid(); })) << "it would be noticed";
+  gate_.down();
+  replica_gate_.down();
+  call_five_times([&] { EXPECT_FALSE(cache_.set("k", 1)); });
+  call_five_times([&] { EXPECT_FALSE(cache_.get("k")); });
+  ASSERT_FALSE(admits(Access::read) || admits(Access::write));
+  EXPECT_TRUE(testing::makes_no_system_call([&] {
+    for (int i = 0; i < 100; ++i) {
+      cache_.get<int>("k");
+      cache_.contains("k");
+      cache_.set("k", 1);
+      cache_.touch("k", 1min);
+    }
+  }));
+  replica_gate_.pass();
+  heal();
+  EXPECT_TRUE(cache_.set("k", 1));
+  EXPECT_TRUE(admission_->admits_all());
+}
+
+TEST_F(RedisServersFaults, OnlyWritesAreRefusedThatAreOfNoUse) {
+  EXPECT_TRUE(cache_.set("k", 1));
+  command(*server_, "replicaof 127.0.0.1 1");
+  call_five_times([&] { EXPECT_FALSE(cache_.set("k", 2)); });
+  EXPECT_FALSE(admits(Access::write));
+  EXPECT_TRUE(admits(Access::read));
+  EXPECT_FALSE(admission_->admits_all());
+  command(*server_, "replicaof no one");
+  heal();
+  EXPECT_TRUE(cache_.set("k", 1));
+  EXPECT_TRUE(admission_->admits_all());
+
+  command(*server_, "config set maxmemory-policy noeviction");
+  command(*server_, "config set maxmemory 1");
+  for (int i = 0; i < 10; ++i) EXPECT_FALSE(cache_.set("other", 2));
+  EXPECT_EQ(both_.health("open").breaker, State::open);
+  EXPECT_TRUE(admits(Access::write)) << "what cannot be replaced is erased";
+  EXPECT_FALSE(cache_.set("k", 2));
+  EXPECT_FALSE(cache_.get("k"));
 }
 
 }  // namespace

@@ -535,10 +535,21 @@ void Session::check(FunctionRef<void(const HealthExtension::Server&)> sink) {
   }
 }
 
+bool Session::admits(std::string_view key, Access access) const noexcept {
+  return !shared_->servers[shared_->ring.server_of(key)]->breaker().refuses(access);
+}
+
+bool Session::admits_all() const noexcept {
+  return std::all_of(shared_->servers.begin(), shared_->servers.end(), [](const auto& server) {
+    return server->breaker().state(Access::write) == CircuitBreaker::State::closed;
+  });
+}
+
 void* Session::extension(std::string_view id) noexcept {
   if (id == TtlExtension::id) return static_cast<TtlExtension*>(this);
   if (id == CompareExtension::id) return static_cast<CompareExtension*>(this);
   if (id == PopExtension::id) return static_cast<PopExtension*>(this);
+  if (id == AdmissionExtension::id) return static_cast<AdmissionExtension*>(this);
   if (id == HealthExtension::id) return static_cast<HealthExtension*>(this);
   return nullptr;
 }

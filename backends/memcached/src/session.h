@@ -39,6 +39,7 @@ class Session final : public Backend,
                       private TtlExtension,
                       private CompareExtension,
                       private PopExtension,
+                      private AdmissionExtension,
                       private HealthExtension {
  public:
   explicit Session(std::shared_ptr<Shared> shared);
@@ -98,6 +99,8 @@ class Session final : public Backend,
   bool erase_if_equal(std::string_view key, std::string_view expected) override;
   bool pop(std::string_view key, ValueSink sink) override;
 
+  bool admits(std::string_view key, Access access) const noexcept override;
+  bool admits_all() const noexcept override;
   void check(FunctionRef<void(const HealthExtension::Server&)> sink) override;
 
   Moment now() const noexcept;

@@ -70,6 +70,11 @@ bool Server::refuses(Purpose purpose) const noexcept {
          (waits_with_writes(purpose) && writes_.refuses(Access::read));
 }
 
+bool Server::admits_all() const noexcept {
+  return breaker_.state(Access::read) == State::closed &&
+         writes_.state(Access::read) == State::closed;
+}
+
 // The right to one probe of writes is not taken if the server is left alone.
 bool Server::admit(Purpose purpose) noexcept {
   if (refuses(purpose) || !breaker_.admit(Access::read)) return false;

@@ -83,6 +83,8 @@ class Server {
 
   // Whether a call would be refused at once.
   bool refuses(Purpose purpose) const noexcept;
+  // Whether none is, nor would be a probe.
+  bool admits_all() const noexcept;
   // Whether it is known to take no values for want of memory; it takes erasures.
   bool is_full() const noexcept;
 

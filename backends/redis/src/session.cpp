@@ -631,11 +631,24 @@ void Session::check(FunctionRef<void(const HealthExtension::Server&)> sink) {
   }
 }
 
+// What is read from a replica is read from the first server if they are all down. Values that a
+// server without memory refuses are erased from it, so that one is called.
+bool Session::admits(std::string_view /*key*/, Access access) const noexcept {
+  const auto& servers = settings_->servers;
+  if (access == Access::write) return !primary().refuses(Purpose::erase);
+  return std::any_of(servers.begin(), servers.end(), [](const std::unique_ptr<Server>& server) {
+    return !server->refuses(Purpose::read);
+  });
+}
+
+bool Session::admits_all() const noexcept { return primary().admits_all(); }
+
 void* Session::extension(std::string_view id) noexcept {
   if (id == TtlExtension::id) return static_cast<TtlExtension*>(this);
   if (id == CompareExtension::id) return static_cast<CompareExtension*>(this);
   if (id == PopExtension::id) return static_cast<PopExtension*>(this);
   if (id == ErasePrefixExtension::id) return static_cast<ErasePrefixExtension*>(this);
+  if (id == AdmissionExtension::id) return static_cast<AdmissionExtension*>(this);
   if (id == HealthExtension::id) return static_cast<HealthExtension*>(this);
   return nullptr;
 }

@@ -37,6 +37,7 @@ class Session final : public Backend,
                       public CompareExtension,
                       public PopExtension,
                       public ErasePrefixExtension,
+                      public AdmissionExtension,
                       public HealthExtension {
  public:
   explicit Session(std::shared_ptr<const Settings> settings);
@@ -60,6 +61,8 @@ class Session final : public Backend,
   bool erase_if_equal(std::string_view key, std::string_view expected) override;
   bool pop(std::string_view key, ValueSink sink) override;
   std::size_t erase_prefix(std::string_view prefix) override;
+  bool admits(std::string_view key, Access access) const noexcept override;
+  bool admits_all() const noexcept override;
   void check(FunctionRef<void(const HealthExtension::Server&)> sink) override;
 
  private:

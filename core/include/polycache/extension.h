@@ -65,6 +65,23 @@ struct ErasePrefixExtension {
   ~ErasePrefixExtension() = default;
 };
 
+// Which calls a store would refuse at once, because it leaves a server alone that keeps
+// failing (circuit_breaker.h). While something is wrong the core asks before it calls, so that
+// a refused call costs no exception; while all is well nobody asks. For stores that say
+// StoreTraits::breaks_circuits. Costs no system call, takes no lock, throws nothing.
+struct AdmissionExtension {
+  static constexpr std::string_view id = "polycache.admission/1";
+  // Whether a call about this key may be made; also if it would be a probe, whose right is
+  // taken by the call itself. True where the store does something useful without its server.
+  virtual bool admits(std::string_view key, Access access) const noexcept = 0;
+  // Whether every call is admitted, and none of them is a probe: nothing need be asked until
+  // a call fails again.
+  virtual bool admits_all() const noexcept = 0;
+
+ protected:
+  ~AdmissionExtension() = default;
+};
+
 // How the servers of a store are: CacheRegistry::health() asks. A store without it is asked
 // for an entry instead.
 struct HealthExtension {
