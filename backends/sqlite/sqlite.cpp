@@ -17,6 +17,9 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::string_view kMemory = ":memory:";
+constexpr std::chrono::hours kLongestWait(24);
+constexpr std::int64_t kLargestPageCache = std::int64_t{1} << 40;  // SQLite counts KiB in an int
+constexpr std::int64_t kLargestValueBytes = 1'000'000'000;         // what SQLite takes
 
 std::unique_ptr<BackendFactory> create(const OptionReader& options, const BackendContext& context) {
   return std::make_unique<Factory>(options, context);
@@ -101,7 +104,17 @@ TableSettings read_table_settings(const OptionReader& options) {
   settings.page_cache = options.bytes("page_cache", std::int64_t{8} << 20, 64 * 1024);
   settings.max_entries = options.integer("max_entries", 0, 1);
   settings.busy_timeout = options.duration("busy_timeout", milliseconds(1000));
+  if (settings.page_cache > kLargestPageCache) options.reject("page_cache", "at most 1TiB");
+  if (settings.busy_timeout > kLongestWait) options.reject("busy_timeout", "at most 24h");
   return settings;
+}
+
+std::int64_t read_max_value_bytes(const OptionReader& options) {
+  const std::int64_t most = options.bytes("max_value_bytes", 0, 1);
+  if (most > kLargestValueBytes) {
+    options.reject("max_value_bytes", "at most 1GB, which is SQLite's own limit");
+  }
+  return most;
 }
 
 std::shared_ptr<StoreShare> share_of(const std::string& location, const BackendContext& context) {
@@ -133,7 +146,7 @@ Factory::Factory(const OptionReader& options, const BackendContext& context, Key
       new Alias{.place = in_memory(location) ? Connection::Place::memory : Connection::Place::file,
                 .shown = location,
                 .table = read_table_settings(options),
-                .max_value_bytes = options.bytes("max_value_bytes", 0, 1),
+                .max_value_bytes = read_max_value_bytes(options),
                 .move_damaged = options.choice("on_corrupt", {"move", "throw"}, "move") == "move",
                 .clock = context.clock,
                 .report = context.report,

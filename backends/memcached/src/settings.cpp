@@ -18,6 +18,7 @@ constexpr std::size_t kMaxHost = 253;
 constexpr std::int64_t kMaxValueBytes = 64LL << 20;
 constexpr std::int64_t kLargestValueBytes = 1LL << 30;  // memcached's own limit for -I
 constexpr std::int64_t kMostConnections = 10'000;
+constexpr std::chrono::hours kLongestIdleness(365 * 24);
 constexpr auto kLongestWait = 24h;  // milliseconds in 31 bits, as the library keeps them
 
 template <class Number>
@@ -108,6 +109,7 @@ PoolLimits read_pool_limits(const OptionReader& options) {
   limits.max_connections = static_cast<std::size_t>(options.integer(
       "max_connections", static_cast<std::int64_t>(limits.max_connections), 1, kMostConnections));
   limits.idle_timeout = options.duration("idle_timeout", limits.idle_timeout);
+  if (limits.idle_timeout > kLongestIdleness) options.reject("idle_timeout", "at most 365 days");
   return limits;
 }
 
@@ -115,8 +117,7 @@ void check_times(const OptionReader& options, const Settings& settings) {
   if (settings.timeout > kLongestWait) options.reject("timeout", "at most 24h");
   if (settings.connect_timeout > kLongestWait) {
     options.reject("connect_timeout", "at most 24h");
-  } else if (options.has("connect_timeout") && options.has("timeout") &&
-             settings.connect_timeout > settings.timeout) {
+  } else if (options.has("connect_timeout") && settings.connect_timeout > settings.timeout) {
     options.reject("connect_timeout",
                    "longer than \"timeout\", which is for the whole operation, connecting "
                    "included; make it shorter, or \"timeout\" longer");

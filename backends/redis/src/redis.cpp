@@ -120,8 +120,7 @@ Limits read_limits(const OptionReader& options) {
   Limits limits;
   limits.connect = read_duration(options, "connect_timeout", limits.connect, kLongestLimit);
   limits.operation = read_duration(options, "timeout", limits.operation, kLongestLimit);
-  if (options.has("connect_timeout") && options.has("timeout") &&
-      limits.connect > limits.operation) {
+  if (options.has("connect_timeout") && limits.connect > limits.operation) {
     options.reject("connect_timeout", "it is longer than timeout, which it is a part of");
   }
   limits.max_value_bytes = static_cast<std::size_t>(
