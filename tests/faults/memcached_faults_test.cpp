@@ -34,6 +34,7 @@
 #include <vector>
 
 #include "no_system_calls.h"
+#include "own_sockets.h"
 #include "polycache/backends/memcached.h"
 #include "polycache/circuit_breaker.h"
 #include "polycache/error.h"
@@ -383,6 +384,14 @@ TEST_F(MemcachedFaults, APeerThatVanishedIsNoticedByTheTimeLimit) {
   EXPECT_LT(time, kLimit);
   EXPECT_FALSE(open_.get("k"));
   expect_healed();  // new connections work
+}
+
+TEST_F(MemcachedFaults, APeerThatVanishesWhileNobodyAsksIsNoticedByKeepalive) {
+  EXPECT_FALSE(strict_.get("k"));
+  const std::vector<int> sockets = testing::own_sockets_to(gate_.port());
+  ASSERT_THAT(sockets, SizeIs(1));
+  EXPECT_EQ(testing::socket_option(sockets[0], SOL_SOCKET, SO_KEEPALIVE), 1);
+  EXPECT_EQ(testing::socket_option(sockets[0], IPPROTO_TCP, TCP_KEEPIDLE), 60);
 }
 
 TEST_F(MemcachedFaults, AServerThatAcceptsNobodyIsUnreachable) {

@@ -27,6 +27,7 @@
 #include <vector>
 
 #include "no_system_calls.h"
+#include "own_sockets.h"
 #include "polycache/backends/redis.h"
 #include "polycache/circuit_breaker.h"
 #include "polycache/error.h"
@@ -365,6 +366,14 @@ TEST_F(RedisServerFaults, WhatCannotBeRepeatedIsSentOnce) {
   EXPECT_EQ(kind_of_failure([&] { strict_.add("added", 1); }), Kind::unreachable);
   EXPECT_EQ(strict_.get<int>("added"), 1);
   EXPECT_FALSE(strict_.add("added", 2)) << "the first one took effect, and nobody says otherwise";
+  auto* const compare = strict_.extension<CompareExtension>();
+  EXPECT_TRUE(compare->put_if_equal(":1:added", "1", "5", std::nullopt));
+  const std::size_t before = gate_.connections_ever();
+  gate_.set({.reset_after = 1}, Gate::Reach::existing);
+  EXPECT_EQ(kind_of_failure([&] { compare->put_if_equal(":1:added", "5", "7", std::nullopt); }),
+            Kind::unreachable);
+  EXPECT_EQ(gate_.connections_ever(), before);
+  EXPECT_EQ(strict_.get<int>("added"), 7);
   // It does not arrive.
   gate_.set({.reset_on_request = true}, Gate::Reach::existing);
   EXPECT_EQ(kind_of_failure([&] { strict_.incr("n"); }), Kind::unreachable);
@@ -386,6 +395,16 @@ TEST_F(RedisServerFaults, APeerThatVanishedCostsOneTimeLimit) {
   gate_.pass();
   EXPECT_TRUE(serves_soon(store));
   expect_healed();
+}
+
+TEST_F(RedisServerFaults, APeerThatVanishesWhileNobodyAsksIsNoticedByKeepalive) {
+  EXPECT_FALSE(strict_.get("k"));
+  const std::vector<int> sockets = testing::own_sockets_to(gate_.port());
+  ASSERT_THAT(sockets, SizeIs(1));
+  EXPECT_EQ(testing::socket_option(sockets[0], SOL_SOCKET, SO_KEEPALIVE), 1);
+  EXPECT_EQ(testing::socket_option(sockets[0], IPPROTO_TCP, TCP_KEEPIDLE), 30);
+  EXPECT_EQ(testing::socket_option(sockets[0], IPPROTO_TCP, TCP_KEEPINTVL), 10);
+  EXPECT_EQ(testing::socket_option(sockets[0], IPPROTO_TCP, TCP_KEEPCNT), 3);
 }
 
 // --- 8: in slices ---
@@ -542,6 +561,31 @@ TEST_F(RedisServerFaults, TooManyClientsIsNoReasonToComeBackAtOnce) {
   EXPECT_LE(accepted, 64);
 }
 
+TEST_F(RedisServerFaults, ConnectionsAreTriedAtGrowingPauses) {
+  gate_.set({.reset_on_request = true});
+  std::vector<int> pauses;  // milliseconds before the second, the third, ... attempt
+  int last = 0;
+  std::size_t attempts = gate_.connections_ever();
+  for (int now = 0; pauses.size() < 5 && now < 5000; ++now) {
+    EXPECT_FALSE(open_.get("k"));
+    if (gate_.connections_ever() > attempts) {
+      ASSERT_EQ(gate_.connections_ever(), attempts + 1) << "one at a time";
+      ++attempts;
+      if (now > 0) pauses.push_back(now - last);
+      last = now;
+    }
+    clock_.advance(1ms);
+  }
+  ASSERT_THAT(pauses, SizeIs(5));
+  for (std::size_t i = 0; i < 4; ++i) {
+    const int pause = 20 << i;
+    EXPECT_THAT(pauses[i], AllOf(Ge(pause * 4 / 5), Le(pause * 6 / 5 + 1))) << "the jitter";
+  }
+  EXPECT_THAT(pauses[4], AllOf(Ge(800), Le(1201))) << "and then the breaker is open";
+  heal();
+  expect_healed();
+}
+
 TEST_F(RedisServerFaults, ManyThreadsMeetARestartedServerWithoutAStorm) {
   Store store({server_->address()});
   std::atomic<bool> ending{false};
@@ -587,6 +631,16 @@ TEST_F(RedisServerFaults, AConnectionThatTheServerClosedIsReplacedUnnoticed) {
   EXPECT_THAT(store_.warnings(Warning::Kind::degraded), IsEmpty());
   command(*server_, "config set timeout 0");
   expect_healed();
+}
+
+TEST_F(RedisServerFaults, AConnectionIsIdleForAMinuteUnlessSaidOtherwise) {
+  strict_.set("k", "v");
+  clock_.advance(59s);
+  EXPECT_EQ(strict_.get("k"), "v");
+  EXPECT_EQ(gate_.connections_ever(), 1U);
+  clock_.advance(60s);
+  EXPECT_EQ(strict_.get("k"), "v");
+  EXPECT_EQ(gate_.connections_ever(), 2U);
 }
 
 TEST_F(RedisServerFaults, AnIdleConnectionIsClosed) {
