@@ -351,6 +351,7 @@ class Soak {
   }
 
   bool run() {
+    memory_at_start_ = resident_kib();
     std::vector<std::thread> threads;
     for (int t = 0; t < settings_.threads; ++t) threads.emplace_back([this, t] { work(t); });
     const auto begin = Clock::now();
@@ -359,7 +360,7 @@ class Soak {
     const auto warm = begin + (end - begin) / 4;  // until every table has its size
     while (Clock::now() < end) {
       std::this_thread::sleep_for(50ms);
-      if (memory_at_start_ == 0 && Clock::now() >= warm) memory_at_start_ = resident_kib();
+      if (memory_when_warm_ == 0 && Clock::now() >= warm) memory_when_warm_ = resident_kib();
       if (settings_.restart_every > 0 && Clock::now() >= next_restart) {
         restart_one();
         next_restart = Clock::now() + std::chrono::seconds(settings_.restart_every);
@@ -423,8 +424,9 @@ class Soak {
     for (const auto& store : stores_) good &= report(*store);
     std::cout << "\nwarnings:";
     for (const auto& [kind, times] : warnings_) std::cout << ' ' << kind << ' ' << times;
-    const bool grew = memory_at_end_ > memory_at_start_ + memory_at_start_ / 10 + 8 * 1024;
-    std::cout << "\nmemory: " << memory_at_start_ / 1024 << " MiB after a quarter of the time, "
+    const bool grew = memory_at_end_ > memory_when_warm_ + memory_when_warm_ / 10 + 8 * 1024;
+    std::cout << "\nmemory: " << memory_at_start_ / 1024 << " MiB at the start, "
+              << memory_when_warm_ / 1024 << " MiB after a quarter of the time, "
               << memory_at_end_ / 1024 << " MiB at the end" << (grew ? ": it GREW" : "") << '\n'
               << (good && !grew ? "all is well\n" : "NOT well\n");
     return good && !grew;
@@ -459,6 +461,7 @@ class Soak {
   std::atomic<bool> stop_{false};
   std::size_t next_ = 0;
   long memory_at_start_ = 0;
+  long memory_when_warm_ = 0;
   long memory_at_end_ = 0;
   std::mutex mutex_;
   std::map<std::string, std::uint64_t> warnings_;
