@@ -12,9 +12,11 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -415,7 +417,11 @@ class FailsafeOfServers : public ::testing::Test {
   explicit FailsafeOfServers(CacheConfig config = {.backend = "two_servers"})
       : registry_({.caches = {{"default", std::move(config)}}},
                   {.clock = &clock_,
-                   .on_warning = [this](const Warning& w) { kinds_.push_back(w.kind); },
+                   .on_warning =
+                       [this](const Warning& w) {
+                         const std::lock_guard lock(mutex_);
+                         kinds_.push_back(w.kind);
+                       },
                    .linked_plugins = {&two_servers, &plain_layer}}),
         cache_(registry_["default"]) {}
   ~FailsafeOfServers() override { servers.reset(); }
@@ -429,7 +435,8 @@ class FailsafeOfServers : public ::testing::Test {
   }
 
   testing::ManualClock clock_;
-  std::vector<Warning::Kind> kinds_;
+  std::mutex mutex_;
+  std::vector<Warning::Kind> kinds_;  // guarded by it while there are several threads
   CacheRegistry registry_;
   Cache& cache_;
 };
@@ -534,6 +541,38 @@ TEST_F(FailsafeOfServers, EachWriteIsToldApart) {
   EXPECT_FALSE(cache_.set("a", 1));
   EXPECT_EQ(servers->refused, 0);
   EXPECT_EQ(cache_.get("a"), "value") << "it takes no writes, and is read";
+}
+
+TEST_F(FailsafeOfServers, ManyThreadsMeetOneThatComesAndGoes) {
+  std::atomic<bool> ending{false};
+  std::atomic<int> unserved{0};
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([&] {
+      Cache& cache = registry_["default"];
+      while (!ending) {
+        cache.get("a");
+        cache.set("a", 1);
+        if (cache.get("b") != "value") ++unserved;
+      }
+    });
+  }
+  for (int round = 0; round < 200; ++round) {
+    servers->down[0] = round % 2 == 0;
+    const int asked = servers->asked;
+    while (servers->asked < asked + 20) std::this_thread::yield();
+    clock_.advance(40s);
+  }
+  ending = true;
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(unserved, 0);
+  clock_.advance(40s);
+  EXPECT_EQ(cache_.get("a"), "value");
+  EXPECT_TRUE(cache_.set("a", 1));
+  servers->questions = 0;
+  cache_.get("b");
+  cache_.get("b");
+  EXPECT_LE(servers->questions, 1) << "it is over";
 }
 
 class FailsafeOfServersBehindALayer : public FailsafeOfServers {
