@@ -1,14 +1,17 @@
-// What an operation costs while a circuit breaker is open: on a store that somebody wrote, whose
-// breaker is the core's, and on the stores with a breaker for each server.
+// What it costs to be ready for failures, and to have them: an operation while a circuit breaker
+// is open, on a store that somebody wrote, whose breaker is the core's, and on the stores with
+// a breaker for each server; and taking a connection of the pool.
 //
-//   refused [--quick] [--cpu] [--only TEXT] [--rows FILE]
+//   failsafe [--quick] [--cpu] [--only TEXT] [--rows FILE]
 //
-// Goal F1: at most a microsecond, where it is answered as a miss or false. `theirs` is the same
-// operation where the policy is "throw".
+// Goals: F1, an operation that is refused and answered as a miss or false takes at most a
+// microsecond (beside it the same one where the policy is "throw"); F2, taking a connection and
+// giving it back takes at most 100 ns.
 
 #include <polycache/backend.h>
 #include <polycache/backends/memcached.h>
 #include <polycache/backends/redis.h>
+#include <polycache/connection_pool.h>
 #include <polycache/error.h>
 #include <polycache/plugin.h>
 #include <polycache/polycache.h>
@@ -122,7 +125,31 @@ void add(duel::Table& table, const std::string& name, const std::string& store,
                     })));
 }
 
-bool run_all(const duel::Options& options) {
+// A connection of the pool, to nowhere.
+struct Connection {
+  bool is_open() const noexcept { return true; }
+  void close() noexcept {}
+  void abandon() noexcept {}
+};
+
+bool measure_pool(const duel::Options& options) {
+  polycache::ConnectionPool<Connection> pool({}, polycache::Clock::real(),
+                                             [] { return std::make_unique<Connection>(); });
+  std::size_t hint = 0;
+  duel::Table table(
+      options, {.title = "the pool of connections", .theirs = "", .unit = duel::Unit::nanoseconds});
+  table.add({.name = "take a connection and give it back",
+             .operations = 20'000,
+             .slices = 600,
+             .goal = duel::at_most("F2", 100),
+             .ours = duel::each([&](std::size_t) {
+               const auto limit = std::chrono::steady_clock::time_point::max();
+               duel::keep(*pool.take(hint, limit));
+             })});
+  return table.met();
+}
+
+bool measure_refusals(const duel::Options& options) {
   const auto nobody = [] { return "127.0.0.1:" + std::to_string(polycache::testing::free_port()); };
   const std::string one = nobody();
   const std::string other = nobody();
@@ -157,4 +184,9 @@ bool run_all(const duel::Options& options) {
 
 }  // namespace
 
-int main(int argc, char** argv) { return duel::run("refused", argc, argv, run_all); }
+int main(int argc, char** argv) {
+  return duel::run("failsafe", argc, argv, [](const duel::Options& options) {
+    const bool pool_is_good = measure_pool(options);
+    return measure_refusals(options) && pool_is_good;
+  });
+}
