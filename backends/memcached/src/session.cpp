@@ -18,22 +18,8 @@ constexpr std::size_t kHead = 64;  // what contains() shows of a value
 // matters, few enough that the server answers others in between.
 constexpr std::size_t kKeysAtOnce = 1000;
 
-// A bulk of small values goes in one round trip, and is read back; a large one is better sent
-// once, on a trip of its own.
-constexpr std::size_t kSmallValue = 16 * 1024;
+// So many items are dealt out to the servers at once, which bounds the memory for that.
 constexpr std::size_t kItemsAtOnce = 1000;
-constexpr std::size_t kBytesAtOnce = 1024 * 1024;
-
-// How many of the first items go together.
-std::size_t size_of_batch(std::span<const Item> items) {
-  std::size_t bytes = 0;
-  std::size_t count = 0;
-  while (count < items.size() && count < kItemsAtOnce && bytes <= kBytesAtOnce) {
-    const std::size_t size = items[count++].value.size();
-    if (size <= kSmallValue) bytes += size;
-  }
-  return count;
-}
 
 // A decimal counter, spelled without allocating.
 class Digits {
@@ -141,9 +127,14 @@ bool Session::put(Connection& server, std::string_view key, std::string_view val
 bool Session::put_always(Connection& server, std::string_view key, std::string_view value,
                          Lifetime lifetime) {
   if (fits(value) && server.set(key, value, lifetime) == Outcome::done) return true;
+  return refuse(server, key, value.size());
+}
+
+// False.
+bool Session::refuse(Connection& server, std::string_view key, std::size_t size) {
   // The server drops the older value itself where it was the one to refuse.
   server.erase(key);
-  report_refusal(key, value.size());
+  report_refusal(key, size);
   return false;
 }
 
@@ -329,7 +320,7 @@ void Session::begin_bulk() noexcept {
 
 // One term is for all servers, but none may take all of it from the others.
 Term Session::share_of(Term term) const noexcept {
-  return shares_.size() == 1 ? Term{coarse_now(), term.end} : term.half();
+  return shares_.size() == 1 ? term : term.half();
 }
 
 void Session::get_many(std::span<const std::string_view> keys, IndexedValueSink sink) {
@@ -385,7 +376,7 @@ void Session::find_part(std::span<const std::string_view> keys, std::size_t firs
   for (std::size_t i = 0; i < shares_.size(); ++i) {
     Share& share = shares_[i];
     if (!share.lease) continue;
-    share.lease->limit(share_of(term).end);
+    share.lease->limit(share_of(term));
     share.failed = !failure.attempt([&] {
       shared_->servers[i]->judged(Access::read, [&] {
         share.lease->answer(share.keys, Want::value, [&](std::size_t k, const Found& found) {
@@ -431,9 +422,8 @@ void Session::put_many(std::span<const Item> items, PutMode mode, IndexSink on_f
   if (mode != PutMode::always) {
     put_many_one_by_one(items, mode, whole, on_failure, failure);
   } else {
-    std::size_t size = 0;
-    for (std::size_t first = 0; first < items.size(); first += size) {
-      size = size_of_batch(items.subspan(first));
+    for (std::size_t first = 0; first < items.size(); first += kItemsAtOnce) {
+      const std::size_t size = std::min(kItemsAtOnce, items.size() - first);
       put_batch(items.subspan(first, size), first, whole, on_failure, failure);
     }
   }
@@ -489,28 +479,28 @@ void Session::deal(std::span<const Item> items, std::size_t first) {
   }
 }
 
-// Small values together, then, each with a reply of its own, the large ones and those small
-// ones that were not found to be there afterwards. Of several items with one key the last
-// counts, so the others are not sent again.
+// All that fit go in one request. Of several items with one key the last counts: where an
+// earlier one was refused, nothing is left of it to be erased.
 void Session::put_share(Connection& server, Share& share) {
   const std::span<const NewItem> items = share.items;
-  share.small.clear();
-  share.small_at.clear();
-  for (std::size_t i = 0; i < items.size(); ++i) {
-    if (items[i].value.size() > kSmallValue || !fits(items[i].value)) continue;
-    share.small.push_back(items[i]);
-    share.small_at.push_back(i);
-  }
-  if (share.small.size() > 1) {
-    server.set_many(share.small, [&](std::size_t i) { share.stored[share.small_at[i]] = true; });
+  const auto does_not_fit = [&](const NewItem& item) { return !fits(item.value); };
+  for (auto first = items.begin(); first != items.end();) {
+    first = std::find_if_not(first, items.end(), does_not_fit);
+    const auto last = std::find_if(first, items.end(), does_not_fit);
+    const auto offset = static_cast<std::size_t>(first - items.begin());
+    if (first != last) {
+      server.set_many({first, last}, [&](std::size_t i, Outcome outcome) {
+        share.stored[offset + i] = outcome == Outcome::done;
+      });
+    }
+    first = last;
   }
   for (std::size_t i = 0; i < items.size(); ++i) {
     if (share.stored[i]) continue;
     const auto rest = items.subspan(i + 1);
     const bool is_last = std::none_of(
         rest.begin(), rest.end(), [&](const NewItem& other) { return other.key == items[i].key; });
-    share.stored[i] =
-        !is_last || put_always(server, items[i].key, items[i].value, items[i].lifetime);
+    share.stored[i] = !is_last || refuse(server, items[i].key, items[i].value.size());
   }
 }
 

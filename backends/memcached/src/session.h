@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "connection.h"
+#include "libmemcached.h"
 #include "polycache/backend.h"
 #include "polycache/error.h"
 #include "polycache/extension.h"
@@ -64,11 +65,9 @@ class Session final : public Backend,
     std::vector<std::string_view> keys;
     std::vector<std::size_t> indices;  // of those keys, or items, in the whole
     std::vector<NewItem> items;
-    std::vector<bool> stored;  // which of them
-    std::vector<NewItem> small;
-    std::vector<std::size_t> small_at;  // where they are in `items`
-    SharedServer::Lease lease;          // of a read that goes on
-    bool failed = false;                // and so has the rest of the operation on this server
+    std::vector<bool> stored;   // which of them
+    SharedServer::Lease lease;  // of a read that goes on
+    bool failed = false;        // and so has the rest of the operation on this server
   };
   // Keeps the first of several failures, so that one server's does not stop the others' work.
   class FirstFailure {
@@ -146,6 +145,7 @@ class Session final : public Backend,
                  FirstFailure& failure);
   void deal(std::span<const Item> items, std::size_t first);
   void put_share(Connection& server, Share& share);
+  bool refuse(Connection& server, std::string_view key, std::size_t size);
   bool fits(std::string_view value) const noexcept;
   void report_refusal(std::string_view key, std::size_t size) const;
 

@@ -23,12 +23,10 @@ SharedServer::SharedServer(const ServerAddress& address, const Settings& setting
       max_connections_(settings.pool.max_connections),
       breaker_(clock),
       redial_(clock, settings.timeout),
-      pool_(settings.pool, clock, [this, &settings] {
-        return std::make_unique<Connection>(address_, settings, redial_);
-      }) {}
+      pool_(settings.pool, clock,
+            [this, &settings] { return make_connection(address_, settings, redial_); }) {}
 
 SharedServer::Lease SharedServer::take(std::size_t& hint, Term term, bool tells_redial) {
-  // Without waiting, so that the time is known to be what it was.
   Lease lease = pool_.take(hint, Instant{});
   if (!lease) [[unlikely]]
     lease = wait_for_one(hint, term);
@@ -36,7 +34,7 @@ SharedServer::Lease SharedServer::take(std::size_t& hint, Term term, bool tells_
   return lease;
 }
 
-SharedServer::Lease SharedServer::wait_for_one(std::size_t& hint, Term& term) {
+SharedServer::Lease SharedServer::wait_for_one(std::size_t& hint, Term term) {
   Lease lease = pool_.take(hint, term.end);
   if (!lease) {
     throw BackendError(BackendError::Kind::overloaded, address_.name(),
@@ -44,7 +42,6 @@ SharedServer::Lease SharedServer::wait_for_one(std::size_t& hint, Term& term) {
                            " connections were in use until the time was over; raise "
                            "\"max_connections\", or look why the server is slow");
   }
-  term.begun = coarse_now();
   return lease;
 }
 

@@ -87,7 +87,7 @@ class SharedServer {
   void failed(Access access, const BackendError& error);
   void tell_closed() noexcept;
   Lease take(std::size_t& hint, Term term, bool tells_redial = true);
-  Lease wait_for_one(std::size_t& hint, Term& term);
+  Lease wait_for_one(std::size_t& hint, Term term);
   [[noreturn]] void refuse(Access access) const;
   [[noreturn]] void refuse_to_connect() const;
   std::string last_failure() const;

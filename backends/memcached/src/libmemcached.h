@@ -1,0 +1,89 @@
+// What we have of libmemcached: where keys belong, and the binary protocol with SASL. The only
+// part of this library that includes it.
+//
+// libmemcached 1.1.4 is handled with care: each server has a client of its own, so that a
+// failure is known to be that server's and drops that connection only; after any failure in
+// the middle of a reply the client is thrown away; replies are bounded; and its verdicts are
+// not believed where they are known to be wrong (each place says so). Its limits of time hold
+// for each wait: what dribbles within one reply is waited for.
+
+#pragma once
+
+#include <libmemcached/memcached.h>
+
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "connection.h"
+
+namespace polycache::memcached {
+
+// Which server a key belongs to: ketama, with weights. Thread-safe; connects to nothing.
+class Ring {
+ public:
+  explicit Ring(const std::vector<ServerAddress>& servers);
+  Ring(const Ring&) = delete;
+  Ring& operator=(const Ring&) = delete;
+  ~Ring();
+
+  std::size_t server_of(std::string_view key) const noexcept {
+    return servers_ == 1 ? 0 : memcached_generate_hash(&client_, key.data(), key.size());
+  }
+
+ private:
+  std::size_t servers_;
+  memcached_st client_;
+};
+
+class BinaryConnection final : public Connection {
+ public:
+  using Connection::Connection;
+
+  bool is_open() const noexcept override { return client_ != nullptr; }
+  void close() noexcept override { client_.reset(); }
+  // The library would say goodbye on the parent's connection, and it hands out no descriptor to
+  // close; so everything stays as it is. The descriptor closes itself with the process, or
+  // when it becomes another program.
+  void abandon() noexcept override {}
+
+ private:
+  struct Client;
+  struct Drop {
+    void operator()(Client* client) const noexcept;
+  };
+
+  void connect() override;
+  void prove_alive() override;
+  std::optional<Found> find(std::string_view key, Want want) override;
+  void send_question(std::span<const std::string_view> keys, Want want) override;
+  void read_answers(std::span<const std::string_view> keys, Want want,
+                    FunctionRef<void(std::size_t, const Found&)> sink) override;
+  Outcome store(How how, const NewItem& item, std::uint64_t version) override;
+  void set_all(std::span<const NewItem> items,
+               FunctionRef<void(std::size_t, Outcome)> sink) override;
+  Outcome remove(std::string_view key) override;
+  void flush() override;
+
+  std::unique_ptr<Client, Drop> make_client() const;
+  void keep_time();
+  void greet();
+  void want(Want want);
+  std::optional<Found> next(memcached_return_t& result);
+
+  memcached_return_t reason(memcached_return_t result) const noexcept;
+  bool is_name_unknown(memcached_return_t result) const noexcept;
+  Outcome outcome(memcached_return_t result);
+  [[noreturn]] void fail(memcached_return_t result);
+  using Connection::fail;
+
+  std::unique_ptr<Client, Drop> client_;
+  std::vector<const char*> key_begins_;  // of a question; kept for their memory
+  std::vector<std::size_t> key_sizes_;
+  Instant last_used_{};
+};
+
+}  // namespace polycache::memcached

@@ -1,0 +1,200 @@
+#include "reply.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cstring>
+#include <limits>
+#include <optional>
+#include <system_error>
+
+namespace polycache::memcached {
+namespace {
+
+using Kind = Reply::Kind;
+
+constexpr std::size_t kUsualBytes = std::size_t{64} << 10U;
+constexpr std::size_t kKeptBytes = std::size_t{256} << 10U;
+
+constexpr std::string_view kLineEnd = "\r\n";
+constexpr std::string_view kValue = "VALUE ";
+constexpr std::string_view kEnd = "END\r\n";
+
+// Errors are sentences; of numbers there are three, with at most twenty digits.
+constexpr std::size_t kLongestLine = 1024;
+constexpr std::size_t kLongestValueLine = kValue.size() + kMaxKey + 3 * 21 + kLineEnd.size();
+
+// How lines begin; one that ends in a line end is all of the line. The usual ones come first.
+struct Beginning {
+  std::string_view text;
+  Kind kind;
+};
+constexpr std::array kBeginnings{
+    Beginning{"END\r\n", Kind::end},
+    Beginning{"STORED\r\n", Kind::stored},
+    Beginning{"DELETED\r\n", Kind::deleted},
+    Beginning{"NOT_FOUND\r\n", Kind::not_found},
+    Beginning{"NOT_STORED\r\n", Kind::not_stored},
+    Beginning{"EXISTS\r\n", Kind::exists},
+    Beginning{"OK\r\n", Kind::ok},
+    Beginning{"VERSION ", Kind::version},
+    Beginning{"SERVER_ERROR ", Kind::server_error},
+    Beginning{"CLIENT_ERROR ", Kind::client_error},
+    Beginning{"ERROR\r\n", Kind::error},
+    Beginning{"ERROR ", Kind::error},
+};
+
+// REQUIRES: the line has its end.
+std::optional<Kind> kind_of(std::string_view line) noexcept {
+  for (const Beginning& beginning : kBeginnings) {
+    if (line.starts_with(beginning.text)) return beginning.kind;
+  }
+  return std::nullopt;
+}
+
+bool may_begin_with(std::string_view bytes, std::string_view beginning) noexcept {
+  const std::size_t common = std::min(bytes.size(), beginning.size());
+  return bytes.substr(0, common) == beginning.substr(0, common);
+}
+
+// Whether bytes without a line end may become a line that is understood.
+bool may_become_a_line(std::string_view bytes, Inbox::Values values) noexcept {
+  if (values != Inbox::Values::none && may_begin_with(bytes, kValue)) {
+    return bytes.size() < kLongestValueLine;
+  }
+  return bytes.size() < kLongestLine &&
+         std::any_of(kBeginnings.begin(), kBeginnings.end(), [&](const Beginning& beginning) {
+           return may_begin_with(bytes, beginning.text);
+         });
+}
+
+// Takes a number off the front, as the server prints it: no signs, no zeros before it.
+template <class Number>
+std::optional<Number> take_number(std::string_view& text) noexcept {
+  Number number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  const auto digits = static_cast<std::size_t>(end - text.data());
+  if (error != std::errc() || digits == 0 || (digits > 1 && text.front() == '0')) {
+    return std::nullopt;
+  }
+  text.remove_prefix(digits);
+  return number;
+}
+
+bool take_blank(std::string_view& text) noexcept {
+  if (!text.starts_with(' ')) return false;
+  text.remove_prefix(1);
+  return true;
+}
+
+struct ValueLine {
+  std::size_t key_size;
+  std::uint32_t flags;
+  std::uint64_t size;
+  std::uint64_t version;
+};
+
+// "VALUE key flags size", and " version" if that was asked for.
+std::optional<ValueLine> parse_value_line(std::string_view line, bool versioned) noexcept {
+  std::string_view rest = line.substr(kValue.size());
+  const std::size_t key_size = rest.find(' ');
+  if (key_size == 0 || key_size == std::string_view::npos || key_size > kMaxKey) {
+    return std::nullopt;
+  }
+  rest.remove_prefix(key_size + 1);
+  const auto flags = take_number<std::uint32_t>(rest);
+  if (!flags || !take_blank(rest)) return std::nullopt;
+  const auto size = take_number<std::uint64_t>(rest);
+  if (!size) return std::nullopt;
+  std::uint64_t version = 0;
+  if (versioned) {
+    if (!take_blank(rest)) return std::nullopt;
+    const auto number = take_number<std::uint64_t>(rest);
+    if (!number) return std::nullopt;
+    version = *number;
+  }
+  if (!rest.empty()) return std::nullopt;
+  return ValueLine{key_size, *flags, *size, version};
+}
+
+}  // namespace
+
+Inbox::Inbox(std::size_t max_value_bytes)
+    : max_value_bytes_(max_value_bytes),
+      capacity_(kUsualBytes),
+      bytes_(std::make_unique_for_overwrite<char[]>(kUsualBytes)) {}
+
+void Inbox::clear() {
+  begin_ = 0;
+  end_ = 0;
+  if (capacity_ <= kKeptBytes) return;
+  bytes_ = std::make_unique_for_overwrite<char[]>(kUsualBytes);
+  capacity_ = kUsualBytes;
+}
+
+std::span<char> Inbox::room() noexcept {
+  if (end_ == capacity_ && begin_ != 0) {
+    std::memmove(bytes_.get(), bytes_.get() + begin_, end_ - begin_);
+    end_ -= begin_;
+    begin_ = 0;
+  }
+  return {bytes_.get() + end_, capacity_ - end_};
+}
+
+// So that what begins here can be so large. Memory that nothing is written to costs nothing,
+// so it is taken at once.
+void Inbox::make_room_for(std::size_t bytes) {
+  if (capacity_ - begin_ >= bytes) return;
+  if (capacity_ >= bytes) {
+    std::memmove(bytes_.get(), bytes_.get() + begin_, end_ - begin_);
+  } else {
+    auto larger = std::make_unique_for_overwrite<char[]>(bytes);
+    std::memcpy(larger.get(), bytes_.get() + begin_, end_ - begin_);
+    bytes_ = std::move(larger);
+    capacity_ = bytes;
+  }
+  end_ -= begin_;
+  begin_ = 0;
+}
+
+Inbox::State Inbox::next(Reply& reply, Values values) {
+  const std::string_view bytes = unread();
+  const std::size_t newline = bytes.substr(0, kLongestLine).find('\n');
+  if (newline == std::string_view::npos) {
+    return may_become_a_line(bytes, values) ? State::incomplete : State::nonsense;
+  }
+  const std::string_view whole = bytes.substr(0, newline + 1);
+  if (!whole.ends_with(kLineEnd)) return State::nonsense;
+  const std::string_view line = whole.substr(0, whole.size() - kLineEnd.size());
+  if (values != Values::none && line.starts_with(kValue)) return next_value(line, reply, values);
+  const auto kind = kind_of(whole);
+  if (!kind) return State::nonsense;
+  begin_ += whole.size();
+  reply = {.kind = *kind, .item = {}, .line = line};
+  return State::reply;
+}
+
+// There is always room for the end of the answer behind the value, so that reading that does
+// not move the value.
+Inbox::State Inbox::next_value(std::string_view line, Reply& reply, Values values) {
+  const auto parsed = parse_value_line(line, values == Values::versioned);
+  if (!parsed) return State::nonsense;
+  if (parsed->size > max_value_bytes_) return State::too_large;
+  const auto size = static_cast<std::size_t>(parsed->size);
+  const std::size_t head = line.size() + kLineEnd.size();
+  const std::size_t whole = head + size + kLineEnd.size();
+  make_room_for(whole + kEnd.size());
+  const std::string_view bytes = unread();
+  if (bytes.size() < whole) return State::incomplete;
+  if (bytes.substr(head + size, kLineEnd.size()) != kLineEnd) return State::nonsense;
+  begin_ += whole;
+  reply = {.kind = Kind::value,
+           .item = {.key = bytes.substr(kValue.size(), parsed->key_size),
+                    .value = bytes.substr(head, size),
+                    .flags = parsed->flags,
+                    .version = parsed->version},
+           .line = {}};
+  return State::reply;
+}
+
+}  // namespace polycache::memcached

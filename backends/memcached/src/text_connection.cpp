@@ -1,0 +1,332 @@
+#include "text_connection.h"
+
+#include <poll.h>
+
+#include <array>
+#include <cerrno>
+#include <charconv>
+#include <cstring>
+
+#include "polycache/fork.h"
+#include "polycache/text.h"
+
+namespace polycache::memcached {
+namespace {
+
+using Kind = BackendError::Kind;
+using Values = Inbox::Values;
+
+// Requests are collected up to so many bytes; a value that is larger than the second number is
+// sent from where it is.
+constexpr std::size_t kRequestBytes = std::size_t{64} << 10U;
+constexpr std::size_t kLargeValue = std::size_t{16} << 10U;
+
+Values values_of(Want want) noexcept {
+  return want == Want::value ? Values::plain : Values::versioned;
+}
+
+template <class Number>
+void append(std::string& text, Number number) {
+  std::array<char, 24> digits;
+  const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), number).ptr;
+  text += ' ';
+  text.append(digits.data(), end);
+}
+
+void nothing() {}
+
+// What a server says when it takes a value for too large, or has no memory for it.
+bool refuses_the_value(std::string_view line) noexcept {
+  return line.find("too large") != std::string_view::npos ||
+         line.find("out of memory") != std::string_view::npos;
+}
+
+}  // namespace
+
+TextConnection::TextConnection(const ServerAddress& server, const Settings& settings,
+                               Redial& redial)
+    : Connection(server, settings, redial), inbox_(settings.max_value_bytes) {}
+
+void TextConnection::lost(const std::string& why) {
+  fail(Kind::unreachable, "no connection any more (" + why + "); is memcached running there?");
+}
+
+// A reply that is none to what was asked.
+void TextConnection::refuse(const Reply& reply) {
+  switch (reply.kind) {
+    case Reply::Kind::server_error:
+      fail(Kind::overloaded,
+           "it reports an error of its own, " + quote(reply.line) + "; look at its log");
+    case Reply::Kind::client_error:
+      // The one thing that can be wrong with the first command is who sent it.
+      if (is_connecting()) {
+        fail(Kind::denied,
+             R"(it wants a user and a password, or others; look at "user" and "password")");
+      }
+      fail(Kind::protocol, "it does not take a request, " + quote(reply.line));
+    case Reply::Kind::error:
+      if (is_connecting()) {
+        fail(Kind::overloaded,
+             "it refused the connection; has it too many of them (-c), or is it no memcached?");
+      }
+      fail(Kind::protocol, "it does not know a command, " + quote(reply.line));
+    default:
+      fail(Kind::protocol, is_connecting()
+                               ? "what listens there is no memcached; look at the location"
+                               : "its reply does not belong to the question; is it memcached?");
+  }
+}
+
+// --- Connecting ---
+
+void TextConnection::connect() {
+  const std::string problem = socket_.connect(server(), settings().connect_timeout, end());
+  if (!problem.empty()) fail(Kind::unreachable, problem);
+  forks_ = fork_count();
+  greet();
+}
+
+// Asks for the version and looks at the answer: who is full or wants to know who we are says
+// so at once, and something else that listens there is told apart before it is sent values.
+void TextConnection::greet() {
+  static constexpr std::string_view word = "VERSION ";
+  begin_request();
+  request_ += "version\r\n";
+  send_request(false, nothing);
+  const Reply reply = read(Values::none);
+  const bool is_version = reply.kind == Reply::Kind::version && reply.line.size() > word.size();
+  const char digit = is_version ? reply.line[word.size()] : 'x';
+  if (digit < '0' || digit > '9') refuse(reply);
+  end_of_answer();
+}
+
+void TextConnection::prove_alive() {
+  if (!socket_.is_quiet()) close();
+}
+
+// --- Sending ---
+
+void TextConnection::begin_request() {
+  inbox_.clear();
+  request_.clear();
+}
+
+void TextConnection::send_request(bool more, FunctionRef<void()> on_arrival) {
+  send(request_, more, on_arrival);
+  request_.clear();
+}
+
+void TextConnection::send(std::string_view bytes, bool more, FunctionRef<void()> on_arrival) {
+  set_unread(true);
+  while (!bytes.empty()) {
+    const ssize_t sent = socket_.send(bytes, more);
+    if (sent >= 0) {
+      bytes.remove_prefix(static_cast<std::size_t>(sent));
+    } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
+      wait_to_send(on_arrival);
+    } else if (errno != EINTR) {
+      lost(std::strerror(errno));
+    }
+  }
+}
+
+// The server may wait until we have read its replies, before it reads on.
+void TextConnection::wait_to_send(FunctionRef<void()> on_arrival) {
+  const short events = inbox_.is_full() ? POLLOUT : POLLOUT | POLLIN;
+  const short ready = socket_.wait(events, end());
+  if (ready == 0) fail_by_time();
+  if ((ready & ~POLLOUT) == 0 || inbox_.is_full()) return;
+  const ssize_t got = socket_.receive_now(inbox_.room());
+  if (got == 0) lost("it closed the connection");
+  if (got > 0) {
+    inbox_.arrived(static_cast<std::size_t>(got));
+    on_arrival();
+  } else if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
+    lost(std::strerror(errno));
+  }
+}
+
+// --- Receiving ---
+
+void TextConnection::fill() {
+  // In the middle of an operation, by what it was given to do with values.
+  if (forks_ != fork_count()) fail(Kind::unreachable, "this is a fork's child, it is the parent's");
+  const ssize_t got = socket_.receive(inbox_.room(), end());
+  if (got > 0) return inbox_.arrived(static_cast<std::size_t>(got));
+  if (got == 0) lost("it closed the connection");
+  if (errno == ETIME) fail_by_time();
+  lost(std::strerror(errno));
+}
+
+// Whether a whole reply has arrived.
+bool TextConnection::take(Reply& reply, Values values) {
+  switch (inbox_.next(reply, values)) {
+    case Inbox::State::reply:
+      return true;
+    case Inbox::State::incomplete:
+      return false;
+    case Inbox::State::too_large:
+      fail(Kind::protocol, "it announces a value of more bytes than max_value_bytes allows");
+    default:
+      fail(Kind::protocol, is_connecting()
+                               ? "what listens there is no memcached; look at the location"
+                               : "its reply makes no sense; is it memcached?");
+  }
+}
+
+Reply TextConnection::read(Values values) {
+  Reply reply;
+  while (!take(reply, values)) fill();
+  return reply;
+}
+
+// What comes behind the last reply would be taken for the next one's.
+void TextConnection::end_of_answer() {
+  if (!inbox_.is_empty()) {
+    fail(Kind::protocol, "it says more than it was asked for; is it memcached?");
+  }
+  set_unread(false);
+}
+
+// --- Reading ---
+
+void TextConnection::send_question(std::span<const std::string_view> keys, Want want) {
+  begin_request();
+  request_ += want == Want::value ? "get" : "gets";
+  for (const std::string_view key : keys) {
+    request_ += ' ';
+    request_ += key;
+  }
+  request_ += "\r\n";
+  send_request(false, nothing);
+}
+
+std::optional<Found> TextConnection::find(std::string_view key, Want want) {
+  send_question({&key, 1}, want);
+  std::optional<Found> found;
+  Reply reply = read(values_of(want));
+  if (reply.kind == Reply::Kind::value) {
+    if (reply.item.key != key) refuse(reply);
+    found = reply.item;
+    reply = read(Values::none);
+  }
+  if (reply.kind != Reply::Kind::end) refuse(reply);
+  end_of_answer();
+  return found;
+}
+
+// Matches items with questions: the server answers in order and leaves out what it has not.
+void TextConnection::read_answers(std::span<const std::string_view> keys, Want want,
+                                  FunctionRef<void(std::size_t, const Found&)> sink) {
+  std::size_t question = 0;
+  for (;;) {
+    const Reply reply = read(values_of(want));
+    if (reply.kind == Reply::Kind::end) return end_of_answer();
+    if (reply.kind != Reply::Kind::value) refuse(reply);
+    while (question < keys.size() && keys[question] != reply.item.key) ++question;
+    if (question == keys.size()) refuse(reply);
+    sink(question++, reply.item);
+  }
+}
+
+// --- Writing ---
+
+void TextConnection::add_item(How how, const NewItem& item, std::uint64_t version,
+                              FunctionRef<void()> on_arrival) {
+  request_ += how == How::set ? "set " : how == How::add ? "add " : "cas ";
+  request_ += item.key;
+  append(request_, item.lifetime.flags);
+  append(request_, item.lifetime.expiration);
+  append(request_, item.value.size());
+  if (how == How::replace_version) append(request_, version);
+  request_ += "\r\n";
+  if (item.value.size() > kLargeValue) {
+    send_request(true, on_arrival);
+    send(item.value, true, on_arrival);
+  } else {
+    request_ += item.value;
+  }
+  request_ += "\r\n";
+}
+
+Outcome TextConnection::outcome(const Reply& reply, How how) {
+  switch (reply.kind) {
+    case Reply::Kind::stored:
+      return Outcome::done;
+    case Reply::Kind::not_stored:
+      if (how == How::add) return Outcome::exists;
+      break;
+    case Reply::Kind::exists:
+      if (how == How::replace_version) return Outcome::exists;
+      break;
+    case Reply::Kind::not_found:
+      if (how == How::replace_version) return Outcome::absent;
+      break;
+    case Reply::Kind::server_error:
+      if (refuses_the_value(reply.line)) return Outcome::refused;
+      break;
+    default:
+      break;
+  }
+  refuse(reply);
+}
+
+Outcome TextConnection::store(How how, const NewItem& item, std::uint64_t version) {
+  begin_request();
+  add_item(how, item, version, nothing);
+  send_request(false, nothing);
+  const Outcome result = outcome(read(Values::none), how);
+  end_of_answer();
+  return result;
+}
+
+// Sends one after the other without waiting for replies, and reads those that have come
+// whenever sending would have to wait.
+void TextConnection::set_all(std::span<const NewItem> items,
+                             FunctionRef<void(std::size_t, Outcome)> sink) {
+  std::size_t begun = 0;
+  std::size_t answered = 0;
+  const auto read_arrived = [&] {
+    Reply reply;
+    while (answered < begun && take(reply, Values::none)) {
+      const Outcome result = outcome(reply, How::set);
+      sink(answered++, result);
+    }
+  };
+  begin_request();
+  for (const NewItem& item : items) {
+    if (request_.size() >= kRequestBytes) send_request(true, read_arrived);
+    ++begun;
+    add_item(How::set, item, 0, read_arrived);
+  }
+  send_request(false, read_arrived);
+  while (answered < items.size()) {
+    const Outcome result = outcome(read(Values::none), How::set);
+    sink(answered++, result);
+  }
+  end_of_answer();
+}
+
+Outcome TextConnection::remove(std::string_view key) {
+  begin_request();
+  request_ += "delete ";
+  request_ += key;
+  request_ += "\r\n";
+  send_request(false, nothing);
+  const Reply reply = read(Values::none);
+  const bool deleted = reply.kind == Reply::Kind::deleted;
+  if (!deleted && reply.kind != Reply::Kind::not_found) refuse(reply);
+  end_of_answer();
+  return deleted ? Outcome::done : Outcome::absent;
+}
+
+void TextConnection::flush() {
+  begin_request();
+  request_ += "flush_all\r\n";
+  send_request(false, nothing);
+  const Reply reply = read(Values::none);
+  if (reply.kind != Reply::Kind::ok) refuse(reply);
+  end_of_answer();
+}
+
+}  // namespace polycache::memcached

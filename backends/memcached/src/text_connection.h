@@ -1,0 +1,64 @@
+// The text protocol over a socket of our own.
+//
+// One end holds for a whole operation, byte by byte if need be. Nothing that a server says
+// does harm: a reply that does not belong to the question, or is none, closes the connection.
+
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "connection.h"
+#include "reply.h"
+#include "socket.h"
+
+namespace polycache::memcached {
+
+class TextConnection final : public Connection {
+ public:
+  TextConnection(const ServerAddress& server, const Settings& settings, Redial& redial);
+
+  bool is_open() const noexcept override { return socket_.is_open(); }
+  void close() noexcept override { socket_.close(); }
+  // Closes this process's copy of the descriptor only.
+  void abandon() noexcept override { socket_.close(); }
+
+ private:
+  void connect() override;
+  void prove_alive() override;
+  std::optional<Found> find(std::string_view key, Want want) override;
+  void send_question(std::span<const std::string_view> keys, Want want) override;
+  void read_answers(std::span<const std::string_view> keys, Want want,
+                    FunctionRef<void(std::size_t, const Found&)> sink) override;
+  Outcome store(How how, const NewItem& item, std::uint64_t version) override;
+  void set_all(std::span<const NewItem> items,
+               FunctionRef<void(std::size_t, Outcome)> sink) override;
+  Outcome remove(std::string_view key) override;
+  void flush() override;
+
+  void greet();
+  void begin_request();
+  void add_item(How how, const NewItem& item, std::uint64_t version,
+                FunctionRef<void()> on_arrival);
+  void send_request(bool more, FunctionRef<void()> on_arrival);
+  void send(std::string_view bytes, bool more, FunctionRef<void()> on_arrival);
+  void wait_to_send(FunctionRef<void()> on_arrival);
+
+  bool take(Reply& reply, Inbox::Values values);
+  Reply read(Inbox::Values values);
+  void fill();
+  void end_of_answer();
+  Outcome outcome(const Reply& reply, How how);
+
+  [[noreturn]] void lost(const std::string& why);
+  [[noreturn]] void refuse(const Reply& reply);
+
+  Socket socket_;
+  Inbox inbox_;
+  std::string request_;      // what was not sent yet; kept for its memory
+  std::uint32_t forks_ = 0;  // fork_count() when it was connected
+};
+
+}  // namespace polycache::memcached
