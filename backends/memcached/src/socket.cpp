@@ -64,7 +64,8 @@ void Socket::close() noexcept {
 
 std::string Socket::connect(const ServerAddress& address, std::chrono::milliseconds each,
                             Instant end) {
-  if (address.is_unix_socket()) {
+  is_tcp_ = !address.is_unix_socket();
+  if (!is_tcp_) {
     const int error = connect_by_path(address.host, std::min(end, coarse_now() + each));
     return error == 0 ? std::string() : no_connection(error);
   }
@@ -77,7 +78,7 @@ std::string Socket::connect(const ServerAddress& address, std::chrono::milliseco
   for (const addrinfo* a = addresses.get(); a != nullptr; a = a->ai_next) {
     error = connect_to(a->ai_family, a->ai_addr, a->ai_addrlen, std::min(end, coarse_now() + each));
     if (error == 0) {
-      set_options(true);
+      set_tcp_options();
       return {};
     }
   }
@@ -88,9 +89,7 @@ int Socket::connect_by_path(const std::string& path, Instant end) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   path.copy(address.sun_path, sizeof address.sun_path - 1);
-  const int error = connect_to(AF_UNIX, &address, sizeof address, end);
-  if (error == 0) set_options(false);
-  return error;
+  return connect_to(AF_UNIX, &address, sizeof address, end);
 }
 
 // 0, or errno.
@@ -120,11 +119,10 @@ int Socket::connect_to(int family, const void* address, unsigned size, Instant e
 
 // Receiving blocks from now on, within the kernel's own limit: one system call then does what
 // poll() and recv() would do in two.
-void Socket::set_options(bool tcp) noexcept {
+void Socket::set_tcp_options() noexcept {
   const int flags = ::fcntl(descriptor_, F_GETFL);
   ::fcntl(descriptor_, F_SETFL, flags & ~O_NONBLOCK);
   kernel_limit_ = {};
-  if (!tcp) return;
   const auto set = [this](int level, int option, int value) {
     ::setsockopt(descriptor_, level, option, &value, sizeof value);
   };
@@ -137,6 +135,7 @@ void Socket::set_options(bool tcp) noexcept {
 }
 
 ssize_t Socket::send(std::string_view bytes, bool more) noexcept {
+  just_sent_ = true;
   // A server that is gone must not end the process by SIGPIPE.
   return ::send(descriptor_, bytes.data(), bytes.size(),
                 MSG_NOSIGNAL | MSG_DONTWAIT | (more ? MSG_MORE : 0));
@@ -153,11 +152,29 @@ ssize_t Socket::receive(std::span<char> room, Instant end) noexcept {
       errno = ETIME;
       return -1;
     }
-    limit_by_kernel(left);
-    const ssize_t got = ::recv(descriptor_, room.data(), room.size(), 0);
+    const ssize_t got = is_tcp_ ? receive_by_kernel(room, left) : receive_by_poll(room, left);
     // A limit that ended, or a signal: the next turn looks at the clock.
     if (got >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)) return got;
   }
+}
+
+ssize_t Socket::receive_by_kernel(std::span<char> room, std::chrono::milliseconds left) noexcept {
+  limit_by_kernel(left);
+  return ::recv(descriptor_, room.data(), room.size(), 0);
+}
+
+// Who sleeps in recv() on a unix socket is woken when the other side reads what was sent, too,
+// for nothing, which costs more than poll(). The answer is not there yet when the question was
+// just sent; what follows it mostly is.
+ssize_t Socket::receive_by_poll(std::span<char> room, std::chrono::milliseconds left) noexcept {
+  if (!std::exchange(just_sent_, false)) {
+    const ssize_t got = receive_now(room);
+    if (got >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK)) return got;
+  }
+  pollfd waiting{descriptor_, POLLIN, 0};
+  if (::poll(&waiting, 1, as_poll_takes_it(left)) > 0) return receive_now(room);
+  errno = EAGAIN;
+  return -1;
 }
 
 // The kernel's limit holds for each wait, the end for the whole operation. It is set again

@@ -46,10 +46,14 @@ class Socket {
  private:
   int connect_by_path(const std::string& path, Instant end);
   int connect_to(int family, const void* address, unsigned size, Instant end);
-  void set_options(bool tcp) noexcept;
+  void set_tcp_options() noexcept;
+  ssize_t receive_by_kernel(std::span<char> room, std::chrono::milliseconds left) noexcept;
+  ssize_t receive_by_poll(std::span<char> room, std::chrono::milliseconds left) noexcept;
   void limit_by_kernel(std::chrono::milliseconds left) noexcept;
 
   int descriptor_ = -1;
+  bool is_tcp_ = false;
+  bool just_sent_ = false;
   std::chrono::milliseconds kernel_limit_{};  // of one wait for bytes
 };
 
