@@ -2,6 +2,7 @@
 
 #include <netinet/in.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <array>
@@ -16,16 +17,28 @@ Peer::Peer(std::function<void(int)> serve) : serve_(std::move(serve)) {
   sockaddr_in address{};
   address.sin_family = AF_INET;
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  listen_on(AF_INET, &address, sizeof address);
   socklen_t size = sizeof address;
-  listener_ = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  if (listener_ < 0 ||
-      ::bind(listener_, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
-      ::listen(listener_, 16) != 0 ||
-      ::getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &size) != 0) {
-    throw std::runtime_error(std::string("cannot listen on 127.0.0.1: ") + std::strerror(errno));
-  }
+  ::getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &size);
   port_ = ntohs(address.sin_port);
   thread_ = std::thread([this] { accept_and_serve(); });
+}
+
+Peer::Peer(std::function<void(int)> serve, const std::string& path)
+    : serve_(std::move(serve)), path_(path) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  path.copy(address.sun_path, sizeof address.sun_path - 1);
+  listen_on(AF_UNIX, &address, sizeof address);
+  thread_ = std::thread([this] { accept_and_serve(); });
+}
+
+void Peer::listen_on(int family, const void* address, unsigned size) {
+  listener_ = ::socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (listener_ < 0 || ::bind(listener_, static_cast<const sockaddr*>(address), size) != 0 ||
+      ::listen(listener_, 16) != 0) {
+    throw std::runtime_error(std::string("the peer cannot listen: ") + std::strerror(errno));
+  }
 }
 
 Peer::~Peer() {

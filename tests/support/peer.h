@@ -1,5 +1,5 @@
-// A TCP server on 127.0.0.1 that says whatever a test wants: garbage, half an answer,
-// nothing.
+// A server on 127.0.0.1, or on a unix socket, that says whatever a test wants: garbage, half an
+// answer, nothing.
 //
 //   const polycache::testing::Peer peer([](int connection) { peer_says(connection, "HTTP/1.1"); });
 //   connect_to("127.0.0.1", peer.port());
@@ -21,19 +21,25 @@ namespace polycache::testing {
 class Peer {
  public:
   explicit Peer(std::function<void(int connection)> serve);
+  // On a unix socket of that path, whose buffers are small and do not grow.
+  Peer(std::function<void(int connection)> serve, const std::string& path);
   Peer(const Peer&) = delete;
   Peer& operator=(const Peer&) = delete;
   ~Peer();
 
   std::uint16_t port() const noexcept { return port_; }
-  std::string address() const { return "127.0.0.1:" + std::to_string(port_); }
+  std::string address() const {
+    return path_.empty() ? "127.0.0.1:" + std::to_string(port_) : path_;
+  }
   // How many connections it has accepted.
   int accepted() const noexcept { return accepted_.load(); }
 
  private:
+  void listen_on(int family, const void* address, unsigned size);
   void accept_and_serve();
 
   std::function<void(int)> serve_;
+  std::string path_;
   int listener_ = -1;
   std::uint16_t port_ = 0;
   std::atomic<int> accepted_{0};
