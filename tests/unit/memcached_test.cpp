@@ -9,9 +9,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <filesystem>
 #include <functional>
 #include <limits>
 #include <map>
@@ -19,6 +21,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -836,7 +839,6 @@ TEST(MemcachedPeer, ATruncatedReplyIsNoValue) {
   }
 }
 
-// libmemcached asserts that its socket is open wherever it writes.
 TEST(MemcachedPeer, APeerThatHangsUpInTheMiddleOfARequestIsUnreachable) {
   const std::string value(5000, 'v');
   std::vector<std::string> keys;
@@ -1106,6 +1108,24 @@ TEST(MemcachedFork, AChildOpensItsOwnConnectionAndLeavesTheParents) {
     EXPECT_EQ(read(*store, "k"), "child");
     EXPECT_EQ(read(*inherited, "l"), "parent");
   }
+}
+
+// How many sockets this process has open.
+std::ptrdiff_t open_sockets() {
+  const std::filesystem::directory_iterator descriptors("/proc/self/fd");
+  return std::count_if(begin(descriptors), end(descriptors), [](const auto& descriptor) {
+    std::error_code gone;
+    return std::filesystem::read_symlink(descriptor, gone).string().starts_with("socket:");
+  });
+}
+
+TEST(MemcachedFork, AChildClosesWhatItInherited) {
+  const auto server = Server::memcached();
+  const Store store({server->address()});
+  polycache::store(*store, "k", "v");
+  const std::ptrdiff_t before = open_sockets();
+  EXPECT_EQ(in_child([&] { return read(*store, "k") == "v" && open_sockets() == before; }), 0);
+  EXPECT_EQ(read(*store, "k"), "v");
 }
 
 TEST(MemcachedFork, CountersOfSeveralProcessesLoseNothing) {
