@@ -8,8 +8,8 @@
 // libmemcached is given the final key, reads the same entries, and copies the value into a
 // std::string.
 //
-// Goals: M1, get at least 0.98 times as fast as memcached_get; M2, get_many at least as fast
-// as memcached_mget; M3, set_many never slower than a loop of memcached_set.
+// Goals: M1, get at least 0.98 times as fast as memcached_get; M2, get_many at least 1.2 times
+// as fast as memcached_mget; M3, set_many at least 4 times as fast as a loop of memcached_set.
 
 #include <libmemcached/memcached.h>
 #include <polycache/backends/memcached.h>
@@ -131,8 +131,8 @@ bool run_all(const duel::Options& options) {
                            .name = alias + (bytes == 100 ? " 100 B" : " 1 KiB"),
                            .value_bytes = bytes,
                            .get = duel::at_least("M1", 0.98),
-                           .get_many = duel::at_least("M2", 1.0),
-                           .set_many = duel::at_least("M3", 1.0)},
+                           .get_many = duel::at_least("M2", 1.2),
+                           .set_many = duel::at_least("M3", 4.0)},
                           bare)
           .run(table, stopwatch);
     };

@@ -7,11 +7,11 @@
 // ketama hashing, as other clients do it; a server that is down loses its keys only, and they
 // are not moved to others. Without a location: 127.0.0.1:11211. Options:
 //
-//   protocol         ascii or binary; ascii
+//   protocol         ascii or binary; ascii. Binary is libmemcached's, for SASL
 //   user, password   SASL; with the binary protocol, over TCP
 //   connect_timeout  for connecting to one address; 500ms
 //   timeout          for a whole operation, connecting included; 1s. Resolving a name cannot be
-//                    limited, nor can a server that sends a single reply byte by byte
+//                    limited, nor with the binary protocol a reply that comes byte by byte
 //   max_connections  for each server, in this process; 32
 //   idle_timeout     connections that nobody used for so long are closed; 60s
 //   max_value_bytes  larger values are refused, larger replies are no replies; 64MiB
@@ -31,8 +31,8 @@
 // lost.
 //
 // A server that comes back with its memory, after a partition, serves what it had: raise the
-// version where that matters. Servers are trusted: libmemcached 1.1.4 does not check all that
-// they say (docs/adr/0007).
+// version where that matters. With the binary protocol servers are trusted: libmemcached 1.1.4
+// does not check all that they say (docs/adr/0007).
 
 #pragma once
 
