@@ -19,7 +19,8 @@ namespace {
 using polycache::memcached::Inbox;
 using polycache::memcached::Reply;
 
-constexpr std::size_t kLargest = 100;
+constexpr std::size_t kLargest = 2000;
+constexpr std::size_t kBuffer = 1024;  // so that it has to grow, too
 
 void require(bool holds, const char* what) {
   if (holds) return;
@@ -61,7 +62,7 @@ void take_all(Inbox& inbox, Inbox::Values values, Result& result) {
 }
 
 Result read(std::string_view bytes, std::size_t slice, Inbox::Values values) {
-  Inbox inbox(kLargest);
+  Inbox inbox(kLargest, kBuffer);
   Result result;
   while (!bytes.empty() && result.is_sound) {
     const auto room = inbox.room();

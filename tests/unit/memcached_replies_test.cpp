@@ -45,6 +45,7 @@ using Values = Inbox::Values;
 // --- The parser ---
 
 constexpr std::size_t kLargest = 1000;
+constexpr std::size_t kBuffer = std::size_t{64} << 10U;
 
 void put(Inbox& inbox, std::string_view bytes) {
   while (!bytes.empty()) {
@@ -58,7 +59,7 @@ void put(Inbox& inbox, std::string_view bytes) {
 }
 
 State state_of(std::string_view bytes, Values values = Values::plain) {
-  Inbox inbox(kLargest);
+  Inbox inbox(kLargest, kBuffer);
   put(inbox, bytes);
   Reply reply;
   return inbox.next(reply, values);
@@ -74,7 +75,7 @@ std::string shown(const Reply& reply) {
 
 // All replies, the bytes coming in slices of that size.
 std::vector<std::string> replies(std::string_view bytes, std::size_t slice, Values values) {
-  Inbox inbox(kLargest);
+  Inbox inbox(kLargest, kBuffer);
   std::vector<std::string> all;
   for (std::size_t at = 0; at < bytes.size(); at += slice) {
     put(inbox, bytes.substr(at, slice));
@@ -156,7 +157,7 @@ TEST(MemcachedReplies, KeysAreBounded) {
 TEST(MemcachedReplies, LargeValuesTakeNoMemory) {
   for (const char* const size : {"1001", "4294967296", "9223372036854775807",
                                  "18446744073709551614", "18446744073709551615"}) {
-    Inbox inbox(kLargest);
+    Inbox inbox(kLargest, kBuffer);
     put(inbox, "VALUE k 0 " + std::string(size) + "\r\n");
     const std::size_t room = inbox.room().size();
     Reply reply;
@@ -185,7 +186,7 @@ TEST(MemcachedReplies, NonsenseIsSeenBeforeItsLineEnds) {
 // The end of an answer does not move the value before it, wherever that lies.
 TEST(MemcachedReplies, AValueStaysWhereItIsUntilTheAnswerHasEnded) {
   constexpr std::size_t large = 300'000;
-  Inbox inbox(large);
+  Inbox inbox(large, kBuffer);
   for (std::size_t size = 65'480; size < 65'540; ++size) {
     inbox.clear();
     const std::string value(size, 'v');

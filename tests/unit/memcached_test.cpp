@@ -308,6 +308,21 @@ TEST_P(MemcachedWays, ComparesAndPops) {
   EXPECT_EQ(read(*store_, "k"), std::nullopt);
 }
 
+// What is done with an item that was found does not change what was found.
+TEST_P(MemcachedWays, AFoundValueIsWholeAfterWhatIsDoneWithIt) {
+  for (const std::size_t size : {0U, 1U, 20U, 1000U, 16'384U, 65'500U, 300'000U, 1'000'000U}) {
+    std::string value(size, '\0');
+    for (std::size_t i = 0; i < size; ++i) value[i] = static_cast<char>(i * 131 + i / 251);
+    ASSERT_TRUE(store(*store_, "k", value)) << size;
+    EXPECT_TRUE(store_->touch("k", Ttl(2h))) << size;
+    EXPECT_EQ(read(*store_, "k"), value) << size;
+    std::string popped;
+    EXPECT_TRUE(
+        extension<PopExtension>(*store_).pop("k", [&](std::string_view found) { popped = found; }));
+    EXPECT_EQ(popped, value) << size;
+  }
+}
+
 TEST_P(MemcachedWays, ReadsManyInAnyNumber) {
   std::vector<std::string> keys;
   std::map<std::string, std::string> expected;

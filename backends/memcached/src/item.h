@@ -12,7 +12,8 @@ namespace polycache::memcached {
 
 inline constexpr std::size_t kMaxKey = 250;
 
-// An item as it was found. The views are valid until the next read of the same connection.
+// An item as it was found. The views are valid until the same connection is asked for items
+// again; what is stored or erased through it leaves them alone.
 struct Found {
   std::string_view key;
   std::string_view value;

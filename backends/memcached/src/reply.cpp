@@ -13,7 +13,6 @@ namespace {
 
 using Kind = Reply::Kind;
 
-constexpr std::size_t kUsualBytes = std::size_t{64} << 10U;
 constexpr std::size_t kKeptBytes = std::size_t{256} << 10U;
 
 constexpr std::string_view kLineEnd = "\r\n";
@@ -119,17 +118,25 @@ std::optional<ValueLine> parse_value_line(std::string_view line, bool versioned)
 
 }  // namespace
 
-Inbox::Inbox(std::size_t max_value_bytes)
-    : max_value_bytes_(max_value_bytes),
-      capacity_(kUsualBytes),
-      bytes_(std::make_unique_for_overwrite<char[]>(kUsualBytes)) {}
+Inbox::Inbox(std::size_t max_value_bytes, std::size_t usual_bytes)
+    : max_value_bytes_(max_value_bytes), usual_bytes_(usual_bytes) {
+  clear();
+}
 
 void Inbox::clear() {
   begin_ = 0;
   end_ = 0;
-  if (capacity_ <= kKeptBytes) return;
-  bytes_ = std::make_unique_for_overwrite<char[]>(kUsualBytes);
-  capacity_ = kUsualBytes;
+  if (capacity_ != 0 && capacity_ <= kKeptBytes) return;
+  release();
+  bytes_ = std::make_unique_for_overwrite<char[]>(usual_bytes_);
+  capacity_ = usual_bytes_;
+}
+
+void Inbox::release() noexcept {
+  bytes_.reset();
+  capacity_ = 0;
+  begin_ = 0;
+  end_ = 0;
 }
 
 std::span<char> Inbox::room() noexcept {

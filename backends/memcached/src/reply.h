@@ -52,7 +52,8 @@ class Inbox {
     too_large,   // a value beyond the limit is announced
   };
 
-  explicit Inbox(std::size_t max_value_bytes);
+  // `usual_bytes`: of the buffer, which grows for larger values only. REQUIRES: 1 KiB or more.
+  Inbox(std::size_t max_value_bytes, std::size_t usual_bytes);
 
   // Where the next bytes go. Empty if is_full(), which it never is after `incomplete`.
   std::span<char> room() noexcept;
@@ -60,13 +61,15 @@ class Inbox {
   void arrived(std::size_t bytes) noexcept { end_ += bytes; }
 
   // Takes the next reply out. Its views are valid until room() or next() is called; those of
-  // a value also until the reply behind it, which ends the answer, was taken.
+  // a value stay so while the reply behind it, which ends the answer, is taken.
   State next(Reply& reply, Values values);
 
   bool is_empty() const noexcept { return begin_ == end_; }
   bool is_full() const noexcept { return begin_ == 0 && end_ == capacity_; }
   // Forgets everything, and gives back memory that only a large value needed.
   void clear();
+  // Gives back all memory; then clear() comes before anything else.
+  void release() noexcept;
 
  private:
   std::string_view unread() const noexcept { return {bytes_.get() + begin_, end_ - begin_}; }
@@ -74,7 +77,8 @@ class Inbox {
   void make_room_for(std::size_t bytes);
 
   const std::size_t max_value_bytes_;
-  std::size_t capacity_;
+  const std::size_t usual_bytes_;
+  std::size_t capacity_ = 0;
   std::unique_ptr<char[]> bytes_;
   std::size_t begin_ = 0;  // of what was not read yet
   std::size_t end_ = 0;

@@ -21,6 +21,9 @@ using Values = Inbox::Values;
 constexpr std::size_t kRequestBytes = std::size_t{64} << 10U;
 constexpr std::size_t kLargeValue = std::size_t{16} << 10U;
 
+constexpr std::size_t kAnswerBytes = std::size_t{64} << 10U;
+constexpr std::size_t kLineBytes = std::size_t{8} << 10U;
+
 Values values_of(Want want) noexcept {
   return want == Want::value ? Values::plain : Values::versioned;
 }
@@ -45,7 +48,14 @@ bool refuses_the_value(std::string_view line) noexcept {
 
 TextConnection::TextConnection(const ServerAddress& server, const Settings& settings,
                                Redial& redial)
-    : Connection(server, settings, redial), inbox_(settings.max_value_bytes) {}
+    : Connection(server, settings, redial),
+      answers_(settings.max_value_bytes, kAnswerBytes),
+      lines_(0, kLineBytes) {}
+
+void TextConnection::close() noexcept {
+  socket_.close();
+  answers_.release();
+}
 
 void TextConnection::lost(const std::string& why) {
   fail(Kind::unreachable, "no connection any more (" + why + "); is memcached running there?");
@@ -90,7 +100,7 @@ void TextConnection::connect() {
 // so at once, and something else that listens there is told apart before it is sent values.
 void TextConnection::greet() {
   static constexpr std::string_view word = "VERSION ";
-  begin_request();
+  begin_request(lines_);
   request_ += "version\r\n";
   send_request(false, nothing);
   const Reply reply = read(Values::none);
@@ -106,8 +116,9 @@ void TextConnection::prove_alive() {
 
 // --- Sending ---
 
-void TextConnection::begin_request() {
-  inbox_.clear();
+void TextConnection::begin_request(Inbox& inbox) {
+  inbox_ = &inbox;
+  inbox_->clear();
   request_.clear();
 }
 
@@ -132,14 +143,14 @@ void TextConnection::send(std::string_view bytes, bool more, FunctionRef<void()>
 
 // The server may wait until we have read its replies, before it reads on.
 void TextConnection::wait_to_send(FunctionRef<void()> on_arrival) {
-  const short events = inbox_.is_full() ? POLLOUT : POLLOUT | POLLIN;
+  const short events = inbox_->is_full() ? POLLOUT : POLLOUT | POLLIN;
   const short ready = socket_.wait(events, end());
   if (ready == 0) fail_by_time();
-  if ((ready & ~POLLOUT) == 0 || inbox_.is_full()) return;
-  const ssize_t got = socket_.receive_now(inbox_.room());
+  if ((ready & ~POLLOUT) == 0 || inbox_->is_full()) return;
+  const ssize_t got = socket_.receive_now(inbox_->room());
   if (got == 0) lost("it closed the connection");
   if (got > 0) {
-    inbox_.arrived(static_cast<std::size_t>(got));
+    inbox_->arrived(static_cast<std::size_t>(got));
     on_arrival();
   } else if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
     lost(std::strerror(errno));
@@ -151,8 +162,8 @@ void TextConnection::wait_to_send(FunctionRef<void()> on_arrival) {
 void TextConnection::fill() {
   // In the middle of an operation, by what it was given to do with values.
   if (forks_ != fork_count()) fail(Kind::unreachable, "this is a fork's child, it is the parent's");
-  const ssize_t got = socket_.receive(inbox_.room(), end());
-  if (got > 0) return inbox_.arrived(static_cast<std::size_t>(got));
+  const ssize_t got = socket_.receive(inbox_->room(), end());
+  if (got > 0) return inbox_->arrived(static_cast<std::size_t>(got));
   if (got == 0) lost("it closed the connection");
   if (errno == ETIME) fail_by_time();
   lost(std::strerror(errno));
@@ -160,7 +171,7 @@ void TextConnection::fill() {
 
 // Whether a whole reply has arrived.
 bool TextConnection::take(Reply& reply, Values values) {
-  switch (inbox_.next(reply, values)) {
+  switch (inbox_->next(reply, values)) {
     case Inbox::State::reply:
       return true;
     case Inbox::State::incomplete:
@@ -182,7 +193,7 @@ Reply TextConnection::read(Values values) {
 
 // What comes behind the last reply would be taken for the next one's.
 void TextConnection::end_of_answer() {
-  if (!inbox_.is_empty()) {
+  if (!inbox_->is_empty()) {
     fail(Kind::protocol, "it says more than it was asked for; is it memcached?");
   }
   set_unread(false);
@@ -191,7 +202,7 @@ void TextConnection::end_of_answer() {
 // --- Reading ---
 
 void TextConnection::send_question(std::span<const std::string_view> keys, Want want) {
-  begin_request();
+  begin_request(answers_);
   request_ += want == Want::value ? "get" : "gets";
   for (const std::string_view key : keys) {
     request_ += ' ';
@@ -272,7 +283,7 @@ Outcome TextConnection::outcome(const Reply& reply, How how) {
 }
 
 Outcome TextConnection::store(How how, const NewItem& item, std::uint64_t version) {
-  begin_request();
+  begin_request(lines_);
   add_item(how, item, version, nothing);
   send_request(false, nothing);
   const Outcome result = outcome(read(Values::none), how);
@@ -293,7 +304,7 @@ void TextConnection::set_all(std::span<const NewItem> items,
       sink(answered++, result);
     }
   };
-  begin_request();
+  begin_request(lines_);
   for (const NewItem& item : items) {
     if (request_.size() >= kRequestBytes) send_request(true, read_arrived);
     ++begun;
@@ -308,7 +319,7 @@ void TextConnection::set_all(std::span<const NewItem> items,
 }
 
 Outcome TextConnection::remove(std::string_view key) {
-  begin_request();
+  begin_request(lines_);
   request_ += "delete ";
   request_ += key;
   request_ += "\r\n";
@@ -321,7 +332,7 @@ Outcome TextConnection::remove(std::string_view key) {
 }
 
 void TextConnection::flush() {
-  begin_request();
+  begin_request(lines_);
   request_ += "flush_all\r\n";
   send_request(false, nothing);
   const Reply reply = read(Values::none);

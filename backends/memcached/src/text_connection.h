@@ -21,7 +21,7 @@ class TextConnection final : public Connection {
   TextConnection(const ServerAddress& server, const Settings& settings, Redial& redial);
 
   bool is_open() const noexcept override { return socket_.is_open(); }
-  void close() noexcept override { socket_.close(); }
+  void close() noexcept override;
   // Closes this process's copy of the descriptor only.
   void abandon() noexcept override { socket_.close(); }
 
@@ -39,7 +39,7 @@ class TextConnection final : public Connection {
   void flush() override;
 
   void greet();
-  void begin_request();
+  void begin_request(Inbox& inbox);
   void add_item(How how, const NewItem& item, std::uint64_t version,
                 FunctionRef<void()> on_arrival);
   void send_request(bool more, FunctionRef<void()> on_arrival);
@@ -56,7 +56,11 @@ class TextConnection final : public Connection {
   [[noreturn]] void refuse(const Reply& reply);
 
   Socket socket_;
-  Inbox inbox_;
+  // Items that were found stay where they are while something is done with them: what the
+  // server says to that goes elsewhere.
+  Inbox answers_;            // to questions
+  Inbox lines_;              // to everything else
+  Inbox* inbox_ = &lines_;   // that of the request which goes on
   std::string request_;      // what was not sent yet; kept for its memory
   std::uint32_t forks_ = 0;  // fork_count() when it was connected
 };
