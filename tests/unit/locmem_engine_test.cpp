@@ -192,7 +192,7 @@ TEST(LocmemHistory, RemembersTheLastOnes) {
   History history;
   constexpr std::size_t kCapacity = 1000;
   const auto print = [](std::size_t i) { return static_cast<std::uint32_t>(i * 2654435761u); };
-  for (std::size_t i = 1; i <= 5000; ++i) history.add(print(i), kCapacity);
+  for (std::size_t i = 1; i <= 5000; ++i) history.add(print(i), i % 2 == 0, kCapacity);
   std::size_t recent = 0;
   std::size_t old = 0;
   for (std::size_t i = 4501; i <= 5000; ++i) recent += history.take(print(i)) ? 1 : 0;
@@ -204,12 +204,35 @@ TEST(LocmemHistory, RemembersTheLastOnes) {
 
 TEST(LocmemHistory, KeepsWhatItKnowsWhenItGrows) {
   History history;
-  for (std::uint32_t i = 1; i <= 100; ++i) history.add(i << 25 | i, 100);
-  history.add(7, 10'000);
+  for (std::uint32_t i = 1; i <= 100; ++i) history.add(i << 25 | i, true, 100);
+  history.add(7, false, 10'000);
   EXPECT_TRUE(history.take(7));
   EXPECT_TRUE(history.take(100u << 25 | 100u));
   history.clear();
   EXPECT_FALSE(history.take(99u << 25 | 99u));
+}
+
+TEST(LocmemHistory, TellsWhatWasMarkedAndWhatCameSince) {
+  History history;
+  constexpr std::size_t kOneSet = 16;
+  history.add(2, true, kOneSet);
+  history.add(4, false, kOneSet);
+  history.add(6, true, kOneSet);
+  history.add(9, true, kOneSet);
+  const auto first = history.take(2);
+  ASSERT_TRUE(first);
+  EXPECT_TRUE(first->mark);
+  EXPECT_EQ(first->newer_alike, 2) << "6 and 9";
+  const auto second = history.take(4);
+  ASSERT_TRUE(second);
+  EXPECT_FALSE(second->mark);
+  EXPECT_EQ(second->newer_alike, 0);
+  const auto last = history.take(9);
+  ASSERT_TRUE(last);
+  EXPECT_TRUE(last->mark);
+  EXPECT_EQ(last->newer_alike, 0);
+  EXPECT_FALSE(history.take(9));
+  EXPECT_TRUE(history.take(6));
 }
 
 TEST(LocmemBudget, GivesAllOrNothing) {

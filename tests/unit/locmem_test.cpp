@@ -496,6 +496,47 @@ TEST_F(Locmem, S3FifoRemembersWhatItRemoved) {
   EXPECT_TRUE(contains(*session, "k20"));
 }
 
+// Forth and back through more than there is room for: what was asked for last comes again
+// first, which is LRU's best case and the worst of a small queue that stays small.
+TEST_F(Locmem, S3FifoFollowsLruWhereTheNewestComesBack) {
+  const auto hits = [&](const char* policy) {
+    const auto session =
+        open({{"max_entries", number(300)}, {"policy", OptionValue(std::string(policy))}});
+    int found = 0;
+    const auto ask = [&](int i) {
+      const std::string key = "k" + std::to_string(i);
+      if (get(*session, key)) {
+        ++found;
+      } else {
+        set(*session, key, "v");
+      }
+    };
+    for (int round = 0; round < 20; ++round) {
+      for (int i = 0; i < 1000; ++i) ask(i);
+      for (int i = 999; i >= 0; --i) ask(i);
+    }
+    return found;
+  };
+  EXPECT_GT(hits("s3-fifo"), hits("lru") * 9 / 10);
+}
+
+// Round and round: LRU never has what comes next.
+TEST_F(Locmem, S3FifoKeepsAPartOfALoop) {
+  const auto session = open({{"max_entries", number(300)}});
+  int found = 0;
+  for (int round = 0; round < 40; ++round) {
+    for (int i = 0; i < 500; ++i) {
+      const std::string key = "k" + std::to_string(i);
+      if (get(*session, key)) {
+        ++found;
+      } else {
+        set(*session, key, "v");
+      }
+    }
+  }
+  EXPECT_GT(found, 40 * 500 / 10);
+}
+
 TEST_F(Locmem, EveryPolicyHoldsItsLimitsOnEverySize) {
   for (const char* policy : {"s3-fifo", "lru", "fifo", "lfu", "django"}) {
     SCOPED_TRACE(policy);

@@ -1,4 +1,4 @@
-// Which keys were here not long ago: four bytes for each, oldest forgotten first.
+// Which keys were here not long ago, and a bit about each: four bytes, oldest forgotten first.
 //
 // Sets of 16 fingerprints, each a queue in one cache line. A fingerprint picks its set, so
 // the age at which it is forgotten varies a little; and one in some hundred million unknown
@@ -9,15 +9,21 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 
 namespace polycache::locmem {
 
 class History {
  public:
+  struct Memory {
+    bool mark;        // as it was given
+    int newer_alike;  // how many with that mark came to its set since, 0 to 15
+  };
+
   // Remembers one more of about `capacity`. Forgets everything where memory is short.
-  void add(std::uint32_t fingerprint, std::size_t capacity) noexcept;
-  // Whether it was remembered; forgets it.
-  bool take(std::uint32_t fingerprint) noexcept;
+  void add(std::uint32_t fingerprint, bool mark, std::size_t capacity) noexcept;
+  // What is remembered of it, which is forgotten then.
+  std::optional<Memory> take(std::uint32_t fingerprint) noexcept;
   void clear() noexcept;
   // Starts to load what add() and take() look at.
   void prefetch(std::uint32_t fingerprint) const noexcept {
@@ -27,13 +33,13 @@ class History {
  private:
   static constexpr std::size_t kWays = 16;
   struct alignas(64) Set {
-    std::uint32_t newest_first[kWays];  // 0: none
+    std::uint32_t newest_first[kWays];  // fingerprints with the mark as lowest bit; 0: none
   };
 
   Set& set_of(std::uint32_t fingerprint) const noexcept {
     return sets_[static_cast<std::size_t>(std::uint64_t{fingerprint} * count_ >> 32)];
   }
-  static void push(Set& set, std::uint32_t fingerprint) noexcept;
+  static void push(Set& set, std::uint32_t place) noexcept;
   void resize(std::size_t count) noexcept;
 
   std::unique_ptr<Set[]> sets_;

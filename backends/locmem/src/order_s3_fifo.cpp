@@ -1,15 +1,20 @@
 #include "order_s3_fifo.h"
 
+#include <algorithm>
+#include <iterator>
+
 namespace polycache::locmem {
 namespace {
 
-// Tried on traces: one use to move on instead of two, and a history of twice as many keys
-// as there are entries instead of as many, close 32 % of the gap between LRU and the optimum
-// instead of 29 %.
-constexpr std::uint8_t kUsesToMoveOn = 1;
 constexpr std::size_t kRememberedPerEntry = 2;
 
-constexpr std::uint64_t kSmallShare = 10;  // one part of
+// By how many entries the small queue's share changes when a key comes back that is the
+// newest but so many of its queue in a set of the history. With sixteen for every eight
+// entries of the store, that is after about a sixteenth and three sixteenths of the store
+// were evicted; what comes back later says little about where a little more room would help.
+constexpr double kSteps[] = {1, 1.0 / 3};
+
+constexpr double kLeastSmallShare = 0.01;
 
 std::uint32_t fingerprint(std::uint64_t hash) noexcept {
   return static_cast<std::uint32_t>(hash >> 16);
@@ -18,15 +23,27 @@ std::uint32_t fingerprint(std::uint64_t hash) noexcept {
 }  // namespace
 
 EntryList& S3FifoOrder::list_of(const Entry& entry) noexcept {
-  return (entry.mark() & kInMain) != 0 ? main_ : small_;
+  return is_in_main(entry) ? main_ : small_;
 }
 
-bool S3FifoOrder::small_is_full() const noexcept {
-  return small_.bytes() * kSmallShare >= small_.bytes() + main_.bytes();
+bool S3FifoOrder::takes_small() const noexcept {
+  if (small_.empty() || main_.empty()) return main_.empty();
+  const auto small = static_cast<double>(small_.bytes());
+  return small >= small_share_ * (small + static_cast<double>(main_.bytes()));
+}
+
+void S3FifoOrder::adapt(const History::Memory& memory) noexcept {
+  const auto age = static_cast<std::size_t>(memory.newer_alike);
+  if (age >= std::size(kSteps)) return;
+  const double step = kSteps[age] / static_cast<double>(size() + 1);
+  small_share_ =
+      std::clamp(memory.mark ? small_share_ - step : small_share_ + step, kLeastSmallShare, 1.0);
 }
 
 void S3FifoOrder::add(Entry& entry, std::uint64_t hash) noexcept {
-  entry.set_mark(history_.take(fingerprint(hash)) ? kInMain : 0);
+  const std::optional<History::Memory> memory = history_.take(fingerprint(hash));
+  if (memory) adapt(*memory);
+  entry.set_mark(memory && !memory->mark ? kInMain : 0);
   list_of(entry).push_newest(entry);
 }
 
@@ -40,20 +57,13 @@ void S3FifoOrder::replace(Entry& old, Entry& fresh) noexcept {
 // Ends, since each round moves an entry out of the small queue or takes a use away.
 Entry* S3FifoOrder::pick() noexcept {
   for (;;) {
-    if (!small_.empty() && (main_.empty() || small_is_full())) {
-      Entry& oldest = *small_.oldest();
-      if (uses(oldest) < kUsesToMoveOn) return &oldest;
-      small_.remove(oldest);
-      oldest.set_mark(kInMain);
-      main_.push_newest(oldest);
-    } else if (!main_.empty()) {
-      Entry& oldest = *main_.oldest();
-      if (uses(oldest) == 0) return &oldest;
-      oldest.set_mark(static_cast<std::uint8_t>(oldest.mark() - 1));
-      main_.renew(oldest);
-    } else {
-      return nullptr;
-    }
+    EntryList& list = takes_small() ? small_ : main_;
+    if (list.empty()) return nullptr;
+    Entry& oldest = *list.oldest();
+    if (!is_used(oldest)) return &oldest;
+    list.remove(oldest);
+    oldest.set_mark(kInMain);
+    main_.push_newest(oldest);
   }
 }
 
@@ -62,9 +72,7 @@ void S3FifoOrder::prefetch(std::uint64_t hash) const noexcept {
 }
 
 void S3FifoOrder::evict(Entry& entry, std::uint64_t hash) noexcept {
-  if ((entry.mark() & kInMain) == 0) {
-    history_.add(fingerprint(hash), (small_.size() + main_.size()) * kRememberedPerEntry);
-  }
+  history_.add(fingerprint(hash), is_in_main(entry), size() * kRememberedPerEntry);
   remove(entry);
 }
 

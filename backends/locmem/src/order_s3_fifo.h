@@ -1,10 +1,16 @@
-// s3-fifo: three queues. What is new waits in a small one, a tenth of the whole. What was
-// used there moves on to the main one, the rest leaves and is remembered in a history; what
-// comes back while it is remembered goes to the main queue at once. The main queue gives
-// what was used another round for each use, up to three.
+// s3-fifo: queues and a history (Yang et al., "FIFO queues are all you need for cache
+// eviction", SOSP 2023), with a small queue that adapts as ARC's does (Megiddo and Modha,
+// "ARC: a self-tuning, low overhead replacement cache", FAST 2003).
 //
-// So what is asked for once, as in a scan, passes through a tenth of the store and the rest
-// stays; and a hit changes two bits and moves nothing.
+// What is new waits in the small queue. What was used there moves on to the main one, the
+// rest leaves and is remembered in a history; what comes back from there goes to the main
+// queue at once. The main queue gives what was used another round. So what is asked for
+// once, as in a scan, passes through the small queue and the rest stays; and a hit changes
+// one bit, once, and moves nothing.
+//
+// The small queue begins with a tenth of the whole. It grows where keys come back soon after
+// they left it, up to all there is, which is best where what is newest is asked for next, as
+// LRU assumes; and it shrinks where they come back soon after they left the main queue.
 
 #pragma once
 
@@ -17,34 +23,39 @@ namespace polycache::locmem {
 class S3FifoOrder final : public Order {
  public:
   void add(Entry& entry, std::uint64_t hash) noexcept override;
-  void use(Entry& entry) noexcept override { count_use(entry); }
+  void use(Entry& entry) noexcept override { note_use(entry); }
   // The same, for callers that know the policy: it is all that a hit changes.
-  static void count_use(Entry& entry) noexcept {
+  static void note_use(Entry& entry) noexcept {
     // Not written where nothing changes: the line stays shared between processors.
-    if (uses(entry) < kUses) entry.set_mark(static_cast<std::uint8_t>(entry.mark() + 1));
+    if (!is_used(entry)) entry.set_mark(static_cast<std::uint8_t>(entry.mark() | kUsed));
   }
   void remove(Entry& entry) noexcept override;
   void replace(Entry& old, Entry& fresh) noexcept override;
   Entry* pick() noexcept override;
   const Entry* likely_next() const noexcept override {
-    return small_.empty() ? main_.oldest() : small_.oldest();
+    return takes_small() ? small_.oldest() : main_.oldest();
   }
   void prefetch(std::uint64_t hash) const noexcept override;
   void evict(Entry& entry, std::uint64_t hash) noexcept override;
   void forget() noexcept override { history_.clear(); }
 
  private:
-  // An entry's mark: how often it was used, up to three, and which queue it is in.
-  static constexpr std::uint8_t kUses = 3;
-  static constexpr std::uint8_t kInMain = 4;
+  // An entry's mark.
+  static constexpr std::uint8_t kUsed = 1;  // since it came or began its round
+  static constexpr std::uint8_t kInMain = 2;
 
-  static std::uint8_t uses(const Entry& entry) noexcept { return entry.mark() & kUses; }
+  static bool is_used(const Entry& entry) noexcept { return (entry.mark() & kUsed) != 0; }
+  static bool is_in_main(const Entry& entry) noexcept { return (entry.mark() & kInMain) != 0; }
   EntryList& list_of(const Entry& entry) noexcept;
-  bool small_is_full() const noexcept;
+  std::size_t size() const noexcept { return small_.size() + main_.size(); }
+  // Whether the next to go is of the small queue.
+  bool takes_small() const noexcept;
+  void adapt(const History::Memory& memory) noexcept;
 
   EntryList small_;
   EntryList main_;
-  History history_;  // of the small queue
+  double small_share_ = 0.1;  // of the bytes, before it gives something up
+  History history_;           // of both queues; marked: of the main one
 };
 
 }  // namespace polycache::locmem

@@ -8,8 +8,9 @@
 //
 //   max_bytes       what the store may occupy, keys, values and overhead counted; 64MiB
 //   max_entries     how many entries it may hold; no limit
-//   policy          which entry goes when there is no room: s3-fifo (best for most), lru,
-//                   fifo, lfu, django (culls a share of all, for those who port tests)
+//   policy          which entry goes when there is no room: s3-fifo (best for most; it
+//                   adapts to what is asked for), lru, fifo, lfu, django (culls a share
+//                   of all, for those who port tests)
 //   cull_frequency  policy django: one entry in so many goes in a cull, 0 empties; 3
 //
 // Limits hold at every moment. A value that does not fit into max_bytes is refused. Expired
