@@ -89,6 +89,10 @@ class Entry {
                       : std::string_view(payload() + key_offset() + key_size_, value_size_);
   }
   std::uint64_t charge() const noexcept { return charge(key_size_, value_size_); }
+  // Where it lies; a large value lies elsewhere.
+  std::uint32_t bytes() const noexcept {
+    return static_cast<std::uint32_t>(allocation(key_size_, value_size_));
+  }
   bool is_large() const noexcept { return value_size_ > kInlineValue; }
   bool is_from_heap() const noexcept { return from_heap_ != 0; }
   SharedValue* large() const noexcept;

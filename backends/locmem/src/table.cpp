@@ -90,6 +90,7 @@ void Table::insert_into(Bucket* first, std::size_t buckets, std::uint64_t hash,
 void Table::insert(std::uint64_t hash, Entry& entry) noexcept {
   insert_into(first_.load(std::memory_order_relaxed), buckets_, hash, entry);
   ++size_;
+  usual_bytes_ = entry.bytes();
 }
 
 Table::Place Table::place_of(std::uint64_t hash, const Entry& entry) noexcept {
@@ -115,6 +116,7 @@ void Table::erase(std::uint64_t hash, const Entry& entry) noexcept {
 void Table::replace(std::uint64_t hash, const Entry& old, Entry& fresh) noexcept {
   const Place place = place_of(hash, old);
   put(place.bucket, place.slot, tag(hash), fresh);
+  usual_bytes_ = fresh.bytes();
 }
 
 void Table::prefetch_entry(std::uint64_t hash) const noexcept {

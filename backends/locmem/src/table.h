@@ -101,10 +101,14 @@ class Table {
   }
   // Never that of a free slot.
   static Tag tag(std::uint64_t hash) noexcept { return static_cast<Tag>(hash | 1); }
-  // A short value ends in the second or third line; the key's comparison loads the first.
-  static void prefetch_rest(const Entry& entry) noexcept {
-    __builtin_prefetch(reinterpret_cast<const char*>(&entry) + 64);
-    __builtin_prefetch(reinterpret_cast<const char*>(&entry) + 128);
+  // Entries of one store are mostly of one size, so the lines that one of that size would
+  // have are loaded together; the first one is loaded by the key's comparison.
+  void prefetch_rest(const Entry& entry) const noexcept {
+    constexpr std::uint32_t kLine = 64;
+    const char* const at = reinterpret_cast<const char*>(&entry);
+    for (std::uint32_t line = kLine; line < usual_bytes_; line += kLine) {
+      __builtin_prefetch(at + line);
+    }
   }
   // Scales 32 bits of the hash to the number of buckets, which may be any.
   static std::size_t home(std::uint64_t hash, std::size_t buckets) noexcept {
@@ -130,6 +134,7 @@ class Table {
   std::atomic<Bucket*> first_{nullptr};
   std::atomic<std::size_t> buckets_{0};
   std::size_t size_ = 0;
+  std::uint32_t usual_bytes_ = 0;  // of the entry that came last
   std::uint32_t rebuilt_ = 0;
   const KeyHash& hash_;
   PageSource& pages_;
