@@ -1,7 +1,6 @@
 #include "history.h"
 
 #include <algorithm>
-#include <bit>
 #include <new>
 #include <utility>
 
@@ -32,19 +31,20 @@ std::optional<History::Memory> History::take(std::uint32_t fingerprint) noexcept
   if (count_ == 0) return std::nullopt;
   const std::uint32_t wanted = without_mark(fingerprint);
   auto& places = set_of(wanted).newest_first;
-  std::uint32_t found = 0;   // a bit for each place
-  std::uint32_t marked = 0;  // the same
-  for (std::size_t way = 0; way < kWays; ++way) {
-    found |= static_cast<std::uint32_t>((places[way] ^ wanted) <= 1) << way;
-    marked |= (places[way] & 1) << way;
-  }
+  const auto is_it = [&](std::uint32_t place) { return (place & ~1U) == wanted; };
+  // Mostly it is not there, which is found out for several places at once.
+  std::uint32_t found = 0;
+  for (const std::uint32_t place : places) found |= is_it(place) ? 1 : 0;
   if (found == 0) return std::nullopt;
-  const int way = std::countr_zero(found);
-  const bool mark = (marked >> way & 1) != 0;
-  const std::uint32_t newer = (1U << way) - 1;
-  std::copy(places + way + 1, places + kWays, places + way);
+  auto* const place = std::find_if(places, places + kWays, is_it);
+  const bool mark = (*place & 1) != 0;
+  int newer_alike = 0;
+  for (auto* newer = places; newer != place && newer_alike < kMany; ++newer) {
+    newer_alike += ((*newer ^ *place) & 1) == 0 ? 1 : 0;
+  }
+  std::copy(place + 1, places + kWays, place);
   places[kWays - 1] = 0;
-  return Memory{mark, std::popcount((mark ? marked : ~marked) & newer)};
+  return Memory{mark, newer_alike};
 }
 
 void History::resize(std::size_t count) noexcept {

@@ -15,9 +15,10 @@ namespace polycache::locmem {
 
 class History {
  public:
+  static constexpr int kMany = 2;
   struct Memory {
     bool mark;        // as it was given
-    int newer_alike;  // how many with that mark came to its set since, 0 to 15
+    int newer_alike;  // how many with that mark came to its set since; kMany: or more
   };
 
   // Remembers one more of about `capacity`. Forgets everything where memory is short.

@@ -1,7 +1,6 @@
 #include "order_s3_fifo.h"
 
 #include <algorithm>
-#include <iterator>
 
 namespace polycache::locmem {
 namespace {
@@ -12,7 +11,7 @@ constexpr std::size_t kRememberedPerEntry = 2;
 // newest but so many of its queue in a set of the history. With sixteen for every eight
 // entries of the store, that is after about a sixteenth and three sixteenths of the store
 // were evicted; what comes back later says little about where a little more room would help.
-constexpr double kSteps[] = {1, 1.0 / 3};
+constexpr double kSteps[History::kMany] = {1, 1.0 / 3};
 
 constexpr double kLeastSmallShare = 0.01;
 
@@ -33,9 +32,8 @@ bool S3FifoOrder::takes_small() const noexcept {
 }
 
 void S3FifoOrder::adapt(const History::Memory& memory) noexcept {
-  const auto age = static_cast<std::size_t>(memory.newer_alike);
-  if (age >= std::size(kSteps)) return;
-  const double step = kSteps[age] / static_cast<double>(size() + 1);
+  if (memory.newer_alike == History::kMany) return;
+  const double step = kSteps[memory.newer_alike] / static_cast<double>(size() + 1);
   small_share_ =
       std::clamp(memory.mark ? small_share_ - step : small_share_ + step, kLeastSmallShare, 1.0);
 }
