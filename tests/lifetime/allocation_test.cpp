@@ -64,7 +64,12 @@ class Allocations : public ::testing::Test {
 };
 
 TEST_F(Allocations, TheCounterCounts) {
-  EXPECT_EQ(count([] { delete new int(1); }), 1);
+  // Kept for a moment: compilers may leave out an allocation that nobody sees.
+  EXPECT_EQ(count([] {
+              int* volatile const kept = new int(1);
+              delete kept;
+            }),
+            1);
 }
 
 TEST_F(Allocations, AHitOfAnIntegerAllocatesNothing) {
