@@ -512,10 +512,11 @@ std::int64_t Cache::incr(KeyView key, std::int64_t delta, const CounterOptions& 
   const std::string_view id = state_->compose(final_key, key.text(), options.version);
   Operation operation(*this, "incr", id);
   const std::optional<Ttl> ttl = state_->resolve(options.timeout);
-  // Ends when nobody else makes or removes the counter between the two steps; a store that
-  // refuses it altogether looks the same, so there is an end to trying.
+  // Ends when nobody else makes or removes the counter between the two steps. A store that
+  // refuses it altogether is told apart by what is there after it did, which is nothing.
   constexpr int most_tries = 100;
-  for (int tries = 0; tries < most_tries; ++tries) {
+  constexpr int most_refusals = 3;
+  for (int tries = 0, refusals = 0; tries < most_tries && refusals < most_refusals; ++tries) {
     const auto sum = operation.run_or_throw([&](Backend& session) -> std::optional<std::int64_t> {
       try {
         return session.incr(id, delta);
@@ -537,10 +538,14 @@ std::int64_t Cache::incr(KeyView key, std::int64_t delta, const CounterOptions& 
                        ": initial + delta is beyond 64 bits");
     }
     if (!ttl) return first;
+    bool there = true;
     const bool stored = operation.run_or_throw([&](Backend& session) {
-      return session.put(id, std::to_string(first), *ttl, PutMode::if_absent);
+      if (session.put(id, std::to_string(first), *ttl, PutMode::if_absent)) return true;
+      there = session.contains(id, [](std::string_view) {});
+      return false;
     });
     if (stored) return first;
+    if (!there) ++refusals;
   }
   throw BackendError(
       BackendError::Kind::storage, "",
