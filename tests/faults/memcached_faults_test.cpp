@@ -33,6 +33,7 @@
 #include <utility>
 #include <vector>
 
+#include "fork_while_connecting.h"
 #include "no_system_calls.h"
 #include "own_sockets.h"
 #include "polycache/backends/memcached.h"
@@ -218,6 +219,32 @@ TEST_F(MemcachedFaults, AServerThatDiesIsLeftAloneAndUsedAgain) {
   EXPECT_EQ(store_.health("open").breaker, State::closed);
   EXPECT_THAT(store_.warnings(Warning::Kind::breaker_closed),
               ElementsAre(HasSubstr(gate_.address()), HasSubstr(gate_.address())));
+}
+
+// Neither before a breaker opens, while no connection to the other one is tried.
+TEST_F(MemcachedFaults, OneServersSuccessIsNoRecoveryOfAnother) {
+  const auto other = Server::memcached();
+  other->kill9();
+  Store store({gate_.address(), other->address()}, {}, clock_);
+  const auto hits = [&] {
+    int found = 0;
+    for (int i = 0; i < 20; ++i) {
+      const std::string key = "key" + std::to_string(i);
+      found += store.open().set(key, i) && store.open().get<int>(key) == i ? 1 : 0;
+    }
+    return found;
+  };
+  const int of_one = hits();
+  EXPECT_GT(of_one, 0);
+  EXPECT_LT(of_one, 20);
+  EXPECT_EQ(store.health("open").breaker, State::closed);
+  EXPECT_THAT(store.warnings(Warning::Kind::degraded), SizeIs(1));
+  EXPECT_THAT(store.warnings(Warning::Kind::recovered), IsEmpty());
+
+  other->start();
+  clock_.advance(kLongPause);
+  EXPECT_EQ(hits(), 20);
+  EXPECT_THAT(store.warnings(Warning::Kind::recovered), SizeIs(1));
 }
 
 TEST_F(MemcachedFaults, HealthIsAskedWhateverTheBreakerSays) {
@@ -515,6 +542,29 @@ TEST_F(MemcachedFaults, AValueOverTheLimitIsRefusedBeforeItIsRead) {
   heal();
   EXPECT_FALSE(small.open().get("big")) << "the older value is gone";
   expect_healed();
+}
+
+// Somebody else wrote it, or the limit was lowered: the server did nothing wrong.
+TEST_F(MemcachedFaults, ValuesOverTheLimitLeaveTheServerInUse) {
+  Store small({gate_.address()}, {{"max_value_bytes", std::string("1KiB")}}, clock_);
+  ASSERT_TRUE(strict_.set("big", std::string(2000, 'b')));
+  ASSERT_TRUE(strict_.set("small", "s"));
+  for (int i = 0; i < 20; ++i) {
+    EXPECT_FALSE(small.open().get("big"));
+    EXPECT_FALSE(small.open().get_many({"big", "small"})[0]);
+  }
+  EXPECT_EQ(small.health("open").breaker, State::closed);
+  EXPECT_EQ(small.open().get("small"), "s");
+  EXPECT_TRUE(small.open().set("big", "b"));
+  EXPECT_EQ(small.strict().get("big"), "b");
+  expect_full_service(small.strict());
+}
+
+TEST_F(MemcachedFaults, ACounterThatIsRefusedIsNotTriedAgainAndAgain) {
+  Store small({gate_.address()}, {{"max_value_bytes", std::int64_t{1}}}, clock_);
+  EXPECT_EQ(kind_of_failure([&] { small.strict().incr("n", 1, {.initial = 100}); }), Kind::storage);
+  EXPECT_LE(small.warnings(Warning::Kind::value_refused).size(), 3U);
+  EXPECT_EQ(small.strict().incr("n", 1, {.initial = 1}), 2);
 }
 
 TEST_F(MemcachedFaults, ABulkThatIsTooSlowEndsAtItsLimit) {
@@ -1185,6 +1235,13 @@ TEST_F(MemcachedFaults, AForkWhileThreadsAreAtWorkHurtsNobody) {
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(right, kThreads);
   EXPECT_THAT(store.warnings(Warning::Kind::degraded), IsEmpty());
+  expect_full_service(store.strict());
+}
+
+// The resolver's locks are held by nobody in the child.
+TEST_F(MemcachedFaults, AForkWhileThreadsConnectHangsNoChild) {
+  Store store({server_->address()}, {{"idle_timeout", std::string("1ms")}});
+  EXPECT_EQ(testing::children_that_hang(store, 60), 0);
   expect_full_service(store.strict());
 }
 #endif

@@ -9,6 +9,7 @@
 #include <atomic>
 #include <chrono>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -33,6 +34,7 @@ using namespace std::chrono_literals;
 using memcached::Inbox;
 using memcached::Reply;
 using ::testing::ElementsAre;
+using ::testing::Pair;
 using testing::Peer;
 using testing::peer_hears;
 using testing::peer_says;
@@ -450,6 +452,29 @@ TEST(MemcachedLiar, EveryLieToEveryCommandIsATypedErrorAndTheEndOfTheConnection)
       EXPECT_EQ(liar.connections(), 2) << operation.name << ": " << lie.reply.substr(0, 60);
     }
   }
+}
+
+// As proxies may that ask several servers.
+TEST(MemcachedLiar, AnswersInAnyOrderBelongToTheirQuestions) {
+  const Liar liar([](const std::string&) -> Liar::Answer {
+    return {.bytes = "VALUE c 0 1\r\n3\r\nVALUE a 0 1\r\n1\r\nVALUE b 0 1\r\n2\r\nEND\r\n"};
+  });
+  const Store store(liar);
+  const std::string_view keys[] = {"a", "absent", "b", "c"};
+  std::map<std::size_t, std::string> found;
+  (*store).get_many(keys, [&](std::size_t i, std::string_view value) { found[i] = value; });
+  EXPECT_THAT(found, ElementsAre(Pair(0U, "1"), Pair(2U, "2"), Pair(3U, "3")));
+  EXPECT_EQ(liar.connections(), 1);
+}
+
+TEST(MemcachedLiar, AnAnswerThatComesTwiceIsNone) {
+  const Liar liar([](const std::string&) -> Liar::Answer {
+    return {.bytes = "VALUE b 0 1\r\n2\r\nVALUE b 0 1\r\n2\r\nEND\r\n"};
+  });
+  const Store store(liar);
+  const std::string_view keys[] = {"a", "b"};
+  EXPECT_EQ(kind_of_failure([&] { (*store).get_many(keys, [](std::size_t, std::string_view) {}); }),
+            Kind::protocol);
 }
 
 TEST(MemcachedLiar, AnErrorOfTheServersOwnIsAnErrorOfTheServersOwn) {

@@ -583,6 +583,23 @@ class MemcachedServers : public ::testing::Test {
   Store both_{{first_->address(), second_->address()}};
 };
 
+// One limit is for what servers do, not for what is done with their answers.
+TEST_F(MemcachedServers, AreNotBlamedForASlowCaller) {
+  const Store hurried({first_->address(), second_->address()}, {{"timeout", std::string("1s")}});
+  std::vector<std::string> keys;
+  for (int i = 0; i < 24; ++i) {
+    keys.push_back("key" + std::to_string(i));
+    ASSERT_TRUE(store(*hurried, keys.back(), std::string(200'000, 'v')));
+  }
+  const std::vector<std::string_view> views(keys.begin(), keys.end());
+  std::size_t found = 0;
+  hurried->get_many(views, [&](std::size_t, std::string_view) {
+    ++found;
+    std::this_thread::sleep_for(100ms);
+  });
+  EXPECT_EQ(found, 24U);
+}
+
 TEST_F(MemcachedServers, ShareTheKeys) {
   const auto entries = fifty();
   for (const auto& [key, value] : entries) store(*both_, key, value);

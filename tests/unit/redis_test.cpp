@@ -142,6 +142,29 @@ class RedisTest : public ::testing::Test {
 };
 Server* RedisTest::server = nullptr;
 
+// One limit is for what the server does, not for what is done with its answers.
+TEST_F(RedisTest, IsNotBlamedForASlowCaller) {
+  Store hurried({"redis://" + server->address() + "/1"}, {{"timeout", std::string("1s")}});
+  const auto other = hurried.connect();
+  std::vector<std::string> keys;
+  for (int i = 0; i < 16; ++i) {
+    keys.push_back("key" + std::to_string(i));
+    ASSERT_TRUE(set(*other, keys.back(), std::string(200'000, 'v')));
+  }
+  const std::vector<std::string_view> views(keys.begin(), keys.end());
+  std::size_t found = 0;
+  other->get_many(views, [&](std::size_t, std::string_view) {
+    ++found;
+    std::this_thread::sleep_for(100ms);
+  });
+  EXPECT_EQ(found, 16U);
+  extension<TtlExtension>(*other).get_many(views, [&](std::size_t, std::string_view, Ttl) {
+    ++found;
+    std::this_thread::sleep_for(100ms);
+  });
+  EXPECT_EQ(found, 32U);
+}
+
 // --- Values and lifetimes ---
 
 TEST_F(RedisTest, KeepsAnyBytes) {

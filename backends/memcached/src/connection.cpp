@@ -82,7 +82,9 @@ void Connection::dial() {
   connecting_ = true;
   try {
     connect();
-  } catch (const BackendError&) {
+  } catch (...) {
+    close();
+    connecting_ = false;
     if (tells_redial_) redial_.failed(begun);
     throw;
   }
@@ -126,7 +128,9 @@ void Connection::answer(std::span<const std::string_view> keys, Want want,
   bool any = false;
   const auto deliver = [&](std::size_t index, const Found& found) {
     any = true;
+    const Instant begin = coarse_now();
     sink(index, found);
+    end_ += coarse_now() - begin;  // what the caller does is not the server's time
   };
   bool again = false;
   try {
@@ -189,6 +193,11 @@ void Connection::fail(Kind kind, const std::string& what) {
   close();
   connecting_ = false;
   throw BackendError(kind, server_.name(), what);
+}
+
+void Connection::fail_by_size() {
+  close();
+  throw ValueTooLarge(server_.name());
 }
 
 void Connection::fail_by_time() {

@@ -30,6 +30,15 @@ namespace polycache::memcached {
 // command of its own: throws InvalidKey. The core refuses such keys with a better message.
 void check_key(std::string_view key);
 
+// A value beyond the limit was announced. The connection is gone, but the server did nothing
+// wrong.
+class ValueTooLarge final : public BackendError {
+ public:
+  explicit ValueTooLarge(std::string server)
+      : BackendError(Kind::protocol, std::move(server),
+                     "it announces a value of more bytes than max_value_bytes allows") {}
+};
+
 // Used by one thread at a time. Connects at the first use. What talks to the server throws
 // BackendError; the connection is then gone, and the next use makes a new one. Reads, sets and
 // erasures are tried once more, once for an operation, if a connection that is older than the
@@ -94,9 +103,10 @@ class Connection {
 
   // Connects unless it is connected, and nothing is left to read.
   void open();
-  // Both close it.
+  // All close it.
   [[noreturn]] void fail(BackendError::Kind kind, const std::string& what);
   [[noreturn]] void fail_by_time();
+  [[noreturn]] void fail_by_size();
 
  private:
   // --- What a protocol does. REQUIRES of all but connect(): it is open. ---

@@ -30,6 +30,8 @@ class Redial {
   void failed(std::int64_t begun) noexcept;
   std::int64_t now() const noexcept;
 
+  // From a failure to the next success.
+  bool is_pausing() const noexcept { return not_before_.load(std::memory_order_relaxed) != 0; }
   std::chrono::milliseconds pause_left() const noexcept;
 
  private:

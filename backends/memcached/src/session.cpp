@@ -339,12 +339,15 @@ void Session::find_many(std::span<const std::string_view> keys,
   // The time is looked at once. It is a little old for the last answers, so that an entry may
   // be found late, but not lost early.
   const Moment begin = now();
+  Term whole = term();
   const auto live = [&](std::size_t index, const Found& found) {
-    if (!has_expired(found.flags, begin)) sink(index, found);
+    if (has_expired(found.flags, begin)) return;
+    const Instant delivered = coarse_now();
+    sink(index, found);
+    whole.end += coarse_now() - delivered;  // the other answers have as much time as before
   };
   FirstFailure failure;
   begin_bulk();
-  const Term whole = term();
   for (std::size_t first = 0; first < keys.size(); first += kKeysAtOnce) {
     const auto part = keys.subspan(first, std::min(kKeysAtOnce, keys.size() - first));
     if (shares_.size() > 1) {
@@ -363,7 +366,7 @@ void Session::find_many(std::span<const std::string_view> keys,
 // All servers are asked before the first answer is read, so they work at the same time. Their
 // connections are taken in the order of the servers, by everybody, so that no two operations
 // wait for each other's.
-void Session::find_part(std::span<const std::string_view> keys, std::size_t first, Term term,
+void Session::find_part(std::span<const std::string_view> keys, std::size_t first, const Term& term,
                         FunctionRef<void(std::size_t, const Found&)> sink, FirstFailure& failure) {
   struct GiveBack {
     ~GiveBack() {
@@ -530,9 +533,8 @@ bool Session::admits(std::string_view key, Access access) const noexcept {
 }
 
 bool Session::admits_all() const noexcept {
-  return std::all_of(shared_->servers.begin(), shared_->servers.end(), [](const auto& server) {
-    return server->breaker().state(Access::write) == CircuitBreaker::State::closed;
-  });
+  return std::all_of(shared_->servers.begin(), shared_->servers.end(),
+                     [](const auto& server) { return server->admits_all(); });
 }
 
 void* Session::extension(std::string_view id) noexcept {

@@ -134,7 +134,7 @@ class Session final : public Backend,
 
   void find_many(std::span<const std::string_view> keys,
                  FunctionRef<void(std::size_t, const Found&)> sink);
-  void find_part(std::span<const std::string_view> keys, std::size_t first, Term term,
+  void find_part(std::span<const std::string_view> keys, std::size_t first, const Term& term,
                  FunctionRef<void(std::size_t, const Found&)> sink, FirstFailure& failure);
   void ask_all(Term term, FirstFailure& failure);
   void begin_bulk() noexcept;

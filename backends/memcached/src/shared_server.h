@@ -55,6 +55,8 @@ class SharedServer {
     } success{this, access};
     try {
       return f();
+    } catch (const ValueTooLarge&) {
+      throw;
     } catch (const BackendError& error) {
       success.server = nullptr;
       failed(access, error);
@@ -77,6 +79,10 @@ class SharedServer {
   void shrink(std::size_t most_open) noexcept { pool_.shrink(most_open); }
 
   const CircuitBreaker& breaker() const noexcept { return breaker_; }
+  // Whether nobody is kept from asking it, or from connecting.
+  bool admits_all() const noexcept {
+    return breaker_.state(Access::write) == CircuitBreaker::State::closed && !redial_.is_pausing();
+  }
   const ServerAddress& address() const noexcept { return address_; }
 
  private:

@@ -39,10 +39,12 @@ int look_up(const ServerAddress& address, Addresses& addresses) {
   addrinfo hints{};
   hints.ai_family = AF_UNSPEC;
   hints.ai_socktype = SOCK_STREAM;
-  hints.ai_flags = AI_NUMERICSERV | AI_ADDRCONFIG;
+  // What is an address already takes none of the resolver's locks, which a fork's child may
+  // find held for ever. Nor does it without AI_ADDRCONFIG, which looks at the network first.
+  hints.ai_flags = AI_NUMERICSERV | AI_NUMERICHOST;
   addrinfo* found = nullptr;
   int problem = ::getaddrinfo(address.host.c_str(), port.c_str(), &hints, &found);
-  if (problem == EAI_NONAME) {  // AI_ADDRCONFIG hides 127.0.0.1 on a machine without network
+  if (problem == EAI_NONAME) {
     hints.ai_flags = AI_NUMERICSERV;
     problem = ::getaddrinfo(address.host.c_str(), port.c_str(), &hints, &found);
   }
@@ -66,7 +68,7 @@ std::string Socket::connect(const ServerAddress& address, std::chrono::milliseco
                             Instant end) {
   is_tcp_ = !address.is_unix_socket();
   if (!is_tcp_) {
-    const int error = connect_by_path(address.host, std::min(end, coarse_now() + each));
+    const int error = connect_by_path(address.host, std::min(end, Term::of(each).end));
     return error == 0 ? std::string() : no_connection(error);
   }
   Addresses addresses;
@@ -76,7 +78,7 @@ std::string Socket::connect(const ServerAddress& address, std::chrono::milliseco
   }
   int error = 0;
   for (const addrinfo* a = addresses.get(); a != nullptr; a = a->ai_next) {
-    error = connect_to(a->ai_family, a->ai_addr, a->ai_addrlen, std::min(end, coarse_now() + each));
+    error = connect_to(a->ai_family, a->ai_addr, a->ai_addrlen, std::min(end, Term::of(each).end));
     if (error == 0) {
       set_tcp_options();
       return {};

@@ -11,7 +11,10 @@ namespace polycache::memcached {
 // When something is, or must have ended.
 using Instant = std::chrono::steady_clock::time_point;
 
-// Of a clock that is cheap to read, and a few milliseconds behind.
+// How far the cheap clock may be behind, at 250 ticks a second.
+inline constexpr std::chrono::milliseconds kClockGrain(4);
+
+// Of a clock that is cheap to read, and a little behind.
 inline Instant coarse_now() noexcept {
   timespec now{};
   ::clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
@@ -21,7 +24,10 @@ inline Instant coarse_now() noexcept {
 struct Term {
   Instant end;
 
-  static Term of(std::chrono::milliseconds time) noexcept { return {coarse_now() + time}; }
+  // It has all of that time, and up to a grain more.
+  static Term of(std::chrono::milliseconds time) noexcept {
+    return {coarse_now() + time + kClockGrain};
+  }
   // Half of what is left of it.
   Term half() const noexcept {
     const Instant now = coarse_now();

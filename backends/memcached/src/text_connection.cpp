@@ -177,7 +177,7 @@ bool TextConnection::take(Reply& reply, Values values) {
     case Inbox::State::incomplete:
       return false;
     case Inbox::State::too_large:
-      fail(Kind::protocol, "it announces a value of more bytes than max_value_bytes allows");
+      fail_by_size();
     default:
       fail(Kind::protocol, is_connecting()
                                ? "what listens there is no memcached; look at the location"
@@ -226,17 +226,28 @@ std::optional<Found> TextConnection::find(std::string_view key, Want want) {
   return found;
 }
 
-// Matches items with questions: the server answers in order and leaves out what it has not.
+// Matches items with questions. memcached answers in order and leaves out what it has not; a
+// proxy that asks several servers may answer in another.
 void TextConnection::read_answers(std::span<const std::string_view> keys, Want want,
                                   FunctionRef<void(std::size_t, const Found&)> sink) {
-  std::size_t question = 0;
+  std::size_t next = 0;
+  answered_.assign(keys.size(), false);
+  const auto question_of = [&](std::string_view key) {
+    for (std::size_t tried = 0; tried < keys.size(); ++tried) {
+      const std::size_t i = next + tried < keys.size() ? next + tried : next + tried - keys.size();
+      if (!answered_[i] && keys[i] == key) return i;
+    }
+    return keys.size();
+  };
   for (;;) {
     const Reply reply = read(values_of(want));
     if (reply.kind == Reply::Kind::end) return end_of_answer();
     if (reply.kind != Reply::Kind::value) refuse(reply);
-    while (question < keys.size() && keys[question] != reply.item.key) ++question;
+    const std::size_t question = question_of(reply.item.key);
     if (question == keys.size()) refuse(reply);
-    sink(question++, reply.item);
+    answered_[question] = true;
+    next = question + 1;
+    sink(question, reply.item);
   }
 }
 

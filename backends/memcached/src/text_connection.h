@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "connection.h"
 #include "reply.h"
@@ -58,11 +59,12 @@ class TextConnection final : public Connection {
   Socket socket_;
   // Items that were found stay where they are while something is done with them: what the
   // server says to that goes elsewhere.
-  Inbox answers_;            // to questions
-  Inbox lines_;              // to everything else
-  Inbox* inbox_ = &lines_;   // that of the request which goes on
-  std::string request_;      // what was not sent yet; kept for its memory
-  std::uint32_t forks_ = 0;  // fork_count() when it was connected
+  Inbox answers_;               // to questions
+  Inbox lines_;                 // to everything else
+  Inbox* inbox_ = &lines_;      // that of the request which goes on
+  std::string request_;         // what was not sent yet; kept for its memory
+  std::vector<bool> answered_;  // of the keys that were asked for together
+  std::uint32_t forks_ = 0;     // fork_count() when it was connected
 };
 
 }  // namespace polycache::memcached

@@ -412,11 +412,13 @@ void Connection::connect_tcp(Deadline limit) {
   addrinfo hints{};
   hints.ai_family = AF_UNSPEC;
   hints.ai_socktype = SOCK_STREAM;
-  hints.ai_flags = AI_NUMERICSERV | AI_ADDRCONFIG;
+  // What is an address already takes none of the resolver's locks, which a fork's child may
+  // find held for ever. Nor does it without AI_ADDRCONFIG, which looks at the network first.
+  hints.ai_flags = AI_NUMERICSERV | AI_NUMERICHOST;
   addrinfo* found = nullptr;
   // Anew for each connection: a name may have moved to another machine.
   int problem = ::getaddrinfo(endpoint_.host.c_str(), endpoint_.port.c_str(), &hints, &found);
-  if (problem == EAI_NONAME) {  // AI_ADDRCONFIG hides 127.0.0.1 on a machine without network
+  if (problem == EAI_NONAME) {
     hints.ai_flags = AI_NUMERICSERV;
     problem = ::getaddrinfo(endpoint_.host.c_str(), endpoint_.port.c_str(), &hints, &found);
   }

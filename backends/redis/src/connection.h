@@ -72,6 +72,8 @@ class Connection {
 
   // Begins an operation. Closes what cannot be used any more.
   void begin(Deadline deadline, Check check);
+  // The operation may take so much longer: the caller did something else meanwhile.
+  void extend(Deadline::duration time) noexcept { deadline_ += time; }
 
   // Connects and logs in.
   void open();

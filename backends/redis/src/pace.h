@@ -31,6 +31,8 @@ class ReconnectPace {
   // It was not tried after all.
   void leave(Ticket ticket) noexcept;
 
+  // From a failure to the next success.
+  bool is_pausing() const noexcept { return until_.load(std::memory_order_relaxed) != 0; }
   // Until the next attempt; zero if one may be made.
   std::chrono::milliseconds pause_left() const noexcept;
 

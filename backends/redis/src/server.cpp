@@ -72,7 +72,7 @@ bool Server::refuses(Purpose purpose) const noexcept {
 
 bool Server::admits_all() const noexcept {
   return breaker_.state(Access::read) == State::closed &&
-         writes_.state(Access::read) == State::closed;
+         writes_.state(Access::read) == State::closed && !pace_.is_pausing();
 }
 
 // The right to one probe of writes is not taken if the server is left alone.

@@ -238,7 +238,7 @@ bool Session::contains(std::string_view key, ValueSink head) {
 }
 
 void Session::get_many(std::span<const std::string_view> keys, IndexedValueSink sink) {
-  const Deadline limit = deadline();
+  Deadline limit = deadline();
   std::size_t batch = kFirstReadBatch;
   for (std::size_t begin = 0; begin < keys.size();) {
     const std::size_t count = std::min(batch, keys.size() - begin);
@@ -251,8 +251,22 @@ void Session::get_many(std::span<const std::string_view> keys, IndexedValueSink 
   }
 }
 
+namespace {
+
+// Hands something to the caller. What is done with it is not the server's time.
+template <class Sink>
+void deliver_off_the_clock(Connection& connection, Deadline& deadline, Sink sink) {
+  const Deadline begin = coarse_now();
+  sink();
+  const auto spent = coarse_now() - begin;
+  deadline += spent;
+  connection.extend(spent);
+}
+
+}  // namespace
+
 // Returns how many bytes the values had.
-std::size_t Session::read_batch(std::span<const std::string_view> keys, Deadline deadline,
+std::size_t Session::read_batch(std::span<const std::string_view> keys, Deadline& deadline,
                                 IndexedValueSink sink) {
   commands_.clear();
   commands_.begin(1 + keys.size());
@@ -271,7 +285,7 @@ std::size_t Session::read_batch(std::span<const std::string_view> keys, Deadline
       } else if (element.type == Type::string && element.depth == 1 && length == keys.size()) {
         delivered_ = true;
         bytes += element.text.size();
-        sink(element.index, element.text);
+        deliver_off_the_clock(connection, deadline, [&] { sink(element.index, element.text); });
       }
     });
     if (!error.empty()) throw_error(connection, error);
@@ -282,7 +296,8 @@ std::size_t Session::read_batch(std::span<const std::string_view> keys, Deadline
 
 bool Session::get(std::string_view key, FunctionRef<void(std::string_view, Ttl)> sink) {
   bool found = false;
-  read_with_lifetimes({&key, 1}, deadline(), [&](std::size_t, std::string_view value, Ttl left) {
+  Deadline limit = deadline();
+  read_with_lifetimes({&key, 1}, limit, [&](std::size_t, std::string_view value, Ttl left) {
     found = true;
     sink(value, left);
   });
@@ -290,7 +305,7 @@ bool Session::get(std::string_view key, FunctionRef<void(std::string_view, Ttl)>
 }
 
 void Session::get_many(std::span<const std::string_view> keys, TtlExtension::Sink sink) {
-  const Deadline limit = deadline();
+  Deadline limit = deadline();
   for (std::size_t begin = 0; begin < keys.size(); begin += kFirstReadBatch) {
     const std::size_t count = std::min(kFirstReadBatch, keys.size() - begin);
     read_with_lifetimes(
@@ -301,7 +316,7 @@ void Session::get_many(std::span<const std::string_view> keys, TtlExtension::Sin
 
 // In one transaction, so that values and lifetimes belong together. The lifetimes first: they
 // are kept, the values go straight on.
-void Session::read_with_lifetimes(std::span<const std::string_view> keys, Deadline deadline,
+void Session::read_with_lifetimes(std::span<const std::string_view> keys, Deadline& deadline,
                                   TtlExtension::Sink sink) {
   commands_.clear();
   commands_.begin("*1\r\n$5\r\nMULTI\r\n");
@@ -333,7 +348,9 @@ void Session::read_with_lifetimes(std::span<const std::string_view> keys, Deadli
       }
       if (element.type == Type::string && element.depth == 2 && length == keys.size()) {
         delivered_ = true;
-        sink(element.index, element.text, lifetime_left(lifetimes_[element.index]));
+        deliver_off_the_clock(connection, deadline, [&] {
+          sink(element.index, element.text, lifetime_left(lifetimes_[element.index]));
+        });
       }
     });
     if (!error.empty()) throw_error(connection, error);

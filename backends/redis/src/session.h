@@ -138,9 +138,10 @@ class Session final : public Backend,
   void compose_batch(PutBatch& batch, std::span<const Item> items, PutMode mode);
   void send_batch(PutBatch& batch, std::span<const Item> items, PutMode mode, Deadline deadline);
   void read_put(PutBatch& batch, Connection& connection, std::size_t item);
-  std::size_t read_batch(std::span<const std::string_view> keys, Deadline deadline,
+  // Both move the deadline by what the sink takes.
+  std::size_t read_batch(std::span<const std::string_view> keys, Deadline& deadline,
                          IndexedValueSink sink);
-  void read_with_lifetimes(std::span<const std::string_view> keys, Deadline deadline,
+  void read_with_lifetimes(std::span<const std::string_view> keys, Deadline& deadline,
                            TtlExtension::Sink sink);
   void scan(std::string& cursor);
   std::size_t erase_found();
