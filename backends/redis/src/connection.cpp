@@ -668,10 +668,25 @@ bool Connection::next_reply() {
 }
 
 void Connection::receive(ElementSink sink) {
+  receive(sink, [this] { return next_reply(); });
+}
+
+// All replies that a piece of bytes completes are parsed, and given to the sink, in one go.
+void Connection::receive_at_leisure(ElementSink sink) {
+  receive(sink, [this] {
+    const Deadline begin = coarse_now();
+    const bool is_whole = next_reply();
+    deadline_ += coarse_now() - begin;
+    return is_whole;
+  });
+}
+
+template <class Parse>
+void Connection::receive(ElementSink& sink, Parse parse) {
   Receiver& receiver = parser_->receiver;
   receiver.sink = &sink;
   receiver.exception = nullptr;
-  while (!next_reply()) {
+  while (!parse()) {
     check_what_is_announced();
     fill();
   }

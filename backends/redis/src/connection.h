@@ -72,8 +72,6 @@ class Connection {
 
   // Begins an operation. Closes what cannot be used any more.
   void begin(Deadline deadline, Check check);
-  // The operation may take so much longer: the caller did something else meanwhile.
-  void extend(Deadline::duration time) noexcept { deadline_ += time; }
 
   // Connects and logs in.
   void open();
@@ -87,6 +85,9 @@ class Connection {
 
   // Reads one whole reply. What the sink throws is thrown when the reply has been read.
   void receive(ElementSink sink);
+  // The same, for a sink that may take its time: the operation ends so much later.
+  void receive_at_leisure(ElementSink sink);
+  Deadline deadline() const noexcept { return deadline_; }
 
   // Whether the server is there. What it says against it, or nothing.
   std::string ping();
@@ -113,6 +114,8 @@ class Connection {
   struct Parser;
   class Tls;
 
+  template <class Parse>
+  void receive(ElementSink& sink, Parse parse);
   void connect_tcp(Deadline limit);
   void connect_socket(Deadline limit);
   bool connect_to(int family, const void* address, unsigned size, Deadline limit, int& error);

@@ -251,20 +251,6 @@ void Session::get_many(std::span<const std::string_view> keys, IndexedValueSink 
   }
 }
 
-namespace {
-
-// Hands something to the caller. What is done with it is not the server's time.
-template <class Sink>
-void deliver_off_the_clock(Connection& connection, Deadline& deadline, Sink sink) {
-  const Deadline begin = coarse_now();
-  sink();
-  const auto spent = coarse_now() - begin;
-  deadline += spent;
-  connection.extend(spent);
-}
-
-}  // namespace
-
 // Returns how many bytes the values had.
 std::size_t Session::read_batch(std::span<const std::string_view> keys, Deadline& deadline,
                                 IndexedValueSink sink) {
@@ -278,16 +264,17 @@ std::size_t Session::read_batch(std::span<const std::string_view> keys, Deadline
     bytes = 0;
     std::size_t length = 0;
     std::string error;
-    connection.receive([&](const Element& element) {
+    connection.receive_at_leisure([&](const Element& element) {
       if (element.depth == 0) {
         if (element.type == Type::array) length = static_cast<std::size_t>(element.integer);
         if (element.type == Type::error) error = element.text;
       } else if (element.type == Type::string && element.depth == 1 && length == keys.size()) {
         delivered_ = true;
         bytes += element.text.size();
-        deliver_off_the_clock(connection, deadline, [&] { sink(element.index, element.text); });
+        sink(element.index, element.text);
       }
     });
+    deadline = connection.deadline();
     if (!error.empty()) throw_error(connection, error);
     if (length != keys.size()) throw_unexpected(connection);
   });
@@ -338,7 +325,7 @@ void Session::read_with_lifetimes(std::span<const std::string_view> keys, Deadli
     }
     lifetimes_.assign(keys.size(), 0);
     std::size_t length = 0;
-    connection.receive([&](const Element& element) {
+    connection.receive_at_leisure([&](const Element& element) {
       if (element.type == Type::error && error.empty()) error = element.text;
       if (element.type == Type::array && element.depth == 1) {
         length = static_cast<std::size_t>(element.integer);
@@ -348,11 +335,10 @@ void Session::read_with_lifetimes(std::span<const std::string_view> keys, Deadli
       }
       if (element.type == Type::string && element.depth == 2 && length == keys.size()) {
         delivered_ = true;
-        deliver_off_the_clock(connection, deadline, [&] {
-          sink(element.index, element.text, lifetime_left(lifetimes_[element.index]));
-        });
+        sink(element.index, element.text, lifetime_left(lifetimes_[element.index]));
       }
     });
+    deadline = connection.deadline();
     if (!error.empty()) throw_error(connection, error);
     if (length != keys.size()) throw_unexpected(connection);
   });
