@@ -576,6 +576,7 @@ void Connection::wait_for(short events) {
 
 void Connection::send(std::string_view commands, std::size_t count) {
   outstanding_ += count;
+  just_sent_ = true;
   if (tls_) return send_by_tls(commands);
   while (!commands.empty()) {
     // A server that is gone must not end the process by SIGPIPE.
@@ -619,11 +620,28 @@ long Connection::receive_some() {
     if (got < 0 && errno == EAGAIN) wait_for(POLLIN);
     return got;
   }
+  const std::size_t least = std::min(std::exchange(least_bytes_, 0), arrived_.size());
+  const bool just_sent = std::exchange(just_sent_, false);
+  if (least == 0 && !endpoint_.socket.empty()) return receive_by_poll(just_sent);
   limit_by_kernel();
   // Sleeping until a known number of bytes is there spares waking up for each part of them.
-  const std::size_t least = std::min(std::exchange(least_bytes_, 0), arrived_.size());
   if (least > 0) return ::recv(descriptor_, arrived_.data(), least, MSG_WAITALL);
   return ::recv(descriptor_, arrived_.data(), arrived_.size(), 0);
+}
+
+// Who sleeps in recv() on a unix socket is woken when the server reads the request, too, for
+// nothing, which costs more than poll(). The answer is not there yet when the request was just
+// sent; what follows it mostly is.
+long Connection::receive_by_poll(bool just_sent) {
+  const auto receive_now = [this] {
+    return ::recv(descriptor_, arrived_.data(), arrived_.size(), MSG_DONTWAIT);
+  };
+  if (!just_sent) {
+    const ssize_t got = receive_now();
+    if (got >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK)) return got;
+  }
+  wait_for(POLLIN);
+  return receive_now();
 }
 
 void Connection::fill() {

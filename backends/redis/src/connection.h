@@ -124,6 +124,7 @@ class Connection {
   void secure(Deadline limit);
   void send_by_tls(std::string_view commands);
   long receive_some();
+  long receive_by_poll(bool just_sent);
   bool still_alive() noexcept;
 
   bool next_reply();
@@ -141,6 +142,7 @@ class Connection {
   std::unique_ptr<Tls> tls_;        // while connected by TLS
   std::vector<char> arrived_;       // where recv() writes
   Deadline deadline_;
+  bool just_sent_ = false;
   std::uint32_t forks_ = 0;                   // fork_count() when it was opened
   std::size_t outstanding_ = 0;               // replies that were asked for and not read
   std::chrono::milliseconds kernel_limit_{};  // of one wait for bytes
