@@ -412,8 +412,8 @@ void Connection::connect_tcp(Deadline limit) {
   addrinfo hints{};
   hints.ai_family = AF_UNSPEC;
   hints.ai_socktype = SOCK_STREAM;
-  // What is an address already takes none of the resolver's locks, which a fork's child may
-  // find held for ever. Nor does it without AI_ADDRCONFIG, which looks at the network first.
+  // An address is taken as it is, without the resolver's locks, which a fork's child may find
+  // held for ever. Not with AI_ADDRCONFIG: that takes one even for an address.
   hints.ai_flags = AI_NUMERICSERV | AI_NUMERICHOST;
   addrinfo* found = nullptr;
   // Anew for each connection: a name may have moved to another machine.
