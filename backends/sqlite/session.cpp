@@ -150,19 +150,20 @@ void Session::open_file() {
 }
 
 // Shared memory that fails twice in a row is none, for the life of the process: whoever tried
-// again would change the file under those who go on without.
+// again would change the file under those who go on without. Unless somebody has the file open
+// with it: a process that went without would wait for them for ever.
 void Session::make_table(Absent absent) {
   for (int failed = 0;; ++failed) {
-    const Table::Log log =
-        share_->has_shared_memory() ? Table::Log::write_ahead : Table::Log::rollback;
+    const bool without = failed > 1 || !share_->has_shared_memory();
+    const Table::Log log = without ? Table::Log::rollback : Table::Log::write_ahead;
     try {
       table_ = std::make_unique<OpenTable>(*alias_, *share_, absent, log);
+      if (without) share_->do_without_shared_memory();
       return;
     } catch (const DatabaseError& error) {
       const bool lacks_it = error.cause() == DatabaseError::Cause::no_shared_memory;
-      if (!lacks_it || log == Table::Log::rollback) throw;
+      if (!lacks_it || without || share_->is_open()) throw;
     }
-    if (failed > 0) share_->do_without_shared_memory();
   }
 }
 

@@ -34,6 +34,7 @@ class ProcessShare {
   void before_opening(const std::string& path, std::chrono::milliseconds patience);
   void after_opening(const std::string& path);
   void after_closing() noexcept { open_.fetch_sub(1, std::memory_order_relaxed); }
+  bool is_open() const noexcept { return open_.load(std::memory_order_relaxed) > 0; }
 
   // Whether a write-ahead log can be had.
   bool has_shared_memory() const noexcept {

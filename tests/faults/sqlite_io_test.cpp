@@ -516,6 +516,32 @@ INSTANTIATE_TEST_SUITE_P(Ways, SqliteWithoutSharedMemory,
                                                                                     : "Fails";
                          });
 
+TEST_F(SqliteFaults, SharedMemoryThatFailsForAWhileIsUsedAgainByAllThreads) {
+  const auto registry = make_registry();
+  ASSERT_TRUE((*registry)["c"].set("k", "v"));
+  const auto other = registry->open("c");
+  vfs_.set_shared_memory(SqliteFaultVfs::SharedMemory::fails);
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(other->get("k"), std::nullopt);
+  vfs_.set_shared_memory(SqliteFaultVfs::SharedMemory::works);
+  EXPECT_TRUE(serves(*other));
+  EXPECT_EQ(other->get("k"), "v");
+  EXPECT_EQ(Database(path()).text("PRAGMA journal_mode"), "wal");
+}
+
+TEST_F(SqliteFaults, SharedMemoryThatFailsForAWhileIsUsedAgainBesideOtherProcesses) {
+  ASSERT_TRUE((*make_registry())["c"].set("k", "v"));
+  Database elsewhere(path());  // for the store the same as another process
+  ASSERT_EQ(elsewhere.text("SELECT count(*) FROM polycache_meta"), "1");
+  vfs_.set_shared_memory(SqliteFaultVfs::SharedMemory::fails);
+  const auto registry = make_registry({{"busy_timeout", "10ms"}});
+  Cache& cache = (*registry)["c"];
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(cache.get("k"), std::nullopt);
+  vfs_.set_shared_memory(SqliteFaultVfs::SharedMemory::works);
+  EXPECT_TRUE(serves(cache));
+  EXPECT_EQ(cache.get("k"), "v");
+  EXPECT_EQ(elsewhere.text("PRAGMA journal_mode"), "wal");
+}
+
 TEST_P(SqliteWithoutSharedMemory, ANewFileGetsARollbackJournalAndAWarning) {
   vfs_.set_shared_memory(GetParam());
   expect_service(*make_registry());
