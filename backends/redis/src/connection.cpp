@@ -206,6 +206,8 @@ struct Connection::Parser {
   std::string_view unread() const noexcept {
     return {reader->buf + reader->pos, reader->len - reader->pos};
   }
+  // Whether nothing of a reply has come yet.
+  bool is_idle() const noexcept { return reader->ridx < 0 && reader->pos == reader->len; }
 
   redisReader* const reader;
   Receiver receiver;
@@ -644,22 +646,23 @@ long Connection::receive_by_poll(bool just_sent) {
   return receive_now();
 }
 
-void Connection::fill() {
+// The next bytes, whatever they are.
+std::string_view Connection::next_piece() {
   // In the middle of an operation, by what it was given to do with values.
   if (forks_ != fork_count()) fail(Kind::unreachable, "this is a fork's child, it is the parent's");
   for (;;) {
     errno = 0;
     const long got = receive_some();
-    if (got > 0) {
-      if (redisReaderFeed(parser_->reader, arrived_.data(), static_cast<std::size_t>(got)) !=
-          REDIS_OK) {
-        fail(Kind::protocol, "no memory for the reply");
-      }
-      return;
-    }
+    if (got > 0) return {arrived_.data(), static_cast<std::size_t>(got)};
     if (got == 0) lost("the server closed it");
     // A limit that ended, or a signal: the next turn looks at the deadline.
     if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) lost(system_message(errno));
+  }
+}
+
+void Connection::feed(std::string_view piece) {
+  if (redisReaderFeed(parser_->reader, piece.data(), piece.size()) != REDIS_OK) {
+    fail(Kind::protocol, "no memory for the reply");
   }
 }
 
@@ -686,27 +689,37 @@ bool Connection::next_reply() {
 }
 
 void Connection::receive(ElementSink sink) {
-  receive(sink, [this] { return next_reply(); });
+  receive(sink, [](auto read) { return read(); });
 }
 
 // All replies that a piece of bytes completes are parsed, and given to the sink, in one go.
 void Connection::receive_at_leisure(ElementSink sink) {
-  receive(sink, [this] {
+  receive(sink, [this](auto read) {
     const Deadline begin = coarse_now();
-    const bool is_whole = next_reply();
+    const bool is_whole = read();
     deadline_ += coarse_now() - begin;
     return is_whole;
   });
 }
 
-template <class Parse>
-void Connection::receive(ElementSink& sink, Parse parse) {
+// `with_sink` runs what may call the sink.
+template <class WithSink>
+void Connection::receive(ElementSink& sink, WithSink with_sink) {
+  if (parser_->is_idle()) {
+    const std::string_view piece = next_piece();
+    if (UsualReply reply(piece); reply.is_whole()) {
+      --outstanding_;
+      with_sink([&] { return reply.read(sink); });
+      return;
+    }
+    feed(piece);
+  }
   Receiver& receiver = parser_->receiver;
   receiver.sink = &sink;
   receiver.exception = nullptr;
-  while (!parse()) {
+  while (!with_sink([this] { return next_reply(); })) {
     check_what_is_announced();
-    fill();
+    feed(next_piece());
   }
   receiver.sink = nullptr;
   --outstanding_;

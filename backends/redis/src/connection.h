@@ -9,6 +9,9 @@
 //   if (!connection.is_open()) connection.open();
 //   connection.send(commands.bytes(), commands.count());
 //   connection.receive([&](const Element& element) { ... });  // once for each command
+//
+// What every single-key operation runs through is marked hot, here and in what calls it, so
+// that it lies in few pages (docs/adr/0018).
 
 #pragma once
 
@@ -24,6 +27,7 @@
 #include "endpoint.h"
 #include "polycache/error.h"
 #include "polycache/function_ref.h"
+#include "reply.h"
 
 struct redisReader;
 
@@ -32,25 +36,14 @@ namespace polycache::redis {
 // Deadlines are read from a coarse clock, a fifth of the price of the exact one, which an
 // operation of some microseconds notices: they are kept up to 4 ms late.
 using Deadline = std::chrono::steady_clock::time_point;
-Deadline coarse_now() noexcept;
-Deadline deadline_after(std::chrono::milliseconds limit) noexcept;
+[[gnu::hot]] Deadline coarse_now() noexcept;
+[[gnu::hot]] Deadline deadline_after(std::chrono::milliseconds limit) noexcept;
 
 struct Limits {
   std::chrono::milliseconds connect{500};
   std::chrono::milliseconds operation{1000};
   std::size_t max_value_bytes = 512U << 20U;
 };
-
-// A part of a reply. An array comes first with its length, then each of its elements.
-struct Element {
-  enum class Type : std::uint8_t { string, status, error, integer, nil, array };
-  Type type;
-  int depth;              // 0: the reply itself
-  std::size_t index;      // in its array
-  std::string_view text;  // string, status, error; valid during the call only
-  std::int64_t integer;   // integer; array: its length
-};
-using ElementSink = FunctionRef<void(const Element&)>;
 
 // What to make sure of before anything is sent.
 enum class Check : std::uint8_t {
@@ -71,20 +64,20 @@ class Connection {
   ~Connection();
 
   // Begins an operation. Closes what cannot be used any more.
-  void begin(Deadline deadline, Check check);
+  [[gnu::hot]] void begin(Deadline deadline, Check check);
 
   // Connects and logs in.
   void open();
   bool is_open() const noexcept { return descriptor_ >= 0; }
 
   // Sends so many commands.
-  void send(std::string_view commands, std::size_t count);
+  [[gnu::hot]] void send(std::string_view commands, std::size_t count);
 
   // Says that at least so many bytes are going to come, for waiting until they are there.
   void expect(std::size_t bytes) noexcept { least_bytes_ = bytes; }
 
   // Reads one whole reply. What the sink throws is thrown when the reply has been read.
-  void receive(ElementSink sink);
+  [[gnu::hot]] void receive(ElementSink sink);
   // The same, for a sink that may take its time: the operation ends so much later.
   void receive_at_leisure(ElementSink sink);
   Deadline deadline() const noexcept { return deadline_; }
@@ -114,8 +107,8 @@ class Connection {
   struct Parser;
   class Tls;
 
-  template <class Parse>
-  void receive(ElementSink& sink, Parse parse);
+  template <class WithSink>
+  void receive(ElementSink& sink, WithSink with_sink);
   void connect_tcp(Deadline limit);
   void connect_socket(Deadline limit);
   bool connect_to(int family, const void* address, unsigned size, Deadline limit, int& error);
@@ -123,14 +116,15 @@ class Connection {
   void log_in();
   void secure(Deadline limit);
   void send_by_tls(std::string_view commands);
-  long receive_some();
+  [[gnu::hot]] long receive_some();
   long receive_by_poll(bool just_sent);
   bool still_alive() noexcept;
 
   bool next_reply();
   void check_what_is_announced();
-  void fill();
-  void limit_by_kernel();
+  [[gnu::hot]] std::string_view next_piece();
+  [[gnu::hot]] void feed(std::string_view piece);
+  [[gnu::hot]] void limit_by_kernel();
   void wait_for(short events);
   [[noreturn]] void lost(const std::string& why);
   [[noreturn]] void timed_out();

@@ -50,14 +50,14 @@ class Server {
    public:
     // Takes a connection; `hint` is the session's. Throws BackendError if the server is left
     // alone, or all connections are in use until the deadline.
-    Call(Server& server, std::size_t& hint, Purpose purpose, Deadline deadline);
+    [[gnu::hot]] Call(Server& server, std::size_t& hint, Purpose purpose, Deadline deadline);
     Call(const Call&) = delete;
     Call& operator=(const Call&) = delete;
     // Went well, unless it failed().
-    ~Call();
+    [[gnu::hot]] ~Call();
 
     // Connects, unless it is connected.
-    Connection& begin(Check check);
+    [[gnu::hot]] Connection& begin(Check check);
     // A fresh connection instead of one that broke.
     Connection& begin_again();
 
@@ -66,7 +66,7 @@ class Server {
 
    private:
     void enter();
-    void went_well() noexcept;
+    [[gnu::hot]] void went_well() noexcept;
     void note_ticket(const BackendError& error) noexcept;
 
     Server& server_;
@@ -92,7 +92,7 @@ class Server {
   void check(std::size_t& hint, Deadline deadline,
              FunctionRef<void(const HealthExtension::Server&)> sink) noexcept;
 
-  bool has(Feature feature) const noexcept;
+  [[gnu::hot]] bool has(Feature feature) const noexcept;
   // From now on the substitute is used. Says so the first time, if it was denied.
   void do_without(Feature feature, std::string_view error);
 

@@ -42,8 +42,9 @@ class Session final : public Backend,
  public:
   explicit Session(std::shared_ptr<const Settings> settings);
 
-  bool get(std::string_view key, ValueSink sink) override;
-  bool put(std::string_view key, std::string_view value, Ttl ttl, PutMode mode) override;
+  [[gnu::hot]] bool get(std::string_view key, ValueSink sink) override;
+  [[gnu::hot]] bool put(std::string_view key, std::string_view value, Ttl ttl,
+                        PutMode mode) override;
   bool touch(std::string_view key, Ttl ttl) override;
   bool erase(std::string_view key) override;
   void clear() override;
@@ -91,21 +92,23 @@ class Session final : public Backend,
 
   // Runs the exchange on a connection with a server; a second time if `repeat` allows, so it
   // must not keep anything of a first time that failed.
-  void run(std::size_t server, Purpose purpose, Deadline deadline, Repeat repeat,
-           Exchange exchange);
+  [[gnu::hot]] void run(std::size_t server, Purpose purpose, Deadline deadline, Repeat repeat,
+                        Exchange exchange);
   // Runs it on a location to read from, on the next one if that is down.
-  void run_read(Deadline deadline, Exchange exchange);
-  std::size_t reader(Deadline deadline);
+  [[gnu::hot]] void run_read(Deadline deadline, Exchange exchange);
+  [[gnu::hot]] std::size_t reader(Deadline deadline);
   void leave_reader(Deadline deadline);
-  Deadline deadline() const;
+  [[gnu::hot]] Deadline deadline() const;
 
   // Reads one reply, whatever it is, except that the server is read-only.
-  static Answer receive(Connection& connection, ValueSink sink);
-  static Answer receive(Connection& connection);
-  static Answer receive(Connection& connection, const Expected& expected, ValueSink sink);
-  static void check(Connection& connection, const Answer& answer, const Expected& expected);
+  [[gnu::hot]] static Answer receive(Connection& connection, ValueSink sink);
+  [[gnu::hot]] static Answer receive(Connection& connection);
+  [[gnu::hot]] static Answer receive(Connection& connection, const Expected& expected,
+                                     ValueSink sink);
+  [[gnu::hot]] static void check(Connection& connection, const Answer& answer,
+                                 const Expected& expected);
   // Sends the one command that was composed to the first location.
-  Answer ask(Purpose purpose, Repeat repeat, const Expected& expected, ValueSink sink);
+  [[gnu::hot]] Answer ask(Purpose purpose, Repeat repeat, const Expected& expected, ValueSink sink);
   std::int64_t ask_integer(Purpose purpose, Repeat repeat);
   [[noreturn]] static void throw_error(Connection& connection, std::string_view error);
   [[noreturn]] static void throw_unexpected(Connection& connection);
@@ -127,10 +130,10 @@ class Session final : public Backend,
   bool erase_if_equal_by_watch(std::string_view key, std::string_view expected);
   bool get_then_del(std::string_view key, ValueSink sink);
 
-  static std::int64_t redis_lifetime(Ttl ttl) noexcept;
-  bool by_psetex(const Item& item, PutMode mode) const noexcept;
-  void compose_put(const Item& item, PutMode mode);
-  bool fits(std::string_view value) const noexcept;
+  [[gnu::hot]] static std::int64_t redis_lifetime(Ttl ttl) noexcept;
+  [[gnu::hot]] bool by_psetex(const Item& item, PutMode mode) const noexcept;
+  [[gnu::hot]] void compose_put(const Item& item, PutMode mode);
+  [[gnu::hot]] bool fits(std::string_view value) const noexcept;
   void refuse(std::string_view key, PutMode mode, std::string_view why);
   void warn(Warning::Kind kind, std::string_view key, std::string_view message);
   void warn_of_other_type(std::string_view key);

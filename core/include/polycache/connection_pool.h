@@ -99,7 +99,7 @@ class ConnectionPool {
   // std::chrono::steady_clock, not of the injected one: threads really wait) if all are in
   // use. Empty if none became free. `hint` is 0 at first and then left alone by the caller.
   // What `make` throws.
-  Lease take(std::size_t& hint, std::chrono::steady_clock::time_point deadline) {
+  [[gnu::hot]] Lease take(std::size_t& hint, std::chrono::steady_clock::time_point deadline) {
     Process& process = here();
     Slot* slot = process.try_take(hint);
     if (slot == nullptr) slot = process.wait_for_one(hint, deadline);

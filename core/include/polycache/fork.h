@@ -15,6 +15,6 @@ namespace polycache {
 
 // How many forks lie between the process that loaded this library and the calling one.
 // Thread-safe; one load.
-POLYCACHE_API std::uint32_t fork_count() noexcept;
+[[gnu::hot]] POLYCACHE_API std::uint32_t fork_count() noexcept;
 
 }  // namespace polycache

@@ -19,10 +19,7 @@ template <class R, class... Args>
 class FunctionRef<R(Args...)> {
  public:
   // NOLINTNEXTLINE(google-explicit-constructor): implicit by design
-  FunctionRef(R (*function)(Args...)) noexcept
-      : call_([](Target target, Args... args) -> R {
-          return reinterpret_cast<R (*)(Args...)>(target.function)(std::forward<Args>(args)...);
-        }) {
+  FunctionRef(R (*function)(Args...)) noexcept : call_(call_function) {
     target_.function = reinterpret_cast<void (*)()>(function);
   }
 
@@ -31,14 +28,7 @@ class FunctionRef<R(Args...)> {
            !std::is_function_v<std::remove_reference_t<F>> && std::is_invocable_r_v<R, F&, Args...>)
       FunctionRef(F&& f)
   noexcept  // NOLINT(google-explicit-constructor): implicit by design
-      : call_([](Target target, Args... args) -> R {
-          auto& callable = *static_cast<std::remove_reference_t<F>*>(target.object);
-          if constexpr (std::is_void_v<R>) {
-            std::invoke(callable, std::forward<Args>(args)...);
-          } else {
-            return std::invoke(callable, std::forward<Args>(args)...);
-          }
-        }) {
+      : call_(call_object<std::remove_reference_t<F>>) {
     target_.object = const_cast<void*>(static_cast<const void*>(std::addressof(f)));
   }
 
@@ -49,6 +39,20 @@ class FunctionRef<R(Args...)> {
     void* object;
     void (*function)();
   };
+
+  static R call_function(Target target, Args... args) {
+    return reinterpret_cast<R (*)(Args...)>(target.function)(std::forward<Args>(args)...);
+  }
+  template <class F>
+  [[gnu::hot]] static R call_object(Target target, Args... args) {
+    F& callable = *static_cast<F*>(target.object);
+    if constexpr (std::is_void_v<R>) {
+      std::invoke(callable, std::forward<Args>(args)...);
+    } else {
+      return std::invoke(callable, std::forward<Args>(args)...);
+    }
+  }
+
   Target target_;
   R (*call_)(Target, Args...);
 };
