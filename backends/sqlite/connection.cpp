@@ -1,7 +1,5 @@
 #include "connection.h"
 
-#include <sqlite3.h>
-
 #include <algorithm>
 #include <array>
 #include <cassert>
@@ -240,34 +238,9 @@ Statement::Statement(Connection& connection, const std::string& sql) : connectio
 
 Statement::~Statement() { sqlite3_finalize(handle_); }
 
-Statement& Statement::bind(int parameter, std::int64_t value) {
-  const int code = sqlite3_bind_int64(handle_, parameter, value);
-  if (code != SQLITE_OK) connection_.fail(code);
-  return *this;
-}
-
-Statement& Statement::bind(int parameter, std::string_view bytes) {
-  // A null pointer would bind NULL instead of no bytes.
-  const char* const data = bytes.data() == nullptr ? "" : bytes.data();
-  const int code = sqlite3_bind_blob64(handle_, parameter, data, bytes.size(), SQLITE_STATIC);
-  if (code != SQLITE_OK) connection_.fail(code);
-  return *this;
-}
-
 Statement& Statement::bind_null(int parameter) {
-  const int code = sqlite3_bind_null(handle_, parameter);
-  if (code != SQLITE_OK) connection_.fail(code);
-  return *this;
+  return checked(sqlite3_bind_null(handle_, parameter));
 }
-
-bool Statement::step() {
-  const int code = sqlite3_step(handle_);
-  if (code == SQLITE_ROW) return true;
-  if (code == SQLITE_DONE) return false;
-  connection_.fail(code);
-}
-
-void Statement::reset() noexcept { sqlite3_reset(handle_); }
 
 void Statement::run() {
   const Resetting resetting(*this);
@@ -276,17 +249,6 @@ void Statement::run() {
 
 bool Statement::is_null(int column) const noexcept {
   return sqlite3_column_type(handle_, column) == SQLITE_NULL;
-}
-
-std::int64_t Statement::integer(int column) const noexcept {
-  return sqlite3_column_int64(handle_, column);
-}
-
-std::string_view Statement::bytes(int column) const noexcept {
-  const void* const data = sqlite3_column_blob(handle_, column);
-  if (data == nullptr) return {};
-  return {static_cast<const char*>(data),
-          static_cast<std::size_t>(sqlite3_column_bytes(handle_, column))};
 }
 
 HeaderRead read_header(const std::string& path, std::chrono::milliseconds patience,

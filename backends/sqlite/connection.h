@@ -1,8 +1,10 @@
 // SQLite, as this store uses it: a connection, a prepared statement, a transaction, and the
-// first bytes of a file. The only files that include sqlite3.h. Every failure leaves here as
-// a DatabaseError.
+// first bytes of a file. Only this header and its source include sqlite3.h. Every failure leaves
+// here as a DatabaseError.
 
 #pragma once
+
+#include <sqlite3.h>
 
 #include <chrono>
 #include <cstddef>
@@ -12,9 +14,6 @@
 #include <utility>
 
 #include "polycache/error.h"
-
-struct sqlite3;
-struct sqlite3_stmt;
 
 namespace polycache::sqlite {
 
@@ -105,22 +104,45 @@ class Statement {
   Statement& operator=(const Statement&) = delete;
   ~Statement();
 
-  Statement& bind(int parameter, std::int64_t value);
-  Statement& bind(int parameter, std::string_view bytes);
+  Statement& bind(int parameter, std::int64_t value) {
+    return checked(sqlite3_bind_int64(handle_, parameter, value));
+  }
+  Statement& bind(int parameter, std::string_view bytes) {
+    // A null pointer would bind NULL instead of no bytes.
+    const char* const data = bytes.data() == nullptr ? "" : bytes.data();
+    return checked(sqlite3_bind_blob64(handle_, parameter, data, bytes.size(), SQLITE_STATIC));
+  }
   Statement& bind_null(int parameter);
 
   // Goes to the next row; false at the end.
-  bool step();
+  bool step() {
+    const int code = sqlite3_step(handle_);
+    if (code == SQLITE_ROW) return true;
+    if (code == SQLITE_DONE) return false;
+    connection_.fail(code);
+  }
   // Ends the statement and, outside a transaction, what it locked.
-  void reset() noexcept;
+  void reset() noexcept { sqlite3_reset(handle_); }
   // Runs a statement that has no rows.
   void run();
 
   bool is_null(int column) const noexcept;
-  std::int64_t integer(int column) const noexcept;
-  std::string_view bytes(int column) const noexcept;  // valid until step() or reset()
+  std::int64_t integer(int column) const noexcept { return sqlite3_column_int64(handle_, column); }
+  // Valid until step() or reset().
+  std::string_view bytes(int column) const noexcept {
+    const void* const data = sqlite3_column_blob(handle_, column);
+    if (data == nullptr) return {};
+    return {static_cast<const char*>(data),
+            static_cast<std::size_t>(sqlite3_column_bytes(handle_, column))};
+  }
 
  private:
+  Statement& checked(int code) {
+    if (code != SQLITE_OK) [[unlikely]]
+      connection_.fail(code);
+    return *this;
+  }
+
   Connection& connection_;
   sqlite3_stmt* handle_ = nullptr;
 };

@@ -28,6 +28,22 @@ std::uint64_t word(const char* at) noexcept {
   return result;
 }
 
+struct Tail {
+  std::uint64_t first = 0;
+  std::uint64_t second = 0;
+};
+
+// The last `count` bytes, at most 16, with zeros behind them. Of keys that are long enough,
+// whole words are read that end where the key does.
+Tail last_bytes(std::string_view key, std::size_t count) noexcept {
+  const char* const end = key.data() + key.size();
+  if (count > 8) return {word(end - count), word(end - 8) >> (16 - count) * 8};
+  if (count > 0 && key.size() >= 8) return {word(end - 8) >> (8 - count) * 8, 0};
+  Tail tail;
+  if (count > 0) std::memcpy(&tail.first, end - count, count);
+  return tail;
+}
+
 }  // namespace
 
 // The secret is in one factor of every product, and the state in the other, so that whoever
@@ -39,9 +55,8 @@ std::uint64_t hash_key(std::string_view key, const HashSecret& secret) noexcept 
   for (; left > 16; left -= 16, at += 16) {
     state = fold(word(at) ^ secret.second, word(at + 8) ^ state);
   }
-  char tail[16] = {};
-  if (left > 0) std::memcpy(tail, at, left);
-  state = fold(word(tail) ^ secret.second, word(tail + 8) ^ state);
+  const Tail tail = last_bytes(key, left);
+  state = fold(tail.first ^ secret.second, tail.second ^ state);
   return fold(state ^ secret.second, secret.first ^ kFinish);
 }
 

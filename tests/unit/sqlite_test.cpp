@@ -25,6 +25,7 @@
 #include <utility>
 #include <vector>
 
+#include "key_hash.h"
 #include "polycache/extension.h"
 #include "polycache/testing/manual_clock.h"
 #include "polycache/testing/test_context.h"
@@ -1074,6 +1075,25 @@ TEST_F(SqliteFile, ADerivedFactoryChecksKeysItsOwnWay) {
 TEST_F(SqliteFile, UnknownExtensionsAreNull) {
   const auto factory = make();
   EXPECT_EQ(factory->connect()->extension("polycache.none/1"), nullptr);
+}
+
+// --- the file format ---
+
+// Files that were written keep being read.
+TEST(SqliteKeyHash, StaysAsItIs) {
+  constexpr sqlite::HashSecret kSecret{0x0123456789abcdefU, 0xfedcba9876543210U};
+  const std::pair<std::string_view, std::uint64_t> known[] = {
+      {"", 0xb143d546566c7b94U},
+      {"a", 0xdb2cd0f810a47629U},
+      {"key", 0x40c231f522ca2fc0U},
+      {"1234567", 0x709a9ee549119159U},
+      {"12345678", 0xc7965c46b742cf40U},
+      {"bench:1:k", 0x852bdad715a237c2U},
+      {"0123456789abcdef", 0x59e1ffb7ef6e583eU},
+      {"0123456789abcdefg", 0x1275c5768163b463U},
+      {"bench:1:user:profile:42", 0xb28acf8bddf42b78U},
+  };
+  for (const auto& [key, hash] : known) EXPECT_EQ(sqlite::hash_key(key, kSecret), hash) << key;
 }
 
 }  // namespace
