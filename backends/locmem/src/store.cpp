@@ -61,10 +61,16 @@ Store::~Store() { fork_guard_.remove(*this); }
 
 // --- reading ---
 
-// Asked for before the key is hashed: the time is on its way while the key, which was written
-// a moment ago, comes to where it can be read, and it is not asked for under a lock.
+// Asked for before a lock is taken.
 DeadlineClock::Nanoseconds Store::horizon() const noexcept {
   return has_lifetimes_.load(std::memory_order_relaxed) ? clock_.horizon() : DeadlineClock::kNever;
+}
+
+// The bucket is on its way while the time is asked for and the lock is taken.
+std::uint64_t Store::hash_and_prefetch(std::string_view key) noexcept {
+  const std::uint64_t hash = hash_(key);
+  shard_of(hash).prefetch(hash);
+  return hash;
 }
 
 // Inline in each of its callers: what they are after is shorter than the call.
@@ -72,7 +78,6 @@ DeadlineClock::Nanoseconds Store::horizon() const noexcept {
                                                Purpose purpose, DeadlineClock::Nanoseconds horizon,
                                                Snapshot& snapshot) noexcept {
   Shard& shard = shard_of(hash);
-  shard.prefetch(hash);  // the bucket comes while the lock is taken
   {
     const std::lock_guard lock(shard.lock());
     Entry* const entry = shard.look(hash, key);
@@ -100,24 +105,24 @@ void Store::remove_expired(std::uint64_t hash, std::string_view key) noexcept {
 
 bool Store::get(std::string_view key, ValueSink sink) {
   Snapshot snapshot;
-  const auto horizon = this->horizon();
-  if (!read(hash_(key), key, Purpose::use, horizon, snapshot)) return false;
+  const std::uint64_t hash = hash_and_prefetch(key);
+  if (!read(hash, key, Purpose::use, horizon(), snapshot)) return false;
   sink(snapshot.bytes());
   return true;
 }
 
 bool Store::get_with_ttl(std::string_view key, TtlSink sink) {
   Snapshot snapshot;
-  const auto horizon = this->horizon();
-  if (!read(hash_(key), key, Purpose::use, horizon, snapshot)) return false;
+  const std::uint64_t hash = hash_and_prefetch(key);
+  if (!read(hash, key, Purpose::use, horizon(), snapshot)) return false;
   sink(snapshot.bytes(), clock_.left(snapshot.deadline()));
   return true;
 }
 
 bool Store::contains(std::string_view key, ValueSink head) {
   Snapshot snapshot;
-  const auto horizon = this->horizon();
-  if (!read(hash_(key), key, Purpose::look, horizon, snapshot)) return false;
+  const std::uint64_t hash = hash_and_prefetch(key);
+  if (!read(hash, key, Purpose::look, horizon(), snapshot)) return false;
   head(snapshot.bytes());
   return true;
 }
@@ -133,8 +138,7 @@ void Store::read_many(std::span<const std::string_view> keys, Deliver deliver) {
     const std::size_t count = std::min(kBatch, keys.size() - start);
     const auto horizon = this->horizon();
     for (std::size_t i = 0; i < count; ++i) {
-      hashes[i] = hash_(keys[start + i]);
-      shard_of(hashes[i]).prefetch(hashes[i]);
+      hashes[i] = hash_and_prefetch(keys[start + i]);
     }
     for (std::size_t i = 0; i < count; ++i) {
       Shard& shard = shard_of(hashes[i]);
@@ -176,8 +180,7 @@ DeadlineClock::Nanoseconds Store::deadline(DeadlineClock::Nanoseconds now, Ttl t
 
 // Throws std::bad_alloc.
 Write Store::begin(std::string_view key, std::string_view value, Ttl ttl) {
-  const std::uint64_t hash = hash_(key);
-  shard_of(hash).prefetch(hash);  // the bucket comes while the time is asked for
+  const std::uint64_t hash = hash_and_prefetch(key);
   // A lifetime starts exactly now; otherwise the time is only for what may be expired.
   const std::int64_t now = ttl.is_forever() ? clock_.recent() : clock_.now();
   return {key, hash, make_value(value), deadline(now, ttl), now};

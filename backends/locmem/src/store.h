@@ -102,6 +102,7 @@ class Store final : public Forkable {
 
   Shard& shard_of(std::uint64_t hash) noexcept { return shards_[hash >> shard_shift_ >> 1]; }
   DeadlineClock::Nanoseconds horizon() const noexcept;
+  std::uint64_t hash_and_prefetch(std::string_view key) noexcept;
   bool read(std::uint64_t hash, std::string_view key, Purpose purpose,
             DeadlineClock::Nanoseconds horizon, Snapshot& snapshot) noexcept;
   void remove_expired(std::uint64_t hash, std::string_view key) noexcept;
