@@ -2,6 +2,7 @@
 
 #include <cxxabi.h>
 
+#include <algorithm>
 #include <limits>
 #include <utility>
 
@@ -119,13 +120,16 @@ std::string_view stored_form(std::string_view value, std::string& framed) {
 class FinalKeys {
  public:
   FinalKeys(const CacheState& state, std::optional<int> version, std::size_t count)
-      : state_(state), version_(version) {
+      : state_(state), version_(version), count_(count) {
     ends_.reserve(count);
   }
 
   void add(std::string_view key) {
     FinalKey final_key;
     state_.compose(final_key, key, version_);
+    if (text_.empty()) {  // the others are mostly about as long
+      text_.reserve(std::min(count_ * final_key.view().size(), kMostReserved));
+    }
     text_.append(final_key.view());
     ends_.push_back(text_.size());
   }
@@ -143,8 +147,11 @@ class FinalKeys {
   }
 
  private:
+  static constexpr std::size_t kMostReserved = std::size_t{64} << 10U;
+
   const CacheState& state_;
   std::optional<int> version_;
+  const std::size_t count_;
   std::string text_;
   std::vector<std::size_t> ends_;
 };
