@@ -6,6 +6,7 @@
 #include <limits>
 #include <new>
 #include <string>
+#include <thread>
 #include <utility>
 
 #include "polycache/counter.h"
@@ -15,15 +16,18 @@ namespace polycache::locmem {
 namespace {
 
 // So many that threads seldom meet, so few that each holds enough for its eviction policy
-// to work as it would on the whole. Small stores, and the policy django, which counts, have
-// one and an exact order.
+// to work as it would on the whole, and that what reads need of all of them stays in the
+// processor's first cache. Small stores, and the policy django, which counts, have one and an
+// exact order.
 std::size_t shard_count(const Settings& settings) {
   constexpr std::uint64_t kEntriesInShard = 1024;
   constexpr std::uint64_t kTypicalEntry = 256;
-  constexpr std::uint64_t kMost = 256;
+  constexpr std::uint64_t kForCpu = 32;
   if (settings.policy == Policy::django) return 1;
+  const std::uint64_t cpus = std::thread::hardware_concurrency();
+  const std::uint64_t most = std::clamp<std::uint64_t>(kForCpu * cpus, 64, 256);
   const std::uint64_t entries = std::min(settings.max_entries, settings.max_bytes / kTypicalEntry);
-  return std::bit_floor(std::clamp<std::uint64_t>(entries / kEntriesInShard, 1, kMost));
+  return std::bit_floor(std::clamp<std::uint64_t>(entries / kEntriesInShard, 1, most));
 }
 
 std::int64_t charge(std::string_view key, std::size_t value_size) noexcept {
