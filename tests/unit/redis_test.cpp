@@ -1,6 +1,7 @@
 #include "polycache/backends/redis.h"
 
 #include <gtest/gtest.h>
+#include <malloc.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -411,6 +412,37 @@ TEST_F(RedisTest, TooLargeAValueIsRefusedAndTheOldOneGone) {
   command(*server, "setrange big 100000 x");
   EXPECT_EQ(kind_of_error([&] { get(*limited, "big"); }), Kind::protocol);
   EXPECT_EQ(get(*limited, "c"), "v");
+  // Nor is one handed on that came whole.
+  command(*server, "setrange medium 1000 x");
+  EXPECT_EQ(kind_of_error([&] { get(*limited, "medium"); }), Kind::protocol);
+  const std::vector<std::string_view> both = {"c", "medium"};
+  EXPECT_EQ(kind_of_error([&] { limited->get_many(both, [](std::size_t, std::string_view) {}); }),
+            Kind::protocol);
+  std::vector<std::string> names(100, "c");
+  names.back() = "medium";
+  for (std::size_t i = 0; i < 99; ++i) {
+    names[i] = "n" + std::to_string(i);
+    set(*limited, names[i], std::string(1000, 'v'));
+  }
+  const std::vector<std::string_view> many(names.begin(), names.end());  // in several pieces
+  EXPECT_EQ(kind_of_error([&] { limited->get_many(many, [](std::size_t, std::string_view) {}); }),
+            Kind::protocol);
+  EXPECT_EQ(get(*limited, "c"), "v");
+}
+
+TEST_F(RedisTest, MemoryOfALargeReplyIsGivenBackWithTheNext) {
+  const auto in_use = [] {
+    const struct mallinfo2 info = ::mallinfo2();
+    return info.uordblks + info.hblkhd;
+  };
+  set(*session, "large", std::string(20'000'000, 'v'));
+  set(*session, "small", "v");
+  const std::size_t before = in_use();
+  std::size_t size = 0;
+  ASSERT_TRUE(session->get("large", [&](std::string_view value) { size = value.size(); }));
+  EXPECT_EQ(size, 20'000'000U);
+  EXPECT_EQ(get(*session, "small"), "v");
+  EXPECT_LT(in_use(), before + 2'000'000);
 }
 
 // --- Servers of several kinds ---

@@ -48,6 +48,8 @@ std::string system_message(int error) { return std::strerror(error); }
 struct Receiver {
   const ElementSink* sink = nullptr;
   std::exception_ptr exception = nullptr;
+  std::size_t most = 0;       // bytes of a value
+  std::size_t too_large = 0;  // of one that has more, and was not handed on
 };
 
 // What hiredis takes for an object; nobody looks at it.
@@ -80,6 +82,10 @@ void* on_string(const redisReadTask* task, char* text, std::size_t length) {
   const std::string_view view(text, length);
   switch (task->type) {
     case REDIS_REPLY_STRING:
+      if (auto& receiver = *static_cast<Receiver*>(task->privdata); length > receiver.most) {
+        receiver.too_large = length;
+        return not_null();
+      }
       return deliver(task, Element::Type::string, view, 0);
     case REDIS_REPLY_STATUS:
       return deliver(task, Element::Type::status, view, 0);
@@ -191,17 +197,24 @@ Deadline deadline_after(std::chrono::milliseconds limit) noexcept {
 }
 
 struct Connection::Parser {
-  Parser() : reader(redisReaderCreateWithFunctions(object_functions())) {
+  explicit Parser(std::size_t max_value_bytes) : reader(make_reader()) {
     if (reader == nullptr) throw std::bad_alloc();
-    reader->maxbuf = kKeptBytes;
-#if HIREDIS_MAJOR >= 1
-    reader->maxelements = kMaxElements;
-#endif
-    reader->privdata = &receiver;
+    receiver.most = max_value_bytes;
   }
   Parser(const Parser&) = delete;
   Parser& operator=(const Parser&) = delete;
   ~Parser() { redisReaderFree(reader); }
+
+  redisReader* make_reader() noexcept {
+    redisReader* const made = redisReaderCreateWithFunctions(object_functions());
+    if (made == nullptr) return nullptr;
+    made->maxbuf = kKeptBytes;
+#if HIREDIS_MAJOR >= 1
+    made->maxelements = kMaxElements;
+#endif
+    made->privdata = &receiver;
+    return made;
+  }
 
   std::string_view unread() const noexcept {
     return {reader->buf + reader->pos, reader->len - reader->pos};
@@ -209,8 +222,21 @@ struct Connection::Parser {
   // Whether nothing of a reply has come yet.
   bool is_idle() const noexcept { return reader->ridx < 0 && reader->pos == reader->len; }
 
-  redisReader* const reader;
+  bool feed(std::string_view piece) noexcept {
+    fed += piece.size();
+    return redisReaderFeed(reader, piece.data(), piece.size()) == REDIS_OK;
+  }
+  // Gives back what a large reply needed. hiredis does so when it is fed the next one, which
+  // may be never. REQUIRES: is_idle()
+  void forget_large_reply() noexcept {
+    const bool was_large = std::exchange(fed, 0) > kKeptBytes;
+    redisReader* const fresh = was_large ? make_reader() : nullptr;
+    if (fresh != nullptr) redisReaderFree(std::exchange(reader, fresh));
+  }
+
   Receiver receiver;
+  redisReader* reader;
+  std::size_t fed = 0;  // bytes since it was idle
 };
 
 #ifdef POLYCACHE_REDIS_TLS
@@ -397,7 +423,7 @@ bool Connection::still_alive() noexcept {
 void Connection::open() {
   close();
   opened_now_ = true;
-  parser_ = std::make_unique<Parser>();
+  parser_ = std::make_unique<Parser>(limits_.max_value_bytes);
   arrived_.resize(kReceiveBytes);
   const Deadline limit = std::min(deadline_, coarse_now() + limits_.connect);
   forks_ = fork_count();
@@ -661,9 +687,13 @@ std::string_view Connection::next_piece() {
 }
 
 void Connection::feed(std::string_view piece) {
-  if (redisReaderFeed(parser_->reader, piece.data(), piece.size()) != REDIS_OK) {
-    fail(Kind::protocol, "no memory for the reply");
-  }
+  if (!parser_->feed(piece)) fail(Kind::protocol, "no memory for the reply");
+}
+
+void Connection::refuse_value(std::size_t size) {
+  met_large_value_ = true;
+  fail(Kind::protocol, "it announces a value of " + std::to_string(size) +
+                           " bytes; more than the option max_value_bytes allows");
 }
 
 // hiredis buffers a value until it is whole. Its length stands before it: look at that, and
@@ -674,9 +704,7 @@ void Connection::check_what_is_announced() {
   if (type_being_read(*parser_->reader) == REDIS_REPLY_STRING) {
     const long long length = announced_length(unread);
     if (length < 0 || static_cast<std::size_t>(length) <= limits_.max_value_bytes) return;
-    met_large_value_ = true;
-    fail(Kind::protocol, "it announces a value of " + std::to_string(length) +
-                             " bytes; more than the option max_value_bytes allows");
+    refuse_value(static_cast<std::size_t>(length));
   }
   if (unread.size() > kMaxLine) fail(Kind::protocol, "a line of its answer does not end");
 }
@@ -707,7 +735,7 @@ template <class WithSink>
 void Connection::receive(ElementSink& sink, WithSink with_sink) {
   if (parser_->is_idle()) {
     const std::string_view piece = next_piece();
-    if (UsualReply reply(piece); reply.is_whole()) {
+    if (UsualReply reply(piece); reply.is_whole(limits_.max_value_bytes)) {
       --outstanding_;
       with_sink([&] { return reply.read(sink); });
       return;
@@ -723,6 +751,8 @@ void Connection::receive(ElementSink& sink, WithSink with_sink) {
   }
   receiver.sink = nullptr;
   --outstanding_;
+  if (parser_->is_idle()) parser_->forget_large_reply();
+  if (receiver.too_large > 0) refuse_value(std::exchange(receiver.too_large, 0));
   if (receiver.exception) std::rethrow_exception(std::exchange(receiver.exception, nullptr));
 }
 

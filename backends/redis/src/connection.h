@@ -126,6 +126,7 @@ class Connection {
   [[gnu::hot]] void feed(std::string_view piece);
   [[gnu::hot]] void limit_by_kernel();
   void wait_for(short events);
+  [[noreturn]] void refuse_value(std::size_t size);
   [[noreturn]] void lost(const std::string& why);
   [[noreturn]] void timed_out();
 

@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -28,10 +29,12 @@ class UsualReply {
  public:
   explicit UsualReply(std::string_view bytes) noexcept : rest_(bytes) {}
 
-  // Whether it is one, and nothing else.
-  bool is_whole() const noexcept {
+  // Whether it is one, and nothing else, and no value has more bytes than that.
+  bool is_whole(std::size_t max_value_bytes) const noexcept {
     UsualReply copy = *this;
-    return copy.read([](const Element&) {}) && copy.rest_.empty();
+    std::size_t largest = 0;
+    const auto look = [&](const Element& part) { largest = std::max(largest, part.text.size()); };
+    return copy.read(look) && copy.rest_.empty() && largest <= max_value_bytes;
   }
 
   // Hands on its parts. False, in the middle, if it is none.
