@@ -279,6 +279,7 @@ HeaderRead read_header(const std::string& path, std::chrono::milliseconds patien
   }
   if (code != SQLITE_OK) return HeaderRead::unreadable;
   header.is_database = std::memcmp(bytes.data(), kMagic.data(), kMagic.size()) == 0;
+  header.has_write_ahead_log = bytes[18] > 1;  // the version of the format that writers need
   header.user_version = big_endian(bytes.data() + 60);
   header.application_id = big_endian(bytes.data() + 68);
   return HeaderRead::done;

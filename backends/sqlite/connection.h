@@ -164,6 +164,7 @@ struct FileHeader {
   bool is_database = false;  // begins as every SQLite file does
   std::uint32_t application_id = 0;
   std::uint32_t user_version = 0;
+  bool has_write_ahead_log = false;
 };
 
 enum class HeaderRead : unsigned char { done, empty, too_short, unreadable };

@@ -126,7 +126,7 @@ FileVerdict judge_file(const std::string& path, std::chrono::milliseconds patien
                    std::to_string(kSchemaVersion) +
                    "); it was not touched, name another or use the newer library");
   }
-  return {FileState::ours, {}};
+  return {FileState::ours, {}, header.has_write_ahead_log};
 }
 
 std::optional<FileIdentity> identify_file(const std::string& path) noexcept {

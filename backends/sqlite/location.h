@@ -24,7 +24,8 @@ enum class FileState : unsigned char {
 
 struct FileVerdict {
   FileState state = FileState::absent;
-  std::string problem;  // if refused: what it is instead, and the remedy
+  std::string problem = {};  // if refused: what it is instead, and the remedy
+  bool has_write_ahead_log = false;
 };
 
 // `patience`: how long to wait for a process that is just making the file.

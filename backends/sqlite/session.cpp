@@ -116,7 +116,7 @@ void Session::open(const Moment& now) {
   if (alias_->place == Connection::Place::file) {
     open_file();
   } else {
-    make_table(Absent::make);
+    make_table(Absent::make, false);
   }
   checked_ = now.milliseconds;
   if (table_->table.fell_back()) {
@@ -133,15 +133,16 @@ void Session::open_file() {
   const std::string& path = alias_->shown;
   const std::chrono::milliseconds patience = alias_->table.busy_timeout;
   identity_ = identify_file(path);
-  FileState state = judge_for_opening();
+  FileVerdict verdict = judge_for_opening();
   std::optional<PathLock> making;
-  if (state == FileState::absent) {
+  if (verdict.state == FileState::absent) {
     making.emplace(path, patience);
-    state = judge_for_opening();
-    if (state == FileState::absent) remove_orphaned_log(path);
+    verdict = judge_for_opening();
+    if (verdict.state == FileState::absent) remove_orphaned_log(path);
   }
   share_->before_opening(path, patience);
-  make_table(state == FileState::absent ? Absent::make : Absent::fail);
+  make_table(verdict.state == FileState::absent ? Absent::make : Absent::fail,
+             verdict.has_write_ahead_log);
   identity_ = identify_file(path);  // of a file that was made just now
   if (table_->table.connection().file_has_moved()) {
     throw DatabaseError(DatabaseError::Cause::stale, BackendError::Kind::storage, path,
@@ -150,10 +151,13 @@ void Session::open_file() {
 }
 
 // Shared memory that fails twice in a row is none, for the life of the process: whoever tried
-// again would change the file under those who go on without. Unless somebody has the file open
-// with it: a process that went without would wait for them for ever.
-void Session::make_table(Absent absent) {
+// again would change the file under those who go on without. But while somebody has the file
+// open with it, nobody can go without, and would wait for them for ever: then it is tried again by
+// the next operation. `may_be_shared`: whether that can be, as it cannot where the file has no
+// write-ahead log.
+void Session::make_table(Absent absent, bool may_be_shared) {
   for (int failed = 0;; ++failed) {
+    if (failed > 1 && !may_be_shared) share_->do_without_shared_memory();
     const bool without = failed > 1 || !share_->has_shared_memory();
     const Table::Log log = without ? Table::Log::rollback : Table::Log::write_ahead;
     try {
@@ -162,15 +166,15 @@ void Session::make_table(Absent absent) {
       return;
     } catch (const DatabaseError& error) {
       const bool lacks_it = error.cause() == DatabaseError::Cause::no_shared_memory;
-      if (!lacks_it || without || share_->is_open()) throw;
+      if (!lacks_it || without || (failed > 0 && share_->is_open())) throw;
     }
   }
 }
 
 // Absent or ours; else throws.
-FileState Session::judge_for_opening() const {
+FileVerdict Session::judge_for_opening() const {
   const std::string& path = alias_->shown;
-  const FileVerdict verdict = judge_file(path, alias_->table.busy_timeout);
+  FileVerdict verdict = judge_file(path, alias_->table.busy_timeout);
   if (verdict.state == FileState::refused) {
     throw BackendError(BackendError::Kind::storage, path, "sqlite: " + verdict.problem);
   }
@@ -178,7 +182,7 @@ FileState Session::judge_for_opening() const {
     throw DatabaseError(DatabaseError::Cause::damaged, BackendError::Kind::storage, path,
                         "sqlite " + quote(path) + ": the file is damaged");
   }
-  return verdict.state;
+  return verdict;
 }
 
 // Returns whether the operation is worth another try.

@@ -106,8 +106,8 @@ class Session final : public Backend,
   Table& open_table(const Moment& now);
   void open(const Moment& now);
   void open_file();
-  void make_table(Absent absent);
-  FileState judge_for_opening() const;
+  void make_table(Absent absent, bool may_be_shared);
+  FileVerdict judge_for_opening() const;
   void leave_replaced_file();
   bool heal(const DatabaseError& error);
   bool make_room();

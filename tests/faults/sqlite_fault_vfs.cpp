@@ -85,7 +85,10 @@ struct SqliteFaultCalls {
     return real(file)->pMethods->xDeviceCharacteristics(real(file));
   }
   static int shm_map(sqlite3_file* file, int region, int size, int extend, void volatile** memory) {
-    const bool fails = of(file).shared_memory_ == SqliteFaultVfs::SharedMemory::fails;
+    using SharedMemory = SqliteFaultVfs::SharedMemory;
+    auto once = SharedMemory::fails_once;
+    const bool fails = of(file).shared_memory_ == SharedMemory::fails ||
+                       of(file).shared_memory_.compare_exchange_strong(once, SharedMemory::works);
     const int code = fails ? SQLITE_IOERR_SHMMAP : judge(file, Call::other, SQLITE_IOERR_SHMMAP);
     *memory = nullptr;
     if (code != SQLITE_OK) return code;

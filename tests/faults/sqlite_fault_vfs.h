@@ -35,6 +35,7 @@ class SqliteFaultVfs {
     works,
     absent,  // the file layer has none
     fails,   // it has, but asking for some fails
+    fails_once,
   };
 
   SqliteFaultVfs();

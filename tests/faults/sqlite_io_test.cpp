@@ -528,6 +528,16 @@ TEST_F(SqliteFaults, SharedMemoryThatFailsForAWhileIsUsedAgainByAllThreads) {
   EXPECT_EQ(Database(path()).text("PRAGMA journal_mode"), "wal");
 }
 
+TEST_F(SqliteFaults, SharedMemoryThatFailsOnceCostsNothing) {
+  const auto registry = make_registry();
+  ASSERT_TRUE((*registry)["c"].set("k", "v"));
+  vfs_.set_shared_memory(SqliteFaultVfs::SharedMemory::fails_once);
+  EXPECT_EQ(registry->open("c")->get("k"), "v");
+  vfs_.set_shared_memory(SqliteFaultVfs::SharedMemory::fails_once);
+  EXPECT_TRUE(registry->open("c")->set("k", "w"));
+  EXPECT_THAT(warned(), IsEmpty());
+}
+
 TEST_F(SqliteFaults, SharedMemoryThatFailsForAWhileIsUsedAgainBesideOtherProcesses) {
   ASSERT_TRUE((*make_registry())["c"].set("k", "v"));
   Database elsewhere(path());  // for the store the same as another process
@@ -545,6 +555,22 @@ TEST_F(SqliteFaults, SharedMemoryThatFailsForAWhileIsUsedAgainBesideOtherProcess
 TEST_P(SqliteWithoutSharedMemory, ANewFileGetsARollbackJournalAndAWarning) {
   vfs_.set_shared_memory(GetParam());
   expect_service(*make_registry());
+}
+
+// Who goes without leaves it to no second process without to change the file back.
+TEST_P(SqliteWithoutSharedMemory, AFileInUseWithoutALogStaysSo) {
+  vfs_.set_shared_memory(GetParam());
+  const auto registry = make_registry();
+  ASSERT_TRUE((*registry)["c"].set("k", "v"));
+  Database elsewhere(path());
+  elsewhere.execute("BEGIN IMMEDIATE");  // keeps others from writing, as opening may have to
+  const auto other = make_registry({{"busy_timeout", "10ms"}});
+  for (int i = 0; i < 3; ++i) (*other)["c"].get("k");
+  elsewhere.execute("ROLLBACK");
+  EXPECT_EQ(elsewhere.text("PRAGMA journal_mode"), "delete");
+  EXPECT_TRUE(serves((*other)["c"]));
+  EXPECT_TRUE(serves((*registry)["c"]));
+  EXPECT_EQ(elsewhere.text("PRAGMA journal_mode"), "delete");
 }
 
 TEST_P(SqliteWithoutSharedMemory, AFileWithAWriteAheadLogIsChanged) {
