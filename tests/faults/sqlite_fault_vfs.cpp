@@ -89,6 +89,7 @@ struct SqliteFaultCalls {
     auto once = SharedMemory::fails_once;
     const bool fails = of(file).shared_memory_ == SharedMemory::fails ||
                        of(file).shared_memory_.compare_exchange_strong(once, SharedMemory::works);
+    if (fails) ++of(file).refusals_;
     const int code = fails ? SQLITE_IOERR_SHMMAP : judge(file, Call::other, SQLITE_IOERR_SHMMAP);
     *memory = nullptr;
     if (code != SQLITE_OK) return code;

@@ -53,7 +53,12 @@ class SqliteFaultVfs {
   void limit_log(std::int64_t bytes);
 
   // Of files that are opened from now on.
-  void set_shared_memory(SharedMemory how) noexcept { shared_memory_ = how; }
+  void set_shared_memory(SharedMemory how) noexcept {
+    shared_memory_ = how;
+    refusals_ = 0;
+  }
+  // How often shared memory was asked for since then, and failed.
+  std::uint64_t shared_memory_refusals() const noexcept { return refusals_; }
 
   // Calls that failed since the last fail_...() or limit_...().
   std::uint64_t injected() const noexcept { return injected_; }
@@ -72,6 +77,7 @@ class SqliteFaultVfs {
   const std::string name_;
 
   std::atomic<SharedMemory> shared_memory_{SharedMemory::works};
+  std::atomic<std::uint64_t> refusals_{0};
   std::atomic<std::int64_t> log_limit_{INT64_MAX};
   std::atomic<bool> active_{false};
   std::atomic<std::uint64_t> injected_{0};
