@@ -123,7 +123,7 @@ class Connection {
   bool next_reply();
   void check_what_is_announced();
   [[gnu::hot]] std::string_view next_piece();
-  [[gnu::hot]] void feed(std::string_view piece);
+  void feed(std::string_view piece);
   [[gnu::hot]] void limit_by_kernel();
   void wait_for(short events);
   [[noreturn]] void refuse_value(std::size_t size);
