@@ -1,7 +1,8 @@
-"""Compares docs/reliability.md's table of faults with the tests that there are.
+"""Compares the tables of faults with the tests that exist.
 
-Every number from 1 to 80 has one row; a row names at least one test (`Suite.Name`) that stands in
-a source below tests/ or in core/testing/, or the feature that it waits for ("waits for ...").
+Every number from 1 to LAST_FAULT has exactly one row: in docs/reliability.md, where the row names
+at least one test (`Suite.Name`) of a source below tests/ or in core/testing/, or in docs/plans.md,
+where the row names the feature that the fault belongs to.
 """
 
 import pathlib
@@ -28,42 +29,49 @@ def tests_of(root: pathlib.Path) -> set[str]:
     return names
 
 
-def problems_of(document: pathlib.Path, known: set[str]) -> list[str]:
+class Table:
+    """The rows of a document, by the number of their fault."""
+
+    def __init__(self, document: pathlib.Path):
+        self.rows = []  # place, fault, cells
+        for number, line in enumerate(document.read_text(encoding="utf-8").splitlines(), 1):
+            if row := ROW.match(line):
+                cells = [cell.strip() for cell in row.group(2).split("|")]
+                self.rows.append((f"{document.name}:{number}", int(row.group(1)), cells))
+
+
+def problems_of(proven: Table, planned: Table, known: set[str]) -> list[str]:
     problems = []
     seen = {}
-    for line_number, line in enumerate(document.read_text(encoding="utf-8").splitlines(), 1):
-        row = ROW.match(line)
-        if not row:
-            continue
-        fault = int(row.group(1))
-        place = f"{document.name}:{line_number}: fault {fault}"
+    for place, fault, _ in proven.rows + planned.rows:
         if fault in seen:
-            problems.append(f"{place} stands in line {seen[fault]} already")
-        seen[fault] = line_number
-        proof = row.group(2).split("|")[-1]
-        names = NAME.findall(proof)
-        if not names and "waits for" not in proof:
-            problems.append(f"{place} names neither a test nor what it waits for")
-        for name in names:
-            if name not in known:
-                problems.append(f"{place} names the test {name}, which there is not")
-    for fault in range(1, LAST_FAULT + 1):
-        if fault not in seen:
-            problems.append(f"{document.name}: fault {fault} has no row")
-    for fault in seen:
+            problems.append(f"{place}: fault {fault} stands in {seen[fault]} already")
+        seen[fault] = place
         if not 1 <= fault <= LAST_FAULT:
-            problems.append(f"{document.name}: there is no fault {fault}")
+            problems.append(f"{place}: there is no fault {fault}")
+    problems += [f"fault {fault} has no row" for fault in range(1, LAST_FAULT + 1) if fault not in seen]
+    for place, fault, cells in proven.rows:
+        names = NAME.findall(cells[-1])
+        if not names:
+            problems.append(f"{place}: fault {fault} names no test")
+        problems += [f"{place}: fault {fault} names the test {name}, which does not exist"
+                     for name in names if name not in known]
+    problems += [f"{place}: fault {fault} names no feature"
+                 for place, fault, cells in planned.rows if len(cells) < 2 or not cells[1]]
     return problems
 
 
 def main() -> int:
     root = pathlib.Path(sys.argv[1])
     known = tests_of(root)
-    problems = problems_of(root / "docs" / "reliability.md", known)
+    proven = Table(root / "docs" / "reliability.md")
+    planned = Table(root / "docs" / "plans.md")
+    problems = problems_of(proven, planned, known)
     for problem in problems:
         print(problem)
     if not problems:
-        print(f"{LAST_FAULT} faults, each with its tests or what it waits for; {len(known)} tests known")
+        print(f"{len(proven.rows)} faults with their tests, {len(planned.rows)} with the feature they "
+              f"belong to; {len(known)} tests known")
     return 1 if problems else 0
 
 
