@@ -478,6 +478,7 @@ TEST_F(Locmem, LfuRemovesWhatWasUsedLeastOften) {
 TEST_F(Locmem, S3FifoKeepsWhatIsUsedThroughAScan) {
   const auto session = open({{"max_entries", number(100)}});
   for (int i = 0; i < 50; ++i) set(*session, "hot" + std::to_string(i), "v");
+  for (int i = 0; i < 25; ++i) set(*session, "other" + std::to_string(i), "v");
   for (int round = 0; round < 3; ++round) {
     for (int i = 0; i < 50; ++i) get(*session, "hot" + std::to_string(i));
   }
@@ -485,6 +486,19 @@ TEST_F(Locmem, S3FifoKeepsWhatIsUsedThroughAScan) {
   std::size_t kept = 0;
   for (int i = 0; i < 50; ++i) kept += contains(*session, "hot" + std::to_string(i)) ? 1 : 0;
   EXPECT_EQ(kept, 50u);
+}
+
+TEST_F(Locmem, S3FifoDoesNotCountABurstOfUsesRightAfterTheArrival) {
+  const auto session = open({{"max_entries", number(100)}});
+  for (int i = 0; i < 50; ++i) set(*session, "before" + std::to_string(i), "v");
+  set(*session, "late", "v");
+  set(*session, "burst", "v");
+  for (int use = 0; use < 5; ++use) get(*session, "burst");
+  for (int i = 0; i < 30; ++i) set(*session, "between" + std::to_string(i), "v");
+  get(*session, "late");
+  for (int i = 0; i < 10'000; ++i) set(*session, "scan" + std::to_string(i), "v");
+  EXPECT_FALSE(contains(*session, "burst"));
+  EXPECT_TRUE(contains(*session, "late"));
 }
 
 TEST_F(Locmem, S3FifoRemembersWhatItRemoved) {
@@ -511,7 +525,8 @@ TEST_F(Locmem, S3FifoFollowsLruWhereTheNewestComesBack) {
         set(*session, key, "v");
       }
     };
-    for (int round = 0; round < 20; ++round) {
+    for (int round = 0; round < 30; ++round) {
+      if (round == 15) found = 0;  // the small queue has grown by then
       for (int i = 0; i < 1000; ++i) ask(i);
       for (int i = 999; i >= 0; --i) ask(i);
     }

@@ -15,6 +15,18 @@ constexpr double kSteps[History::kMany] = {1, 1.0 / 3};
 
 constexpr double kLeastSmallShare = 0.01;
 
+// Beyond this share, growing goes at half the pace: a small queue that has most of the store
+// leaves the main one too little to show what it would be worth.
+constexpr double kLargeSmallShare = 0.5;
+constexpr double kPaceBeyond = 0.5;
+
+constexpr std::size_t kEpochsToFill = 16;
+constexpr std::size_t kWindow = 3;
+
+// A small queue with more than this share has found that the newest entries come back first. There
+// every use counts.
+constexpr double kAlmostAll = 0.9;
+
 std::uint32_t fingerprint(std::uint64_t hash) noexcept {
   return static_cast<std::uint32_t>(hash >> 16);
 }
@@ -34,15 +46,32 @@ bool S3FifoOrder::takes_small() const noexcept {
 void S3FifoOrder::adapt(const History::Memory& memory) noexcept {
   if (memory.newer_alike == History::kMany) return;
   const double step = kSteps[memory.newer_alike] / static_cast<double>(size() + 1);
+  const double growth = small_share_ > kLargeSmallShare ? step * kPaceBeyond : step;
   small_share_ =
-      std::clamp(memory.mark ? small_share_ - step : small_share_ + step, kLeastSmallShare, 1.0);
+      std::clamp(memory.mark ? small_share_ - step : small_share_ + growth, kLeastSmallShare, 1.0);
 }
 
 void S3FifoOrder::add(Entry& entry, std::uint64_t hash) noexcept {
   const std::optional<History::Memory> memory = history_.take(fingerprint(hash));
   if (memory) adapt(*memory);
-  entry.set_mark(memory && !memory->mark ? kInMain : 0);
-  list_of(entry).push_newest(entry);
+  if (memory && !memory->mark) {
+    entry.set_mark(kInMain);
+    main_.push_newest(entry);
+    return;
+  }
+  entry.set_mark(static_cast<std::uint8_t>(epoch_ << kEpochShift));
+  small_.push_newest(entry);
+  count_arrival();
+}
+
+// A queue of two or three entries has a window of one epoch, a shorter one none: there a use right
+// after the arrival is the only one that can be seen.
+void S3FifoOrder::count_arrival() noexcept {
+  const std::size_t size = small_.size();
+  if (++in_epoch_ < size / kEpochsToFill) return;
+  in_epoch_ = 0;
+  epoch_ = (epoch_ + 1) & kEpochMask;
+  window_ = small_share_ > kAlmostAll ? 0 : static_cast<std::uint8_t>(std::min(size / 2, kWindow));
 }
 
 void S3FifoOrder::remove(Entry& entry) noexcept { list_of(entry).remove(entry); }

@@ -59,7 +59,7 @@ class alignas(64) Shard {
   Entry* find(const Write& write, Operation& operation) noexcept;
   void use(Entry& entry) noexcept {
     if (is_s3_fifo_) [[likely]] {
-      S3FifoOrder::note_use(entry);
+      static_cast<S3FifoOrder&>(*order_).note_use(entry);
     } else {
       order_->use(entry);
     }
