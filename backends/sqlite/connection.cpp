@@ -6,10 +6,10 @@
 #include <cerrno>
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <thread>
 #include <utility>
 
-#include "polycache/fork.h"
 #include "polycache/text.h"
 
 namespace polycache::sqlite {
@@ -83,25 +83,22 @@ struct FreeFilename {
     sqlite3_free_filename(const_cast<char*>(name));
   }
 };
-// Tries to keep writers of a file away, as every reader of a database does.
+// Keeps writers of a file away, as every reader of a database does, if none is writing now.
 class ReadLock {
  public:
-  ReadLock(sqlite3_file& file, std::chrono::milliseconds patience) : file_(file) {
-    const auto deadline = std::chrono::steady_clock::now() + patience;
-    while ((code_ = file_.pMethods->xLock(&file_, SQLITE_LOCK_SHARED)) == SQLITE_BUSY) {
-      if (std::chrono::steady_clock::now() >= deadline) return;
-      std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    }
-  }
+  explicit ReadLock(sqlite3_file& file)
+      : file_(file), code_(file.pMethods->xLock(&file, SQLITE_LOCK_SHARED)) {}
   ReadLock(const ReadLock&) = delete;
   ReadLock& operator=(const ReadLock&) = delete;
   ~ReadLock() {
     if (code_ == SQLITE_OK) file_.pMethods->xUnlock(&file_, SQLITE_LOCK_NONE);
   }
 
+  bool is_busy() const noexcept { return code_ == SQLITE_BUSY; }
+
  private:
   sqlite3_file& file_;
-  int code_ = SQLITE_OK;
+  const int code_;
 };
 
 struct CloseFile {
@@ -110,150 +107,27 @@ struct CloseFile {
   }
 };
 
-}  // namespace
-
-Connection::Connection(Place place, const std::string& name, Absent absent, std::string shown,
-                       std::chrono::milliseconds busy_timeout)
-    : shown_(std::move(shown)), busy_timeout_(busy_timeout), fork_(fork_count()) {
-  int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
-  if (absent == Absent::make) flags |= SQLITE_OPEN_CREATE;
-  if (place == Place::memory) flags |= SQLITE_OPEN_URI;
-  const std::string target = place == Place::memory ? "file:/" + name + "?vfs=memdb" : name;
-  const int code = sqlite3_open_v2(target.c_str(), &handle_, flags, nullptr);
-  if (code != SQLITE_OK) {
-    try {
-      fail(code);
-    } catch (...) {  // the destructor will not run
-      sqlite3_close(handle_);
-      throw;
-    }
-  }
-  sqlite3_busy_handler(handle_, wait_for_lock, this);
-  sqlite3_db_config(handle_, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, nullptr);
-  if (place == Place::memory) {
-    sqlite3_int64 limit = sqlite3_int64{1} << 40;  // instead of 1 GiB
-    sqlite3_file_control(handle_, "main", SQLITE_FCNTL_SIZE_LIMIT, &limit);
-  }
-}
-
-Connection::~Connection() {
-  // The last one to close a file copies its log back and removes it. A child does not know
-  // whether it is the last one.
-  if (fork_ != fork_count())
-    sqlite3_db_config(handle_, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
-  [[maybe_unused]] const int code = sqlite3_close(handle_);
-  assert(code == SQLITE_OK);  // else a statement outlived its connection
-}
-
-// SQLite's own handler sleeps up to 100 ms at a time, and a process that meets many short
-// transactions of others would starve.
-int Connection::wait_for_lock(void* self, int attempt) noexcept {
-  auto& connection = *static_cast<Connection*>(self);
-  const auto now = std::chrono::steady_clock::now();
-  if (attempt == 0) connection.waiting_since_ = now;
-  const auto left = connection.busy_timeout_ - (now - connection.waiting_since_);
-  if (left <= left.zero()) return 0;
-  const std::chrono::nanoseconds pause =
-      std::chrono::microseconds(100) * (1 << std::min(attempt, 5));
-  std::this_thread::sleep_for(std::min<std::chrono::nanoseconds>(pause, left));
-  return 1;
-}
-
-void Connection::fail(int code) const {
-  Translation to = translate(code);
-  std::string message = "sqlite " + quote(shown_) + ": ";
-  message += handle_ == nullptr ? sqlite3_errstr(code) : sqlite3_errmsg(handle_);
-  const int reason = handle_ == nullptr ? 0 : sqlite3_system_errno(handle_);
-  const bool about_files = (code & 0xff) == SQLITE_CANTOPEN || (code & 0xff) == SQLITE_IOERR;
-  if (about_files && reason != 0) {
-    message += std::string(" (") + std::strerror(reason) + ")";
-    explain(reason, to);
-  }
-  throw DatabaseError(to.cause, to.kind, shown_, message + to.remedy);
-}
-
-void Connection::execute(const std::string& sql) {
-  const int code = sqlite3_exec(handle_, sql.c_str(), nullptr, nullptr, nullptr);
-  if (code != SQLITE_OK) fail(code);
-}
-
-std::int64_t Connection::query_integer(const std::string& sql) {
-  Statement statement(*this, sql);
-  return statement.step() ? statement.integer(0) : 0;
-}
-
-std::string Connection::query_text(const std::string& sql) {
-  Statement statement(*this, sql);
-  return statement.step() ? std::string(statement.bytes(0)) : std::string();
-}
-
-std::int64_t Connection::changes() const noexcept { return sqlite3_changes(handle_); }
-
-bool Connection::in_transaction() const noexcept { return sqlite3_get_autocommit(handle_) == 0; }
-
-std::int64_t Connection::last_insert() const noexcept { return sqlite3_last_insert_rowid(handle_); }
-
-void Connection::forget_insert(std::int64_t none) noexcept {
-  sqlite3_set_last_insert_rowid(handle_, none);
-}
-
-void Connection::read_blob(const std::string& table, const char* column, std::int64_t row,
-                           std::string& out) {
-  sqlite3_blob* blob = nullptr;
-  int code = sqlite3_blob_open(handle_, "main", table.c_str(), column, row, 0, &blob);
-  if (code == SQLITE_OK) {
-    code = sqlite3_blob_read(blob, out.data(), static_cast<int>(out.size()), 0);
-  }
-  try {
-    if (code != SQLITE_OK) fail(code);
-  } catch (...) {  // after the message was made
-    sqlite3_blob_close(blob);
-    throw;
-  }
-  sqlite3_blob_close(blob);
-}
-
-std::int64_t Connection::row_limit() const noexcept {
-  return sqlite3_limit(handle_, SQLITE_LIMIT_LENGTH, -1);
-}
-
-bool Connection::has_shared_memory() const noexcept {
-  sqlite3_file* file = nullptr;
-  const int code = sqlite3_file_control(handle_, "main", SQLITE_FCNTL_FILE_POINTER, &file);
-  if (code != SQLITE_OK || file == nullptr || file->pMethods == nullptr) return false;
-  return file->pMethods->iVersion >= 2 && file->pMethods->xShmMap != nullptr;
-}
-
-bool Connection::file_has_moved() const noexcept {
-  int moved = 0;
-  const int code = sqlite3_file_control(handle_, "main", SQLITE_FCNTL_HAS_MOVED, &moved);
-  return code == SQLITE_OK && moved != 0;
-}
-
-Statement::Statement(Connection& connection, const std::string& sql) : connection_(connection) {
-  const int code = sqlite3_prepare_v3(connection.handle_, sql.c_str(), -1,
-                                      SQLITE_PREPARE_PERSISTENT, &handle_, nullptr);
-  if (code != SQLITE_OK) connection.fail(code);
-}
-
-Statement::~Statement() { sqlite3_finalize(handle_); }
-
-Statement& Statement::bind_null(int parameter) {
-  return checked(sqlite3_bind_null(handle_, parameter));
-}
-
-void Statement::run() {
-  const Resetting resetting(*this);
-  step();
-}
-
-bool Statement::is_null(int column) const noexcept {
-  return sqlite3_column_type(handle_, column) == SQLITE_NULL;
-}
-
-HeaderRead read_header(const std::string& path, std::chrono::milliseconds patience,
-                       FileHeader& header) {
+// Reads what lies at the beginning of an open file.
+HeaderRead read_bytes(sqlite3_file& file, FileHeader& header) {
   constexpr std::string_view kMagic("SQLite format 3\0", 16);
+  std::array<unsigned char, 100> bytes{};
+  const int code = file.pMethods->xRead(&file, bytes.data(), bytes.size(), 0);
+  if (code == SQLITE_IOERR_SHORT_READ) {
+    sqlite3_int64 size = 0;
+    const bool empty = file.pMethods->xFileSize(&file, &size) == SQLITE_OK && size == 0;
+    return empty ? HeaderRead::empty : HeaderRead::too_short;
+  }
+  if (code != SQLITE_OK) return HeaderRead::unreadable;
+  header.is_database = std::memcmp(bytes.data(), kMagic.data(), kMagic.size()) == 0;
+  header.has_write_ahead_log = bytes[18] > 1;  // the version of the format that writers need
+  header.user_version = big_endian(bytes.data() + 60);
+  header.application_id = big_endian(bytes.data() + 68);
+  return HeaderRead::done;
+}
+
+// Returns nothing if somebody is writing, unless `even_so`.
+std::optional<HeaderRead> try_to_read_header(const std::string& path, FileHeader& header,
+                                             bool even_so) {
   sqlite3_vfs* const vfs = sqlite3_vfs_find(nullptr);
   if (vfs == nullptr) return HeaderRead::unreadable;
   const std::unique_ptr<const char, FreeFilename> name(sqlite3_create_filename(
@@ -269,20 +143,212 @@ HeaderRead read_header(const std::string& path, std::chrono::milliseconds patien
       SQLITE_OK) {
     return HeaderRead::unreadable;
   }
-  const ReadLock lock(*file, patience);
-  std::array<unsigned char, 100> bytes{};
-  const int code = file->pMethods->xRead(file.get(), bytes.data(), bytes.size(), 0);
-  if (code == SQLITE_IOERR_SHORT_READ) {
-    sqlite3_int64 size = 0;
-    const bool empty = file->pMethods->xFileSize(file.get(), &size) == SQLITE_OK && size == 0;
-    return empty ? HeaderRead::empty : HeaderRead::too_short;
+  const ReadLock lock(*file);
+  if (lock.is_busy() && !even_so) return std::nullopt;
+  return read_bytes(*file, header);
+}
+
+// REQUIRES: the caller is inside
+void check_usable(const std::string& shown) {
+  if (sqlite_is_usable()) return;
+  throw BackendError(BackendError::Kind::storage, shown,
+                     "sqlite " + quote(shown) +
+                         ": this process was forked while a thread had been inside SQLite for ten "
+                         "seconds, and SQLite cannot be used in it; look for a disk that hangs, "
+                         "and fork again");
+}
+
+}  // namespace
+
+Connection::Connection(Place place, const std::string& name, Absent absent, std::string shown,
+                       std::chrono::milliseconds busy_timeout)
+    : shown_(std::move(shown)), busy_timeout_(busy_timeout) {
+  const Entered entered(pass_);
+  check_usable(shown_);
+  int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
+  if (absent == Absent::make) flags |= SQLITE_OPEN_CREATE;
+  if (place == Place::memory) flags |= SQLITE_OPEN_URI;
+  const std::string target = place == Place::memory ? "file:/" + name + "?vfs=memdb" : name;
+  const int code = sqlite3_open_v2(target.c_str(), &handle_, flags, nullptr);
+  if (code != SQLITE_OK) {
+    try {
+      fail(code);
+    } catch (...) {  // the destructor will not run
+      sqlite3_close(std::exchange(handle_, nullptr));
+      throw;
+    }
   }
-  if (code != SQLITE_OK) return HeaderRead::unreadable;
-  header.is_database = std::memcmp(bytes.data(), kMagic.data(), kMagic.size()) == 0;
-  header.has_write_ahead_log = bytes[18] > 1;  // the version of the format that writers need
-  header.user_version = big_endian(bytes.data() + 60);
-  header.application_id = big_endian(bytes.data() + 68);
-  return HeaderRead::done;
+  sqlite3_busy_handler(handle_, wait_for_lock, this);
+  sqlite3_db_config(handle_, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, nullptr);
+  if (place == Place::memory) {
+    sqlite3_int64 limit = sqlite3_int64{1} << 40;  // instead of 1 GiB
+    sqlite3_file_control(handle_, "main", SQLITE_FCNTL_SIZE_LIMIT, &limit);
+  }
+}
+
+Connection::~Connection() {
+  const Entered entered(pass_);
+  if (handle_ == nullptr) return;
+  [[maybe_unused]] const int code = sqlite3_close(handle_);
+  assert(code == SQLITE_OK);  // else a statement outlived its connection
+  handle_ = nullptr;
+}
+
+// The last one to close a file copies its log back and removes it; a child does not know whether
+// it is the last one. What it rolls back is done in the parent's files, so it must not: writes
+// are whole wherever a fork comes in, unless rolling one back has failed.
+void Connection::drop_inherited(void* self, Pass::Inherited how) noexcept {
+  sqlite3* const handle = std::exchange(static_cast<Connection*>(self)->handle_, nullptr);
+  if (handle == nullptr || how == Pass::Inherited::abandon) return;
+  if (sqlite3_txn_state(handle, nullptr) == SQLITE_TXN_WRITE) return;
+  sqlite3_db_config(handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
+  while (sqlite3_stmt* const statement = sqlite3_next_stmt(handle, nullptr)) {
+    sqlite3_finalize(statement);
+  }
+  sqlite3_close(handle);
+}
+
+void Connection::fail_as_dropped() const {
+  throw DatabaseError(DatabaseError::Cause::stale, BackendError::Kind::storage, shown_,
+                      "sqlite " + quote(shown_) + ": the process was forked");
+}
+
+// SQLite's own handler sleeps up to 100 ms at a time, and a process that meets many short
+// transactions of others would starve.
+int Connection::wait_for_lock(void* self, int attempt) noexcept {
+  auto& connection = *static_cast<Connection*>(self);
+  connection.interrupted_ = Pass::fork_is_waiting();
+  if (connection.interrupted_) return 0;
+  const auto now = std::chrono::steady_clock::now();
+  if (attempt == 0) connection.waiting_since_ = now;
+  const auto left = connection.busy_timeout_ - (now - connection.waiting_since_);
+  if (left <= left.zero()) return 0;
+  const std::chrono::nanoseconds pause =
+      std::chrono::microseconds(100) * (1 << std::min(attempt, 5));
+  std::this_thread::sleep_for(std::min<std::chrono::nanoseconds>(pause, left));
+  return 1;
+}
+
+void Connection::fail(int code) const {
+  Translation to = translate(code);
+  if ((code & 0xff) == SQLITE_BUSY && std::exchange(interrupted_, false)) {
+    to.cause = Cause::interrupted;
+  }
+  std::string message = "sqlite " + quote(shown_) + ": ";
+  message += handle_ == nullptr ? sqlite3_errstr(code) : sqlite3_errmsg(handle_);
+  const int reason = handle_ == nullptr ? 0 : sqlite3_system_errno(handle_);
+  const bool about_files = (code & 0xff) == SQLITE_CANTOPEN || (code & 0xff) == SQLITE_IOERR;
+  if (about_files && reason != 0) {
+    message += std::string(" (") + std::strerror(reason) + ")";
+    explain(reason, to);
+  }
+  throw DatabaseError(to.cause, to.kind, shown_, message + to.remedy);
+}
+
+void Connection::execute(const std::string& sql) {
+  const Inside inside(*this);
+  const int code = sqlite3_exec(handle_, sql.c_str(), nullptr, nullptr, nullptr);
+  if (code != SQLITE_OK) fail(code);
+}
+
+std::int64_t Connection::query_integer(const std::string& sql) {
+  const Inside inside(*this);
+  Statement statement(*this, sql);
+  return statement.step() ? statement.integer(0) : 0;
+}
+
+std::string Connection::query_text(const std::string& sql) {
+  const Inside inside(*this);
+  Statement statement(*this, sql);
+  return statement.step() ? std::string(statement.bytes(0)) : std::string();
+}
+
+std::int64_t Connection::changes() const noexcept { return sqlite3_changes(handle_); }
+
+bool Connection::in_transaction() noexcept {
+  const Entered entered(pass_);
+  return handle_ != nullptr && sqlite3_get_autocommit(handle_) == 0;
+}
+
+std::int64_t Connection::last_insert() const noexcept { return sqlite3_last_insert_rowid(handle_); }
+
+void Connection::forget_insert(std::int64_t none) noexcept {
+  sqlite3_set_last_insert_rowid(handle_, none);
+}
+
+void Connection::read_blob(const std::string& table, const char* column, std::int64_t row,
+                           std::string& out) {
+  const Inside inside(*this);
+  sqlite3_blob* blob = nullptr;
+  int code = sqlite3_blob_open(handle_, "main", table.c_str(), column, row, 0, &blob);
+  if (code == SQLITE_OK) {
+    code = sqlite3_blob_read(blob, out.data(), static_cast<int>(out.size()), 0);
+  }
+  try {
+    if (code != SQLITE_OK) fail(code);
+  } catch (...) {  // after the message was made
+    sqlite3_blob_close(blob);
+    throw;
+  }
+  sqlite3_blob_close(blob);
+}
+
+bool Connection::has_shared_memory() {
+  const Inside inside(*this);
+  sqlite3_file* file = nullptr;
+  const int code = sqlite3_file_control(handle_, "main", SQLITE_FCNTL_FILE_POINTER, &file);
+  if (code != SQLITE_OK || file == nullptr || file->pMethods == nullptr) return false;
+  return file->pMethods->iVersion >= 2 && file->pMethods->xShmMap != nullptr;
+}
+
+bool Connection::file_has_moved() {
+  const Inside inside(*this);
+  int moved = 0;
+  const int code = sqlite3_file_control(handle_, "main", SQLITE_FCNTL_HAS_MOVED, &moved);
+  return code == SQLITE_OK && moved != 0;
+}
+
+Statement::Statement(Connection& connection, const std::string& sql) : connection_(connection) {
+  const Inside inside(connection);
+  const int code = sqlite3_prepare_v3(connection.handle_, sql.c_str(), -1,
+                                      SQLITE_PREPARE_PERSISTENT, &handle_, nullptr);
+  if (code != SQLITE_OK) connection.fail(code);
+}
+
+Statement::~Statement() {
+  const Entered entered(connection_.pass_);
+  if (connection_.handle_ != nullptr) sqlite3_finalize(handle_);  // else it is gone already
+}
+
+Statement& Statement::bind_null(int parameter) {
+  return checked(sqlite3_bind_null(handle_, parameter));
+}
+
+void Statement::run() {
+  const Inside inside(connection_);
+  const Resetting resetting(*this);
+  step();
+}
+
+bool Statement::is_null(int column) const noexcept {
+  return sqlite3_column_type(handle_, column) == SQLITE_NULL;
+}
+
+HeaderRead read_header(const std::string& path, std::chrono::milliseconds patience,
+                       FileHeader& header) {
+  const auto deadline = std::chrono::steady_clock::now() + patience;
+  // Between two tries the file is closed: a fork's child has nothing of it.
+  Pass pass([](void*, Pass::Inherited) noexcept {}, nullptr);
+  for (;;) {
+    const bool is_last = std::chrono::steady_clock::now() >= deadline;
+    {
+      const Entered entered(pass);
+      check_usable(path);
+      const auto result = try_to_read_header(path, header, is_last);
+      if (result) return *result;
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
 }
 
 }  // namespace polycache::sqlite

@@ -6,6 +6,7 @@
 
 #include <sqlite3.h>
 
+#include <cassert>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -13,6 +14,7 @@
 #include <string_view>
 #include <utility>
 
+#include "fork_gate.h"
 #include "polycache/error.h"
 
 namespace polycache::sqlite {
@@ -27,6 +29,7 @@ class DatabaseError final : public BackendError {
     no_shared_memory,  // for the write-ahead log: the same, and without one if it stays so
     too_big,           // of the value: refuse it
     full,              // the disk is: make room, or go on without writing
+    interrupted,       // by a fork, while it waited for a lock: nothing was done, do it again
     other,
   };
 
@@ -40,8 +43,12 @@ class DatabaseError final : public BackendError {
 };
 
 // An open database. Used by one thread at a time. A forked child cannot use its parent's
-// connection, but must close it, since SQLite believes that the locks of an open file are
-// held, and they are not inherited: the parent's locks, log and pages stay as they are then.
+// connections: they are closed before its first call into SQLite, which would believe that the
+// locks of an open file are held, and they are not inherited. The parent's locks, log and pages
+// stay as they are then. A function throws a DatabaseError (stale) if that has happened.
+//
+// Functions enter the fork gate by themselves, but for the inline ones of Statement: there the
+// caller is Inside. So is one who writes in several steps, until all are done.
 class Connection {
  public:
   enum class Place : unsigned char { file, memory };
@@ -59,11 +66,12 @@ class Connection {
   std::int64_t query_integer(const std::string& sql);
   std::string query_text(const std::string& sql);
 
-  // Rows that the last INSERT, UPDATE or DELETE changed.
+  // Rows that the last INSERT, UPDATE or DELETE changed. REQUIRES: the caller is Inside
   std::int64_t changes() const noexcept;
-  bool in_transaction() const noexcept;
+  bool in_transaction() noexcept;
 
   // The row that was inserted (not updated) since the last forget_insert(), or `none`.
+  // REQUIRES: the caller is Inside
   std::int64_t last_insert() const noexcept;
   void forget_insert(std::int64_t none) noexcept;
 
@@ -71,32 +79,48 @@ class Connection {
   // that takes.
   void read_blob(const std::string& table, const char* column, std::int64_t row, std::string& out);
 
-  // How large a row may be.
-  std::int64_t row_limit() const noexcept;
-
   const std::string& shown() const noexcept { return shown_; }
 
   // Whether the file layer has shared memory, without which there is no write-ahead log.
-  bool has_shared_memory() const noexcept;
+  bool has_shared_memory();
 
   // Whether the path leads to another file than the open one, or to none.
-  bool file_has_moved() const noexcept;
+  bool file_has_moved();
 
   // REQUIRES: `code` is an error code of this connection
   [[noreturn]] void fail(int code) const;
 
  private:
+  friend class Inside;
   friend class Statement;
   static int wait_for_lock(void* self, int attempt) noexcept;
+  static void drop_inherited(void* self, Pass::Inherited how) noexcept;
+  [[noreturn]] void fail_as_dropped() const;
 
   std::string shown_;
   std::chrono::milliseconds busy_timeout_;
   std::chrono::steady_clock::time_point waiting_since_{};
-  std::uint32_t fork_;
-  sqlite3* handle_ = nullptr;
+  mutable bool interrupted_ = false;  // by a fork, the latest waiting
+  sqlite3* handle_ = nullptr;         // null once it was dropped in a child
+  Pass pass_{drop_inherited, this};   // made after the handle, and gone before it
+};
+
+// Keeps fork() waiting during its life: where it lives, no code of others runs and nothing sleeps.
+// May be nested.
+class Inside {
+ public:
+  // Throws DatabaseError (stale) in a forked child that has inherited the connection.
+  explicit Inside(Connection& connection) : entered_(connection.pass_) {
+    if (connection.handle_ == nullptr) [[unlikely]]
+      connection.fail_as_dropped();
+  }
+
+ private:
+  const Entered entered_;
 };
 
 // A prepared statement. The connection must outlive it. Bound views must live until reset().
+// REQUIRES: the caller is Inside, but for the constructor, the destructor and run()
 class Statement {
  public:
   Statement(Connection& connection, const std::string& sql);
@@ -116,13 +140,17 @@ class Statement {
 
   // Goes to the next row; false at the end.
   bool step() {
+    assert(connection_.pass_.is_inside());
     const int code = sqlite3_step(handle_);
     if (code == SQLITE_ROW) return true;
     if (code == SQLITE_DONE) return false;
     connection_.fail(code);
   }
   // Ends the statement and, outside a transaction, what it locked.
-  void reset() noexcept { sqlite3_reset(handle_); }
+  void reset() noexcept {
+    assert(connection_.pass_.is_inside());
+    sqlite3_reset(handle_);
+  }
   // Runs a statement that has no rows.
   void run();
 
@@ -147,7 +175,7 @@ class Statement {
   sqlite3_stmt* handle_ = nullptr;
 };
 
-// Resets a statement at the end of a scope.
+// Resets a statement at the end of a scope. REQUIRES: the caller is Inside
 class Resetting {
  public:
   explicit Resetting(Statement& statement) noexcept : statement_(statement) {}

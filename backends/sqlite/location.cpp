@@ -53,36 +53,6 @@ std::string name_aside(const std::string& path) {
   return name;
 }
 
-// Where SQLite's lock of an open database lies, and that of its shared memory (os_unix.c: they
-// are part of the file format, since all programs must agree on them).
-struct LockRange {
-  off_t start;
-  off_t length;
-};
-constexpr LockRange kSharedRange{0x40000000 + 2, 510};
-constexpr LockRange kSharedMemoryInUse{128, 1};
-
-// Locks for reading and keeps the descriptor open: closing it would drop the lock. Returns
-// which file it was, or nothing if it cannot be opened or the lock does not come.
-std::optional<FileIdentity> lock_for_life(const std::string& path, LockRange range,
-                                          std::chrono::milliseconds patience) {
-  const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (file < 0) return std::nullopt;
-  const auto deadline = std::chrono::steady_clock::now() + patience;
-  struct flock lock {};
-  lock.l_type = F_RDLCK;
-  lock.l_whence = SEEK_SET;
-  lock.l_start = range.start;
-  lock.l_len = range.length;
-  while (::fcntl(file, F_SETLK, &lock) != 0) {
-    if (std::chrono::steady_clock::now() >= deadline) return std::nullopt;
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  }
-  struct stat status {};
-  if (::fstat(file, &status) != 0) return std::nullopt;
-  return FileIdentity{status.st_dev, status.st_ino};
-}
-
 void rename_if_there(const std::string& path, const std::string& from, const std::string& to) {
   if (::rename(from.c_str(), to.c_str()) != 0 && errno != ENOENT) cannot_move(path, errno);
 }
@@ -140,18 +110,6 @@ std::optional<OpenFiles> identify_open_files(const std::string& path) noexcept {
   const auto shared_memory = identify_file(path + "-shm");
   if (!file || !shared_memory) return std::nullopt;
   return OpenFiles{*file, *shared_memory};
-}
-
-void hold_inherited_locks(const std::string& path, const OpenFiles& inherited,
-                          std::chrono::milliseconds patience) {
-  if (identify_file(path) != inherited.file) return;  // the child opens a file of its own
-  const auto file = lock_for_life(path, kSharedRange, patience);
-  const auto shared_memory = lock_for_life(path + "-shm", kSharedMemoryInUse, patience);
-  if (file == inherited.file && shared_memory == inherited.shared_memory) return;
-  throw BackendError(BackendError::Kind::storage, path,
-                     "sqlite " + quote(path) +
-                         ": this process was forked while other threads had the file open, and it "
-                         "has been closed since; fork before the threads use the cache");
 }
 
 PathLock::PathLock(const std::string& path, std::chrono::milliseconds patience)

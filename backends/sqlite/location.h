@@ -50,14 +50,6 @@ struct OpenFiles {
 // Empty if one of them is not there.
 std::optional<OpenFiles> identify_open_files(const std::string& path) noexcept;
 
-// For a forked child, before it opens a file of which it also inherited connections that it
-// cannot close, those of the parent's other threads. Because of them SQLite believes that this
-// process holds the locks of an open file; without these, whoever closes the file as the last
-// one would remove its log under the child. Takes the locks, for the life of the process.
-// Throws BackendError if it cannot, or if the log is another by now.
-void hold_inherited_locks(const std::string& path, const OpenFiles& inherited,
-                          std::chrono::milliseconds patience);
-
 // An exclusive lock, among processes, for making the file of a path or renaming it. SQLite
 // knows files, not paths: it cannot keep those apart who open, rename and make them. Not for
 // threads of one process, which have their turn.

@@ -1,6 +1,7 @@
 #include "session.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <cstdlib>
 #include <exception>
 #include <type_traits>
@@ -30,6 +31,11 @@ constexpr std::size_t kSweepSoon = 8;
 // also set back a little, and a bulk write counts a microsecond for each of its entries.
 constexpr std::chrono::seconds kAhead{5};
 constexpr std::size_t kMostOrders = 1'000'000;
+
+// How many bytes of values a bulk read copies before it hands them out, and how large a buffer is
+// kept for the next operation.
+constexpr std::size_t kManyBytes = std::size_t{256} << 10U;
+constexpr std::size_t kKeptBuffer = std::size_t{1} << 20U;
 
 // How long not to try again to make room on a full disk.
 constexpr std::int64_t kRoomEvery = 1000;
@@ -140,7 +146,6 @@ void Session::open_file() {
     verdict = judge_for_opening();
     if (verdict.state == FileState::absent) remove_orphaned_log(path);
   }
-  share_->before_opening(path, patience);
   make_table(verdict.state == FileState::absent ? Absent::make : Absent::fail,
              verdict.has_write_ahead_log);
   identity_ = identify_file(path);  // of a file that was made just now
@@ -235,14 +240,14 @@ void Session::move_damaged_file(const DatabaseError& error) {
 
 template <class Operation>
 auto Session::perform(Operation operation) {
-  for (int again = 0; again < kTries; ++again) {
+  for (int again = 0;;) {
     try {
       return operation();
     } catch (const DatabaseError& error) {
-      if (!heal(error)) throw;
+      if (error.cause() == DatabaseError::Cause::interrupted) continue;
+      if (again++ == kTries || !heal(error)) throw;
     }
   }
-  return operation();
 }
 
 Session::Turn Session::take_turn() {
@@ -266,6 +271,7 @@ auto Session::write(std::size_t entries, Operation operation) {
     const Moment now = moment(std::max<std::size_t>(entries, 1));
     Table& table = open_table(now);
     const Turn turn = take_turn();
+    const Inside inside(table.connection());
     if constexpr (std::is_void_v<decltype(operation(table, now))>) {
       operation(table, now);
       tidy(table, entries, now);
@@ -280,6 +286,7 @@ auto Session::write(std::size_t entries, Operation operation) {
 // Makes room on the back of a write that has been done: its failure is not the write's.
 void Session::tidy(Table& table, std::size_t entries, const Moment& now) noexcept {
   try {
+    const Inside inside(table.connection());
     if (alias_->table.max_entries > 0) {
       const std::int64_t made = table.take_inserted();
       if (made > 0 && alias_->free_entries.fetch_sub(made, std::memory_order_relaxed) < made) {
@@ -301,19 +308,23 @@ void Session::tidy(Table& table, std::size_t entries, const Moment& now) noexcep
 template <class Deliver>
 bool Session::read_one(std::string_view key, Deliver deliver) {
   return read([&](Table& table, const Moment& now, Turn& turn) {
-    Table::Row row = table.find(key, now);
-    if (!row) return false;
-    const std::int64_t expires = row.expires();
-    if (!table.readers_block_writers()) {
-      deliver(row.value(), expires, now);
-      return true;
+    std::int64_t expires = 0;
+    {
+      const Inside inside(table.connection());
+      const Table::Row row = table.find(key, now);
+      if (!row) return false;
+      expires = row.expires();
+      buffer_.assign(row.value());
     }
-    buffer_.assign(row.value());
-    row.close();
     if (turn.owns_lock()) turn.unlock();
     deliver(buffer_, expires, now);
+    give_back_buffer();
     return true;
   });
+}
+
+void Session::give_back_buffer() noexcept {
+  if (buffer_.capacity() > kKeptBuffer) buffer_ = std::string();
 }
 
 bool Session::get(std::string_view key, ValueSink sink) {
@@ -328,45 +339,53 @@ bool Session::get(std::string_view key, FunctionRef<void(std::string_view, Ttl)>
 
 bool Session::contains(std::string_view key, ValueSink head) {
   return read([&](Table& table, const Moment& now, Turn& turn) {
-    if (!table.find_head(key, buffer_, now)) return false;
+    {
+      const Inside inside(table.connection());
+      if (!table.find_head(key, buffer_, now)) return false;
+    }
     if (turn.owns_lock()) turn.unlock();
     head(buffer_);
     return true;
   });
 }
 
+// Copies the values of keys from `from` on into the buffer, up to about `bytes` of it. Returns
+// where to go on.
+std::size_t Session::copy_values(Table& table, std::span<const std::string_view> keys,
+                                 std::size_t from, std::size_t bytes, const Moment& now) {
+  const Inside inside(table.connection());
+  buffer_.clear();
+  hits_.clear();
+  for (; from < keys.size() && buffer_.size() <= bytes; ++from) {
+    const Table::Row row = table.find(keys[from], now);
+    if (!row) continue;
+    buffer_.append(row.value());
+    hits_.push_back({from, row.expires(), buffer_.size()});
+  }
+  return from;
+}
+
 template <class Deliver>
 void Session::read_many(std::span<const std::string_view> keys, Deliver deliver) {
-  struct Hit {
-    std::size_t index;
-    std::int64_t expires;
-    std::size_t end;  // in buffer_
-  };
   read([&](Table& table, const Moment& now, Turn& turn) {
-    const bool at_once = !table.readers_block_writers();
-    std::vector<Hit> hits;
-    buffer_.clear();
-    {
-      Transaction transaction(table, Transaction::Kind::read);
-      for (std::size_t i = 0; i < keys.size(); ++i) {
-        const Table::Row row = table.find(keys[i], now);
-        if (!row) continue;
-        if (at_once) {
-          deliver(i, row.value(), row.expires(), now);
-        } else {
-          buffer_.append(row.value());
-          hits.push_back({i, row.expires(), buffer_.size()});
-        }
+    // Sinks of others run in a transaction only where no writer waits for its end.
+    const std::size_t bytes = table.readers_block_writers() ? SIZE_MAX : kManyBytes;
+    std::optional<Transaction> transaction(std::in_place, table, Transaction::Kind::read);
+    for (std::size_t next = 0; next < keys.size();) {
+      next = copy_values(table, keys, next, bytes, now);
+      if (next == keys.size()) {
+        transaction->commit();
+        transaction.reset();
+        if (turn.owns_lock()) turn.unlock();
       }
-      transaction.commit();
+      std::size_t begin = 0;
+      for (const Hit& hit : hits_) {
+        const std::string_view value(buffer_.data() + begin, hit.end - begin);
+        deliver(hit.index, value, hit.expires, now);
+        begin = hit.end;
+      }
     }
-    if (turn.owns_lock()) turn.unlock();
-    std::size_t begin = 0;
-    for (const Hit& hit : hits) {
-      const std::string_view value(buffer_.data() + begin, hit.end - begin);
-      deliver(hit.index, value, hit.expires, now);
-      begin = hit.end;
-    }
+    give_back_buffer();
   });
 }
 
@@ -475,13 +494,20 @@ bool Session::pop(std::string_view key, ValueSink sink) {
   const bool popped =
       write(0, [&](Table& table, const Moment& now) { return table.pop(key, buffer_, now); });
   if (popped) sink(buffer_);
+  give_back_buffer();
   return popped;
 }
 
 std::size_t Session::erase_prefix(std::string_view prefix) {
-  return write(0, [&](Table& table, const Moment&) {
-    return static_cast<std::size_t>(table.erase_prefix(prefix));
+  std::int64_t removed = 0;  // by a try that was interrupted, too
+  perform([&] {
+    const Moment now = moment(1);
+    Table& table = open_table(now);
+    const Turn turn = take_turn();
+    table.erase_prefix(prefix, removed);
+    tidy(table, 0, now);
   });
+  return static_cast<std::size_t>(removed);
 }
 
 void* Session::extension(std::string_view id) noexcept {

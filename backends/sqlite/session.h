@@ -2,7 +2,7 @@
 //
 // Opens the store at first use; opens it again when the file was deleted or replaced, after a
 // failure, and in a forked child. Sinks are called when nothing is locked that a write of
-// another session would wait for.
+// another session, or a fork, would wait for.
 
 #pragma once
 
@@ -17,6 +17,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "location.h"
 #include "polycache/backend.h"
@@ -115,6 +116,9 @@ class Session final : public Backend,
   void tidy(Table& table, std::size_t entries, const Moment& now) noexcept;
   Turn take_turn();
 
+  std::size_t copy_values(Table& table, std::span<const std::string_view> keys, std::size_t from,
+                          std::size_t bytes, const Moment& now);
+  void give_back_buffer() noexcept;
   template <class Deliver>
   bool read_one(std::string_view key, Deliver deliver);
   template <class Deliver>
@@ -129,7 +133,15 @@ class Session final : public Backend,
   std::int64_t checked_ = 0;              // when the file was last looked at
   std::int64_t room_made_ = 0;            // when that was tried last
   std::size_t until_sweep_ = 0;
-  std::string buffer_;  // values on their way to a sink
+
+  // Values on their way to a sink, which sees nothing of SQLite's: it may fork.
+  struct Hit {
+    std::size_t index;
+    std::int64_t expires;
+    std::size_t end;  // in buffer_
+  };
+  std::string buffer_;
+  std::vector<Hit> hits_;
 };
 
 }  // namespace polycache::sqlite

@@ -9,23 +9,13 @@
 namespace polycache::sqlite {
 
 ProcessShare::ProcessShare(std::uint32_t fork, const std::string& memory_name,
-                           const std::string& shown, const ProcessShare* before)
-    : fork_(fork), memory_name_(memory_name), before_(before) {
+                           const std::string& shown)
+    : fork_(fork), memory_name_(memory_name) {
   if (memory_name.empty()) return;
   keep_alive_ =
       std::make_unique<Connection>(Connection::Place::memory, memory_name, Connection::Absent::make,
                                    shown, std::chrono::milliseconds(0));
   keep_alive_->query_integer("PRAGMA schema_version");  // opens what was only prepared so far
-}
-
-void ProcessShare::before_opening(const std::string& path, std::chrono::milliseconds patience) {
-  for (const ProcessShare* parent = before_; parent != nullptr; parent = parent->before_) {
-    if (parent->open_.load(std::memory_order_relaxed) == 0 || !parent->files_) continue;
-    if (inherited_ == parent->files_->file) return;
-    hold_inherited_locks(path, *parent->files_, patience);
-    inherited_ = parent->files_->file;
-    return;
-  }
 }
 
 void ProcessShare::after_opening(const std::string& path) {
@@ -56,15 +46,14 @@ std::unique_lock<std::timed_mutex> ProcessShare::take_turn(std::chrono::millisec
 }
 
 StoreShare::StoreShare(Place place, std::string shown)
-    : place_(place), shown_(std::move(shown)), current_(make(fork_count(), nullptr).release()) {}
+    : place_(place), shown_(std::move(shown)), current_(make(fork_count()).release()) {}
 
 StoreShare::~StoreShare() {
   ProcessShare* const share = current_.load(std::memory_order_acquire);
   if (share->fork() == fork_count()) delete share;  // else the parent's: leave it alone
 }
 
-std::unique_ptr<ProcessShare> StoreShare::make(std::uint32_t fork,
-                                               const ProcessShare* before) const {
+std::unique_ptr<ProcessShare> StoreShare::make(std::uint32_t fork) const {
   std::string name;
   if (place_ == Place::memory) {
     // The object's address, as no other store of the process has it; and the fork, since a
@@ -73,14 +62,14 @@ std::unique_ptr<ProcessShare> StoreShare::make(std::uint32_t fork,
     text << "polycache-" << static_cast<const void*>(this) << "-" << fork;
     name = text.str();
   }
-  return std::make_unique<ProcessShare>(fork, name, shown_, before);
+  return std::make_unique<ProcessShare>(fork, name, shown_);
 }
 
 ProcessShare& StoreShare::here() {
   ProcessShare* share = current_.load(std::memory_order_acquire);
   const std::uint32_t fork = fork_count();
   while (share->fork() != fork) {
-    std::unique_ptr<ProcessShare> mine = make(fork, share);
+    std::unique_ptr<ProcessShare> mine = make(fork);
     // Of several threads of a new child one wins; the parent's share stays as it is.
     if (current_.compare_exchange_strong(share, mine.get(), std::memory_order_acq_rel)) {
       return *mine.release();

@@ -22,16 +22,13 @@ namespace polycache::sqlite {
 // and writers block each other, reading takes a turn as well.
 class ProcessShare {
  public:
-  // `memory_name` is empty for a file. `before` is the parent's, which stays as it is.
-  ProcessShare(std::uint32_t fork, const std::string& memory_name, const std::string& shown,
-               const ProcessShare* before);
+  // `memory_name` is empty for a file.
+  ProcessShare(std::uint32_t fork, const std::string& memory_name, const std::string& shown);
 
   std::uint32_t fork() const noexcept { return fork_; }
   const std::string& memory_name() const noexcept { return memory_name_; }
 
-  // Called before and after a session opens the file, in its turn, and when it closes it. In a
-  // forked child, sees to the locks that SQLite believes to have.
-  void before_opening(const std::string& path, std::chrono::milliseconds patience);
+  // Called after a session has opened the file, in its turn, and when it has closed it.
   void after_opening(const std::string& path);
   void after_closing() noexcept { open_.fetch_sub(1, std::memory_order_relaxed); }
   bool is_open() const noexcept { return open_.load(std::memory_order_relaxed) > 0; }
@@ -59,12 +56,10 @@ class ProcessShare {
   const std::string memory_name_;
   std::timed_mutex turn_;  // guards the database against the process's other sessions
   std::unique_ptr<Connection> keep_alive_;  // never used, only open
-  const ProcessShare* const before_;        // the parent's, as it was at the fork
 
   std::atomic<bool> has_shared_memory_{true};
-  std::atomic<int> open_{0};               // connections to the file
-  std::optional<OpenFiles> files_;         // what they were opened on; guarded by turn_
-  std::optional<FileIdentity> inherited_;  // whose locks were taken; guarded by turn_
+  std::atomic<int> open_{0};        // connections to the file
+  std::optional<OpenFiles> files_;  // what they were opened on; guarded by turn_
 };
 
 // Thread-safe.
@@ -82,7 +77,7 @@ class StoreShare {
   ProcessShare& here();
 
  private:
-  std::unique_ptr<ProcessShare> make(std::uint32_t fork, const ProcessShare* before) const;
+  std::unique_ptr<ProcessShare> make(std::uint32_t fork) const;
 
   const Place place_;
   const std::string shown_;

@@ -93,6 +93,7 @@ void Table::prepare_file() {
                             ": the file is no polycache store of this version; it was not "
                             "touched, name another");
   }
+  const Inside inside(connection_);
   Statement secret(connection_, "SELECT value FROM polycache_meta WHERE name = 'hash_secret'");
   const bool there = secret.step();
   const std::string_view bytes = there ? secret.bytes(0) : std::string_view();
@@ -107,6 +108,7 @@ void Table::prepare_file() {
 
 // In the rollback journal, so that the file itself bears our mark from the first moment on.
 void Table::create_schema() {
+  const Inside inside(connection_);
   Statement begin(connection_, "BEGIN IMMEDIATE");
   begin.run();
   try {
@@ -140,6 +142,7 @@ bool Table::use_write_ahead_log() {
 
 // A file that has a log can be read without shared memory by one who has it alone.
 void Table::leave_write_ahead_log() {
+  const Inside inside(connection_);
   connection_.query_text("PRAGMA locking_mode=EXCLUSIVE");
   connection_.query_integer("PRAGMA schema_version");  // only now the mode is known
   if (connection_.query_text("PRAGMA journal_mode") == "wal") {
@@ -294,7 +297,7 @@ bool Table::pop(std::string_view key, std::string& value, const Moment& now) {
 
 void Table::clear() { connection_.execute("DELETE FROM " + quoted_); }
 
-std::int64_t Table::erase_prefix(std::string_view prefix) {
+void Table::erase_prefix(std::string_view prefix, std::int64_t& removed) {
   Statement last(connection_, "SELECT max(id) FROM (SELECT id FROM " + quoted_ +
                                   " WHERE id >= ?1 ORDER BY id LIMIT " +
                                   std::to_string(kPrefixRows) + ")");
@@ -302,16 +305,16 @@ std::int64_t Table::erase_prefix(std::string_view prefix) {
   Statement erase(
       connection_,
       "DELETE FROM " + quoted_ + " WHERE id BETWEEN ?1 AND ?2 AND substr(key, 1, length(?3)) = ?3");
-  std::int64_t removed = 0;
   for (std::int64_t from = INT64_MIN;;) {
+    const Inside inside(connection_);
     last.bind(1, from).step();
     const bool more = !last.is_null(0);
     const std::int64_t to = last.integer(0);
     last.reset();
-    if (!more) return removed;
+    if (!more) return;
     erase.bind(1, from).bind(2, to).bind(3, prefix).run();
     removed += connection_.changes();
-    if (to == INT64_MAX) return removed;
+    if (to == INT64_MAX) return;
     from = to + 1;
   }
 }
@@ -336,11 +339,13 @@ bool Table::sweep(const Moment& now) {
 }
 
 bool Table::has_our_schema() {
+  const Inside inside(connection_);
   const Resetting resetting(*user_version_);
   return user_version_->step() && user_version_->integer(0) == kSchemaVersion;
 }
 
 void Table::make_room(const Moment& now) {
+  const Inside inside(connection_);
   if (write_ahead_log_) connection_.execute("PRAGMA wal_checkpoint(TRUNCATE)");
   Statement expired(connection_, "DELETE FROM " + quoted_ + " WHERE id IN (SELECT id FROM " +
                                      quoted_ + " WHERE expires <= ?1 LIMIT " +

@@ -62,7 +62,8 @@ class Table {
   // A file that should have a write-ahead log, but whose file system cannot have one.
   bool fell_back() const noexcept { return fell_back_; }
 
-  // A row being read. Its views are valid as long as it; so are its locks.
+  // A row being read. Its views are valid as long as it; so are its locks. REQUIRES: its user is
+  // Inside as long as it lives
   class Row {
    public:
     explicit Row(Statement* statement) noexcept : statement_(statement) {}
@@ -106,8 +107,9 @@ class Table {
   bool pop(std::string_view key, std::string& value, const Moment& now);
 
   void clear();
-  // Removes entries in steps, each a transaction of its own.
-  std::int64_t erase_prefix(std::string_view prefix);
+  // Removes entries in steps, each a transaction of its own, between which a process may fork
+  // if the caller is not Inside. Counts them in `removed`, also if it throws.
+  void erase_prefix(std::string_view prefix, std::int64_t& removed);
 
   // Entries that put() made, rather than overwrote, since the last call. Only known where
   // there is a limit.
@@ -163,7 +165,8 @@ class Table {
   std::optional<Statement> sweep_look_, sweep_erase_, user_version_;
 };
 
-// Rolls back at the end of its scope unless committed.
+// Rolls back at the end of its scope unless committed. REQUIRES: one who writes is Inside as long
+// as it lives
 class Transaction {
  public:
   enum class Kind : unsigned char { read, write };

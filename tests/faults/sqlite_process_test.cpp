@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include <array>
+#include <atomic>
 #include <csignal>
 #include <iterator>
 #include <map>
@@ -606,6 +607,228 @@ TEST_F(SqliteProcesses, AForkedChildAndItsParentUseTheSameRegistry) {
   EXPECT_EQ(cache.get<int>("n"), 100);
   EXPECT_EQ(cache.get("child"), "v");
   EXPECT_TRUE(serves(cache));
+}
+
+// A process whose threads are busy with SQLite forks, and its children use SQLite: what another
+// thread was in the middle of must not be in their way.
+class SqliteForks : public SqliteFixture {
+ protected:
+  static constexpr int kChildren = 60;
+  static constexpr unsigned kPatience = 30;  // seconds; a child that hangs ends by a signal
+
+  SqliteForks() {
+    Config config;
+    const auto alias = [&](const std::string& name, const std::string& location) {
+      config.caches[name] = {.backend = "sqlite", .location = {location}, .timeout = never};
+      config.caches[name].options["busy_timeout"] = "20s";
+    };
+    alias("same", path());
+    alias("another", folder_.file("another.db"));
+    alias("unused", folder_.file("unused.db"));
+    alias("memory", ":memory:");
+    Environment environment;
+    environment.linked_plugins = {&sqlite::plugin};
+    registry_ = std::make_unique<ClosingRegistry>(std::move(config), std::move(environment));
+  }
+  ~SqliteForks() override { stop(); }
+
+  // Reads and writes in all ways, of which some last.
+  void use(const std::string& alias) {
+    Cache& cache = (*registry_)[alias];
+    std::map<std::string, std::string> many;
+    for (int i = 0; i < 40; ++i) many["k" + std::to_string(i)] = std::string(3000, 'v');
+    while (!stopping_) {
+      cache.set_many(many);
+      cache.get("k1");
+      cache.get_many({"k1", "k2", "k3"});
+      cache.set("n", 0);
+      cache.incr("n");
+      cache.erase("k2");
+      cache.contains("k3");
+      (*registry_).open(alias)->get("k4");  // opens a connection and closes it
+    }
+  }
+  void start(int threads) {
+    for (const char* const alias : {"same", "another", "memory"}) {
+      for (int i = 0; i < threads; ++i) {
+        threads_.emplace_back([this, alias] { use(alias); });
+      }
+    }
+  }
+  void stop() {
+    stopping_ = true;
+    for (std::thread& thread : threads_) thread.join();
+    threads_.clear();
+  }
+
+  // In a child.
+  bool can_use_all() {
+    for (const char* const alias : {"same", "another", "unused", "memory"}) {
+      Cache& cache = (*registry_)[alias];
+      const bool right = check(cache.set("child", "v"), alias) &&
+                         check(cache.get("child") == "v", alias) &&
+                         check(cache.erase("child"), alias);
+      if (!right) return false;
+    }
+    return true;
+  }
+
+  pid_t fork_a_user() {
+    return start_child([this] {
+      ::alarm(kPatience);
+      return can_use_all();
+    });
+  }
+  int failures_of_children() {
+    int failures = 0;
+    for (int i = 0; i < kChildren; ++i) failures += wait_for(fork_a_user()) == 0 ? 0 : 1;
+    return failures;
+  }
+
+  const SqliteFaultVfs without_waiting_for_the_disk_;
+  std::unique_ptr<ClosingRegistry> registry_;
+  std::atomic<bool> stopping_{false};
+  std::vector<std::thread> threads_;
+};
+
+TEST_F(SqliteForks, ChildrenOfAProcessWithBusyThreadsDoNotHang) {
+  start(2);
+  EXPECT_EQ(failures_of_children(), 0);
+  stop();
+  EXPECT_EQ(check_integrity(), "ok");
+  EXPECT_TRUE((*registry_)["same"].set("k", "v"));
+}
+
+TEST_F(SqliteForks, ChildrenOfAProcessWithOneBusyThreadDoNotHang) {
+  threads_.emplace_back([this] { use("same"); });
+  EXPECT_EQ(failures_of_children(), 0);
+  stop();
+  EXPECT_EQ(check_integrity(), "ok");
+}
+
+TEST_F(SqliteForks, ChildrenForkChildrenOfTheirOwn) {
+  start(1);
+  const pid_t child = start_child([this] {
+    ::alarm(kPatience);
+    return wait_for(fork_a_user()) == 0 && can_use_all() && wait_for(fork_a_user()) == 0;
+  });
+  EXPECT_EQ(wait_for(child), 0);
+}
+
+TEST_F(SqliteForks, SeveralThreadsOfAChildBeginTogether) {
+  start(1);
+  for (int i = 0; i < 10; ++i) {
+    const pid_t child = start_child([this] {
+      ::alarm(kPatience);
+      std::atomic<int> right{0};
+      std::vector<std::thread> threads;
+      for (int t = 0; t < 4; ++t) {
+        threads.emplace_back([&] {
+          Cache& cache = (*registry_)["same"];
+          right += cache.set("child", "v") && cache.get("child") == "v" ? 1 : 0;
+        });
+      }
+      for (std::thread& thread : threads) thread.join();
+      return right == 4;
+    });
+    EXPECT_EQ(wait_for(child), 0);
+  }
+}
+
+// A thread that ends writes the log back, and its process may end before the child.
+TEST_F(SqliteForks, AChildOutlivesThreadsThatHadTheFileOpen) {
+  start(1);
+  Pipe ended;
+  const pid_t child = start_child([&] {
+    ::alarm(kPatience);
+    ended.close_writing();
+    return !ended.read() && can_use_all();
+  });
+  stop();
+  registry_->close_all();
+  ended.close_writing();
+  EXPECT_EQ(wait_for(child), 0);
+}
+
+// While it waits for a lock of another process, a thread is where a fork waits for it.
+TEST_F(SqliteForks, AForkDoesNotWaitForAThreadThatWaitsForALock) {
+  ASSERT_TRUE((*registry_)["same"].set("n", 0));
+  Holder holder(path(), "BEGIN IMMEDIATE");
+  std::atomic<bool> begun{false};
+  std::atomic<bool> ended{false};
+  threads_.emplace_back([&] {
+    begun = true;
+    (*registry_)["same"].incr("n");
+    ended = true;
+  });
+  while (!begun) std::this_thread::yield();
+  std::this_thread::sleep_for(20ms);  // so that it is waiting, most of the time
+  for (int i = 0; i < 5; ++i) {
+    const pid_t child = start_child([this] {
+      ::alarm(kPatience);
+      return check((*registry_)["unused"].set("k", "v"), "writes") &&
+             check((*registry_)["same"].get<int>("n") == 0, "reads");
+    });
+    EXPECT_EQ(wait_for(child), 0);
+    EXPECT_FALSE(ended);
+  }
+  holder.release();
+  stop();
+  EXPECT_EQ((*registry_)["same"].get<int>("n"), 1);
+}
+
+TEST_F(SqliteForks, AComputationMayFork) {
+  start(1);
+  for (int i = 0; i < 10; ++i) {
+    const std::string key = "computed" + std::to_string(i);
+    (*registry_)["same"].get_or_set(key, [this] {
+      EXPECT_EQ(wait_for(fork_a_user()), 0);
+      return std::string("v");
+    });
+    EXPECT_EQ((*registry_)["same"].get(key), "v");
+  }
+}
+
+// As a decoder may: the child uses the store, and goes on with what it was reading.
+TEST_F(SqliteForks, ASinkMayFork) {
+  const auto factory = make({{"busy_timeout", "20s"}});
+  const auto session = factory->connect();
+  const std::string large(300'000, 'l');
+  session->put("small", "s", kForever, PutMode::always);
+  session->put("large", large, kForever, PutMode::always);
+  start(1);
+  const auto test_of = [&](auto read) {
+    pid_t child = -1;
+    const bool right = read([&] {
+      if (child >= 0) return;
+      child = ::fork();
+      if (child == 0) ::alarm(kPatience);
+      if (child == 0 && !can_use_all()) ::_exit(2);
+    });
+    if (child == 0) ::_exit(right ? 0 : 1);
+    EXPECT_TRUE(right);
+    EXPECT_EQ(wait_for(child), 0);
+  };
+  for (const std::string key : {"small", "large"}) {
+    const std::string expected = key == "small" ? "s" : large;
+    test_of([&](auto fork_once) {
+      std::string found;
+      session->get(key, [&](std::string_view value) {
+        fork_once();
+        found = value;
+      });
+      return found == expected;
+    });
+  }
+  test_of([&](auto fork_once) {
+    const std::array<std::string_view, 4> keys{"small", "large", "none", "small"};
+    std::map<std::size_t, std::string> found;
+    session->get_many(keys, [&](std::size_t i, std::string_view value) {
+      fork_once();
+      found[i] = value;
+    });
+    return found == std::map<std::size_t, std::string>{{0, "s"}, {1, large}, {3, "s"}};
+  });
 }
 
 }  // namespace

@@ -25,6 +25,7 @@
 #include <utility>
 #include <vector>
 
+#include "fork_gate.h"
 #include "key_hash.h"
 #include "polycache/extension.h"
 #include "polycache/testing/manual_clock.h"
@@ -1044,6 +1045,35 @@ TEST_P(SqliteOrphan, HasLocksOfItsOwn) {
   ASSERT_EQ(::read(to_us_[0], &byte_, 1), 1);
   EXPECT_EQ(byte_, 'y');
   EXPECT_EQ(get(*make()->connect(), "n"), "3");
+}
+
+// A disk that hangs must not hang a fork for ever.
+TEST_F(SqliteFile, AForkGoesOnWithoutAThreadThatDoesNotComeOutOfSqlite) {
+  const auto factory = make();
+  const auto session = factory->connect();
+  put(*session, "k", "v");
+  std::atomic<bool> is_inside{false};
+  std::atomic<bool> may_leave{false};
+  std::thread hanging([&] {
+    sqlite::Pass pass([](void*, sqlite::Pass::Inherited) noexcept {}, nullptr);
+    const sqlite::Entered entered(pass);
+    is_inside = true;
+    while (!may_leave) std::this_thread::sleep_for(1ms);
+  });
+  while (!is_inside) std::this_thread::yield();
+  const pid_t child = start_child([&] {
+    ::alarm(30);
+    try {
+      get(*session, "k");
+    } catch (const BackendError& error) {
+      return std::string_view(error.what()).find("forked") != std::string_view::npos;
+    }
+    return false;
+  });
+  may_leave = true;
+  hanging.join();
+  EXPECT_EQ(wait_for(child), 0);
+  EXPECT_EQ(get(*session, "k"), "v");
 }
 
 // --- key rules ---
