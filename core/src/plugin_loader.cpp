@@ -490,8 +490,10 @@ const fs::path& own_plugin_folder() {
     Dl_info info{};
     std::error_code error;
     if (::dladdr(reinterpret_cast<const void*>(&plugin_search_path), &info) == 0) return fs::path();
-    const fs::path self = fs::absolute(info.dli_fname, error).lexically_normal();
-    return self.parent_path() / "polycache";
+    const fs::path self = fs::absolute(info.dli_fname, error);
+    // Not by the letters of the path: "link/.." need not be where the link is.
+    const fs::path real = fs::canonical(self.parent_path(), error);
+    return (error ? self.lexically_normal().parent_path() : real) / "polycache";
   }());
   return *folder;
 }

@@ -42,6 +42,8 @@ std::optional<Group> find_group(gid_t id) {
   return result;
 }
 
+constexpr int kMostLinks = 40;  // on the way to a file, as the kernel has it
+
 std::string user_name(uid_t id) {
   std::vector<char> buffer(kDatabaseBuffer);
   passwd entry{};
@@ -142,23 +144,30 @@ std::string judge_holder(const fs::path& file, const struct stat& entry) {
   return judge_entry(folder, entry);
 }
 
+// Who can replace one of the links over which a path leads to a file.
+std::string judge_links(fs::path path) {
+  std::error_code error;
+  struct stat entry {};
+  for (int links = 0; links < kMostLinks; ++links) {
+    if (::lstat(path.c_str(), &entry) != 0 || !S_ISLNK(entry.st_mode)) return {};
+    if (std::string problem = judge_holder(path, entry); !problem.empty()) return problem;
+    path = path.parent_path() / fs::read_symlink(path, error);
+  }
+  return {};
+}
+
 }  // namespace
 
 std::string writable_by_others(const fs::path& file) {
   std::error_code error;
   const fs::path named = fs::absolute(file, error);
   const fs::path real = error ? fs::path() : fs::canonical(named, error);
-  struct stat link {};
   struct stat status {};
-  if (error || ::lstat(named.c_str(), &link) != 0 || ::stat(real.c_str(), &status) != 0 ||
-      !S_ISREG(status.st_mode)) {
-    return {};
-  }
+  if (error || ::stat(real.c_str(), &status) != 0 || !S_ISREG(status.st_mode)) return {};
   const Others others = others_of(real, status);
   if (others.any()) return sentence(others, status, real);
-  std::string problem = judge_holder(named, link);
-  if (problem.empty() && S_ISLNK(link.st_mode)) problem = judge_holder(real, status);
-  return problem;
+  std::string problem = judge_holder(real, status);
+  return problem.empty() ? judge_links(named) : problem;
 }
 
 std::string folder_writable_by_others(const fs::path& folder) { return judge_folder(folder); }

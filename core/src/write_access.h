@@ -19,7 +19,7 @@ namespace polycache {
 
 // "can be written to by everybody; run: chmod o-w \"/etc/shop.json\"" and the like; empty if
 // nobody else can change it, or if it is no regular file (then it is asked for as a pipe).
-// Symbolic links are followed, and the folder of the link counts as that of the file.
+// Symbolic links are followed, and the folder of each link on the way counts as that of the file.
 std::string writable_by_others(const std::filesystem::path& file);
 
 // The same of a folder, where any file may appear. Empty for one that is not there.

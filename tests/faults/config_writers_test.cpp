@@ -94,6 +94,18 @@ TEST_F(WritableFiles, AConfigurationInAFolderThatEverybodyCanWriteToIsRefused) {
   EXPECT_EQ(problem(folder_.path() / "link.json"), "");
 }
 
+TEST_F(WritableFiles, ALinkOnTheWayThatEverybodyCanReplaceIsRefused) {
+  fs::create_directory(folder_.path() / "open");
+  const fs::path file = write("shop.json", kGood);
+  fs::create_symlink("../shop.json", folder_.path() / "open/second.json");
+  fs::create_symlink("open/second.json", folder_.path() / "first.json");
+  set_mode(folder_.path() / "open", 0777);
+  EXPECT_THAT(problem(folder_.path() / "first.json"), HasSubstr("lies in the folder"));
+  EXPECT_EQ(problem(file), "");
+  set_mode(folder_.path() / "open", 0755);
+  EXPECT_EQ(problem(folder_.path() / "first.json"), "");
+}
+
 TEST_F(WritableFiles, OurOwnFileInAFolderLikeTmpIsRead) {
   fs::create_directory(folder_.path() / "tmp");
   const fs::path file = write("tmp/shop.json", kGood);
