@@ -61,9 +61,14 @@ void rename_if_there(const std::string& path, const std::string& from, const std
 
 FileVerdict judge_file(const std::string& path, std::chrono::milliseconds patience) {
   struct stat status {};
-  if (::stat(path.c_str(), &status) != 0) {
+  if (::lstat(path.c_str(), &status) != 0) {
     if (errno == ENOENT) return {};
     return refused("cannot look at " + quote(path) + " (" + std::strerror(errno) + ")");
+  }
+  if (S_ISLNK(status.st_mode)) {
+    return refused(quote(path) +
+                   " has become a symbolic link while it was in use; reload the configuration, "
+                   "which then follows it");
   }
   if (S_ISDIR(status.st_mode)) {
     return refused(quote(path) + " is a folder; name a file in it");

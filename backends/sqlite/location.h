@@ -1,5 +1,6 @@
 // The file of a store: whose it is, whether it is still the one that was opened, and how a
-// damaged one is put aside. Nothing here changes a file that is not ours.
+// damaged one is put aside. Nothing here changes a file that is not ours. All paths are those of
+// files, over no symbolic link: SQLite keeps a log next to the file.
 
 #pragma once
 

@@ -27,10 +27,9 @@ std::unique_ptr<BackendFactory> create(const OptionReader& options, const Backen
 
 bool in_memory(std::string_view location) noexcept { return location.starts_with(kMemory); }
 
-// What is wrong with a file as a place for a store, or nothing. Changes nothing.
-std::string judge_place(const fs::path& file) {
+// What is wrong with a folder as a place for a store's file, or nothing.
+std::string judge_folder(const fs::path& folder) {
   std::error_code error;
-  const fs::path folder = file.parent_path();
   const fs::file_status status = fs::status(folder, error);
   if (status.type() == fs::file_type::not_found) {
     return "the folder " + quote(folder.string()) + " does not exist; make it, or name another";
@@ -39,8 +38,47 @@ std::string judge_place(const fs::path& file) {
     return quote(folder.string()) + " is no folder that can be used" +
            (error ? " (" + error.message() + ")" : "");
   }
-  FileVerdict verdict = judge_file(file.string(), std::chrono::seconds(1));
-  return verdict.state == FileState::refused ? std::move(verdict.problem) : std::string();
+  return {};
+}
+
+// A file, and what is wrong with it as a place for a store, or nothing.
+struct Place {
+  fs::path file;
+  std::string problem = {};
+};
+
+// Where a path leads over symbolic links and "..", whether there is a file yet or not. SQLite
+// follows links by itself and keeps the log next to the file, not next to the link: whatever is
+// looked at, locked, renamed or opened must be known by one name.
+Place follow_links(fs::path file) {
+  constexpr int kMostLinks = 40;  // as the kernel
+  const std::string given = file.string();
+  for (int links = 0; links < kMostLinks; ++links) {
+    const fs::path folder = file.parent_path();
+    const std::string lead =
+        links == 0 ? "" : quote(given) + " is a symbolic link to " + quote(file.string()) + ": ";
+    if (std::string problem = judge_folder(folder); !problem.empty()) return {file, lead + problem};
+    std::error_code error;
+    file = fs::canonical(folder, error) / file.filename();
+    if (error) return {file, lead + quote(folder.string()) + ": " + error.message()};
+    if (!fs::is_symlink(fs::symlink_status(file, error))) return {std::move(file)};
+    const fs::path target = fs::read_symlink(file, error);
+    if (error) return {file, quote(file.string()) + ": " + error.message()};
+    file = file.parent_path() / target;
+  }
+  return {file, quote(given) + " is a symbolic link that leads to itself; name a file"};
+}
+
+// Finds the file that a location leads to, and whether it can be a store. Changes nothing.
+Place find_place(const std::string& location) {
+  std::error_code error;
+  const fs::path path = fs::absolute(location, error);
+  if (error) return {path, error.message()};
+  Place place = follow_links(path);
+  if (!place.problem.empty()) return place;
+  FileVerdict verdict = judge_file(place.file.string(), std::chrono::seconds(1));
+  if (verdict.state == FileState::refused) place.problem = std::move(verdict.problem);
+  return place;
 }
 
 // "127.0.0.1:11211": what is left in a configuration when only its "backend" was changed.
@@ -51,8 +89,8 @@ bool names_a_server(std::string_view location) {
          location.find_first_not_of("0123456789", colon + 1) == std::string_view::npos;
 }
 
-// The location as sessions use it: an absolute path, so that it stays the same file when
-// the program changes its folder, or ":memory:...".
+// The location as sessions use it: an absolute path without links, so that it stays the same file
+// when the program changes its folder or somebody a link; or ":memory:...".
 std::string read_location(const OptionReader& options) {
   const std::vector<std::string>& given = options.location();
   if (given.size() != 1 || given.front().empty()) {
@@ -75,11 +113,9 @@ std::string read_location(const OptionReader& options) {
     options.reject_location(quote(location) + " is no name of a file");
     return location;
   }
-  std::error_code error;
-  const fs::path path = fs::absolute(location, error);
-  const std::string problem = error ? error.message() : judge_place(path);
-  if (!problem.empty()) options.reject_location(problem);
-  return path.lexically_normal().string();
+  const Place place = find_place(location);
+  if (!place.problem.empty()) options.reject_location(place.problem);
+  return place.file.string();
 }
 
 std::string read_table_name(const OptionReader& options) {

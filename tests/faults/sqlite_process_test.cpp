@@ -11,6 +11,7 @@
 #include <iterator>
 #include <map>
 #include <random>
+#include <set>
 
 #include "faults/sqlite_fault_vfs.h"
 #include "faults/sqlite_fixture.h"
@@ -310,6 +311,157 @@ TEST_F(SqliteProcesses, AReplacedFileIsNotReadThroughTheOldOnesLog) {
   EXPECT_EQ(check_integrity(), "ok");
   EXPECT_EQ(get(*make()->connect(), "k"), "new");
   EXPECT_THAT(moved_aside(), IsEmpty());
+}
+
+// --- symbolic links ---
+
+// The file lies in "disk", and is reached over links in "etc".
+class SqliteLinks : public SqliteFixture {
+ protected:
+  SqliteLinks() {
+    for (const char* const name : {"disk", "disk/sub", "etc"}) fs::create_directory(at(name));
+  }
+
+  std::string at(const std::string& name) const { return folder_.file(name); }
+  std::set<std::string> names_in(const std::string& folder) const {
+    std::set<std::string> names;
+    for (const auto& entry : fs::directory_iterator(at(folder))) {
+      names.insert(entry.path().filename());
+    }
+    return names;
+  }
+  std::unique_ptr<BackendFactory> make_at(const std::string& location) {
+    return make_factory(sqlite::plugin, context_, {{location}, {}});
+  }
+  static void put(BackendFactory& factory, std::string_view key, std::string_view value) {
+    factory.connect()->put(key, value, kForever, PutMode::always);
+  }
+  static std::optional<std::string> get_in_another_thread(BackendFactory& factory,
+                                                          const std::string& key) {
+    std::optional<std::string> value;
+    std::thread([&] { value = get(*factory.connect(), key); }).join();
+    return value;
+  }
+  // Serves several sessions and threads, keeps all files next to the real one, and serves after a
+  // restart.
+  void expect_served(const std::string& location) {
+    const auto factory = make_at(location);
+    const auto session = factory->connect();
+    session->put("k", "v", kForever, PutMode::always);
+    EXPECT_EQ(get_in_another_thread(*factory, "k"), "v");
+    EXPECT_EQ(names_in("disk"), (std::set<std::string>{"c.db", "c.db-shm", "c.db-wal", "sub"}));
+    clock_.advance(1s);  // the file is looked at
+    EXPECT_EQ(get(*session, "k"), "v");
+    const auto restarted = make_at(location);
+    EXPECT_EQ(get(*restarted->connect(), "k"), "v");
+    EXPECT_THAT(context_.warnings(), IsEmpty());
+  }
+};
+
+TEST_F(SqliteLinks, AFileOverALinkIsFoundByAllThreadsAndAfterARestart) {
+  put(*make_at(at("disk/c.db")), "k", "old");
+  fs::create_symlink(at("disk/c.db"), at("etc/c.db"));
+  expect_served(at("etc/c.db"));
+  EXPECT_EQ(names_in("etc"), std::set<std::string>{"c.db"});
+}
+
+TEST_F(SqliteLinks, ALinkWithoutAFileMakesTheFileThatItLeadsTo) {
+  fs::create_symlink("second.db", at("etc/c.db"));
+  fs::create_symlink("../disk/c.db", at("etc/second.db"));
+  expect_served(at("etc/c.db"));
+  EXPECT_EQ(names_in("etc"), (std::set<std::string>{"c.db", "second.db"}));
+}
+
+TEST_F(SqliteLinks, AFolderOverALinkIsLeftByDotsWhereItLies) {
+  fs::create_directory_symlink(at("disk/sub"), at("etc/sub"));
+  expect_served(at("etc/sub/../c.db"));
+  EXPECT_EQ(names_in("etc"), std::set<std::string>{"sub"});
+}
+
+TEST_F(SqliteLinks, ARelativeLocationOverALinkStaysTheSameFile) {
+  fs::create_symlink("../disk/c.db", at("etc/c.db"));
+  const fs::path before = fs::current_path();
+  fs::current_path(at("etc"));
+  const auto factory = make_at("c.db");
+  fs::current_path(before);
+  put(*factory, "k", "v");
+  EXPECT_EQ(get(*make_at(at("disk/c.db"))->connect(), "k"), "v");
+}
+
+TEST_F(SqliteLinks, TwoNamesOfAFileAreOneStore) {
+  fs::create_symlink(at("disk/c.db"), at("etc/c.db"));
+  const auto over_link = make_at(at("etc/c.db"));
+  const auto direct = make_at(at("disk/sub/../c.db"));
+  const auto session = over_link->connect();
+  session->put("n", "0", kForever, PutMode::always);
+  std::thread other([&] {
+    const auto its = direct->connect();
+    for (int i = 0; i < 200; ++i) its->incr("n", 1);
+  });
+  for (int i = 0; i < 200; ++i) session->incr("n", 1);
+  other.join();
+  EXPECT_EQ(get(*direct->connect(), "n"), "400");
+}
+
+TEST_F(SqliteLinks, ADamagedFileOverALinkIsMovedAsideWhereItLies) {
+  put(*make_at(at("disk/c.db")), "k", kLarge);
+  fs::create_symlink(at("disk/c.db"), at("etc/c.db"));
+  std::string bytes = read_file(at("disk/c.db"));
+  std::fill(bytes.begin() + 4096, bytes.end(), '\x5a');
+  write_file(at("disk/c.db"), bytes);
+  const auto factory = make_at(at("etc/c.db"));
+  put(*factory, "k", "new");
+  EXPECT_EQ(get(*factory->connect(), "k"), "new");
+  EXPECT_EQ(names_in("etc"), std::set<std::string>{"c.db"});
+  EXPECT_TRUE(fs::is_symlink(at("etc/c.db")));
+  EXPECT_THAT(context_.warnings(), ElementsAre(HasSubstr("moved to \"" + at("disk/c.db"))));
+}
+
+TEST_F(SqliteLinks, ALinkThatChangesIsFollowedByTheNextConfiguration) {
+  fs::create_symlink(at("disk/c.db"), at("etc/c.db"));
+  const auto factory = make_at(at("etc/c.db"));
+  put(*factory, "k", "first");
+  fs::remove(at("etc/c.db"));
+  fs::create_symlink(at("disk/other.db"), at("etc/c.db"));
+  clock_.advance(1s);
+  EXPECT_EQ(get(*factory->connect(), "k"), "first");
+  const auto next = make_at(at("etc/c.db"));
+  EXPECT_EQ(get(*next->connect(), "k"), std::nullopt);
+  put(*next, "k", "second");
+  EXPECT_EQ(get(*make_at(at("disk/other.db"))->connect(), "k"), "second");
+  EXPECT_EQ(get(*factory->connect(), "k"), "first");
+}
+
+TEST_F(SqliteLinks, AFileThatBecomesALinkIsRefusedUntilTheNextConfiguration) {
+  const auto factory = make_at(at("etc/c.db"));
+  put(*factory, "k", "v");
+  fs::rename(at("etc/c.db"), at("disk/c.db"));
+  fs::create_symlink(at("disk/c.db"), at("etc/c.db"));
+  clock_.advance(1s);
+  try {
+    get(*factory->connect(), "k");
+    ADD_FAILURE() << "opened a file over a link that was not there at the start";
+  } catch (const BackendError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("has become a symbolic link"));
+  }
+  EXPECT_EQ(get(*make_at(at("etc/c.db"))->connect(), "k"), "v");
+}
+
+TEST_F(SqliteLinks, ALinkThatLeadsNowhereIsAConfigError) {
+  const auto problem = [&](const std::string& target) {
+    fs::remove(at("etc/c.db"));
+    fs::create_symlink(target, at("etc/c.db"));
+    try {
+      make_at(at("etc/c.db"));
+    } catch (const ConfigError& error) {
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+  EXPECT_THAT(problem("c.db"), HasSubstr("leads to itself"));
+  EXPECT_THAT(problem("../none/c.db"), HasSubstr("does not exist"));
+  EXPECT_THAT(problem("../none/c.db"), HasSubstr(at("etc/c.db") + "\" is a symbolic link to"));
+  EXPECT_THAT(problem("../disk/sub"), HasSubstr("is a folder"));
 }
 
 // --- damaged ---
