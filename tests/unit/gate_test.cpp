@@ -178,7 +178,7 @@ TEST_F(GateTest, PassesMuchBothWays) {
   std::string much(3'000'000, 'x');
   for (std::size_t i = 0; i < much.size(); ++i) much[i] = static_cast<char>(i * i >> 3);
   for (const auto& [from, to] : {std::pair(&client, &server), std::pair(&server, &client)}) {
-    std::thread sender([&, from = from] { EXPECT_TRUE(from->say(much)); });
+    std::thread sender([&, end = from] { EXPECT_TRUE(end->say(much)); });
     EXPECT_TRUE(to->hear_bytes(much.size()) == much);
     sender.join();
   }

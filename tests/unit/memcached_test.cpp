@@ -14,6 +14,7 @@
 #include <atomic>
 #include <chrono>
 #include <filesystem>
+#include <fstream>
 #include <functional>
 #include <limits>
 #include <map>
@@ -1053,7 +1054,10 @@ TEST(MemcachedConfig, RefusesWrongOptions) {
 }
 
 TEST(MemcachedConfig, AServerThatWantsCredentialsDeniesTheOthers) {
-  const auto server = Server::memcached({"-Y", "/dev/null"});
+  const testing::TemporaryFolder folder;
+  const std::string users = (folder.path() / "users").string();
+  std::ofstream(users) << "user:password\n";  // newer servers refuse a file without any
+  const auto server = Server::memcached({"-Y", users});
   const Store store({server->address()});
   EXPECT_EQ(kind_of_failure([&] { read(*store, "k"); }), BackendError::Kind::denied);
 }
