@@ -35,6 +35,7 @@
 
 #include "fork_while_connecting.h"
 #include "no_system_calls.h"
+#include "over_tls.h"
 #include "own_sockets.h"
 #include "polycache/backends/memcached.h"
 #include "polycache/circuit_breaker.h"
@@ -83,7 +84,8 @@ class Store : public testing::TwoPolicies {
  public:
   explicit Store(std::vector<std::string> location, OptionMap options = {},
                  const Clock& clock = Clock::real())
-      : TwoPolicies(memcached::plugin, std::move(location), std::move(options), "1s", clock) {}
+      : TwoPolicies(memcached::plugin, testing::as_run("tls://", std::move(location)),
+                    testing::as_run(std::move(options)), "1s", clock) {}
 };
 
 void expect_full_service(Cache& cache) {
@@ -153,8 +155,9 @@ class MemcachedFaults : public ::testing::Test {
     expect_full_service(store_.strict());
   }
 
-  std::unique_ptr<Server> server_ = Server::memcached();
-  Gate gate_{server_->port()};
+  testing::Service service_ = testing::Service::memcached();
+  std::unique_ptr<Server>& server_ = service_.server;
+  Gate gate_{service_.port};
   ManualClock clock_;
   Store store_{{gate_.address()}, {}, clock_};
   Cache& open_ = store_.open();
@@ -418,7 +421,7 @@ TEST_F(MemcachedFaults, APeerThatVanishesWhileNobodyAsksIsNoticedByKeepalive) {
   const std::vector<int> sockets = testing::own_sockets_to(gate_.port());
   ASSERT_THAT(sockets, SizeIs(1));
   EXPECT_EQ(testing::socket_option(sockets[0], SOL_SOCKET, SO_KEEPALIVE), 1);
-  EXPECT_EQ(testing::socket_option(sockets[0], IPPROTO_TCP, TCP_KEEPIDLE), 60);
+  EXPECT_EQ(testing::socket_option(sockets[0], IPPROTO_TCP, TCP_KEEPIDLE), 30);
 }
 
 TEST_F(MemcachedFaults, AServerThatAcceptsNobodyIsUnreachable) {

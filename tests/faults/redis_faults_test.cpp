@@ -28,6 +28,7 @@
 
 #include "fork_while_connecting.h"
 #include "no_system_calls.h"
+#include "over_tls.h"
 #include "own_sockets.h"
 #include "polycache/backends/redis.h"
 #include "polycache/circuit_breaker.h"
@@ -98,7 +99,8 @@ class Store : public testing::TwoPolicies {
  public:
   explicit Store(std::vector<std::string> location, OptionMap options = {},
                  const Clock& clock = Clock::real())
-      : TwoPolicies(redis::plugin, std::move(location), std::move(options), "60s", clock) {}
+      : TwoPolicies(redis::plugin, testing::as_run("rediss://", std::move(location)),
+                    testing::as_run(std::move(options)), "60s", clock) {}
 };
 
 void expect_full_service(Cache& cache) {
@@ -143,8 +145,9 @@ class RedisServerFaults : public ::testing::Test {
     });
   }
 
-  std::unique_ptr<Server> server_ = Server::redis();
-  Gate gate_{server_->port()};
+  testing::Service service_ = testing::Service::redis();
+  std::unique_ptr<Server>& server_ = service_.server;
+  Gate gate_{service_.port};
   ManualClock clock_;
   Store store_{{gate_.address()}, {}, clock_};
   Cache& open_ = store_.open();

@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
@@ -172,7 +173,10 @@ std::vector<std::string> Server::command() const {
   } else {
     words = {find_program("memcached", "memcached")};
     if (port_ != 0) {
-      words.insert(words.end(), {"-l", "127.0.0.1", "-p", std::to_string(port_), "-U", "0"});
+      // With TLS, this port is without: there the server is asked whether it is up.
+      const bool tls = std::find(extra_.begin(), extra_.end(), "-Z") != extra_.end();
+      const std::string host = tls ? "notls:127.0.0.1" : "127.0.0.1";
+      words.insert(words.end(), {"-l", host + ":" + std::to_string(port_), "-U", "0"});
     } else {
       words.insert(words.end(), {"-s", socket_});
     }

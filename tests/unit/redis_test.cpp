@@ -645,55 +645,6 @@ TEST(RedisServers, TooManyClientsIsOverload) {
   EXPECT_TRUE(kind == Kind::overloaded || kind == Kind::unreachable);
 }
 
-// What a shell command prints nothing of interest about.
-void run(const std::string& line) { EXPECT_EQ(std::system(line.c_str()), 0) << line; }
-
-// hiredis has TLS from 1.0 on. Where it has none, a location that asks for it is refused.
-TEST(RedisServers, TlsWhereHiredisHasIt) {
-  const std::string refusal = problem_of({"rediss://host"});
-  if (refusal.find("caches.test.location: rediss:// needs a hiredis with TLS") == 0) return;
-  EXPECT_EQ(refusal.find("caches.test.options.tls_ca_file"), 0U) << refusal;
-
-  const testing::TemporaryFolder folder;
-  const std::string at = folder.path().string() + "/";
-  const std::string quiet = " >/dev/null 2>&1";
-  for (const std::string name : {"ca", "other"}) {
-    run("openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=" + name + " -keyout " + at +
-        name + ".key -out " + at + name + ".pem" + quiet);
-  }
-  const std::string port = std::to_string(testing::free_port());
-  const auto server = Server::redis({"--tls-port", port, "--tls-cert-file", at + "ca.pem",
-                                     "--tls-key-file", at + "ca.key", "--tls-ca-cert-file",
-                                     at + "ca.pem", "--tls-auth-clients", "optional"});
-  const std::string location = "rediss://127.0.0.1:" + port + "/1";
-  Store store({location}, {{"tls_ca_file", at + "ca.pem"}, {"timeout", "300ms"}});
-  const auto session = store.connect();
-  const std::string large(3'000'000, 'x');
-  EXPECT_TRUE(set(*session, "large", large));
-  EXPECT_EQ(get(*session, "large"), large);
-  EXPECT_TRUE(set(*session, "n", "1"));
-  for (int i = 2; i < 10; ++i) EXPECT_EQ(session->incr("n", 1), i);
-  server->suspend();
-  EXPECT_EQ(kind_of_error([&] { get(*session, "n"); }, 1s), Kind::timeout);
-  server->resume();
-  EXPECT_EQ(get(*session, "n"), "9");
-  command(*server, "client kill type normal");
-  EXPECT_TRUE(set(*session, "n", "1"));
-  command(*server, "client kill type normal");
-  EXPECT_EQ(session->incr("n", 1), 2);
-  server->kill9();
-  EXPECT_EQ(kind_of_error([&] { get(*session, "n"); }), Kind::unreachable);
-  server->start();
-  EXPECT_EQ(get(*session, "n"), std::nullopt);
-
-  Store stranger({location}, {{"tls_ca_file", at + "other.pem"}});
-  EXPECT_EQ(kind_of_error([&] { get(*stranger.connect(), "k"); }), Kind::denied);
-  Store no_file({location}, {{"tls_ca_file", at + "none.pem"}});
-  EXPECT_EQ(kind_of_error([&] { get(*no_file.connect(), "k"); }), Kind::denied);
-  Store no_tls({"rediss://" + server->address()}, {{"tls_ca_file", at + "ca.pem"}});
-  EXPECT_NE(kind_of_error([&] { get(*no_tls.connect(), "k"); }), std::nullopt);
-}
-
 // --- Death and return ---
 
 TEST(RedisFaults, NoServerIsATypedErrorAtOnce) {

@@ -12,6 +12,10 @@ namespace {
 
 using Kind = BackendError::Kind;
 
+// A connection that lay idle for so long is looked at before it is used: then the system call
+// is of no consequence.
+constexpr std::chrono::seconds kRest(1);
+
 // Whether eight bytes hold a blank, a control character or DEL: the high bit of a byte is set
 // by the subtraction if it was below 0x21, and likewise where it differs from 0x7F in nothing.
 bool has_bad_byte(std::uint64_t bytes) noexcept {
@@ -63,6 +67,8 @@ std::unique_ptr<Connection> make_connection(const ServerAddress& server, const S
 
 void Connection::begin(Term term, bool tells_redial) noexcept {
   tells_redial_ = tells_redial;
+  rested_ = term.end - whole_end_ > kRest;
+  whole_end_ = term.end;
   end_ = term.end;
   second_chance_ = is_open();
 }
@@ -71,6 +77,10 @@ void Connection::open() {
   // Answers that nobody read would be taken for the answers to the next question.
   if (unread_) close();
   unread_ = false;
+  if (rested_) [[unlikely]] {
+    rested_ = false;
+    if (is_open()) look_after_rest();
+  }
   if (!is_open()) [[unlikely]]
     dial();
 }

@@ -114,6 +114,9 @@ class Connection {
   virtual void connect() = 0;
   // Before what must not be sent twice: closes it if the server has closed it.
   virtual void prove_alive() = 0;
+  // Before it is used after a pause: closes it if there is something that was not asked for,
+  // where that is one system call.
+  virtual void look_after_rest() {}
   virtual std::optional<Found> find(std::string_view key, Want want) = 0;
   virtual void send_question(std::span<const std::string_view> keys, Want want) = 0;
   virtual void read_answers(std::span<const std::string_view> keys, Want want,
@@ -132,10 +135,12 @@ class Connection {
   const ServerAddress& server_;
   const Settings& settings_;
   Redial& redial_;
-  Instant end_{};  // of the operation that goes on
+  Instant end_{};        // of the operation that goes on
+  Instant whole_end_{};  // the same, when it began
   bool tells_redial_ = true;
   bool connecting_ = false;
   bool unread_ = false;
+  bool rested_ = false;         // it lay idle before the operation that goes on
   bool second_chance_ = false;  // it was open before the operation that goes on
 };
 

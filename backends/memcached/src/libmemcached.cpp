@@ -10,6 +10,7 @@
 #include <string>
 #include <utility>
 
+#include "polycache/descriptor.h"
 #include "polycache/text.h"
 
 namespace polycache::memcached {
@@ -27,7 +28,7 @@ constexpr std::chrono::seconds kIdle{1};
 constexpr std::size_t kOnePiece = 4096;
 
 // After so long without a word the kernel asks whether the other side is still there.
-constexpr std::uint64_t kKeepaliveSeconds = 60;
+constexpr std::uint64_t kKeepaliveSeconds = 30;
 
 // --- The memory that libmemcached works with. ---
 //
@@ -197,6 +198,7 @@ std::unique_ptr<BinaryConnection::Client, BinaryConnection::Drop> BinaryConnecti
 void BinaryConnection::connect() {
   client_ = make_client();
   keep_time();
+  const HeldStandardStreams held;  // the library makes the socket
   greet();
 }
 

@@ -38,7 +38,10 @@ class Digits {
 }  // namespace
 
 Shared::Shared(const OptionReader& options, const BackendContext& context)
-    : settings(options), ring(settings.servers), clock(context.clock), report(context.report) {
+    : settings(options, context.report),
+      ring(settings.servers),
+      clock(context.clock),
+      report(context.report) {
   servers.reserve(settings.servers.size());
   for (const ServerAddress& address : settings.servers) {
     servers.push_back(std::make_unique<SharedServer>(address, settings, clock, report));

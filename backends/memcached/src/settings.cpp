@@ -104,6 +104,30 @@ std::vector<ServerAddress> read_servers(const OptionReader& options) {
   return servers;
 }
 
+// The text protocol only: libmemcached knows no TLS.
+void read_tls(const OptionReader& options, Settings& settings,
+              const std::function<void(const Warning&)>& report) {
+  bool any = false;
+  for (const ServerAddress& server : settings.servers) any = any || server.wants_tls;
+  const std::size_t locations = options.location().size();
+  const bool all_are_known = locations == 0 || settings.servers.size() == locations;
+  const net::TlsUse use = any             ? net::TlsUse::yes
+                          : all_are_known ? net::TlsUse::no
+                                          : net::TlsUse::unknown;
+  const auto certificates = net::read_tls_options(options, use, "tls://", report);
+  if (any && settings.protocol == Protocol::binary) {
+    options.reject("protocol",
+                   "TLS needs the text protocol, and so goes without user and password; leave "
+                   "\"protocol\" out, or write the location without tls://");
+  }
+  if (!certificates) return;
+  for (ServerAddress& server : settings.servers) {
+    if (server.wants_tls) {
+      server.tls = std::make_shared<net::TlsClient>(certificates, server.host);
+    }
+  }
+}
+
 PoolLimits read_pool_limits(const OptionReader& options) {
   PoolLimits limits;
   limits.max_connections = static_cast<std::size_t>(options.integer(
@@ -154,25 +178,34 @@ std::string ServerAddress::name() const {
 
 std::variant<ServerAddress, std::string> parse_location(std::string_view location) {
   constexpr std::string_view unix_scheme = "unix:";
+  constexpr std::string_view tls_scheme = "tls://";
   std::string_view rest = location;
   std::uint32_t weight = 1;
   if (!take_weight(rest, weight)) {
     return "expected \"?weight=\" and a number from 1 to 1000 after the server, got " +
            shown(location);
   }
+  const bool wants_tls = rest.starts_with(tls_scheme);
+  if (wants_tls) {
+    rest.remove_prefix(tls_scheme.size());
+    if (rest.starts_with('/') || rest.starts_with(unix_scheme)) {
+      return "TLS is for servers that are reached by TCP; write tls://host:port";
+    }
+  }
   if (rest.starts_with(unix_scheme)) return parse_socket(rest.substr(unix_scheme.size()), weight);
   if (rest.starts_with('/')) return parse_socket(rest, weight);
   auto address = split_host(rest);
   if (!address) {
-    return "expected \"host:port\", \"host\", \"[address]:port\" or \"unix:/path\" (several "
-           "servers are a list), got " +
+    return "expected \"host:port\", \"host\", \"[address]:port\", any of these behind "
+           "\"tls://\", or \"unix:/path\" (several servers are a list), got " +
            shown(location);
   }
   address->weight = weight;
+  address->wants_tls = wants_tls;
   return *std::move(address);
 }
 
-Settings::Settings(const OptionReader& options)
+Settings::Settings(const OptionReader& options, const std::function<void(const Warning&)>& report)
     : servers(read_servers(options)),
       protocol(options.choice("protocol", {"ascii", "binary"}, "ascii") == "binary"
                    ? Protocol::binary
@@ -185,6 +218,7 @@ Settings::Settings(const OptionReader& options)
           static_cast<std::size_t>(options.bytes("max_value_bytes", kMaxValueBytes, 1))),
       pool(read_pool_limits(options)) {
   check_credentials(options, *this);
+  read_tls(options, *this, report);
   check_times(options, *this);
   if (max_value_bytes > static_cast<std::size_t>(kLargestValueBytes)) {
     options.reject("max_value_bytes", "at most 1GiB, which is memcached's own limit");

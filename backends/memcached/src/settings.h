@@ -5,12 +5,15 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <variant>
 #include <vector>
 
 #include "polycache/connection_pool.h"
+#include "polycache/net/tls.h"
 #include "polycache/option_reader.h"
 
 namespace polycache::memcached {
@@ -19,6 +22,8 @@ struct ServerAddress {
   std::string host;        // or the path of a unix socket
   std::uint16_t port = 0;  // 0: a unix socket
   std::uint32_t weight = 1;
+  bool wants_tls = false;
+  std::shared_ptr<net::TlsClient> tls = {};  // what its connections share, if they are by TLS
 
   bool is_unix_socket() const noexcept { return port == 0; }
   std::string name() const;  // as messages show it
@@ -30,8 +35,8 @@ std::variant<ServerAddress, std::string> parse_location(std::string_view locatio
 enum class Protocol : std::uint8_t { ascii, binary };
 
 struct Settings {
-  // Reports what is wrong to `options`.
-  explicit Settings(const OptionReader& options);
+  // Reports what is wrong to `options`, and what becomes wrong later to `report`.
+  Settings(const OptionReader& options, const std::function<void(const Warning&)>& report);
 
   std::vector<ServerAddress> servers;  // never empty
   Protocol protocol;

@@ -2,32 +2,23 @@
 
 #pragma once
 
-#include <time.h>
-
 #include <chrono>
+
+#include "polycache/net/deadline.h"
 
 namespace polycache::memcached {
 
 // When something is, or must have ended.
-using Instant = std::chrono::steady_clock::time_point;
-
-// How far the cheap clock may be behind, at 250 ticks a second.
-inline constexpr std::chrono::milliseconds kClockGrain(4);
+using Instant = net::Deadline;
 
 // Of a clock that is cheap to read, and a little behind.
-inline Instant coarse_now() noexcept {
-  timespec now{};
-  ::clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-  return Instant(std::chrono::seconds(now.tv_sec) + std::chrono::nanoseconds(now.tv_nsec));
-}
+using net::coarse_now;
 
 struct Term {
   Instant end;
 
   // It has all of that time, and up to a grain more.
-  static Term of(std::chrono::milliseconds time) noexcept {
-    return {coarse_now() + time + kClockGrain};
-  }
+  static Term of(std::chrono::milliseconds time) noexcept { return {net::deadline_after(time)}; }
   // Half of what is left of it.
   Term half() const noexcept {
     const Instant now = coarse_now();

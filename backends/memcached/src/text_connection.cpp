@@ -2,6 +2,7 @@
 
 #include <poll.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <charconv>
@@ -20,6 +21,11 @@ using Values = Inbox::Values;
 // sent from where it is.
 constexpr std::size_t kRequestBytes = std::size_t{64} << 10U;
 constexpr std::size_t kLargeValue = std::size_t{16} << 10U;
+
+// By TLS a piece holds whole requests and fits into memcached's buffer: what it leaves in
+// OpenSSL's, it does not see before more arrives (1.6.18).
+constexpr std::size_t kTlsRequestBytes = std::size_t{8} << 10U;
+constexpr std::size_t kMostOfLine = 128 + kMaxKey;  // of an item, without its value
 
 constexpr std::size_t kAnswerBytes = std::size_t{64} << 10U;
 constexpr std::size_t kLineBytes = std::size_t{8} << 10U;
@@ -58,6 +64,7 @@ void TextConnection::close() noexcept {
 }
 
 void TextConnection::lost(const std::string& why) {
+  if (const auto failure = socket_.tls_failure()) fail(failure->kind, "TLS: " + failure->reason);
   fail(Kind::unreachable, "no connection any more (" + why + "); is memcached running there?");
 }
 
@@ -90,10 +97,28 @@ void TextConnection::refuse(const Reply& reply) {
 // --- Connecting ---
 
 void TextConnection::connect() {
-  const std::string problem = socket_.connect(server(), settings().connect_timeout, end());
-  if (!problem.empty()) fail(Kind::unreachable, problem);
+  const net::Address address =
+      server().is_unix_socket()
+          ? net::Address{.path = server().host}
+          : net::Address{.host = server().host, .port = std::to_string(server().port)};
+  const Instant by = std::min(end(), Term::of(settings().connect_timeout).end);
+  // Never in the clear what was asked for otherwise.
+  if (server().wants_tls && !server().tls) fail(Kind::denied, "TLS: it was not configured");
+  const auto failure = socket_.connect(address, by, server().tls.get());
+  if (failure) refuse_to_connect(*failure);
   forks_ = fork_count();
   greet();
+}
+
+void TextConnection::refuse_to_connect(const net::Failure& failure) {
+  switch (failure.step) {
+    case net::Failure::Step::name:
+      fail(failure.kind, "no connection: its name cannot be resolved (" + failure.reason + ")");
+    case net::Failure::Step::tls:
+      fail(failure.kind, "no connection by TLS: " + failure.reason);
+    default:
+      fail(failure.kind, "no connection (" + failure.reason + "); is memcached running there?");
+  }
 }
 
 // Asks for the version and looks at the answer: who is full or wants to know who we are says
@@ -143,7 +168,8 @@ void TextConnection::send(std::string_view bytes, bool more, FunctionRef<void()>
 
 // The server may wait until we have read its replies, before it reads on.
 void TextConnection::wait_to_send(FunctionRef<void()> on_arrival) {
-  const short events = inbox_->is_full() ? POLLOUT : POLLOUT | POLLIN;
+  const short to_send = socket_.events_to_send();
+  const short events = inbox_->is_full() ? to_send : static_cast<short>(to_send | POLLIN);
   const short ready = socket_.wait(events, end());
   if (ready == 0) fail_by_time();
   if ((ready & ~POLLOUT) == 0 || inbox_->is_full()) return;
@@ -302,6 +328,12 @@ Outcome TextConnection::store(How how, const NewItem& item, std::uint64_t versio
   return result;
 }
 
+bool TextConnection::begins_new_piece(std::size_t value_bytes) const noexcept {
+  if (request_.empty()) return false;
+  if (!server().wants_tls) return request_.size() >= kRequestBytes;
+  return request_.size() + kMostOfLine + value_bytes > kTlsRequestBytes;
+}
+
 // Sends one after the other without waiting for replies, and reads those that have come
 // whenever sending would have to wait.
 void TextConnection::set_all(std::span<const NewItem> items,
@@ -317,9 +349,10 @@ void TextConnection::set_all(std::span<const NewItem> items,
   };
   begin_request(lines_);
   for (const NewItem& item : items) {
-    if (request_.size() >= kRequestBytes) send_request(true, read_arrived);
+    if (begins_new_piece(item.value.size())) send_request(true, read_arrived);
     ++begun;
     add_item(How::set, item, 0, read_arrived);
+    if (server().wants_tls && item.value.size() > kLargeValue) send_request(true, read_arrived);
   }
   send_request(false, read_arrived);
   while (answered < items.size()) {

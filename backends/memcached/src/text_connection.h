@@ -12,8 +12,8 @@
 #include <vector>
 
 #include "connection.h"
+#include "polycache/net/socket.h"
 #include "reply.h"
-#include "socket.h"
 
 namespace polycache::memcached {
 
@@ -24,11 +24,12 @@ class TextConnection final : public Connection {
   bool is_open() const noexcept override { return socket_.is_open(); }
   void close() noexcept override;
   // Closes this process's copy of the descriptor only.
-  void abandon() noexcept override { socket_.close(); }
+  void abandon() noexcept override { socket_.abandon(); }
 
  private:
   void connect() override;
   void prove_alive() override;
+  void look_after_rest() override { prove_alive(); }
   std::optional<Found> find(std::string_view key, Want want) override;
   void send_question(std::span<const std::string_view> keys, Want want) override;
   void read_answers(std::span<const std::string_view> keys, Want want,
@@ -43,6 +44,7 @@ class TextConnection final : public Connection {
   void begin_request(Inbox& inbox);
   void add_item(How how, const NewItem& item, std::uint64_t version,
                 FunctionRef<void()> on_arrival);
+  bool begins_new_piece(std::size_t value_bytes) const noexcept;
   void send_request(bool more, FunctionRef<void()> on_arrival);
   void send(std::string_view bytes, bool more, FunctionRef<void()> on_arrival);
   void wait_to_send(FunctionRef<void()> on_arrival);
@@ -53,10 +55,11 @@ class TextConnection final : public Connection {
   void end_of_answer();
   Outcome outcome(const Reply& reply, How how);
 
+  [[noreturn]] void refuse_to_connect(const net::Failure& failure);
   [[noreturn]] void lost(const std::string& why);
   [[noreturn]] void refuse(const Reply& reply);
 
-  Socket socket_;
+  net::Socket socket_;
   // Items that were found stay where they are while something is done with them: what the
   // server says to that goes elsewhere.
   Inbox answers_;               // to questions

@@ -1,27 +1,12 @@
 #include "connection.h"
 
-#include <fcntl.h>
 #include <hiredis/hiredis.h>
-#ifdef POLYCACHE_REDIS_TLS
-#include <hiredis/hiredis_ssl.h>
-#include <signal.h>
-#endif
-#include <netdb.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <poll.h>
-#include <sys/socket.h>
-#include <sys/time.h>
-#include <sys/un.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <ctime>
 #include <limits>
 #include <new>
-#include <stdexcept>
 #include <utility>
 
 #include "command.h"
@@ -37,10 +22,13 @@ using Kind = BackendError::Kind;
 constexpr std::size_t kReceiveBytes = std::size_t{64} << 10U;
 constexpr std::size_t kKeptBytes = std::size_t{256} << 10U;  // memory that the parser keeps
 constexpr std::size_t kMaxElements = std::size_t{1} << 20U;  // of one array
-constexpr std::chrono::milliseconds kClockGrain(4);  // of the coarse clock, at 250 ticks a second
 constexpr int kMaxDepth = 7;  // of arrays in arrays; the same with every hiredis
 constexpr std::size_t kMaxLine = std::size_t{64} << 10U;  // anything but a value
 constexpr std::size_t kMaxLengthDigits = 24;
+
+// A connection that lay idle for so long is looked at before it is used: then the system call
+// is of no consequence.
+constexpr std::chrono::seconds kRest(1);
 
 std::string system_message(int error) { return std::strerror(error); }
 
@@ -50,6 +38,7 @@ struct Receiver {
   std::exception_ptr exception = nullptr;
   std::size_t most = 0;       // bytes of a value
   std::size_t too_large = 0;  // of one that has more, and was not handed on
+  bool met_error = false;
 };
 
 // What hiredis takes for an object; nobody looks at it.
@@ -90,6 +79,7 @@ void* on_string(const redisReadTask* task, char* text, std::size_t length) {
     case REDIS_REPLY_STATUS:
       return deliver(task, Element::Type::status, view, 0);
     case REDIS_REPLY_ERROR:
+      static_cast<Receiver*>(task->privdata)->met_error = true;
       return deliver(task, Element::Type::error, view, 0);
     default:
       return nullptr;  // of a newer protocol, which we never asked for
@@ -158,24 +148,6 @@ long long announced_length(std::string_view arrived) {
   return arrived.size() < kMaxLengthDigits ? -1 : std::numeric_limits<long long>::max();
 }
 
-timeval to_timeval(std::chrono::milliseconds ms) {
-  timeval value{};
-  value.tv_sec = static_cast<time_t>(ms.count() / 1000);
-  value.tv_usec = static_cast<suseconds_t>(ms.count() % 1000 * 1000);
-  return value;
-}
-
-// Milliseconds for poll(), rounded up: it must not wake a moment before the deadline again
-// and again.
-int left_until(Deadline deadline) {
-  const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - coarse_now());
-  return static_cast<int>(std::clamp<std::int64_t>(left.count(), 0, 1 << 30));
-}
-
-struct FreeAddresses {
-  void operator()(addrinfo* list) const noexcept { ::freeaddrinfo(list); }
-};
-
 // Whether a server, or what stands in its place, repeats the login that it was sent.
 bool repeats_login(std::string_view text, const Endpoint& endpoint) {
   const auto holds = [&](const std::optional<std::string>& part) {
@@ -185,16 +157,6 @@ bool repeats_login(std::string_view text, const Endpoint& endpoint) {
 }
 
 }  // namespace
-
-Deadline coarse_now() noexcept {
-  timespec now{};
-  ::clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-  return Deadline(std::chrono::seconds(now.tv_sec) + std::chrono::nanoseconds(now.tv_nsec));
-}
-
-Deadline deadline_after(std::chrono::milliseconds limit) noexcept {
-  return coarse_now() + limit + kClockGrain;
-}
 
 struct Connection::Parser {
   explicit Parser(std::size_t max_value_bytes) : reader(make_reader()) {
@@ -239,147 +201,18 @@ struct Connection::Parser {
   std::size_t fed = 0;  // bytes since it was idle
 };
 
-#ifdef POLYCACHE_REDIS_TLS
-
-namespace {
-
-// hiredis and OpenSSL write without MSG_NOSIGNAL. While one of these lives, a SIGPIPE of this
-// thread waits, and is taken away if it was not there before.
-class NoPipeSignal {
- public:
-  NoPipeSignal() {
-    ::sigemptyset(&pipe_);
-    ::sigaddset(&pipe_, SIGPIPE);
-    sigset_t pending;
-    ::sigpending(&pending);
-    was_pending_ = ::sigismember(&pending, SIGPIPE) == 1;
-    ::pthread_sigmask(SIG_BLOCK, &pipe_, &before_);
-  }
-  NoPipeSignal(const NoPipeSignal&) = delete;
-  NoPipeSignal& operator=(const NoPipeSignal&) = delete;
-  ~NoPipeSignal() {
-    const int error = errno;
-    const timespec at_once{};
-    if (!was_pending_) ::sigtimedwait(&pipe_, nullptr, &at_once);
-    ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
-    errno = error;
-  }
-
- private:
-  sigset_t pipe_{};
-  sigset_t before_{};
-  bool was_pending_ = false;
-};
-
-}  // namespace
-
-bool has_tls() noexcept { return true; }
-
-// TLS over a descriptor that stays ours. Reading and writing are like recv() and send() with
-// MSG_DONTWAIT.
-class Connection::Tls {
- public:
-  // Shakes hands; the descriptor blocks, within limits of its own. Throws std::runtime_error.
-  Tls(int descriptor, const Endpoint& endpoint) {
-    redisSSLContextError problem = REDIS_SSL_CTX_NONE;
-    const TlsFiles& files = endpoint.tls_files;
-    const auto path = [](const std::string& file) { return file.empty() ? nullptr : file.c_str(); };
-    // Anew for each connection: certificates are replaced while programs run.
-    const std::unique_ptr<redisSSLContext, decltype(&redisFreeSSLContext)> shared(
-        redisCreateSSLContext(path(files.ca), nullptr, path(files.certificate), path(files.key),
-                              endpoint.host.c_str(), &problem),
-        &redisFreeSSLContext);
-    if (!shared) throw std::runtime_error(redisSSLContextGetError(problem));
-    context_.reset(redisConnectFd(descriptor));
-    if (!context_) throw std::bad_alloc();
-    const NoPipeSignal guard;
-    if (redisInitiateSSLWithContext(context_.get(), shared.get()) != REDIS_OK) {
-      throw std::runtime_error(context_->errstr);
-    }
-    context_->flags &= ~REDIS_BLOCK;
-    const int flags = ::fcntl(descriptor, F_GETFL);
-    ::fcntl(descriptor, F_SETFL, flags | O_NONBLOCK);
-  }
-
-  ssize_t read(char* to, std::size_t size) noexcept {
-    const NoPipeSignal guard;  // reading may write an alert
-    errno = 0;
-    const ssize_t got = context_->funcs->read(context_.get(), to, size);
-    if (got > 0) return got;
-    if (got < 0) {
-      if (context_->err == REDIS_ERR_EOF) return 0;
-      if (errno == 0) errno = EPROTO;
-      return -1;
-    }
-    errno = EAGAIN;
-    return -1;
-  }
-
-  // Takes everything; what could not be sent yet is sent by the next call, with {}.
-  ssize_t write(std::string_view bytes) noexcept {
-    const NoPipeSignal guard;
-    errno = 0;
-    int done = 0;
-    if (!bytes.empty() &&
-        redisAppendFormattedCommand(context_.get(), bytes.data(), bytes.size()) != REDIS_OK) {
-      errno = ENOMEM;
-      return -1;
-    }
-    do {
-      errno = 0;
-      const std::size_t before = unsent();
-      if (redisBufferWrite(context_.get(), &done) != REDIS_OK) {
-        if (errno == 0 || errno == EAGAIN) errno = EPROTO;
-        return -1;
-      }
-      if (!done && unsent() == before) break;
-    } while (!done);
-    return done ? 1 : 0;
-  }
-
- private:
-  // Says nothing to the server, whose connection may be a forked parent's.
-  struct Free {
-    void operator()(redisContext* context) const noexcept {
-      context->fd = -1;
-      redisFree(context);
-    }
-  };
-  std::size_t unsent() const noexcept { return sdslen(context_->obuf); }
-
-  std::unique_ptr<redisContext, Free> context_;
-};
-
-#else
-
-bool has_tls() noexcept { return false; }
-
-// Without TLS in hiredis, a location that asks for it is refused before it comes to this.
-class Connection::Tls {
- public:
-  Tls(int, const Endpoint&) { throw std::runtime_error("this build has no TLS"); }
-  ssize_t read(char*, std::size_t) noexcept { return -1; }
-  ssize_t write(std::string_view) noexcept { return -1; }
-};
-
-#endif
-
 Connection::Connection(const Endpoint& endpoint, const Limits& limits, const std::string& server)
     : endpoint_(endpoint), limits_(limits), server_(server) {}
 
 Connection::~Connection() { close(); }
 
-// The number goes first: a fork's child that closes it again might close somebody else's.
-void Connection::abandon() noexcept {
-  const int descriptor = std::exchange(descriptor_, -1);
-  if (descriptor >= 0) ::close(descriptor);
-}
+void Connection::abandon() noexcept { socket_.abandon(); }
 
 void Connection::close() noexcept {
-  abandon();
+  socket_.close();
   outstanding_ = 0;
+  met_error_ = false;
   parser_.reset();
-  tls_.reset();
 }
 
 void Connection::fail(Kind kind, const std::string& message) {
@@ -388,6 +221,7 @@ void Connection::fail(Kind kind, const std::string& message) {
 }
 
 void Connection::lost(const std::string& why) {
+  if (const auto failure = socket_.tls_failure()) fail(failure->kind, "TLS: " + failure->reason);
   broke_ = !opened_now_;
   fail(Kind::unreachable, "the connection broke: " + why);
 }
@@ -398,26 +232,19 @@ void Connection::timed_out() {
 }
 
 void Connection::begin(Deadline deadline, Check check) {
+  const bool is_rested = deadline - deadline_ > kRest;
   deadline_ = deadline;
   least_bytes_ = 0;
   opened_now_ = false;
   broke_ = false;
   met_large_value_ = false;
   told_of_no_memory_ = false;
-  // Replies that an abandoned operation left, or that nobody asked for.
-  if (descriptor_ >= 0 && (outstanding_ != 0 || !parser_->unread().empty() ||
-                           (check == Check::alive && !still_alive()))) {
-    close();
-  }
-}
-
-// An idle connection that can be read from was closed by the server, or bears bytes that
-// nobody asked for.
-bool Connection::still_alive() noexcept {
-  char byte = 0;
-  const ssize_t got =
-      tls_ ? tls_->read(&byte, 1) : ::recv(descriptor_, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-  return got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR);
+  if (!socket_.is_open()) return;
+  // Replies that an abandoned operation left, or that were not asked for. Of the latter, those
+  // that wait in the socket are looked for where that costs little or matters much.
+  const bool looks = check == Check::alive || is_rested || met_error_;
+  if (outstanding_ != 0 || !parser_->is_idle() || (looks && !socket_.is_quiet())) close();
+  met_error_ = false;
 }
 
 void Connection::open() {
@@ -425,114 +252,26 @@ void Connection::open() {
   opened_now_ = true;
   parser_ = std::make_unique<Parser>(limits_.max_value_bytes);
   arrived_.resize(kReceiveBytes);
-  const Deadline limit = std::min(deadline_, coarse_now() + limits_.connect);
   forks_ = fork_count();
-  if (endpoint_.socket.empty()) {
-    connect_tcp(limit);
-  } else {
-    connect_socket(limit);
-  }
-  if (endpoint_.tls) secure(limit);
+  connect();
   log_in();
 }
 
-void Connection::connect_tcp(Deadline limit) {
-  addrinfo hints{};
-  hints.ai_family = AF_UNSPEC;
-  hints.ai_socktype = SOCK_STREAM;
-  // An address is taken as it is, without the resolver's locks, which a fork's child may find
-  // held for ever. Not with AI_ADDRCONFIG: that takes one even for an address.
-  hints.ai_flags = AI_NUMERICSERV | AI_NUMERICHOST;
-  addrinfo* found = nullptr;
-  // Anew for each connection: a name may have moved to another machine.
-  int problem = ::getaddrinfo(endpoint_.host.c_str(), endpoint_.port.c_str(), &hints, &found);
-  if (problem == EAI_NONAME) {
-    hints.ai_flags = AI_NUMERICSERV;
-    problem = ::getaddrinfo(endpoint_.host.c_str(), endpoint_.port.c_str(), &hints, &found);
-  }
-  if (problem != 0) {
-    fail(Kind::unreachable, std::string("its name cannot be resolved: ") + ::gai_strerror(problem));
-  }
-  const std::unique_ptr<addrinfo, FreeAddresses> addresses(found);
-  int error = 0;
-  for (const addrinfo* a = addresses.get(); a != nullptr; a = a->ai_next) {
-    if (connect_to(a->ai_family, a->ai_addr, a->ai_addrlen, limit, error)) {
-      set_options(true);
-      return;
-    }
-  }
-  fail(Kind::unreachable, "cannot connect: " + system_message(error) + "; is the server running?");
-}
-
-void Connection::connect_socket(Deadline limit) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  std::memcpy(address.sun_path, endpoint_.socket.c_str(),
-              std::min(endpoint_.socket.size(), sizeof address.sun_path - 1));
-  int error = 0;
-  if (!connect_to(AF_UNIX, &address, sizeof address, limit, error)) {
-    fail(Kind::unreachable,
-         "cannot connect: " + system_message(error) + "; is the server running?");
-  }
-  set_options(false);
-}
-
-bool Connection::connect_to(int family, const void* address, unsigned size, Deadline limit,
-                            int& error) {
-  descriptor_ = ::socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-  if (descriptor_ < 0) {
-    error = errno;
-    return false;
-  }
-  error = 0;
-  if (::connect(descriptor_, static_cast<const sockaddr*>(address), size) != 0) {
-    error = errno;
-    if (error == EINPROGRESS || error == EINTR) {
-      pollfd wait{descriptor_, POLLOUT, 0};
-      int ready = 0;
-      do {
-        ready = ::poll(&wait, 1, left_until(limit));
-      } while (ready < 0 && errno == EINTR);
-      socklen_t length = sizeof error;
-      if (ready == 0) {
-        error = ETIMEDOUT;
-      } else {
-        ::getsockopt(descriptor_, SOL_SOCKET, SO_ERROR, &error, &length);
-      }
-    }
-  }
-  if (error == 0) return true;
-  abandon();
-  return false;
-}
-
-// Sending never blocks; receiving may, within the kernel's own limit: one system call then
-// does what poll() and recv() would do in two.
-void Connection::set_options(bool tcp) {
-  const int flags = ::fcntl(descriptor_, F_GETFL);
-  ::fcntl(descriptor_, F_SETFL, flags & ~O_NONBLOCK);
-  kernel_limit_ = {};
-  if (!tcp) return;
-  const auto set = [this](int level, int option, int value) {
-    ::setsockopt(descriptor_, level, option, &value, sizeof value);
-  };
-  set(IPPROTO_TCP, TCP_NODELAY, 1);
-  // A server that vanished is noticed within a minute, by a connection that waits for nothing.
-  set(SOL_SOCKET, SO_KEEPALIVE, 1);
-  set(IPPROTO_TCP, TCP_KEEPIDLE, 30);
-  set(IPPROTO_TCP, TCP_KEEPINTVL, 10);
-  set(IPPROTO_TCP, TCP_KEEPCNT, 3);
-}
-
-void Connection::secure(Deadline limit) {
-  const timeval left = to_timeval(std::chrono::milliseconds(std::max(left_until(limit), 1)));
-  ::setsockopt(descriptor_, SOL_SOCKET, SO_RCVTIMEO, &left, sizeof left);
-  ::setsockopt(descriptor_, SOL_SOCKET, SO_SNDTIMEO, &left, sizeof left);
-  try {
-    tls_ = std::make_unique<Tls>(descriptor_, endpoint_);
-  } catch (const std::runtime_error& problem) {
-    fail(coarse_now() >= limit ? Kind::timeout : Kind::denied,
-         std::string("TLS cannot be agreed upon: ") + problem.what());
+void Connection::connect() {
+  // Never in the clear what was asked for otherwise.
+  if (endpoint_.wants_tls && !endpoint_.tls) fail(Kind::denied, "TLS: it was not configured");
+  const net::Address address{
+      .host = endpoint_.host, .port = endpoint_.port, .path = endpoint_.socket};
+  const Deadline end = std::min(deadline_, deadline_after(limits_.connect));
+  const auto failure = socket_.connect(address, end, endpoint_.tls.get());
+  if (!failure) return;
+  switch (failure->step) {
+    case net::Failure::Step::name:
+      fail(failure->kind, "its name cannot be resolved: " + failure->reason);
+    case net::Failure::Step::tls:
+      fail(failure->kind, "TLS: " + failure->reason);
+    default:
+      fail(failure->kind, "cannot connect: " + failure->reason + "; is the server running?");
   }
 }
 
@@ -592,98 +331,33 @@ std::string Connection::ping() {
 }
 
 void Connection::wait_for(short events) {
-  for (;;) {
-    const int left = left_until(deadline_);
-    if (left == 0) timed_out();
-    pollfd wait{descriptor_, events, 0};
-    const int ready = ::poll(&wait, 1, left);
-    if (ready > 0) return;
-    if (ready < 0 && errno != EINTR) lost(system_message(errno));
-  }
+  if (socket_.wait(events, deadline_) == 0) timed_out();
 }
 
 void Connection::send(std::string_view commands, std::size_t count) {
   outstanding_ += count;
-  just_sent_ = true;
-  if (tls_) return send_by_tls(commands);
   while (!commands.empty()) {
-    // A server that is gone must not end the process by SIGPIPE.
-    const ssize_t sent =
-        ::send(descriptor_, commands.data(), commands.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    const ssize_t sent = socket_.send(commands, false);
     if (sent >= 0) {
       commands.remove_prefix(static_cast<std::size_t>(sent));
     } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
-      wait_for(POLLOUT);
+      wait_for(socket_.events_to_send());
     } else if (errno != EINTR) {
       lost(system_message(errno));
     }
   }
 }
 
-void Connection::send_by_tls(std::string_view commands) {
-  ssize_t sent = tls_->write(commands);
-  while (sent == 0) {
-    wait_for(POLLOUT);
-    sent = tls_->write({});
-  }
-  if (sent < 0) lost(system_message(errno));
-}
-
-// The kernel's limit holds for each wait, the deadline for the whole operation. It is set
-// again where they differ by more than a little; in an operation that goes well, they do not.
-void Connection::limit_by_kernel() {
-  const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline_ - coarse_now());
-  if (left.count() <= 0) timed_out();
-  const auto little = limits_.operation / 32 + std::chrono::milliseconds(1);
-  if (kernel_limit_ >= left && kernel_limit_ <= left + little) return;
-  kernel_limit_ = left;
-  const timeval limit = to_timeval(left);
-  ::setsockopt(descriptor_, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-}
-
-// What recv() returns, after waiting no longer than until the deadline.
-long Connection::receive_some() {
-  if (tls_) {
-    const ssize_t got = tls_->read(arrived_.data(), arrived_.size());
-    if (got < 0 && errno == EAGAIN) wait_for(POLLIN);
-    return got;
-  }
-  const std::size_t least = std::min(std::exchange(least_bytes_, 0), arrived_.size());
-  const bool just_sent = std::exchange(just_sent_, false);
-  if (least == 0 && !endpoint_.socket.empty()) return receive_by_poll(just_sent);
-  limit_by_kernel();
-  // Sleeping until a known number of bytes is there spares waking up for each part of them.
-  if (least > 0) return ::recv(descriptor_, arrived_.data(), least, MSG_WAITALL);
-  return ::recv(descriptor_, arrived_.data(), arrived_.size(), 0);
-}
-
-// Who sleeps in recv() on a unix socket is woken when the server reads the request, too, for
-// nothing, which costs more than poll(). The answer is not there yet when the request was just
-// sent; what follows it mostly is.
-long Connection::receive_by_poll(bool just_sent) {
-  const auto receive_now = [this] {
-    return ::recv(descriptor_, arrived_.data(), arrived_.size(), MSG_DONTWAIT);
-  };
-  if (!just_sent) {
-    const ssize_t got = receive_now();
-    if (got >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK)) return got;
-  }
-  wait_for(POLLIN);
-  return receive_now();
-}
-
 // The next bytes, whatever they are.
 std::string_view Connection::next_piece() {
   // In the middle of an operation, by what it was given to do with values.
   if (forks_ != fork_count()) fail(Kind::unreachable, "this is a fork's child, it is the parent's");
-  for (;;) {
-    errno = 0;
-    const long got = receive_some();
-    if (got > 0) return {arrived_.data(), static_cast<std::size_t>(got)};
-    if (got == 0) lost("the server closed it");
-    // A limit that ended, or a signal: the next turn looks at the deadline.
-    if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) lost(system_message(errno));
-  }
+  const ssize_t got = socket_.receive(arrived_, deadline_, std::exchange(least_bytes_, 0));
+  if (got > 0) [[likely]]
+    return {arrived_.data(), static_cast<std::size_t>(got)};
+  if (got == 0) lost("the server closed it");
+  if (errno == ETIME) timed_out();
+  lost(system_message(errno));
 }
 
 void Connection::feed(std::string_view piece) {
@@ -694,6 +368,12 @@ void Connection::refuse_value(std::size_t size) {
   met_large_value_ = true;
   fail(Kind::protocol, "it announces a value of " + std::to_string(size) +
                            " bytes; more than the option max_value_bytes allows");
+}
+
+// What came before the first reply was asked for, or behind the last one: which of them
+// belongs to which question cannot be told.
+void Connection::refuse_surplus() {
+  fail(Kind::protocol, "it replies more than it was asked for; is it a redis server?");
 }
 
 // hiredis buffers a value until it is whole. Its length stands before it: look at that, and
@@ -750,8 +430,13 @@ void Connection::receive(ElementSink& sink, WithSink with_sink) {
     feed(next_piece());
   }
   receiver.sink = nullptr;
+  met_error_ = std::exchange(receiver.met_error, false) || met_error_;
   --outstanding_;
-  if (parser_->is_idle()) parser_->forget_large_reply();
+  if (parser_->is_idle()) {
+    parser_->forget_large_reply();
+  } else if (outstanding_ == 0) {
+    refuse_surplus();
+  }
   if (receiver.too_large > 0) refuse_value(std::exchange(receiver.too_large, 0));
   if (receiver.exception) std::rethrow_exception(std::exchange(receiver.exception, nullptr));
 }

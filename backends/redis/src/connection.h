@@ -1,4 +1,4 @@
-// One connection with one redis server: the only place that knows hiredis and sockets.
+// One connection with one redis server: the only place that knows hiredis.
 //
 // Every operation has one deadline, whatever the server does: sending and receiving wait no
 // longer than that, byte by byte if need be. After a failure in the middle of anything the
@@ -27,17 +27,18 @@
 #include "endpoint.h"
 #include "polycache/error.h"
 #include "polycache/function_ref.h"
+#include "polycache/net/deadline.h"
+#include "polycache/net/socket.h"
 #include "reply.h"
 
 struct redisReader;
 
 namespace polycache::redis {
 
-// Deadlines are read from a coarse clock, a fifth of the price of the exact one, which an
-// operation of some microseconds notices: they are kept up to 4 ms late.
-using Deadline = std::chrono::steady_clock::time_point;
-[[gnu::hot]] Deadline coarse_now() noexcept;
-[[gnu::hot]] Deadline deadline_after(std::chrono::milliseconds limit) noexcept;
+// Kept up to 4 ms late.
+using net::coarse_now;
+using net::Deadline;
+using net::deadline_after;
 
 struct Limits {
   std::chrono::milliseconds connect{500};
@@ -50,9 +51,6 @@ enum class Check : std::uint8_t {
   nothing,
   alive,  // the server has not closed an idle connection: for what cannot be repeated
 };
-
-// Whether the hiredis that this was built with has TLS.
-bool has_tls() noexcept;
 
 // Used by one thread at a time. All but close() and the questions throw BackendError.
 class Connection {
@@ -68,7 +66,7 @@ class Connection {
 
   // Connects and logs in.
   void open();
-  bool is_open() const noexcept { return descriptor_ >= 0; }
+  bool is_open() const noexcept { return socket_.is_open(); }
 
   // Sends so many commands.
   [[gnu::hot]] void send(std::string_view commands, std::size_t count);
@@ -105,28 +103,19 @@ class Connection {
 
  private:
   struct Parser;
-  class Tls;
 
   template <class WithSink>
   void receive(ElementSink& sink, WithSink with_sink);
-  void connect_tcp(Deadline limit);
-  void connect_socket(Deadline limit);
-  bool connect_to(int family, const void* address, unsigned size, Deadline limit, int& error);
-  void set_options(bool tcp);
+  void connect();
   void log_in();
-  void secure(Deadline limit);
-  void send_by_tls(std::string_view commands);
-  [[gnu::hot]] long receive_some();
-  long receive_by_poll(bool just_sent);
-  bool still_alive() noexcept;
 
   bool next_reply();
   void check_what_is_announced();
   [[gnu::hot]] std::string_view next_piece();
   void feed(std::string_view piece);
-  [[gnu::hot]] void limit_by_kernel();
   void wait_for(short events);
   [[noreturn]] void refuse_value(std::size_t size);
+  [[noreturn]] void refuse_surplus();
   [[noreturn]] void lost(const std::string& why);
   [[noreturn]] void timed_out();
 
@@ -134,16 +123,14 @@ class Connection {
   const Limits& limits_;
   const std::string& server_;
   std::unique_ptr<Parser> parser_;  // while connected
-  std::unique_ptr<Tls> tls_;        // while connected by TLS
-  std::vector<char> arrived_;       // where recv() writes
-  Deadline deadline_;
-  bool just_sent_ = false;
-  std::uint32_t forks_ = 0;                   // fork_count() when it was opened
-  std::size_t outstanding_ = 0;               // replies that were asked for and not read
-  std::chrono::milliseconds kernel_limit_{};  // of one wait for bytes
-  std::size_t least_bytes_ = 0;               // that must come next
-  int descriptor_ = -1;
-  bool opened_now_ = false;  // during this operation, which is what the next are about, too
+  net::Socket socket_;
+  std::vector<char> arrived_;  // where recv() writes
+  Deadline deadline_{};
+  std::uint32_t forks_ = 0;      // fork_count() when it was opened
+  std::size_t outstanding_ = 0;  // replies that were asked for and not read
+  std::size_t least_bytes_ = 0;  // that must come next
+  bool met_error_ = false;       // the server replied one, perhaps to nothing that was asked
+  bool opened_now_ = false;      // during this operation, which is what the next are about, too
   bool broke_ = false;
   bool met_large_value_ = false;
   bool told_of_no_memory_ = false;

@@ -163,7 +163,7 @@ Endpoint parse_endpoint(std::string_view location) {
   const std::string_view scheme = location.substr(0, scheme_end);
   const std::string_view rest = location.substr(scheme_end + 3);
   if (scheme == "redis" || scheme == "rediss") {
-    endpoint.tls = scheme == "rediss";
+    endpoint.wants_tls = scheme == "rediss";
     parse_url(rest, endpoint);
   } else if (scheme == "unix") {
     parse_socket(rest, endpoint);

@@ -3,25 +3,21 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 
-namespace polycache::redis {
+#include "polycache/net/tls.h"
 
-// PEM files. A client has a certificate only where the server asks for one.
-struct TlsFiles {
-  std::string ca;
-  std::string certificate;
-  std::string key;
-};
+namespace polycache::redis {
 
 struct Endpoint {
   std::string host;    // empty: a unix socket
   std::string port;    // in digits
   std::string socket;  // path
-  bool tls = false;
-  TlsFiles tls_files = {};
+  bool wants_tls = false;
+  std::shared_ptr<net::TlsClient> tls = {};  // what its connections share, if they are by TLS
   std::optional<std::string> user = {};
   std::optional<std::string> password = {};
   std::optional<int> database = {};

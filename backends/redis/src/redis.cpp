@@ -1,7 +1,9 @@
 #include "polycache/backends/redis.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -11,6 +13,7 @@
 #include <vector>
 
 #include "connection.h"
+#include "polycache/net/tls.h"
 #include "polycache/text.h"
 #include "session.h"
 
@@ -56,29 +59,19 @@ void complete(Endpoint& endpoint, const Defaults& defaults, const OptionReader& 
   }
 }
 
-// hiredis looks at who signed the server's certificate, not at the name in it: with the
-// system's authorities anybody's certificate would do.
-void read_tls(std::vector<Endpoint>& endpoints, const OptionReader& options) {
-  TlsFiles files;
-  files.ca = options.string("tls_ca_file", "");
-  files.certificate = options.string("tls_cert_file", "");
-  files.key = options.string("tls_key_file", "");
-  bool used = false;
+void read_tls(std::vector<Endpoint>& endpoints, const OptionReader& options,
+              const std::function<void(const Warning&)>& report) {
+  const bool any =
+      std::any_of(endpoints.begin(), endpoints.end(), [](auto& e) { return e.wants_tls; });
+  const bool all_are_known = endpoints.size() == options.location().size();
+  const net::TlsUse use = any             ? net::TlsUse::yes
+                          : all_are_known ? net::TlsUse::no
+                                          : net::TlsUse::unknown;
+  const auto certificates = net::read_tls_options(options, use, "rediss://", report);
+  if (!certificates) return;
   for (Endpoint& endpoint : endpoints) {
-    used = used || endpoint.tls;
-    endpoint.tls_files = files;
-  }
-  if (used && !has_tls()) {
-    options.reject_location(
-        "rediss:// needs a hiredis with TLS, and the one that polycache was built with has none; "
-        "use redis:// or unix://, or a tunnel");
-  } else if (used && files.ca.empty()) {
-    options.reject("tls_ca_file",
-                   "rediss:// needs the authority that signs its servers' "
-                   "certificates; name its file");
-  }
-  if (files.certificate.empty() != files.key.empty()) {
-    options.reject("tls_cert_file", "tls_cert_file and tls_key_file are given together");
+    if (!endpoint.wants_tls) continue;
+    endpoint.tls = std::make_shared<net::TlsClient>(certificates, endpoint.host);
   }
 }
 
@@ -88,7 +81,8 @@ std::string shown(std::string_view location) {
   return quote(without_credentials(location));
 }
 
-std::vector<Endpoint> read_endpoints(const OptionReader& options) {
+std::vector<Endpoint> read_endpoints(const OptionReader& options,
+                                     const std::function<void(const Warning&)>& report) {
   std::vector<Endpoint> endpoints;
   for (const std::string& location : options.location()) {
     try {
@@ -102,7 +96,7 @@ std::vector<Endpoint> read_endpoints(const OptionReader& options) {
   }
   const Defaults defaults(options);
   for (Endpoint& endpoint : endpoints) complete(endpoint, defaults, options);
-  read_tls(endpoints, options);
+  read_tls(endpoints, options, report);
   return endpoints;
 }
 
@@ -143,7 +137,7 @@ std::shared_ptr<const Settings> read_settings(const OptionReader& options,
   settings->limits = read_limits(options);
   settings->report = context.report;
   const PoolLimits pool = read_pool_limits(options);
-  for (const Endpoint& endpoint : read_endpoints(options)) {
+  for (const Endpoint& endpoint : read_endpoints(options, context.report)) {
     settings->servers.push_back(
         std::make_unique<Server>(endpoint, settings->limits, pool, context.clock, context.report));
   }
