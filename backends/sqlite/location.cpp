@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "connection.h"
+#include "polycache/descriptor.h"
 #include "polycache/error.h"
 #include "polycache/text.h"
 
@@ -132,7 +133,7 @@ PathLock::~PathLock() {
 }
 
 bool PathLock::try_lock(const std::string& path) {
-  file_ = ::open(name_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  file_ = off_standard_streams(::open(name_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
   if (file_ < 0) cannot_lock(path, errno);
   struct stat mine {};
   struct stat there {};

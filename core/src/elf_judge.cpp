@@ -16,6 +16,7 @@
 #include <system_error>
 #include <vector>
 
+#include "polycache/descriptor.h"
 #include "polycache/error.h"
 #include "polycache/text.h"
 
@@ -83,7 +84,7 @@ class Descriptor {
  public:
   // O_NONBLOCK: a pipe without a writer would hold us here.
   explicit Descriptor(const std::filesystem::path& file)
-      : fd_(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)) {}
+      : fd_(off_standard_streams(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK))) {}
   Descriptor(const Descriptor&) = delete;
   Descriptor& operator=(const Descriptor&) = delete;
   ~Descriptor() {

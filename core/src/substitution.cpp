@@ -1,5 +1,8 @@
 #include "substitution.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <array>
 #include <cerrno>
@@ -8,6 +11,7 @@
 #include <memory>
 #include <system_error>
 
+#include "polycache/descriptor.h"
 #include "polycache/text.h"
 #include "write_access.h"
 
@@ -111,8 +115,14 @@ FileText read_file(const std::filesystem::path& file, std::size_t most) {
     return FileText{.problem = "cannot be read: " + std::generic_category().message(error)};
   };
   const auto close = [](std::FILE* stream) { std::fclose(stream); };
-  const std::unique_ptr<std::FILE, decltype(close)> stream(std::fopen(file.c_str(), "rbe"), close);
-  if (!stream) return cannot(errno);
+  const int descriptor = off_standard_streams(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
+  const std::unique_ptr<std::FILE, decltype(close)> stream(
+      descriptor < 0 ? nullptr : ::fdopen(descriptor, "rb"), close);
+  if (!stream) {
+    const int error = errno;
+    if (descriptor >= 0) ::close(descriptor);
+    return cannot(error);
+  }
   FileText result;
   std::array<char, 16384> buffer;
   while (true) {
