@@ -262,7 +262,8 @@ bool Cache::put_bytes(KeyView key, Encode encode, const WriteOptions& options, P
                              [&](Backend& session) { return session.put(id, bytes, *ttl, mode); });
 }
 
-// One get_or_set: the store is used in steps, so that a computation finds the session free.
+// One get_or_set: the store is used in steps, so that a computation finds the session free. After
+// a step that failed there is no other: each could cost another time limit.
 class Cache::GetOrSet {
  public:
   GetOrSet(Cache& cache, std::string_view final_key, const WriteOptions& options, Decode decode,
@@ -360,7 +361,7 @@ class Cache::GetOrSet {
     std::string landing(ticket != nullptr ? bytes : std::string_view());
     const std::optional<Ttl> ttl = state_.resolve(options_.timeout);
     // Where another process was quicker, everybody gets its value.
-    if (ttl && !store(bytes, *ttl) && !replace_ && !store_failed_) {
+    if (ttl && !store_failed_ && !store(bytes, *ttl) && !replace_ && !store_failed_) {
       look(Where::authoritative, &landing);
     }
     if (ticket != nullptr) ticket->land(std::move(landing));

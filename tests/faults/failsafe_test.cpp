@@ -177,6 +177,23 @@ TEST_F(Failsafe, WhatMustNotBeLostThrowsWhileTheBreakerIsOpen) {
   EXPECT_EQ(calls, 5);
 }
 
+// Each step could cost another time limit.
+TEST_F(Failsafe, GetOrSetAsksAStoreThatFailedNoMore) {
+  works = Works::nothing;
+  kind = Kind::timeout;
+  EXPECT_EQ(a_.get_or_set("k", [] { return std::string("made"); }), "made");
+  EXPECT_EQ(calls, 1) << "after the read there was no second look and no write";
+  works = Works::all;
+  // The bytes that are there are no int, so they are replaced; the write is what fails.
+  EXPECT_EQ(a_.get_or_set("k",
+                          [] {
+                            works = Works::nothing;
+                            return 7;
+                          }),
+            7);
+  EXPECT_EQ(calls, 4) << "a look, a second look, and one write";
+}
+
 TEST_F(Failsafe, UnderThePolicyThrowTheCallerHearsOfAnOpenBreaker) {
   Cache& strict = registry_["strict"];
   works = Works::nothing;
