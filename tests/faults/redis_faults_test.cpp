@@ -827,11 +827,62 @@ TEST_F(RedisServerFaults, AnotherTypeIsAMissAndIsOverwritten) {
   EXPECT_FALSE(strict_.get("k"));
   EXPECT_FALSE(open_.contains("k"));
   EXPECT_FALSE(strict_.get_many({"k"})[0]);
-  EXPECT_THROW(strict_.incr("k"), ValueError);
+  EXPECT_THROW(strict_.incr("k"), KeyNotFound);
+  EXPECT_FALSE(strict_.touch("k"));
+  EXPECT_THROW(strict_.incr_version("k"), KeyNotFound);
   EXPECT_THAT(store_.warnings(Warning::Kind::undecodable_value), SizeIs(Ge(2U)));
   EXPECT_EQ(command(*server_, "llen :1:k"), "2\n") << "left alone";
   EXPECT_TRUE(strict_.set("k", "v"));
   EXPECT_EQ(strict_.get("k"), "v");
+  expect_healed();
+}
+
+TEST_F(RedisServerFaults, GetOrSetReplacesAValueOfAnotherType) {
+  for (const char* const made :
+       {"rpush :1:k a b", "sadd :1:k a", "hset :1:k f v", "zadd :1:k 1 a", "xadd :1:k * f v"}) {
+    command(*server_, made);
+    int computed = 0;
+    for (int i = 0; i < 3; ++i) {
+      EXPECT_EQ(strict_.get_or_set("k", [&] { return ++computed; }), 1) << made;
+    }
+    EXPECT_EQ(computed, 1) << made;
+    EXPECT_EQ(strict_.get<int>("k"), 1) << made;
+    strict_.erase("k");
+  }
+  expect_healed();
+}
+
+TEST_F(RedisServerFaults, PopAndEraseRemoveAValueOfAnotherType) {
+  const auto is_there = [&] { return command(*server_, "exists :1:k"); };
+  command(*server_, "rpush :1:k a b");
+  EXPECT_FALSE(strict_.pop("k"));
+  EXPECT_EQ(is_there(), "0\n");
+  command(*server_, "rpush :1:k a b");
+  strict_.erase("k");
+  EXPECT_EQ(is_there(), "0\n");
+  command(*server_, "rpush :1:k a b");
+  strict_.erase_many({"k"});
+  EXPECT_EQ(is_there(), "0\n");
+  command(*server_, "rpush :1:k a b");
+  strict_.touch("k", 0s);
+  EXPECT_EQ(is_there(), "0\n");
+  expect_healed();
+}
+
+TEST_F(RedisServerFaults, AddAndCountersBeginOverAValueOfAnotherType) {
+  command(*server_, "rpush :1:k a b");
+  EXPECT_TRUE(strict_.add("k", "v"));
+  EXPECT_EQ(strict_.get("k"), "v");
+  command(*server_, "rpush :1:n a b");
+  EXPECT_EQ(strict_.incr("n", 1, {.initial = 6}), 7);
+  EXPECT_EQ(strict_.get<int>("n"), 7);
+  command(*server_, "rpush :2:v a b");
+  strict_.set("v", 5);
+  EXPECT_EQ(strict_.incr_version("v"), 2);
+  EXPECT_EQ(strict_.get<int>("v", {.version = 2}), 5);
+  command(*server_, "rpush :1:m a b");
+  EXPECT_THAT(strict_.set_many(std::map<std::string, std::string>{{"m", "v"}}), IsEmpty());
+  EXPECT_EQ(strict_.get("m"), "v");
   expect_healed();
 }
 

@@ -120,4 +120,12 @@ if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 return redis.call('DEL', KEYS[1])
 )");
 
+// GETRANGE of a key that is absent answers an empty string.
+constinit const Script erase_other_type_script = script(R"(
+local first = redis.pcall('GETRANGE', KEYS[1], 0, 0)
+if type(first) ~= 'table' then return 0 end
+if not string.find(first.err, 'WRONGTYPE', 1, true) then return first end
+return redis.call('DEL', KEYS[1])
+)");
+
 }  // namespace polycache::redis

@@ -28,4 +28,7 @@ extern const Script put_if_equal_script;
 // KEYS[1], ARGV[1]: expected. Answers 1 if it was erased.
 extern const Script erase_if_equal_script;
 
+// KEYS[1]. Erases what is no string. Answers 1 if it did.
+extern const Script erase_other_type_script;
+
 }  // namespace polycache::redis

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <exception>
+#include <unordered_set>
 #include <utility>
 
 #include "polycache/error.h"
@@ -25,6 +26,7 @@ constexpr std::string_view kScanCount = "1000";
 constexpr std::size_t kMaxScanSteps = std::size_t{1} << 32U;
 constexpr std::string_view kHeadBytes = "63";  // the last of them: contains() promises 64
 constexpr std::string_view kNoMemory = "the server is out of memory";
+constexpr std::string_view kTooLarge = "it is larger than max_value_bytes";
 constexpr auto kReplicaPause = 10s;  // before a session looks whether one is back
 // Beyond this redis computes moments that do not fit into 64 bits. 31,000 years.
 constexpr std::int64_t kMaxLifetime = 1'000'000'000'000'000;
@@ -150,18 +152,14 @@ void Session::check(Connection& connection, const Answer& answer, const Expected
   }
 }
 
-Session::Answer Session::ask(Purpose purpose, Repeat repeat, const Expected& expected,
-                             ValueSink sink) {
+Session::Answer Session::ask(Purpose purpose, Deadline deadline, Repeat repeat,
+                             const Expected& expected, ValueSink sink) {
   Answer answer;
-  run(0, purpose, deadline(), repeat, [&](Connection& connection) {
+  run(0, purpose, deadline, repeat, [&](Connection& connection) {
     connection.send(commands_.bytes(), commands_.count());
     answer = receive(connection, expected, sink);
   });
   return answer;
-}
-
-std::int64_t Session::ask_integer(Purpose purpose, Repeat repeat) {
-  return ask(purpose, repeat, {.types = one_of(Type::integer)}, ignore).integer;
 }
 
 void Session::throw_error(Connection& connection, std::string_view error) {
@@ -185,8 +183,9 @@ void Session::warn(Warning::Kind kind, std::string_view key, std::string_view me
 }
 
 void Session::warn_of_other_type(std::string_view key) {
-  warn(Warning::Kind::undecodable_value, key,
-       "The key " + quote(key) + " holds no string but another type of redis: read as a miss.");
+  warn(
+      Warning::Kind::undecodable_value, key,
+      "The key " + quote(key) + " holds another type of redis, not a string: it counts as absent.");
 }
 
 // --- Reading ---
@@ -362,12 +361,26 @@ bool Session::fits(std::string_view value) const noexcept {
   return value.size() <= settings_->limits.max_value_bytes;
 }
 
-// What could not be stored must not leave an older value behind. Only a put that would not
-// have replaced one leaves it.
-void Session::refuse(std::string_view key, PutMode mode, std::string_view why) {
-  if (mode != PutMode::if_absent) erase(key);
+void Session::warn_of_refusal(std::string_view key, std::string_view why) {
   warn(Warning::Kind::value_refused, key,
        "The value of key " + quote(key) + " was not stored: " + std::string(why) + ".");
+}
+
+// What could not be stored must not leave an older value behind. Only a put that would not
+// have replaced one leaves it.
+void Session::erase_refused(std::span<const std::string_view> keys, PutMode mode,
+                            Deadline deadline) {
+  if (mode == PutMode::if_absent || keys.empty()) return;
+  commands_.clear();
+  commands_.begin(1 + keys.size());
+  commands_.word("DEL");
+  for (const std::string_view key : keys) commands_.word(key);
+  ask(Purpose::erase, deadline, Repeat::if_broken, {.types = one_of(Type::integer)}, ignore);
+}
+
+void Session::refuse(std::string_view key, PutMode mode, std::string_view why, Deadline deadline) {
+  erase_refused({&key, 1}, mode, deadline);
+  warn_of_refusal(key, why);
 }
 
 std::int64_t Session::redis_lifetime(Ttl ttl) noexcept {
@@ -403,55 +416,119 @@ void Session::compose_put(const Item& item, PutMode mode) {
 }
 
 bool Session::put(std::string_view key, std::string_view value, Ttl ttl, PutMode mode) {
-  if (!fits(value)) {
-    refuse(key, mode, "it is larger than max_value_bytes");
-    return false;
-  }
-  if (primary().is_full()) [[unlikely]] {  // it is not asked, for a while
-    refuse(key, mode, kNoMemory);
-    return false;
-  }
   const Item item{key, value, ttl};
-  const bool psetex = by_psetex(item, mode);
-  const Expected expected{.types = one_of(Type::status, Type::nil),
-                          .tolerated = psetex ? is_full_or_denied : is_out_of_memory};
-  commands_.clear();
-  compose_put(item, mode);
-  const Answer answer =
-      ask(Purpose::write, mode == PutMode::if_absent ? Repeat::if_refused : Repeat::if_broken,
-          expected, ignore);
-  if (answer.type != Type::error) return answer.type == Type::status;
-  if (!is_out_of_memory(answer.error)) {
-    primary().do_without(Feature::psetex, answer.error);
-    return put(key, value, ttl, mode);
+  return mode == PutMode::if_present ? put_if_present(item, deadline())
+                                     : put(item, mode, deadline());
+}
+
+bool Session::put(const Item& item, PutMode mode, Deadline deadline) {
+  if (!fits(item.value)) {
+    refuse(item.key, mode, kTooLarge, deadline);
+    return false;
   }
-  refuse(key, mode, kNoMemory);
-  return false;
+  for (;;) {
+    if (primary().is_full()) [[unlikely]] {  // it is not asked, for a while
+      refuse(item.key, mode, kNoMemory, deadline);
+      return false;
+    }
+    const bool psetex = by_psetex(item, mode);
+    const Expected expected{.types = one_of(Type::status, Type::nil),
+                            .tolerated = psetex ? is_full_or_denied : is_out_of_memory};
+    commands_.clear();
+    compose_put(item, mode);
+    const Answer answer =
+        ask(Purpose::write, deadline,
+            mode == PutMode::if_absent ? Repeat::if_refused : Repeat::if_broken, expected, ignore);
+    if (answer.type == Type::status) [[likely]]
+      return true;
+    if (answer.type == Type::nil) {
+      // To redis a list is something; to us it is not.
+      if (mode != PutMode::if_absent || of_other_type({&item.key, 1}, deadline).empty()) {
+        return false;
+      }
+      erase_other_type(item.key, deadline);
+    } else if (is_out_of_memory(answer.error)) {
+      refuse(item.key, mode, kNoMemory, deadline);
+      return false;
+    } else {
+      primary().do_without(Feature::psetex, answer.error);
+    }
+  }
+}
+
+// XX would write over another type.
+bool Session::put_if_present(const Item& item, Deadline deadline) {
+  return of_other_type({&item.key, 1}, deadline).empty() &&
+         put(item, PutMode::if_present, deadline);
 }
 
 void Session::put_many(std::span<const Item> items, PutMode mode, IndexSink on_failure) {
   const Deadline limit = deadline();
+  if (mode == PutMode::if_present) {
+    for (std::size_t i = 0; i < items.size(); ++i) {
+      if (!put_if_present(items[i], limit)) on_failure(i);
+    }
+    return;
+  }
   PutBatch batch;
   while (batch.end < items.size()) {
     batch.begin = batch.end;
     compose_batch(batch, items, mode);
     std::exception_ptr failure;
-    try {
+    const auto attempt = [&failure](auto step) {
+      try {
+        step();
+      } catch (const BackendError&) {
+        if (!failure) failure = std::current_exception();
+      }
+    };
+    attempt([&] {
       send_batch(batch, items, mode, limit);
-    } catch (const BackendError&) {
-      failure = std::current_exception();  // what was refused is erased all the same
+      if (mode == PutMode::if_absent) put_over_other_types(batch, items, limit);
+    });
+    // What was refused is erased all the same, while there is time.
+    if (!failure || coarse_now() < limit) {
+      attempt([&] { refuse_batch(batch, items, mode, limit); });
     }
-    for (const std::size_t i : batch.failed) on_failure(i);
-    for (const std::size_t i : batch.refused) {
-      refuse(items[i].key, mode, kNoMemory);
-      on_failure(i);
-    }
-    for (const std::size_t i : batch.too_large) {
-      refuse(items[i].key, mode, "it is larger than max_value_bytes");
-      on_failure(i);
+    for (const auto* part : {&batch.failed, &batch.refused, &batch.too_large}) {
+      for (const std::size_t i : *part) on_failure(i);
     }
     if (failure) std::rethrow_exception(failure);
   }
+}
+
+// In one round trip. Of several items with one key the last counts: a later one that was stored
+// stays.
+void Session::refuse_batch(PutBatch& batch, std::span<const Item> items, PutMode mode,
+                           Deadline deadline) {
+  if (batch.refused.empty() && batch.too_large.empty()) return;
+  std::vector<bool> refused(batch.end - batch.begin);
+  for (const auto* part : {&batch.refused, &batch.too_large}) {
+    for (const std::size_t i : *part) refused[i - batch.begin] = true;
+  }
+  std::vector<std::string_view> keys;
+  std::unordered_set<std::string_view> later;
+  for (std::size_t i = batch.end; i-- > batch.begin;) {
+    if (later.insert(items[i].key).second && refused[i - batch.begin]) keys.push_back(items[i].key);
+  }
+  erase_refused(keys, mode, deadline);
+  for (const std::size_t i : batch.refused) warn_of_refusal(items[i].key, kNoMemory);
+  for (const std::size_t i : batch.too_large) warn_of_refusal(items[i].key, kTooLarge);
+}
+
+// Those that failed only because their key holds another type are stored after all.
+void Session::put_over_other_types(PutBatch& batch, std::span<const Item> items,
+                                   Deadline deadline) {
+  if (batch.failed.empty()) return;
+  std::vector<std::string_view> keys;
+  for (const std::size_t i : batch.failed) keys.push_back(items[i].key);
+  const std::vector<std::string_view> others = of_other_type(keys, deadline);
+  if (others.empty()) return;
+  for (const std::string_view key : others) erase_other_type(key, deadline);
+  std::erase_if(batch.failed, [&](std::size_t i) {
+    return std::find(others.begin(), others.end(), items[i].key) != others.end() &&
+           put(items[i], PutMode::if_absent, deadline);
+  });
 }
 
 void Session::compose_batch(PutBatch& batch, std::span<const Item> items, PutMode mode) {
@@ -514,25 +591,30 @@ void Session::read_put(PutBatch& batch, Connection& connection, std::size_t item
 
 bool Session::touch(std::string_view key, Ttl ttl) {
   commands_.clear();
-  if (!ttl.is_forever()) {
+  compose_type_check(key);
+  if (ttl.is_forever()) {
+    // PERSIST alone does not tell an absent key from one without a lifetime.
+    commands_.begin("*2\r\n$7\r\nPERSIST\r\n");
+    commands_.word(key);
+    commands_.begin("*2\r\n$6\r\nEXISTS\r\n");
+    commands_.word(key);
+  } else {
     commands_.begin("*3\r\n$7\r\nPEXPIRE\r\n");
     commands_.word(key);
     commands_.number(redis_lifetime(ttl));
-    return ask_integer(Purpose::erase, Repeat::if_broken) != 0;
   }
-  // PERSIST alone does not tell an absent key from one without a lifetime.
-  commands_.begin("*2\r\n$7\r\nPERSIST\r\n");
-  commands_.word(key);
-  commands_.begin("*2\r\n$6\r\nEXISTS\r\n");
-  commands_.word(key);
+  bool other_type = false;
   bool exists = false;
   run(0, Purpose::erase, deadline(), Repeat::if_broken, [&](Connection& connection) {
     const Expected expected{.types = one_of(Type::integer)};
     connection.send(commands_.bytes(), commands_.count());
-    receive(connection, expected, ignore);
-    exists = receive(connection, expected, ignore).integer != 0;
+    other_type = receive_type_check(connection);
+    for (std::size_t i = 1; i < commands_.count(); ++i) {
+      exists = receive(connection, expected, ignore).integer != 0;
+    }
   });
-  return exists;
+  if (other_type) warn_of_other_type(key);
+  return exists && !other_type;
 }
 
 // --- Erasing ---
@@ -541,7 +623,9 @@ bool Session::erase(std::string_view key) {
   commands_.clear();
   commands_.begin("*2\r\n$3\r\nDEL\r\n");
   commands_.word(key);
-  return ask_integer(Purpose::erase, Repeat::if_broken) != 0;
+  return ask(Purpose::erase, deadline(), Repeat::if_broken, {.types = one_of(Type::integer)},
+             ignore)
+             .integer != 0;
 }
 
 std::size_t Session::erase_many(std::span<const std::string_view> keys) {
@@ -569,7 +653,7 @@ void Session::clear() {
   commands_.begin(2);
   commands_.word("FLUSHDB");
   commands_.word("ASYNC");
-  ask(Purpose::erase, Repeat::if_refused, {.types = one_of(Type::status)}, ignore);
+  ask(Purpose::erase, deadline(), Repeat::if_refused, {.types = one_of(Type::status)}, ignore);
 }
 
 std::size_t Session::erase_prefix(std::string_view prefix) {
@@ -585,16 +669,17 @@ std::size_t Session::erase_prefix(std::string_view prefix) {
     commands_.word(pattern);
     commands_.word("COUNT");
     commands_.word(kScanCount);
-    scan(cursor);
-    erased += erase_found();
+    const Deadline limit = deadline();  // of each step
+    scan(cursor, limit);
+    erased += erase_found(limit);
     if (cursor == "0") return erased;
   }
   throw BackendError(Kind::protocol, primary().name(), "a walk through its keys does not end");
 }
 
 // One step, to found_; `cursor` is where the next begins.
-void Session::scan(std::string& cursor) {
-  run(0, Purpose::erase, deadline(), Repeat::if_broken, [&](Connection& connection) {
+void Session::scan(std::string& cursor, Deadline deadline) {
+  run(0, Purpose::erase, deadline, Repeat::if_broken, [&](Connection& connection) {
     connection.send(commands_.bytes(), commands_.count());
     found_.clear();
     std::string next;
@@ -611,7 +696,7 @@ void Session::scan(std::string& cursor) {
   });
 }
 
-std::size_t Session::erase_found() {
+std::size_t Session::erase_found(Deadline deadline) {
   if (found_.empty()) return 0;
   const bool unlink = primary().has(Feature::unlink);
   commands_.clear();
@@ -619,11 +704,11 @@ std::size_t Session::erase_found() {
   commands_.word(unlink ? "UNLINK" : "DEL");
   for (const std::string& key : found_) commands_.word(key);
   const Answer answer = ask(
-      Purpose::erase, Repeat::if_refused,
+      Purpose::erase, deadline, Repeat::if_refused,
       {.types = one_of(Type::integer), .tolerated = unlink ? is_denied_command : nullptr}, ignore);
   if (answer.type != Type::error) return static_cast<std::size_t>(answer.integer);
   primary().do_without(Feature::unlink, answer.error);
-  return erase_found();
+  return erase_found(deadline);
 }
 
 // --- Beside the operations ---

@@ -92,6 +92,7 @@ class Session final : public Backend,
 
   // Runs the exchange on a connection with a server; a second time if `repeat` allows, so it
   // must not keep anything of a first time that failed.
+  // An operation has one deadline, whatever steps it has: each run() of it is given the same.
   [[gnu::hot]] void run(std::size_t server, Purpose purpose, Deadline deadline, Repeat repeat,
                         Exchange exchange);
   // Runs it on a location to read from, on the next one if that is down.
@@ -108,46 +109,65 @@ class Session final : public Backend,
   [[gnu::hot]] static void check(Connection& connection, const Answer& answer,
                                  const Expected& expected);
   // Sends the one command that was composed to the first location.
-  [[gnu::hot]] Answer ask(Purpose purpose, Repeat repeat, const Expected& expected, ValueSink sink);
-  std::int64_t ask_integer(Purpose purpose, Repeat repeat);
+  [[gnu::hot]] Answer ask(Purpose purpose, Deadline deadline, Repeat repeat,
+                          const Expected& expected, ValueSink sink);
   [[noreturn]] static void throw_error(Connection& connection, std::string_view error);
   [[noreturn]] static void throw_unexpected(Connection& connection);
 
   // In one step, by a script; empty if scripts are denied.
-  std::optional<Answer> run_script(Purpose purpose, const Script& script, std::string_view key,
+  std::optional<Answer> run_script(Purpose purpose, Deadline deadline, const Script& script,
+                                   std::string_view key,
                                    std::span<const std::string_view> arguments,
                                    const Expected& expected, ValueSink sink);
+  // What a key holds.
+  struct Held {
+    std::optional<std::string> value = {};
+    bool other_type = false;  // a list, a set, ...
+  };
   // ... and then by looking and changing, until nobody changed it in between. `decide` is
-  // given the value, if there is one, and composes the change or returns false. Answers what
-  // the change did; nil if there was none.
-  using Decide = FunctionRef<bool(std::optional<std::string_view> value)>;
-  Answer watch(Purpose purpose, std::string_view key, Decide decide);
+  // given what the key holds, and composes the change or returns false. Answers what the
+  // change did; if there was none: an error if it holds another type, else nil.
+  using Decide = FunctionRef<bool(const Held& held)>;
+  Answer watch(Purpose purpose, Deadline deadline, std::string_view key, Decide decide);
   bool watch_once(Connection& connection, std::string_view key, Decide decide, Answer& answer);
   static bool receive_transaction(Connection& connection, Answer& answer);
-  std::optional<std::int64_t> incr_by_watch(std::string_view key, std::int64_t delta);
+  std::optional<std::int64_t> incr_by_watch(std::string_view key, std::int64_t delta,
+                                            Deadline deadline);
   bool put_if_equal_by_watch(std::string_view key, std::string_view expected,
-                             std::string_view value, std::optional<Ttl> ttl);
-  bool erase_if_equal_by_watch(std::string_view key, std::string_view expected);
-  bool get_then_del(std::string_view key, ValueSink sink);
+                             std::string_view value, std::optional<Ttl> ttl, Deadline deadline);
+  bool erase_if_equal_by_watch(std::string_view key, std::string_view expected, Deadline deadline);
+  bool get_then_del(std::string_view key, Deadline deadline, ValueSink sink);
+  // What holds another type is absent to every operation, and gives way to what is stored.
+  std::vector<std::string_view> of_other_type(std::span<const std::string_view> keys,
+                                              Deadline deadline);
+  void erase_other_type(std::string_view key, Deadline deadline);
+  void compose_type_check(std::string_view key);
+  static bool receive_type_check(Connection& connection);
 
   [[gnu::hot]] static std::int64_t redis_lifetime(Ttl ttl) noexcept;
   [[gnu::hot]] bool by_psetex(const Item& item, PutMode mode) const noexcept;
   [[gnu::hot]] void compose_put(const Item& item, PutMode mode);
   [[gnu::hot]] bool fits(std::string_view value) const noexcept;
-  void refuse(std::string_view key, PutMode mode, std::string_view why);
+  [[gnu::hot]] bool put(const Item& item, PutMode mode, Deadline deadline);
+  bool put_if_present(const Item& item, Deadline deadline);
+  void refuse(std::string_view key, PutMode mode, std::string_view why, Deadline deadline);
+  void erase_refused(std::span<const std::string_view> keys, PutMode mode, Deadline deadline);
+  void warn_of_refusal(std::string_view key, std::string_view why);
   void warn(Warning::Kind kind, std::string_view key, std::string_view message);
   void warn_of_other_type(std::string_view key);
   struct PutBatch;
   void compose_batch(PutBatch& batch, std::span<const Item> items, PutMode mode);
   void send_batch(PutBatch& batch, std::span<const Item> items, PutMode mode, Deadline deadline);
   void read_put(PutBatch& batch, Connection& connection, std::size_t item);
+  void refuse_batch(PutBatch& batch, std::span<const Item> items, PutMode mode, Deadline deadline);
+  void put_over_other_types(PutBatch& batch, std::span<const Item> items, Deadline deadline);
   // Both move the deadline by what the sink takes.
   std::size_t read_batch(std::span<const std::string_view> keys, Deadline& deadline,
                          IndexedValueSink sink);
   void read_with_lifetimes(std::span<const std::string_view> keys, Deadline& deadline,
                            TtlExtension::Sink sink);
-  void scan(std::string& cursor);
-  std::size_t erase_found();
+  void scan(std::string& cursor, Deadline deadline);
+  std::size_t erase_found(Deadline deadline);
 
   Server& primary() const noexcept { return *settings_->servers.front(); }
 

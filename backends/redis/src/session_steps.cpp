@@ -30,8 +30,8 @@ bool is_wrong_type_or_denied(std::string_view error) noexcept {
 
 // --- Scripts, and what is done where they are denied ---
 
-std::optional<Session::Answer> Session::run_script(Purpose purpose, const Script& script,
-                                                   std::string_view key,
+std::optional<Session::Answer> Session::run_script(Purpose purpose, Deadline deadline,
+                                                   const Script& script, std::string_view key,
                                                    std::span<const std::string_view> arguments,
                                                    const Expected& expected, ValueSink sink) {
   if (!primary().has(Feature::scripts)) return std::nullopt;
@@ -46,7 +46,7 @@ std::optional<Session::Answer> Session::run_script(Purpose purpose, const Script
   };
   std::optional<Answer> answer;
   std::string denied;
-  run(0, purpose, deadline(), Repeat::if_refused, [&](Connection& connection) {
+  run(0, purpose, deadline, Repeat::if_refused, [&](Connection& connection) {
     compose("EVALSHA", script.sha1());
     connection.send(commands_.bytes(), commands_.count());
     Answer first = receive(connection, sink);
@@ -66,9 +66,10 @@ std::optional<Session::Answer> Session::run_script(Purpose purpose, const Script
   return answer;
 }
 
-Session::Answer Session::watch(Purpose purpose, std::string_view key, Decide decide) {
+Session::Answer Session::watch(Purpose purpose, Deadline deadline, std::string_view key,
+                               Decide decide) {
   Answer answer;
-  run(0, purpose, deadline(), Repeat::if_refused, [&](Connection& connection) {
+  run(0, purpose, deadline, Repeat::if_refused, [&](Connection& connection) {
     try {
       // Ends at the latest when time is over.
       while (!watch_once(connection, key, decide, answer)) {
@@ -90,20 +91,21 @@ bool Session::watch_once(Connection& connection, std::string_view key, Decide de
   commands_.begin("*2\r\n$3\r\nGET\r\n");
   commands_.word(key);
   connection.send(commands_.bytes(), commands_.count());
-  std::optional<std::string> value;
+  Held held;
   receive(connection, {.types = one_of(Type::status)}, ignore);
   answer =
       receive(connection, {.types = one_of(Type::string, Type::nil), .tolerated = is_wrong_type},
-              [&](std::string_view bytes) { value = bytes; });
+              [&](std::string_view bytes) { held.value = bytes; });
+  held.other_type = answer.type == Type::error;
 
   commands_.clear();
   commands_.begin("*1\r\n$5\r\nMULTI\r\n");
-  if (answer.type == Type::error || !decide(value)) {
+  if (!decide(held)) {
     commands_.clear();
     commands_.begin("*1\r\n$7\r\nUNWATCH\r\n");
     connection.send(commands_.bytes(), commands_.count());
     receive(connection, {.types = one_of(Type::status)}, ignore);
-    if (answer.type != Type::error) answer = {};
+    if (!held.other_type) answer = {};
     return true;
   }
   commands_.begin("*1\r\n$4\r\nEXEC\r\n");
@@ -135,33 +137,39 @@ bool Session::receive_transaction(Connection& connection, Answer& answer) {
 std::optional<std::int64_t> Session::incr(std::string_view key, std::int64_t delta) {
   const std::string digits = std::to_string(delta);
   const std::array<std::string_view, 1> arguments{digits};
+  const Deadline limit = deadline();
   std::optional<std::int64_t> sum;
   bool is_number = true;
   const auto answer =
-      run_script(Purpose::write, incr_script, key, arguments,
+      run_script(Purpose::write, limit, incr_script, key, arguments,
                  {.types = one_of(Type::string, Type::nil), .tolerated = is_no_counter},
                  [&](std::string_view text) {
                    sum = parse_counter(text);
                    is_number = sum.has_value();
                  });
-  if (!answer) return incr_by_watch(key, delta);
+  if (!answer) return incr_by_watch(key, delta, limit);
   if (!is_number) {
     throw BackendError(BackendError::Kind::protocol, primary().name(),
                        "what should be a sum is no number");
   }
   if (answer->type != Type::error) return sum;
+  if (is_wrong_type(answer->error)) {
+    warn_of_other_type(key);
+    return std::nullopt;
+  }
   if (answer->error.find(kOverflow) != std::string::npos) {
     throw ValueError("the sum with " + digits + " is beyond 64 bits");
   }
   throw ValueError("the stored value is no decimal 64-bit integer; set() a number first");
 }
 
-std::optional<std::int64_t> Session::incr_by_watch(std::string_view key, std::int64_t delta) {
+std::optional<std::int64_t> Session::incr_by_watch(std::string_view key, std::int64_t delta,
+                                                   Deadline deadline) {
   std::exception_ptr no_counter;
-  const Answer answer = watch(Purpose::write, key, [&](std::optional<std::string_view> value) {
-    if (!value) return false;
+  const Answer answer = watch(Purpose::write, deadline, key, [&](const Held& held) {
+    if (!held.value) return false;
     try {
-      static_cast<void>(add_to_counter(*value, delta));
+      static_cast<void>(add_to_counter(*held.value, delta));
     } catch (const ValueError&) {
       no_counter = std::current_exception();
       return false;
@@ -173,10 +181,8 @@ std::optional<std::int64_t> Session::incr_by_watch(std::string_view key, std::in
     return true;
   });
   if (no_counter) std::rethrow_exception(no_counter);
-  if (answer.type == Type::error) {
-    throw ValueError("the stored value is no decimal 64-bit integer; set() a number first");
-  }
-  if (answer.type == Type::nil) return std::nullopt;
+  if (answer.type == Type::error) warn_of_other_type(key);
+  if (answer.type != Type::integer) return std::nullopt;
   return answer.integer;
 }
 
@@ -187,20 +193,22 @@ bool Session::put_if_equal(std::string_view key, std::string_view expected, std:
   std::string lifetime = "-1";
   if (ttl) lifetime = ttl->is_forever() ? "0" : std::to_string(redis_lifetime(*ttl));
   const std::array<std::string_view, 3> arguments{expected, value, lifetime};
+  const Deadline limit = deadline();
   const auto answer =
-      run_script(Purpose::write, put_if_equal_script, key, arguments,
+      run_script(Purpose::write, limit, put_if_equal_script, key, arguments,
                  {.types = one_of(Type::integer), .tolerated = is_wrong_type}, ignore);
-  if (!answer) return put_if_equal_by_watch(key, expected, value, ttl);
+  if (!answer) return put_if_equal_by_watch(key, expected, value, ttl, limit);
   if (answer->type == Type::error) warn_of_other_type(key);
   return answer->integer != 0;
 }
 
 bool Session::put_if_equal_by_watch(std::string_view key, std::string_view expected,
-                                    std::string_view value, std::optional<Ttl> ttl) {
+                                    std::string_view value, std::optional<Ttl> ttl,
+                                    Deadline deadline) {
   const bool lives_on = !ttl;
   const bool limited = ttl && !ttl->is_forever();
-  const Answer answer = watch(Purpose::write, key, [&](std::optional<std::string_view> stored) {
-    if (stored != expected) return false;
+  const Answer answer = watch(Purpose::write, deadline, key, [&](const Held& held) {
+    if (held.value != expected) return false;
     commands_.begin(limited ? 5 : lives_on ? 4 : 3);
     commands_.word("SET");
     commands_.word(key);
@@ -218,17 +226,19 @@ bool Session::put_if_equal_by_watch(std::string_view key, std::string_view expec
 
 bool Session::erase_if_equal(std::string_view key, std::string_view expected) {
   const std::array<std::string_view, 1> arguments{expected};
+  const Deadline limit = deadline();
   const auto answer =
-      run_script(Purpose::erase, erase_if_equal_script, key, arguments,
+      run_script(Purpose::erase, limit, erase_if_equal_script, key, arguments,
                  {.types = one_of(Type::integer), .tolerated = is_wrong_type}, ignore);
-  if (!answer) return erase_if_equal_by_watch(key, expected);
+  if (!answer) return erase_if_equal_by_watch(key, expected, limit);
   if (answer->type == Type::error) warn_of_other_type(key);
   return answer->integer != 0;
 }
 
-bool Session::erase_if_equal_by_watch(std::string_view key, std::string_view expected) {
-  const Answer answer = watch(Purpose::erase, key, [&](std::optional<std::string_view> stored) {
-    if (stored != expected) return false;
+bool Session::erase_if_equal_by_watch(std::string_view key, std::string_view expected,
+                                      Deadline deadline) {
+  const Answer answer = watch(Purpose::erase, deadline, key, [&](const Held& held) {
+    if (held.value != expected) return false;
     commands_.begin("*2\r\n$3\r\nDEL\r\n");
     commands_.word(key);
     return true;
@@ -241,24 +251,26 @@ bool Session::erase_if_equal_by_watch(std::string_view key, std::string_view exp
 
 // GETDEL is there since redis 6.2.
 bool Session::pop(std::string_view key, ValueSink sink) {
-  if (!primary().has(Feature::getdel)) return get_then_del(key, sink);
+  const Deadline limit = deadline();
+  if (!primary().has(Feature::getdel)) return get_then_del(key, limit, sink);
   commands_.clear();
   commands_.begin("*2\r\n$6\r\nGETDEL\r\n");
   commands_.word(key);
   const Answer answer =
-      ask(Purpose::erase, Repeat::if_refused,
+      ask(Purpose::erase, limit, Repeat::if_refused,
           {.types = one_of(Type::string, Type::nil), .tolerated = is_wrong_type_or_denied}, sink);
   if (answer.type != Type::error) return answer.type == Type::string;
   if (is_wrong_type(answer.error)) {
+    erase_other_type(key, limit);
     warn_of_other_type(key);
     return false;
   }
-  const bool found = get_then_del(key, sink);
+  const bool found = get_then_del(key, limit, sink);
   primary().do_without(Feature::getdel, answer.error);
   return found;
 }
 
-bool Session::get_then_del(std::string_view key, ValueSink sink) {
+bool Session::get_then_del(std::string_view key, Deadline deadline, ValueSink sink) {
   commands_.clear();
   commands_.begin("*1\r\n$5\r\nMULTI\r\n");
   commands_.begin("*2\r\n$4\r\nMGET\r\n");  // to MGET another type is no error but absent
@@ -267,7 +279,8 @@ bool Session::get_then_del(std::string_view key, ValueSink sink) {
   commands_.word(key);
   commands_.begin("*1\r\n$4\r\nEXEC\r\n");
   bool found = false;
-  run(0, Purpose::erase, deadline(), Repeat::if_refused, [&](Connection& connection) {
+  bool erased = false;
+  run(0, Purpose::erase, deadline, Repeat::if_refused, [&](Connection& connection) {
     connection.send(commands_.bytes(), commands_.count());
     std::string error;
     for (std::size_t i = 1; i < commands_.count(); ++i) {
@@ -280,10 +293,61 @@ bool Session::get_then_del(std::string_view key, ValueSink sink) {
         found = true;
         sink(element.text);
       }
+      if (element.type == Type::integer) erased = element.integer != 0;
     });
     if (!error.empty()) throw_error(connection, error);
   });
+  if (erased && !found) warn_of_other_type(key);
   return found;
+}
+
+// --- Keys that hold another type ---
+
+// A read that is an error for another type, of one byte.
+void Session::compose_type_check(std::string_view key) {
+  commands_.begin("*4\r\n$8\r\nGETRANGE\r\n");
+  commands_.word(key);
+  commands_.word("0");
+  commands_.word("0");
+}
+
+// Whether it is another type. Without the right to ask, it is none.
+bool Session::receive_type_check(Connection& connection) {
+  return is_wrong_type(
+      receive(connection, {.types = one_of(Type::string), .tolerated = is_wrong_type_or_denied},
+              ignore)
+          .error);
+}
+
+// Those of the keys, with a warning for each.
+std::vector<std::string_view> Session::of_other_type(std::span<const std::string_view> keys,
+                                                     Deadline deadline) {
+  commands_.clear();
+  for (const std::string_view key : keys) compose_type_check(key);
+  std::vector<std::string_view> others;
+  run(0, Purpose::read, deadline, Repeat::if_broken, [&](Connection& connection) {
+    connection.send(commands_.bytes(), commands_.count());
+    others.clear();
+    for (const std::string_view key : keys) {
+      if (receive_type_check(connection)) others.push_back(key);
+    }
+  });
+  for (const std::string_view key : others) warn_of_other_type(key);
+  return others;
+}
+
+// Unless it has become a string meanwhile.
+void Session::erase_other_type(std::string_view key, Deadline deadline) {
+  if (run_script(Purpose::erase, deadline, erase_other_type_script, key, {},
+                 {.types = one_of(Type::integer)}, ignore)) {
+    return;
+  }
+  watch(Purpose::erase, deadline, key, [&](const Held& held) {
+    if (!held.other_type) return false;
+    commands_.begin("*2\r\n$3\r\nDEL\r\n");
+    commands_.word(key);
+    return true;
+  });
 }
 
 }  // namespace polycache::redis

@@ -34,7 +34,8 @@
 //
 // Lifetimes hold to the millisecond. An operation that a server answers with an error throws
 // a BackendError that says which kind; a value that it has no room for is refused. A key that
-// holds another type of redis is a miss, and is overwritten by a put.
+// holds another type of redis (a list, a hash) is absent to every operation: a put stores over
+// it unless it needs an entry, pop() and erase() remove it.
 //
 // Threads share the connections. A server that keeps failing is left alone for a while
 // (circuit_breaker.h), one that cannot be connected to for a shorter one; operations fail at
