@@ -334,7 +334,6 @@ TEST_F(RedisServerFaults, WhatCanBeRepeatedIsRepeatedOnceOnAFreshConnection) {
       [&] { EXPECT_EQ(strict_.get_many({"k"})[0], "v"); },
       [&] { EXPECT_TRUE(strict_.set("k", "v")); },
       [&] { EXPECT_TRUE(strict_.touch("k", 1min)); },
-      [&] { strict_.erase("k"); },
       [&] {
         EXPECT_TRUE(strict_.set_many(std::map<std::string, std::string>{{"k", "v"}}).empty());
       },
@@ -353,6 +352,34 @@ TEST_F(RedisServerFaults, WhatCanBeRepeatedIsRepeatedOnceOnAFreshConnection) {
   const std::size_t connections = gate_.connections_ever();
   EXPECT_EQ(kind_of_failure([&] { strict_.get("k"); }), Kind::unreachable);
   EXPECT_EQ(gate_.connections_ever(), connections + 1) << "once, and no more";
+  heal();
+  expect_healed();
+}
+
+// Whether there was an entry is a claim: of several who erase it, one may go on.
+TEST_F(RedisServerFaults, AnErasureNeverSaysFalseForAnEntryThatItRemoved) {
+  strict_.set("k", "v");
+  const std::size_t connections = gate_.connections_ever();
+  gate_.set({.reset_on_request = true}, Gate::Reach::existing);
+  EXPECT_TRUE(strict_.erase("k")) << "the first request did not arrive";
+  EXPECT_EQ(gate_.connections_ever(), connections + 1);
+  for (const Gate::Faults& faults :
+       {Gate::Faults{.truncate_after = 1}, Gate::Faults{.reset_after = 1}}) {
+    strict_.set("k", "v");
+    gate_.set(faults, Gate::Reach::existing);
+    const auto error = failure_of([&] { strict_.erase("k"); });
+    ASSERT_TRUE(error) << "it arrived, and the answer was lost";
+    EXPECT_EQ(error->kind(), Kind::unreachable);
+    EXPECT_THAT(error->what(), HasSubstr("is gone"));
+    EXPECT_FALSE(strict_.contains("k"));
+    strict_.set("k", "v");
+    gate_.set(faults, Gate::Reach::existing);
+    EXPECT_EQ(kind_of_failure([&] { strict_.touch("k", 0s); }), Kind::unreachable);
+    strict_.set("k", "v");
+    gate_.set(faults, Gate::Reach::existing);
+    EXPECT_EQ(kind_of_failure([&] { strict_.erase_many({"k"}); }), Kind::unreachable);
+    EXPECT_FALSE(strict_.contains("k"));
+  }
   heal();
   expect_healed();
 }

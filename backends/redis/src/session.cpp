@@ -65,17 +65,19 @@ Session::Session(std::shared_ptr<const Settings> settings)
 
 Deadline Session::deadline() const { return deadline_after(settings_->limits.operation); }
 
-void Session::run(std::size_t server, Purpose purpose, Deadline deadline, Repeat repeat,
+bool Session::run(std::size_t server, Purpose purpose, Deadline deadline, Repeat repeat,
                   Exchange exchange) {
   Server::Call call(*settings_->servers[server], hints_[server], purpose, deadline);
   delivered_ = false;
   Connection* connection = nullptr;
+  bool broken = false;
   try {
     connection = &call.begin(repeat == Repeat::if_broken ? Check::nothing : Check::alive);
-    return exchange(*connection);
+    exchange(*connection);
+    return false;
   } catch (const BackendError& error) {
-    const bool broken =
-        repeat == Repeat::if_broken && connection != nullptr && connection->broke() && !delivered_;
+    broken =
+        repeat >= Repeat::if_broken && connection != nullptr && connection->broke() && !delivered_;
     // After a failover the name may lead to another server.
     const bool refused = repeat != Repeat::never && error.kind() == Kind::read_only;
     if (!broken && !refused) {
@@ -89,12 +91,14 @@ void Session::run(std::size_t server, Purpose purpose, Deadline deadline, Repeat
     call.failed(error);
     throw;
   }
+  return broken;
 }
 
 void Session::run_read(Deadline deadline, Exchange exchange) {
   for (std::size_t left = hints_.size();; --left) {
     try {
-      return run(reader(deadline), Purpose::read, deadline, Repeat::if_broken, exchange);
+      run(reader(deadline), Purpose::read, deadline, Repeat::if_broken, exchange);
+      return;
     } catch (const BackendError& error) {
       const Kind kind = error.kind();
       if (hints_.size() == 1 || kind == Kind::denied) throw;
@@ -623,9 +627,18 @@ bool Session::erase(std::string_view key) {
   commands_.clear();
   commands_.begin("*2\r\n$3\r\nDEL\r\n");
   commands_.word(key);
-  return ask(Purpose::erase, deadline(), Repeat::if_broken, {.types = one_of(Type::integer)},
-             ignore)
-             .integer != 0;
+  bool erased = false;
+  const bool in_doubt =
+      run(0, Purpose::erase, deadline(), Repeat::in_doubt, [&](Connection& connection) {
+        connection.send(commands_.bytes(), 1);
+        erased = receive(connection, {.types = one_of(Type::integer)}, ignore).integer != 0;
+      });
+  if (!erased && in_doubt) {
+    throw BackendError(Kind::unreachable, primary().name(),
+                       "the connection broke while an entry was erased: it is gone, but whether "
+                       "it was there is not known; repeat what depends on that");
+  }
+  return erased;
 }
 
 std::size_t Session::erase_many(std::span<const std::string_view> keys) {

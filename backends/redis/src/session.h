@@ -73,6 +73,7 @@ class Session final : public Backend,
     never,
     if_refused,  // only if the server said that it did nothing
     if_broken,   // also if the connection was from before, and broke
+    in_doubt,    // the same; the answer of the second time may not be that of the first
   };
   // The outcome of one command; values have gone to the sink.
   struct Answer {
@@ -91,9 +92,10 @@ class Session final : public Backend,
   using Exchange = FunctionRef<void(Connection&)>;
 
   // Runs the exchange on a connection with a server; a second time if `repeat` allows, so it
-  // must not keep anything of a first time that failed.
+  // must not keep anything of a first time that failed. Returns whether a first time may have
+  // taken effect although it ended without an answer.
   // An operation has one deadline, whatever steps it has: each run() of it is given the same.
-  [[gnu::hot]] void run(std::size_t server, Purpose purpose, Deadline deadline, Repeat repeat,
+  [[gnu::hot]] bool run(std::size_t server, Purpose purpose, Deadline deadline, Repeat repeat,
                         Exchange exchange);
   // Runs it on a location to read from, on the next one if that is down.
   [[gnu::hot]] void run_read(Deadline deadline, Exchange exchange);
