@@ -490,6 +490,17 @@ TEST_P(BackendConformance, AnExpiredEntryIsAbsentForEveryOperation) {
   EXPECT_EQ(store().erase_many(keys), 0U);
 }
 
+TEST_P(BackendConformance, AnExpiredEntryIsNotCountedAsErased) {
+  const std::vector<std::string> keys{"erase", "zero", "many", "more"};
+  for (const std::string& key : keys) store().set(key, 5, short_life());
+  store().set("live", 5);
+  outlive();
+  EXPECT_FALSE(store().erase("erase"));
+  EXPECT_FALSE(store().touch("zero", 0s));
+  EXPECT_EQ(store().erase_many({"many", "more", "live"}), 1U);
+  for (const auto& value : store().get_many<int>(keys)) EXPECT_FALSE(value);
+}
+
 TEST_P(BackendConformance, AZeroOrNegativeTimeoutMeansErase) {
   for (const auto timeout : {0ms, -1ms, -3'600'000ms}) {
     store().set("k", "old");

@@ -372,7 +372,7 @@ TEST_F(MemcachedFaults, WhatCanBeRepeatedIsRepeatedOnceOnAFreshConnection) {
         EXPECT_TRUE(
             strict_.set_many(std::map<std::string, std::string>{{"a", "1"}, {"b", "2"}}).empty());
       },
-      [&] { EXPECT_FALSE(strict_.erase("absent")); },
+      [&] { EXPECT_TRUE(strict_.erase("k")); },
   };
   for (const auto& operation : operations) {
     const std::size_t connections = gate_.connections_ever();
@@ -384,6 +384,55 @@ TEST_F(MemcachedFaults, WhatCanBeRepeatedIsRepeatedOnceOnAFreshConnection) {
   const std::size_t connections = gate_.connections_ever();
   EXPECT_EQ(kind_of_failure([&] { strict_.get("k"); }), Kind::unreachable);
   EXPECT_EQ(gate_.connections_ever(), connections + 1) << "once";
+  heal();
+  expect_healed();
+}
+
+// Whether there was an entry is a claim: of several who erase it, one may go on.
+TEST_F(MemcachedFaults, AnErasureNeverSaysFalseForAnEntryThatItRemoved) {
+  strict_.set("k", "v");
+  const std::size_t connections = gate_.connections_ever();
+  gate_.set({.reset_on_request = true}, Gate::Reach::existing);
+  EXPECT_TRUE(strict_.erase("k")) << "the first request did not arrive";
+  EXPECT_EQ(gate_.connections_ever(), connections + 1);
+  for (const Gate::Faults& faults :
+       {Gate::Faults{.truncate_after = 1}, Gate::Faults{.reset_after = 1}}) {
+    strict_.set("k", "v");
+    gate_.set(faults, Gate::Reach::existing);
+    const auto error = failure_of([&] { strict_.erase("k"); });
+    ASSERT_TRUE(error) << "it arrived, and the answer was lost";
+    EXPECT_EQ(error->kind(), Kind::unreachable);
+    EXPECT_THAT(error->what(), HasSubstr("is gone"));
+    EXPECT_FALSE(strict_.contains("k"));
+    strict_.set("k", "v");
+    gate_.set(faults, Gate::Reach::existing);
+    EXPECT_EQ(kind_of_failure([&] { strict_.touch("k", 0s); }), Kind::unreachable);
+    strict_.set("k", "v");
+    gate_.set(faults, Gate::Reach::existing);
+    EXPECT_EQ(kind_of_failure([&] { strict_.erase_many({"k"}); }), Kind::unreachable);
+    EXPECT_FALSE(strict_.contains("k"));
+  }
+  heal();
+  expect_healed();
+}
+
+// One by one they would need ten times as long as an operation may take.
+TEST_F(MemcachedFaults, ManyAreErasedOnADistantServerWithinOneLimit) {
+  Store store({gate_.address()}, {{"timeout", "10s"}, {"max_value_bytes", "1KiB"}});
+  std::map<std::string, std::string> items;
+  std::vector<std::string> keys;
+  for (int i = 0; i < 1000; ++i) {
+    keys.push_back("k" + std::to_string(i));
+    items[keys.back()] = "v";
+  }
+  EXPECT_THAT(store.strict().set_many(items), IsEmpty());
+  gate_.set({.delay = 100ms});
+  for (auto& item : items) item.second = std::string(2000, 'v');
+  EXPECT_THAT(store.strict().set_many(items), SizeIs(1000));
+  EXPECT_FALSE(store.strict().contains("k999")) << "what was refused left no older value";
+  for (auto& item : items) item.second = "v";
+  EXPECT_THAT(store.strict().set_many(items), IsEmpty());
+  EXPECT_EQ(store.strict().erase_many(keys), 1000U);
   heal();
   expect_healed();
 }

@@ -364,7 +364,8 @@ std::vector<Operation> operations() {
       {"pop, gets", "gets", pops},
       {"pop, cas", "cas", pops},
       {"erase_if_equal, cas", "cas", erases},
-      {"erase", "delete", [](Backend& s) { s.erase("k"); }},
+      {"erase, mg", "mg", [](Backend& s) { s.erase("k"); }},
+      {"erase, delete", "delete", [](Backend& s) { s.erase("k"); }},
       {"clear", "flush_all", [](Backend& s) { s.clear(); }},
   };
 }
@@ -392,6 +393,8 @@ std::vector<Lie> lies() {
     all.push_back({std::string(twice) + std::string(twice), {}});
   }
   all[9].truth_to = {"set_many"};
+  all.push_back({"HD f0\r\n", {"mg"}});
+  all.push_back({"EN\r\n", {"mg"}});
   for (const std::string& reply :
        {std::string("STAT pid 1\r\nEND\r\n"),
         std::string("17\r\n"),
@@ -405,6 +408,13 @@ std::vector<Lie> lies() {
         std::string("STORED\n"),
         std::string(" END\r\n"),
         std::string("HD\r\n"),
+        std::string("HD f\r\n"),
+        std::string("HD fx\r\n"),
+        std::string("HD f01\r\n"),
+        std::string("HD f4294967296\r\n"),
+        std::string("HD f0x\r\n"),
+        std::string("OK f\r\n"),
+        std::string("EN f0\r\n"),
         std::string("VA 1\r\nv\r\n"),
         std::string("ERROR\r\n"),
         std::string("CLIENT_ERROR bad command line format\r\n"),
@@ -442,6 +452,7 @@ TEST(MemcachedLiar, EveryLieToEveryCommandIsATypedErrorAndTheEndOfTheConnection)
       std::atomic<bool> lying{true};
       const Liar liar([&](const std::string& verb) -> Liar::Answer {
         if (verb == operation.verb && lying.exchange(false)) return {lie.reply};
+        if (verb == "mg") return {"HD f0\r\n"};
         if (verb == "gets") return {"VALUE k 0 1 7\r\nv\r\nEND\r\n"};
         return {"END\r\n"};
       });
@@ -495,6 +506,7 @@ TEST(MemcachedLiar, AReplyThatIsCutAnywhereIsNone) {
       {"set", "STORED\r\n"},
       {"add", "NOT_STORED\r\n"},
       {"cas", "EXISTS\r\n"},
+      {"mg", "HD f4294967295 W\r\n"},
       {"delete", "DELETED\r\n"},
       {"flush_all", "OK\r\n"}};
   for (const Operation& operation : operations()) {
@@ -503,6 +515,7 @@ TEST(MemcachedLiar, AReplyThatIsCutAnywhereIsNone) {
     for (std::size_t cut = 0; cut < reply->second.size(); ++cut) {
       const Liar liar([&](const std::string& verb) -> Liar::Answer {
         if (verb == operation.verb) return {reply->second.substr(0, cut), true};
+        if (verb == "mg") return {"EN\r\n"};
         return {"VALUE k 0 1 7\r\nv\r\nEND\r\n"};
       });
       const Store store(liar);

@@ -217,6 +217,49 @@ TEST_P(MemcachedWays, ExpiresByTheInjectedClockOnEveryOperation) {
   EXPECT_EQ(read(*store_, "add"), "new");
 }
 
+// The server keeps an entry a second or two beyond the deadline that get goes by.
+TEST_P(MemcachedWays, EraseSaysFalseForAnEntryThatGetCallsGone) {
+  const Store real = open(*server_);
+  const std::vector<std::string> keys{"a", "b", "c"};
+  for (const std::string& key : keys) ASSERT_TRUE(store(*real, key, "v", Ttl(1ms)));
+  store(*real, "live", "v");
+  const auto end = std::chrono::steady_clock::now() + 30s;
+  while (!read_many(*real, keys).empty() && std::chrono::steady_clock::now() < end) {
+    std::this_thread::sleep_for(1ms);
+  }
+  const std::vector<std::string_view> some{"b", "live", "c", "absent"};
+  EXPECT_FALSE(real->erase("a"));
+  EXPECT_EQ(real->erase_many(some), 1U);
+  EXPECT_EQ(real->erase_many(some), 0U);
+}
+
+TEST_P(MemcachedWays, OfManyThatEraseAnEntryOneIsTold) {
+  const Store real = open(*server_);
+  for (int round = 0; round < 20; ++round) {
+    store(*real, "k", "v");
+    std::atomic<int> told{0};
+    std::vector<std::thread> threads;
+    for (int t = 0; t < 4; ++t) {
+      threads.emplace_back([&] {
+        if (real.connect()->erase("k")) ++told;
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    EXPECT_EQ(told, 1);
+  }
+}
+
+TEST_P(MemcachedWays, ErasesMoreThanABufferHolds) {
+  std::vector<std::string> keys;
+  for (int i = 0; i < 5000; ++i) keys.push_back(std::string(200, 'k') + std::to_string(i));
+  std::vector<Item> items;
+  for (std::size_t i = 0; i < keys.size(); i += 2) items.push_back({keys[i], "v", kLong});
+  store_->put_many(items, PutMode::always, [](std::size_t) { FAIL(); });
+  const std::vector<std::string_view> views(keys.begin(), keys.end());
+  EXPECT_EQ(store_->erase_many(views), items.size());
+  EXPECT_EQ(store_->erase_many(views), 0U);
+}
+
 TEST_P(MemcachedWays, TellsWhatIsLeftOfALife) {
   store(*store_, "k", "v", Ttl(100s));
   clock_.advance(40s);
@@ -1001,6 +1044,55 @@ TEST(MemcachedPeer, ACompareThatMayHaveHappenedIsNotRepeated) {
                 [&] { extension<CompareExtension>(*store).put_if_equal("k", "1", "2", kLong); }),
             BackendError::Kind::unreachable);
   EXPECT_EQ(swaps, 2);
+}
+
+TEST(MemcachedPeer, AnErasureLooksAtTheFlagsInTheSameRequest) {
+  struct Case {
+    std::string item;
+    std::string deletion;
+    bool was_there;
+  };
+  // 1073741824 is a deadline in 2004.
+  for (const auto& [item, deletion, was_there] : std::vector<Case>{
+           {"HD f4294967295\r\n", "DELETED\r\n", true},
+           {"HD f0\r\n", "DELETED\r\n", true},
+           {"HD f0 W Z\r\n", "DELETED\r\n", true},
+           {"OK f0\r\n", "DELETED\r\n", true},
+           {"HD f1073741824\r\n", "DELETED\r\n", false},
+           {"HD f0\r\n", "NOT_FOUND\r\n", false},
+           {"EN\r\n", "DELETED\r\n", true},
+           {"EN\r\n", "NOT_FOUND\r\n", false},
+       }) {
+    const Peer peer([&](const std::string& line) -> std::string {
+      return line == "mg k f\r\n" ? item : line == "delete k\r\n" ? deletion : "ERROR\r\n";
+    });
+    const Store store({peer.address()}, {{"timeout", std::string("10s")}});
+    EXPECT_EQ(store->erase("k"), was_there) << item << deletion;
+    const std::vector<std::string_view> keys{"k", "k"};
+    EXPECT_EQ(store->erase_many(keys), was_there ? 2U : 0U) << item << deletion;
+  }
+}
+
+TEST(MemcachedPeer, AnOldServersEntriesAreReadAsTheyAreErased) {
+  for (const char* const version : {"1.4.15", "1.5.22", "1.6.9", "1.6", "1", "0.5.0"}) {
+    for (const auto& [item, was_there] : std::map<std::string, bool>{
+             {"VALUE k 4294967295 5\r\nhello\r\nEND\r\n", true},
+             {"VALUE k 1073741824 0\r\n\r\nEND\r\n", false},
+             {"END\r\n", true},
+         }) {
+      const Peer peer(
+          [&, item = item](const std::string& line) -> std::string {
+            return line == "get k\r\n"      ? item
+                   : line == "delete k\r\n" ? "DELETED\r\n"
+                                            : "ERROR\r\n";
+          },
+          "VERSION " + std::string(version) + "\r\n");
+      const Store store({peer.address()}, {{"timeout", std::string("10s")}});
+      EXPECT_EQ(store->erase("k"), was_there) << version << item;
+      const std::vector<std::string_view> keys{"k", "k"};
+      EXPECT_EQ(store->erase_many(keys), was_there ? 2U : 0U) << version << item;
+    }
+  }
 }
 
 // --- Credentials. ---

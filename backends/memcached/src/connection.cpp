@@ -186,8 +186,37 @@ Outcome Connection::replace_version(std::string_view key, std::string_view value
   return store(How::replace_version, {key, value, lifetime}, version);
 }
 
-Outcome Connection::erase(std::string_view key) {
-  return repeat_if_stale([&] { return remove(key); });
+Removed Connection::erase(std::string_view key) {
+  Removed removed;
+  const auto try_it = [&] {
+    open();
+    remove_all({&key, 1}, Look::at_flags, [&](std::size_t, Removed result) { removed = result; });
+  };
+  if (is_open()) prove_alive();
+  try {
+    try_it();
+    return removed;
+  } catch (const BackendError& error) {
+    if (error.kind() != Kind::unreachable || !take_second_chance()) throw;
+  }
+  try_it();
+  if (removed.done) return removed;
+  throw BackendError(Kind::unreachable, server_.name(),
+                     "the connection broke while an entry was erased: it is gone, but whether it "
+                     "was there is not known; repeat what depends on that");
+}
+
+void Connection::erase_many(std::span<const std::string_view> keys,
+                            FunctionRef<void(std::size_t, Removed)> sink) {
+  if (is_open()) prove_alive();
+  open();
+  remove_all(keys, Look::at_flags, sink);
+}
+
+void Connection::drop(std::string_view key) { drop_many({&key, 1}); }
+
+void Connection::drop_many(std::span<const std::string_view> keys) {
+  repeat_if_stale([&] { remove_all(keys, Look::at_nothing, [](std::size_t, Removed) {}); });
 }
 
 // memcached knows no conditional deletion; an item that is gone at once is one.

@@ -86,12 +86,24 @@ class Connection {
   Outcome add(std::string_view key, std::string_view value, Lifetime lifetime);
   Outcome replace_version(std::string_view key, std::string_view value, Lifetime lifetime,
                           std::uint64_t version);
-  Outcome erase(std::string_view key);
+  // Of several that erase an item, one is told that it was there. That is not known if the
+  // connection breaks while it waits for the answer: then it is removed once more, and where
+  // nothing was left to be removed, this throws.
+  Removed erase(std::string_view key);
+  // In as few requests as the protocol allows. Tells what became of each; may tell of some and
+  // then throw.
+  void erase_many(std::span<const std::string_view> keys,
+                  FunctionRef<void(std::size_t, Removed)> sink);
+  // Erases whatever is there.
+  void drop(std::string_view key);
+  void drop_many(std::span<const std::string_view> keys);
   Outcome erase_version(std::string_view key, std::uint64_t version);
   void clear();
 
  protected:
   enum class How : std::uint8_t { set, add, replace_version };
+  // Whether an erasure tells the item's flags.
+  enum class Look : std::uint8_t { at_flags, at_nothing };
 
   const ServerAddress& server() const noexcept { return server_; }
   const Settings& settings() const noexcept { return settings_; }
@@ -125,7 +137,8 @@ class Connection {
   virtual Outcome store(How how, const NewItem& item, std::uint64_t version) = 0;
   virtual void set_all(std::span<const NewItem> items,
                        FunctionRef<void(std::size_t, Outcome)> sink) = 0;
-  virtual Outcome remove(std::string_view key) = 0;
+  virtual void remove_all(std::span<const std::string_view> keys, Look look,
+                          FunctionRef<void(std::size_t, Removed)> sink) = 0;
   virtual void flush() = 0;
 
   void dial();

@@ -27,6 +27,12 @@ struct NewItem {
   Lifetime lifetime;
 };
 
+// What an erasure came to.
+struct Removed {
+  bool done = false;        // there was an item
+  std::uint32_t flags = 0;  // which had these, as it was seen just before
+};
+
 enum class Want : std::uint8_t { value, value_and_version };
 
 enum class Outcome : std::uint8_t {

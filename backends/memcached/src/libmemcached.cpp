@@ -355,6 +355,23 @@ Outcome BinaryConnection::remove(std::string_view key) {
   return outcome(memcached_delete(&client_->memcached, key.data(), key.size(), 0));
 }
 
+// One by one. Looks in a round trip of its own, since the answer to a deletion says nothing of
+// the item; that is repeated where the connection turns out to be broken.
+void BinaryConnection::remove_all(std::span<const std::string_view> keys, Look look,
+                                  FunctionRef<void(std::size_t, Removed)> sink) {
+  for (std::size_t i = 0; i < keys.size(); ++i) {
+    Removed removed;
+    bool is_there = true;
+    if (look == Look::at_flags) {
+      const auto item = get(keys[i], Want::value);
+      is_there = item.has_value();
+      if (item) removed.flags = item->flags;
+    }
+    removed.done = is_there && remove(keys[i]) == Outcome::done;
+    sink(i, removed);
+  }
+}
+
 void BinaryConnection::flush() {
   keep_time();
   if (outcome(memcached_flush(&client_->memcached, 0)) != Outcome::done) {

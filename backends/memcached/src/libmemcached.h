@@ -65,7 +65,8 @@ class BinaryConnection final : public Connection {
   Outcome store(How how, const NewItem& item, std::uint64_t version) override;
   void set_all(std::span<const NewItem> items,
                FunctionRef<void(std::size_t, Outcome)> sink) override;
-  Outcome remove(std::string_view key) override;
+  void remove_all(std::span<const std::string_view> keys, Look look,
+                  FunctionRef<void(std::size_t, Removed)> sink) override;
   void flush() override;
 
   std::unique_ptr<Client, Drop> make_client() const;
@@ -76,6 +77,7 @@ class BinaryConnection final : public Connection {
 
   memcached_return_t reason(memcached_return_t result) const noexcept;
   bool is_name_unknown(memcached_return_t result) const noexcept;
+  Outcome remove(std::string_view key);
   Outcome outcome(memcached_return_t result);
   [[noreturn]] void fail(memcached_return_t result);
   using Connection::fail;

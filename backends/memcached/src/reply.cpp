@@ -35,13 +35,17 @@ constexpr std::array kBeginnings{
     Beginning{"NOT_FOUND\r\n", Kind::not_found},
     Beginning{"NOT_STORED\r\n", Kind::not_stored},
     Beginning{"EXISTS\r\n", Kind::exists},
+    Beginning{"HD f", Kind::meta_hit},
+    Beginning{"EN\r\n", Kind::meta_miss},
     Beginning{"OK\r\n", Kind::ok},
     Beginning{"VERSION ", Kind::version},
     Beginning{"SERVER_ERROR ", Kind::server_error},
     Beginning{"CLIENT_ERROR ", Kind::client_error},
     Beginning{"ERROR\r\n", Kind::error},
     Beginning{"ERROR ", Kind::error},
+    Beginning{"OK f", Kind::meta_hit},  // with the server's option meta_response_old
 };
+constexpr std::size_t kFlagsOfHit = std::string_view("HD f").size();
 
 // REQUIRES: the line has its end.
 std::optional<Kind> kind_of(std::string_view line) noexcept {
@@ -176,8 +180,15 @@ Inbox::State Inbox::next(Reply& reply, Values values) {
   if (values != Values::none && line.starts_with(kValue)) return next_value(line, reply, values);
   const auto kind = kind_of(whole);
   if (!kind) return State::nonsense;
-  begin_ += whole.size();
   reply = {.kind = *kind, .item = {}, .line = line};
+  if (*kind == Kind::meta_hit) {
+    // What follows the flags is about leases of other clients.
+    std::string_view rest = line.substr(kFlagsOfHit);
+    const auto flags = take_number<std::uint32_t>(rest);
+    if (!flags || (!rest.empty() && rest.front() != ' ')) return State::nonsense;
+    reply.item.flags = *flags;
+  }
+  begin_ += whole.size();
   return State::reply;
 }
 

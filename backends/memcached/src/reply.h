@@ -34,10 +34,12 @@ struct Reply {
     error,
     client_error,
     server_error,
+    meta_hit,  // with the item's flags
+    meta_miss,
   };
 
   Kind kind = Kind::error;
-  Found item;             // of a value
+  Found item;             // of a value; its flags only, of a meta_hit
   std::string_view line;  // of all others, without its end
 };
 

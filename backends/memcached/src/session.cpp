@@ -136,7 +136,7 @@ bool Session::put_always(Connection& server, std::string_view key, std::string_v
 // False.
 bool Session::refuse(Connection& server, std::string_view key, std::size_t size) {
   // The server drops the older value itself where it was the one to refuse.
-  server.erase(key);
+  server.drop(key);
   report_refusal(key, size);
   return false;
 }
@@ -228,32 +228,36 @@ bool Session::put_if_equal(std::string_view key, std::string_view expected, std:
 
 // --- Removing ---
 
+// The server forgets an entry up to two seconds after its deadline. Until then it is removed,
+// too, since others may see it by their clocks, but there was none.
 bool Session::erase(std::string_view key) {
-  return at(key, Access::write, [&](Connection& server) { return erase(server, key); });
-}
-
-// The server forgets an entry up to two seconds after its deadline, and until then an erasure
-// counts it, rather than asking for each entry first. With a clock that is not the machine's
-// the server knows nothing of deadlines, so it is asked.
-bool Session::erase(Connection& server, std::string_view key) {
-  if (&shared_->clock != &Clock::real() && !find(server, key, Want::value)) return false;
-  return server.erase(key) == Outcome::done;
+  const Moment begin = now();
+  return at(key, Access::write, [&](Connection& server) {
+    const Removed removed = server.erase(key);
+    return removed.done && !has_expired(removed.flags, begin);
+  });
 }
 
 std::size_t Session::erase_many(std::span<const std::string_view> keys) {
   for (const std::string_view key : keys) check_key(key);
+  const Moment begin = now();
   std::size_t erased = 0;
+  const auto count = [&](std::size_t, Removed removed) {
+    if (removed.done && !has_expired(removed.flags, begin)) ++erased;
+  };
   FirstFailure failure;
   begin_bulk();
   const Term whole = term();
-  for (const std::string_view key : keys) {
-    const std::size_t number = shared_->ring.server_of(key);
-    Share& share = shares_[number];
-    if (share.failed) continue;
-    share.failed = !failure.attempt([&] {
-      erased += at(number, Access::write, share_of(whole),
-                   [&](Connection& server) { return erase(server, key) ? 1U : 0U; });
-    });
+  for (std::size_t first = 0; first < keys.size(); first += kKeysAtOnce) {
+    deal(keys.subspan(first, std::min(kKeysAtOnce, keys.size() - first)), first);
+    for (std::size_t i = 0; i < shares_.size(); ++i) {
+      Share& share = shares_[i];
+      if (share.failed || share.keys.empty()) continue;
+      share.failed = !failure.attempt([&] {
+        at(i, Access::write, share_of(whole),
+           [&](Connection& server) { server.erase_many(share.keys, count); });
+      });
+    }
   }
   failure.rethrow();
   return erased;
@@ -501,13 +505,27 @@ void Session::put_share(Connection& server, Share& share) {
     }
     first = last;
   }
+  refuse_of(server, share);
+}
+
+// Erases what was refused, in one go: each on its own could take all of the time.
+void Session::refuse_of(Connection& server, Share& share) {
+  const std::span<const NewItem> items = share.items;
+  std::vector<std::string_view> keys;
+  std::vector<std::size_t> sizes;
   for (std::size_t i = 0; i < items.size(); ++i) {
     if (share.stored[i]) continue;
     const auto rest = items.subspan(i + 1);
-    const bool is_last = std::none_of(
-        rest.begin(), rest.end(), [&](const NewItem& other) { return other.key == items[i].key; });
-    share.stored[i] = !is_last || refuse(server, items[i].key, items[i].value.size());
+    share.stored[i] = std::any_of(rest.begin(), rest.end(),
+                                  [&](const NewItem& other) { return other.key == items[i].key; });
+    if (share.stored[i]) continue;
+    keys.push_back(items[i].key);
+    sizes.push_back(items[i].value.size());
   }
+  if (keys.empty()) return;
+  // The server drops the older values itself where it was the one to refuse.
+  server.drop_many(keys);
+  for (std::size_t i = 0; i < keys.size(); ++i) report_refusal(keys[i], sizes[i]);
 }
 
 // --- Health ---

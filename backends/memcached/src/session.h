@@ -130,7 +130,6 @@ class Session final : public Backend,
   Try replace(Connection& server, std::string_view key, const Found& found, std::string_view value,
               Lifetime lifetime);
   bool touch(Connection& server, std::string_view key, Ttl ttl);
-  bool erase(Connection& server, std::string_view key);
 
   void find_many(std::span<const std::string_view> keys,
                  FunctionRef<void(std::size_t, const Found&)> sink);
@@ -145,6 +144,7 @@ class Session final : public Backend,
                  FirstFailure& failure);
   void deal(std::span<const Item> items, std::size_t first);
   void put_share(Connection& server, Share& share);
+  void refuse_of(Connection& server, Share& share);
   bool refuse(Connection& server, std::string_view key, std::size_t size);
   bool fits(std::string_view value) const noexcept;
   void report_refusal(std::string_view key, std::size_t size) const;

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <charconv>
 #include <cstring>
+#include <utility>
 
 #include "polycache/fork.h"
 #include "polycache/text.h"
@@ -48,6 +49,19 @@ void nothing() {}
 bool refuses_the_value(std::string_view line) noexcept {
   return line.find("too large") != std::string_view::npos ||
          line.find("out of memory") != std::string_view::npos;
+}
+
+// By its version: "1.6.18". Before 1.6.12 it answered otherwise.
+bool has_meta_commands(std::string_view version) noexcept {
+  std::array<int, 3> numbers{};
+  const char* at = version.data();
+  const char* const end = at + version.size();
+  for (int& number : numbers) {
+    const auto [rest, error] = std::from_chars(at, end, number);
+    if (error != std::errc()) break;
+    at = rest != end && *rest == '.' ? rest + 1 : end;
+  }
+  return numbers >= std::array{1, 6, 12};
 }
 
 }  // namespace
@@ -132,6 +146,7 @@ void TextConnection::greet() {
   const bool is_version = reply.kind == Reply::Kind::version && reply.line.size() > word.size();
   const char digit = is_version ? reply.line[word.size()] : 'x';
   if (digit < '0' || digit > '9') refuse(reply);
+  has_meta_ = has_meta_commands(reply.line.substr(word.size()));
   end_of_answer();
 }
 
@@ -362,17 +377,70 @@ void TextConnection::set_all(std::span<const NewItem> items,
   end_of_answer();
 }
 
-Outcome TextConnection::remove(std::string_view key) {
-  begin_request(lines_);
+// An item is looked at in the request that deletes it, since the answer to a deletion says
+// nothing of the item. One that somebody stores between the two, in the place of an expired one,
+// is deleted and taken for that.
+void TextConnection::add_removal(std::string_view key, Look look) {
+  if (look == Look::at_flags) {
+    request_ += has_meta_ ? "mg " : "get ";
+    request_ += key;
+    request_ += has_meta_ ? " f\r\n" : "\r\n";
+  }
   request_ += "delete ";
   request_ += key;
   request_ += "\r\n";
-  send_request(false, nothing);
-  const Reply reply = read(Values::none);
-  const bool deleted = reply.kind == Reply::Kind::deleted;
-  if (!deleted && reply.kind != Reply::Kind::not_found) refuse(reply);
+}
+
+// Whether there are more replies to come.
+bool TextConnection::goes_on(Removal& removal, const Reply& reply) {
+  using Awaits = Removal::Awaits;
+  using Said = Reply::Kind;
+  switch (removal.awaits) {
+    case Awaits::item:
+      if (reply.kind == (has_meta_ ? Said::meta_hit : Said::value)) {
+        removal.result.flags = reply.item.flags;
+      } else if (reply.kind != (has_meta_ ? Said::meta_miss : Said::end)) {
+        refuse(reply);
+      }
+      removal.awaits = reply.kind == Said::value ? Awaits::end_of_item : Awaits::deletion;
+      return true;
+    case Awaits::end_of_item:
+      if (reply.kind != Said::end) refuse(reply);
+      removal.awaits = Awaits::deletion;
+      return true;
+    default:
+      removal.result.done = reply.kind == Said::deleted;
+      if (!removal.result.done && reply.kind != Said::not_found) refuse(reply);
+      return false;
+  }
+}
+
+// As set_all().
+void TextConnection::remove_all(std::span<const std::string_view> keys, Look look,
+                                FunctionRef<void(std::size_t, Removed)> sink) {
+  const bool reads_values = look == Look::at_flags && !has_meta_;
+  const Values values = reads_values ? Values::plain : Values::none;
+  const Removal fresh{look == Look::at_flags ? Removal::Awaits::item : Removal::Awaits::deletion};
+  std::size_t begun = 0;
+  std::size_t answered = 0;
+  Removal removal = fresh;
+  const auto note = [&](const Reply& reply) {
+    if (goes_on(removal, reply)) return;
+    sink(answered++, std::exchange(removal, fresh).result);
+  };
+  const auto read_arrived = [&] {
+    Reply reply;
+    while (answered < begun && take(reply, values)) note(reply);
+  };
+  begin_request(reads_values ? answers_ : lines_);
+  for (const std::string_view key : keys) {
+    if (request_.size() >= kRequestBytes) send_request(true, read_arrived);
+    ++begun;
+    add_removal(key, look);
+  }
+  send_request(false, read_arrived);
+  while (answered < keys.size()) note(read(values));
   end_of_answer();
-  return deleted ? Outcome::done : Outcome::absent;
 }
 
 void TextConnection::flush() {

@@ -37,7 +37,8 @@ class TextConnection final : public Connection {
   Outcome store(How how, const NewItem& item, std::uint64_t version) override;
   void set_all(std::span<const NewItem> items,
                FunctionRef<void(std::size_t, Outcome)> sink) override;
-  Outcome remove(std::string_view key) override;
+  void remove_all(std::span<const std::string_view> keys, Look look,
+                  FunctionRef<void(std::size_t, Removed)> sink) override;
   void flush() override;
 
   void greet();
@@ -56,6 +57,15 @@ class TextConnection final : public Connection {
   Outcome outcome(const Reply& reply, How how);
 
   [[noreturn]] void refuse_to_connect(const net::Failure& failure);
+  // The removal of one key, of which several replies come.
+  struct Removal {
+    enum class Awaits : std::uint8_t { item, end_of_item, deletion };
+    Awaits awaits;
+    Removed result = {};
+  };
+  void add_removal(std::string_view key, Look look);
+  bool goes_on(Removal& removal, const Reply& reply);
+
   [[noreturn]] void lost(const std::string& why);
   [[noreturn]] void refuse(const Reply& reply);
 
@@ -68,6 +78,7 @@ class TextConnection final : public Connection {
   std::string request_;         // what was not sent yet; kept for its memory
   std::vector<bool> answered_;  // of the keys that were asked for together
   std::uint32_t forks_ = 0;     // fork_count() when it was connected
+  bool has_meta_ = false;       // the server knows the command mg
 };
 
 }  // namespace polycache::memcached
