@@ -45,9 +45,20 @@ void read_value(Reading& reading, std::string_view value, Decode&& decode) noexc
   }
 }
 
-// Takes a value out of its frame first.
+// The digits of a number that is followed by blanks only, else nothing.
+std::string_view digits_before_blanks(std::string_view bytes) noexcept {
+  const std::size_t size = bytes.find_last_not_of(' ') + 1;  // 0 if there is nothing else
+  const std::string_view digits = bytes.substr(0, size);
+  const bool is_padded =
+      size < bytes.size() && digits.find_first_not_of("0123456789") == std::string_view::npos;
+  return is_padded ? digits : std::string_view();
+}
+
+// Takes a value out of its frame first. Bytes that are no T may be a number that the store
+// itself has padded; a T that blanks belong to never comes to that.
 template <class Decode>
-void read_entry(Reading& reading, std::string_view stored, Decode&& decode) noexcept {
+void read_entry(const CacheState& state, Reading& reading, std::string_view stored,
+                Decode&& decode) noexcept {
   if (frame::is_frame(stored)) [[unlikely]] {
     const auto payload = frame::payload(stored);
     if (!payload) {
@@ -57,6 +68,10 @@ void read_entry(Reading& reading, std::string_view stored, Decode&& decode) noex
     stored = *payload;
   }
   read_value(reading, stored, decode);
+  if (reading.outcome == Outcome::undecodable && state.store_pads_numbers()) [[unlikely]] {
+    const std::string_view digits = digits_before_blanks(stored);
+    if (!digits.empty()) read_value(reading, digits, decode);
+  }
 }
 
 void warn_unreadable(const CacheState& state, std::string_view final_key, const Reading& reading) {
@@ -201,7 +216,8 @@ bool Cache::get_bytes(KeyView key, ReadOptions options, Decode decode) {
   Operation operation(*this, "get", id);
   Reading reading;
   const bool found = operation.run<bool>(Access::read, false, [&](Backend& session) {
-    return session.get(id, [&](std::string_view stored) { read_entry(reading, stored, decode); });
+    return session.get(
+        id, [&](std::string_view stored) { read_entry(*state_, reading, stored, decode); });
   });
   if (!found) return false;
   if (reading.unreadable()) [[unlikely]]
@@ -215,7 +231,7 @@ bool Cache::pop_bytes(KeyView key, ReadOptions options, Decode decode) {
   const std::string_view id = state_->compose(final_key, key.text(), options.version);
   Operation operation(*this, "pop", id);
   Reading reading;
-  const auto take = [&](std::string_view stored) { read_entry(reading, stored, decode); };
+  const auto take = [&](std::string_view stored) { read_entry(*state_, reading, stored, decode); };
   operation.run_or_throw([&](Backend& session) {
     if (auto* const pop = Operation::extension<PopExtension>(session)) {
       return pop->pop(id, take);
@@ -315,7 +331,7 @@ class Cache::GetOrSet {
   Reading look(Where where, std::string* landing) {
     Reading reading;
     const auto take = [&](std::string_view stored) {
-      read_entry(reading, stored, [&](std::string_view bytes) {
+      read_entry(state_, reading, stored, [&](std::string_view bytes) {
         if (!decode_(bytes)) return false;
         if (landing != nullptr) *landing = bytes;
         return true;
@@ -409,7 +425,8 @@ void Cache::get_many_bytes(std::span<const std::string_view> keys, ReadOptions o
   operation.run_many<bool>(Access::read, views, false, [&](Backend& session) {
     session.get_many(views, [&](std::size_t i, std::string_view stored) {
       Reading reading;
-      read_entry(reading, stored, [&](std::string_view bytes) { return decode(i, bytes); });
+      read_entry(*state_, reading, stored,
+                 [&](std::string_view bytes) { return decode(i, bytes); });
       if (reading.unreadable()) [[unlikely]]
         unreadable.emplace_back(i, std::move(reading));
     });

@@ -6,6 +6,7 @@
 
 #include "backend_call.h"
 #include "polycache/error.h"
+#include "polycache/extension.h"
 #include "polycache/text.h"
 
 namespace polycache {
@@ -21,6 +22,9 @@ std::unique_ptr<Backend> CacheState::connect() const {
   std::unique_ptr<Backend> session = parts_.factory->connect();
   if (!session) {
     throw BackendError(BackendError::Kind::unreachable, "", plugin() + " opened no session");
+  }
+  if (session->extension(PaddedNumbersExtension::id) != nullptr) {
+    store_pads_numbers_.store(true, std::memory_order_relaxed);
   }
   return session;
 }

@@ -4,6 +4,7 @@
 
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -71,6 +72,11 @@ class CacheState {
 
   Failsafe& failsafe() noexcept { return failsafe_; }
 
+  // Whether the sessions offer PaddedNumbersExtension. False until one was opened.
+  bool store_pads_numbers() const noexcept {
+    return store_pads_numbers_.load(std::memory_order_relaxed);
+  }
+
   // "redis (/usr/lib/polycache/polycache_redis.so)": whose code an exception came out of.
   std::string plugin() const;
 
@@ -84,6 +90,7 @@ class CacheState {
   std::optional<Ttl> default_ttl_;
   Flights flights_;
   Failsafe failsafe_;
+  mutable std::atomic<bool> store_pads_numbers_{false};
 };
 
 }  // namespace polycache

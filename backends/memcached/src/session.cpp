@@ -35,6 +35,14 @@ class Digits {
   const char* end_;
 };
 
+// memcached's own decr keeps the length of a number: "10" becomes "9 ". Nothing else is changed.
+std::string_view without_padding(std::string_view bytes) noexcept {
+  const std::size_t size = bytes.find_first_not_of("0123456789");
+  const bool is_padded = size != 0 && size != std::string_view::npos &&
+                         bytes.find_first_not_of(' ', size) == std::string_view::npos;
+  return is_padded ? bytes.substr(0, size) : bytes;
+}
+
 }  // namespace
 
 Shared::Shared(const OptionReader& options, const BackendContext& context)
@@ -301,15 +309,16 @@ void Session::clear() {
 
 // --- Counting ---
 
-// Not with memcached's own incr. It knows no signs, wraps, and leaves blanks; and in 1.6.18 a
-// reader that meets it can get the old value with the new version, so that a replacement of
-// that version, here or elsewhere, silently undoes what was added.
+// Not with memcached's own incr, though with what other clients left by it. It knows no signs,
+// wraps, and leaves blanks; and in 1.6.18 a reader that meets it can get the old value with the new
+// version, so that a replacement of that version, here or elsewhere, silently undoes what was
+// added.
 std::optional<std::int64_t> Session::incr(std::string_view key, std::int64_t delta) {
   return at(key, Access::write, [&](Connection& server) -> std::optional<std::int64_t> {
     for (;;) {
       const auto found = find(server, key, Want::value_and_version);
       if (!found) return std::nullopt;
-      const std::int64_t sum = add_to_counter(found->value, delta);
+      const std::int64_t sum = add_to_counter(without_padding(found->value), delta);
       if (delta == 0) return sum;
       const Try result =
           replace(server, key, *found, Digits(sum).view(), lifetime_kept(found->flags, now()));
@@ -562,6 +571,7 @@ void* Session::extension(std::string_view id) noexcept {
   if (id == TtlExtension::id) return static_cast<TtlExtension*>(this);
   if (id == CompareExtension::id) return static_cast<CompareExtension*>(this);
   if (id == PopExtension::id) return static_cast<PopExtension*>(this);
+  if (id == PaddedNumbersExtension::id) return static_cast<PaddedNumbersExtension*>(this);
   if (id == AdmissionExtension::id) return static_cast<AdmissionExtension*>(this);
   if (id == HealthExtension::id) return static_cast<HealthExtension*>(this);
   return nullptr;

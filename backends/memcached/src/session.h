@@ -40,6 +40,7 @@ class Session final : public Backend,
                       private TtlExtension,
                       private CompareExtension,
                       private PopExtension,
+                      private PaddedNumbersExtension,
                       private AdmissionExtension,
                       private HealthExtension {
  public:

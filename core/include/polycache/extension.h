@@ -55,6 +55,17 @@ struct PopExtension {
   ~PopExtension() = default;
 };
 
+// Says that the server behind the store may leave blanks behind a number that another client
+// counted down, as memcached does ("10" becomes "9 "). The core then reads digits that are
+// followed by blanks only as that number, where the bytes as they are were no value of the
+// wanted type. It has no functions. The store's own incr() accepts the same form.
+struct PaddedNumbersExtension {
+  static constexpr std::string_view id = "polycache.padded_numbers/1";
+
+ protected:
+  ~PaddedNumbersExtension() = default;
+};
+
 // Removing all keys that begin with something ("clear": "prefix").
 struct ErasePrefixExtension {
   static constexpr std::string_view id = "polycache.erase_prefix/1";
