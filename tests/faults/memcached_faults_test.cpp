@@ -338,6 +338,21 @@ TEST_F(MemcachedFaults, AServerThatHangsCostsOneTimeLimit) {
   expect_healed();
 }
 
+TEST_F(MemcachedFaults, AGetOrSetOnAServerThatHangsWaitsOnce) {
+  Store store({gate_.address()}, {{"timeout", "300ms"}}, clock_);
+  EXPECT_TRUE(soon([&] { return store.open().set("full", 1) && store.open().get("full"); }));
+  const std::size_t connections = gate_.connections_ever();
+  gate_.set({.hang = true});
+  EXPECT_EQ(store.open().get_or_set("k", [] { return 7; }), 7);
+  EXPECT_EQ(gate_.connections_ever(), connections) << "a second step would have connected anew";
+  heal();
+  EXPECT_TRUE(soon([&] {
+    clock_.advance(kLongPause);
+    return store.open().set("full", 1) && store.open().get("full");
+  }));
+  EXPECT_EQ(store.open().get_or_set("k", [] { return 8; }), 8) << "the 7 was not stored";
+}
+
 // --- 5: late ---
 
 TEST_F(MemcachedFaults, ALateReplyIsNotTheAnswerToTheNextQuestion) {

@@ -306,6 +306,21 @@ TEST_F(RedisServerFaults, AServerThatHangsCostsOneTimeLimit) {
   expect_healed();
 }
 
+TEST_F(RedisServerFaults, AGetOrSetOnAServerThatHangsWaitsOnce) {
+  Store store({gate_.address()}, {{"timeout", "300ms"}}, clock_);
+  EXPECT_TRUE(soon([&] { return serves(store.open()); }));
+  const std::size_t connections = gate_.connections_ever();
+  gate_.set({.hang = true});
+  EXPECT_EQ(store.open().get_or_set("k", [] { return 7; }), 7);
+  EXPECT_EQ(gate_.connections_ever(), connections) << "a second step would have connected anew";
+  heal();
+  EXPECT_TRUE(soon([&] {
+    clock_.advance(kLongPause);
+    return serves(store.open());
+  }));
+  EXPECT_EQ(store.open().get_or_set("k", [] { return 8; }), 8) << "the 7 was not stored";
+}
+
 // --- 5: late ---
 
 TEST_F(RedisServerFaults, ALateReplyIsNotTheAnswerToTheNextQuestion) {

@@ -378,8 +378,8 @@ void TextConnection::set_all(std::span<const NewItem> items,
 }
 
 // An item is looked at in the request that deletes it, since the answer to a deletion says
-// nothing of the item. One that somebody stores between the two, in the place of an expired one,
-// is deleted and taken for that.
+// nothing of the item. One that another client stores between the two, in the place of an expired
+// one, is deleted and taken for that.
 void TextConnection::add_removal(std::string_view key, Look look) {
   if (look == Look::at_flags) {
     request_ += has_meta_ ? "mg " : "get ";

@@ -28,7 +28,7 @@
 //
 // Counters are added to by compare-and-swap. Other clients should not use memcached's own incr
 // on them: the server may then hand out an old value with a new version, and an addition is
-// lost.
+// lost. What its decr leaves ("9 ") is that number to every read of a number and to counters.
 //
 // A server that comes back with its memory, after a partition, serves what it had: raise the
 // version where that matters. With the binary protocol servers are trusted: libmemcached 1.1.4
