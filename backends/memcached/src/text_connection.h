@@ -56,7 +56,6 @@ class TextConnection final : public Connection {
   void end_of_answer();
   Outcome outcome(const Reply& reply, How how);
 
-  [[noreturn]] void refuse_to_connect(const net::Failure& failure);
   // The removal of one key, of which several replies come.
   struct Removal {
     enum class Awaits : std::uint8_t { item, end_of_item, deletion };
@@ -66,6 +65,7 @@ class TextConnection final : public Connection {
   void add_removal(std::string_view key, Look look);
   bool goes_on(Removal& removal, const Reply& reply);
 
+  [[noreturn]] void refuse_to_connect(const net::Failure& failure);
   [[noreturn]] void lost(const std::string& why);
   [[noreturn]] void refuse(const Reply& reply);
 
