@@ -1,5 +1,6 @@
 #include "plugin_loader.h"
 
+#include <cxxabi.h>
 #include <dlfcn.h>
 #include <link.h>
 
@@ -186,8 +187,9 @@ void check_folder_writers(const fs::path& folder, WritableFiles writable) {
 // What was ever loaded, by canonical path; grows only. To unload a library whose code a
 // thread, an exception or a deleter still needs is a crash, and nobody can know.
 struct LoadedFiles {
-  std::mutex mutex;  // guards files
+  std::mutex mutex;  // guards what follows
   std::map<std::string, shared_library> files;
+  std::string loader_lost;  // if not empty: why the dynamic loader must not be called any more
 };
 
 LoadedFiles& loaded_files() {
@@ -200,6 +202,44 @@ const shared_library* find_loaded(const fs::path& canonical) {
   const std::lock_guard lock(loaded.mutex);
   const auto found = loaded.files.find(canonical.string());
   return found == loaded.files.end() ? nullptr : &found->second;
+}
+
+// An exception that leaves dlopen() leaves the dynamic loader's lock locked. After that, a call
+// into the loader may wait for ever, in any thread.
+void require_loader() {
+  LoadedFiles& loaded = loaded_files();
+  const std::lock_guard lock(loaded.mutex);
+  if (loaded.loader_lost.empty()) return;
+  throw PluginError("this process can load no more plugins: " + loaded.loader_lost);
+}
+
+// Remembers that a static constructor of the file threw. `what` describes the exception.
+[[noreturn]] void throw_loader_lost(const fs::path& canonical, const std::string& what) {
+  const std::string problem =
+      "a static constructor of " + quoted(canonical) + " threw " + what +
+      ", and the dynamic loader's lock stays locked; end this process, and repair or remove "
+      "that plugin before the next start";
+  LoadedFiles& loaded = loaded_files();
+  {
+    const std::lock_guard lock(loaded.mutex);
+    loaded.loader_lost = problem;
+  }
+  throw PluginError(problem);
+}
+
+// Runs the static constructors of the file. What they throw passes through dlopen(), which its
+// header declares noexcept: called by its name, a handler around it would be left out.
+bool run_constructors(const fs::path& canonical) {
+  void* (*volatile const open)(const char*, int) = ::dlopen;
+  try {
+    return open(canonical.c_str(), RTLD_NOW | RTLD_LOCAL) != nullptr;
+  } catch (const abi::__forced_unwind&) {  // pthread_cancel: not ours to stop
+    throw;
+  } catch (const std::exception& thrown) {
+    throw_loader_lost(canonical, "an exception (" + std::string(thrown.what()) + ")");
+  } catch (...) {  // a foreign plugin may throw anything
+    throw_loader_lost(canonical, "something that is no std::exception");
+  }
 }
 
 // dlerror() without the path, which the message begins with anyway.
@@ -219,14 +259,15 @@ const shared_library& load(const fs::path& file, WritableFiles writable) {
   if (error) throw PluginError(quoted(file) + " cannot be opened: " + error.message());
   if (const shared_library* library = find_loaded(canonical)) return *library;
 
+  require_loader();
   check_writers(file, writable);
   judge_elf(canonical);
   check_mark(canonical);
   // All symbols now: a missing one is an error here, instead of the end of the process at
   // its first call.
   shared_library library;
-  library.load(canonical, boost::dll::load_mode::rtld_now, error);
-  if (error) {
+  if (!run_constructors(canonical) ||
+      (library.load(canonical, boost::dll::load_mode::rtld_now, error), error)) {
     throw PluginError(
         quoted(canonical) + " cannot be loaded: " + loader_message(canonical) +
         "; a plugin is linked with everything it needs (-Wl,-z,defs tells at its build)");
@@ -244,6 +285,7 @@ struct Symbol {
 // A symbol that the library itself defines: a search for "strlen" would also find that of
 // the C library, which it depends on.
 std::optional<Symbol> own_symbol(const shared_library& library, const char* name) {
+  require_loader();  // dlsym() takes its lock, too
   void* const address = ::dlsym(library.native(), name);
   if (address == nullptr) return std::nullopt;
   const link_map* searched = nullptr;
@@ -443,6 +485,7 @@ bool may_be(PluginKind kind, const fs::path& file, std::string_view name) {
     }
     const StockPlugin* stock = find_stock(name);
     if (stock != nullptr && stock->kind != kind) return false;
+    require_loader();  // judge_elf() calls it
     judge_elf(canonical);
     check_mark(canonical);
     return true;

@@ -3,11 +3,14 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cstdlib>
 #include <filesystem>
+#include <iostream>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "polycache/plugin.h"
@@ -67,6 +70,47 @@ TEST(RegistryPlugins, WhatCreateThrowsIsSaidWithTheFile) {
                     HasSubstr("something that is no std::exception")));
   EXPECT_THAT(refusal(with_backend("creates_nothing")),
               AllOf(HasSubstr("polycache_creates_nothing.so"), HasSubstr("made no store")));
+}
+
+// For a child process, since the dynamic loader cannot be used afterwards. Prints what is thrown
+// for `config`, and for a plugin that is right, on another thread.
+[[noreturn]] void print_refusals(const Config& config) {
+  ::alarm(60);  // a loader that waits for ever ends as a failure
+  std::cerr << "first: " << refusal(config) << '\n';
+  std::cerr << "again: " << refusal(config) << '\n';
+  std::thread([] { std::cerr << "later: " << refusal(with_backend("good")) << '\n'; }).join();
+  std::cerr.flush();
+  ::_exit(::testing::Test::HasFailure() ? 1 : 0);
+}
+
+TEST(RegistryPluginsDeathTest, AStaticConstructorThatThrowsIsSaidWithTheFile) {
+  EXPECT_EXIT(print_refusals(with_backend("constructor_throws")), ::testing::ExitedWithCode(0),
+              AllOf(HasSubstr("first: caches.default.backend: a static constructor of \""),
+                    HasSubstr("polycache_constructor_throws.so\" threw an exception (the specimen "
+                              "has no licence)"),
+                    HasSubstr("end this process")));
+  EXPECT_EXIT(print_refusals(with_backend("constructor_throws_number")),
+              ::testing::ExitedWithCode(0),
+              HasSubstr("polycache_constructor_throws_number.so\" threw something that is no "
+                        "std::exception"));
+}
+
+TEST(RegistryPluginsDeathTest, AfterAStaticConstructorThrewNoPluginIsLoaded) {
+  EXPECT_EXIT(print_refusals(with_backend("constructor_throws")), ::testing::ExitedWithCode(0),
+              AllOf(HasSubstr("again: caches.default.backend: this process can load no more "
+                              "plugins: a static constructor of \""),
+                    HasSubstr("later: caches.default.backend: this process can load no more "
+                              "plugins: a static constructor of \"")));
+}
+
+TEST(RegistryPluginsDeathTest, AStaticConstructorOfAKeyFunctionsLibraryThatThrowsIsSaid) {
+  Config config = with_backend("locmem");
+  config.caches["default"].key_function =
+      (specimens / "polycache_constructor_throws.so").string() + ":some_function";
+  EXPECT_EXIT(print_refusals(config), ::testing::ExitedWithCode(0),
+              AllOf(HasSubstr("first: 2 problems"),
+                    HasSubstr("caches.default.key_function: a static constructor of \""),
+                    HasSubstr("threw an exception (the specimen has no licence)")));
 }
 
 TEST(RegistryPlugins, AllThatIsWrongIsSaidAtOnce) {

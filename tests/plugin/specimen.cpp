@@ -41,6 +41,11 @@ class SpecimenFactory final : public polycache::BackendFactory {
   std::unique_ptr<polycache::Backend> connect() override { return std::make_unique<Specimen>(); }
 };
 
+#ifdef SPECIMEN_CONSTRUCTOR_THROWS
+// Runs inside dlopen().
+[[gnu::constructor]] void throw_while_loading() { throw SPECIMEN_CONSTRUCTOR_THROWS; }
+#endif
+
 // So that the file has thread-local storage, which can be damaged too.
 thread_local int creations = 7;
 

@@ -14,6 +14,7 @@
 // Rules for plugins:
 //  - once loaded, a plugin is never unloaded;
 //  - no objects with static storage duration and a non-trivial destructor;
+//  - no static constructor that throws: it would leave the dynamic loader locked for good;
 //  - let exceptions derived from CacheError fly; translate what your client library
 //    throws into BackendError.
 
