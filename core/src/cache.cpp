@@ -548,7 +548,9 @@ std::int64_t Cache::incr(KeyView key, std::int64_t delta, const CounterOptions& 
       } catch (const ValueError&) {
         bool framed = false;
         session.get(id, [&](std::string_view stored) { framed = frame::is_frame(stored); });
-        if (framed) throw ValueError("the entry carries metadata and is no plain counter");
+        if (framed)
+          throw ValueError(ValueError::Kind::not_a_counter,
+                           "the entry carries metadata and is no plain counter");
         throw;
       }
     });
@@ -559,8 +561,8 @@ std::int64_t Cache::incr(KeyView key, std::int64_t delta, const CounterOptions& 
     }
     std::int64_t first = 0;
     if (__builtin_add_overflow(*options.initial, delta, &first)) {
-      throw ValueError(alias() + ": incr of the key " + quote(id) +
-                       ": initial + delta is beyond 64 bits");
+      throw ValueError(ValueError::Kind::overflow, alias() + ": incr of the key " + quote(id) +
+                                                       ": initial + delta is beyond 64 bits");
     }
     if (!ttl) return first;
     bool there = true;
@@ -579,8 +581,9 @@ std::int64_t Cache::incr(KeyView key, std::int64_t delta, const CounterOptions& 
 
 std::int64_t Cache::decr(KeyView key, std::int64_t delta, const CounterOptions& options) {
   if (delta == std::numeric_limits<std::int64_t>::min()) {
-    throw ValueError(alias() + ": decr of the key " + quote(key.text()) +
-                     ": the delta is beyond 64 bits when negated");
+    throw ValueError(ValueError::Kind::overflow, alias() + ": decr of the key " +
+                                                     quote(key.text()) +
+                                                     ": the delta is beyond 64 bits when negated");
   }
   return incr(key, -delta, options);
 }
@@ -592,8 +595,9 @@ int Cache::incr_version(KeyView key, int delta, ReadOptions options) {
   FinalKey source;
   state_->compose(source, key.text(), from);
   if (__builtin_add_overflow(from, delta, &to)) {
-    throw ValueError(alias() + ": incr_version of the key " + quote(source.view()) +
-                     ": the version would be beyond an int");
+    throw ValueError(ValueError::Kind::overflow, alias() + ": incr_version of the key " +
+                                                     quote(source.view()) +
+                                                     ": the version would be beyond an int");
   }
   FinalKey target;
   if (to != from) state_->compose(target, key.text(), to);
@@ -629,8 +633,9 @@ int Cache::incr_version(KeyView key, int delta, ReadOptions options) {
 
 int Cache::decr_version(KeyView key, int delta, ReadOptions options) {
   if (delta == std::numeric_limits<int>::min()) {
-    throw ValueError(alias() + ": decr_version of the key " + quote(key.text()) +
-                     ": the version would be beyond an int");
+    throw ValueError(ValueError::Kind::overflow, alias() + ": decr_version of the key " +
+                                                     quote(key.text()) +
+                                                     ": the version would be beyond an int");
   }
   return incr_version(key, -delta, options);
 }

@@ -59,9 +59,14 @@ void CacheState::deliver(const BackendCall::Kept& kept) const {
 
 void CacheState::judge_key(std::string_view final_key, KeyIssues issues) const {
   if (traits_.key_rules == KeyRules::custom) {
-    parts_.factory->validate_key(final_key, [&](std::string_view sentence) {
-      if (parts_.key_warnings) warn(Warning::Kind::key_custom, final_key, sentence);
-    });
+    try {
+      parts_.factory->validate_key(final_key, [&](std::string_view sentence) {
+        if (parts_.key_warnings) warn(Warning::Kind::key_custom, final_key, sentence);
+      });
+    } catch (InvalidKey& error) {
+      if (error.key().empty()) error.set_key(std::string(final_key));
+      throw;
+    }
     return;
   }
   const std::string shown = quote(final_key);
@@ -70,8 +75,10 @@ void CacheState::judge_key(std::string_view final_key, KeyIssues issues) const {
   const std::string_view bytes = "has a space or a control character";
   const std::string_view remedy = R"( (shorten or escape it, or set "key_function": "hashed"))";
   if (traits_.key_rules == KeyRules::strict) {
-    throw InvalidKey(alias() + ": this store cannot have the key " + shown + ": it " +
-                     (issues.too_long ? length : std::string(bytes)) + std::string(remedy));
+    const std::string reason = "it " + (issues.too_long ? length : std::string(bytes));
+    throw InvalidKey(std::string(final_key), reason,
+                     alias() + ": this store cannot have the key " + shown + ": " + reason +
+                         std::string(remedy));
   }
   if (!parts_.key_warnings) return;
   const std::string start = "memcached would refuse the key " + shown + ": it ";

@@ -22,11 +22,12 @@ std::optional<std::int64_t> parse_counter(std::string_view bytes) noexcept {
 std::int64_t add_to_counter(std::string_view bytes, std::int64_t delta) {
   const std::optional<std::int64_t> value = parse_counter(bytes);
   if (!value)
-    throw ValueError("the stored value is no decimal 64-bit integer; set() a number first");
+    throw ValueError(ValueError::Kind::not_a_counter,
+                     "the stored value is no decimal 64-bit integer; set() a number first");
   std::int64_t sum = 0;
   if (__builtin_add_overflow(*value, delta, &sum)) {
-    throw ValueError("the sum of " + std::to_string(*value) + " and " + std::to_string(delta) +
-                     " is beyond 64 bits");
+    throw ValueError(ValueError::Kind::overflow, "the sum of " + std::to_string(*value) + " and " +
+                                                     std::to_string(delta) + " is beyond 64 bits");
   }
   return sum;
 }

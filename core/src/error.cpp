@@ -7,7 +7,16 @@ namespace polycache {
 CacheError::~CacheError() = default;
 ConfigError::~ConfigError() = default;
 PluginError::~PluginError() = default;
+
+InvalidKey::InvalidKey(const std::string& message) : InvalidKey("", message, message) {}
+
+InvalidKey::InvalidKey(std::string key, std::string reason, const std::string& message)
+    : CacheError(message), key_(std::move(key)), reason_(std::move(reason)) {}
+
 InvalidKey::~InvalidKey() = default;
+
+ValueError::ValueError(Kind kind, const std::string& message) : CacheError(message), kind_(kind) {}
+
 ValueError::~ValueError() = default;
 KeyNotFound::~KeyNotFound() = default;
 
@@ -36,6 +45,20 @@ std::string_view to_string(BackendError::Kind kind) noexcept {
       return "storage";
     case BackendError::Kind::unsupported:
       return "unsupported";
+  }
+  return "unknown";
+}
+
+std::string_view to_string(ValueError::Kind kind) noexcept {
+  switch (kind) {
+    case ValueError::Kind::invalid_value:
+      return "invalid_value";
+    case ValueError::Kind::not_a_counter:
+      return "not_a_counter";
+    case ValueError::Kind::overflow:
+      return "overflow";
+    case ValueError::Kind::not_found:
+      return "not_found";
   }
   return "unknown";
 }

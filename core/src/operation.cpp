@@ -104,6 +104,13 @@ void Cache::Operation::tell(const Failsafe::News& news) {
   }
 }
 
+void Cache::Operation::throw_named(const ValueError& error) const {
+  const std::string message =
+      state().alias() + ": " + name_ + " of the key " + quote(key_) + ": " + error.what();
+  if (dynamic_cast<const KeyNotFound*>(&error) != nullptr) throw KeyNotFound(message);
+  throw ValueError(error.kind(), message);
+}
+
 void Cache::Operation::give_up(Access access, Failing failing, BackendCall& call) {
   // Whatever else a plugin throws becomes a BackendError that names it.
   const auto foreign = [&](const std::string& what) {
@@ -122,8 +129,7 @@ void Cache::Operation::give_up(Access access, Failing failing, BackendCall& call
     if (throws(access, failing)) throw;
   } catch (const ValueError& error) {
     settle(access, call);
-    throw ValueError(state().alias() + ": " + name_ + " of the key " + quote(key_) + ": " +
-                     error.what());
+    throw_named(error);
   } catch (const CacheError&) {
     settle(access, call);
     throw;

@@ -107,6 +107,8 @@ class Cache::Operation {
   [[noreturn]] void throw_refusal(Access access) const;
   const AdmissionExtension* admission() const noexcept;
   void settle(Access access, BackendCall& call);
+  // The store's error with alias and key.
+  [[noreturn]] void throw_named(const ValueError& error) const;
   void give_up(Access access, Failing failing, BackendCall& call);
   void note_failure(Access access, Failing failing, const BackendError& error);
   void tell(const Failsafe::News& news);

@@ -9,6 +9,7 @@
 #include <type_traits>
 
 #include "polycache/backend.h"
+#include "polycache/error.h"
 #include "polycache/extension.h"
 #include "polycache/layer.h"
 #include "polycache/plugin.h"
@@ -16,7 +17,7 @@
 namespace polycache {
 namespace {
 
-static_assert(POLYCACHE_ABI_VERSION == 1, "write the numbers of the new version below");
+static_assert(POLYCACHE_ABI_VERSION == 2, "write the numbers of the new version below");
 static_assert(sizeof(void*) == 8, "the numbers are those of 64-bit machines");
 
 // The descriptor is read before anything else is known of a plugin: these numbers hold in
@@ -71,6 +72,12 @@ static_assert(sizeof(Warning) == 64);
 static_assert(offsetof(Warning, count) == 56);
 static_assert(sizeof(HealthExtension::Server) == 56);
 static_assert(sizeof(BackendContext) == 120);
+
+// What is thrown on one side and caught on the other.
+static_assert(sizeof(CacheError) == 16);
+static_assert(sizeof(InvalidKey) == 80);
+static_assert(sizeof(ValueError) == 24);
+static_assert(sizeof(KeyNotFound) == sizeof(ValueError));
 
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Winvalid-offsetof"  // it has a reference; the compilers can

@@ -304,7 +304,7 @@ TEST(PluginDescriptors, WrongFieldsAreRefused) {
   wrong.abi_version = 99;
   wrong.abi = "99_libcxx_2";
   EXPECT_THAT(refusal_of(wrong),
-              HasSubstr("it was built for plugin ABI 99, this program for 1; also, it was built "
+              HasSubstr("it was built for plugin ABI 99, this program for 2; also, it was built "
                         "with libc++, ABI 2, this program with libstdc++, string ABI 1"));
 
   wrong = linked_one;

@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <climits>
 #include <cstdint>
 #include <iterator>
 #include <optional>
@@ -27,7 +28,15 @@ namespace polycache {
 namespace {
 
 // A store that fails on command, in the ways that plugins do.
-enum class Failure { none, backend_error, standard, foreign, value_error, no_memory };
+enum class Failure {
+  none,
+  backend_error,
+  standard,
+  foreign,
+  value_error,
+  key_not_found,
+  no_memory
+};
 std::atomic<Failure> failure{Failure::none};
 std::atomic<int> sessions{0};
 
@@ -78,6 +87,8 @@ class FlakySession final : public Backend {
         throw 42;
       case Failure::value_error:
         throw ValueError("no number");
+      case Failure::key_not_found:
+        throw KeyNotFound("there is none");
       case Failure::no_memory:
         throw std::bad_alloc();
     }
@@ -432,6 +443,86 @@ TEST_F(RegistryTest, AnInitialValueCountsOnlyWhereThereIsNone) {
   CacheRegistry registry({.caches = {{"a", {.backend = "locmem"}}}}, environment());
   registry["a"].set("n", 5);
   EXPECT_EQ(registry["a"].incr("n", 1, {.initial = INT64_MAX}), 6);
+}
+
+ValueError::Kind kind_of(const std::function<void()>& operation) {
+  try {
+    operation();
+  } catch (const ValueError& error) {
+    return error.kind();
+  }
+  ADD_FAILURE() << "threw no ValueError";
+  return ValueError::Kind::invalid_value;
+}
+
+TEST_F(RegistryTest, AValueErrorSaysItsKind) {
+  CacheRegistry registry({.caches = {{"a", {.backend = "locmem"}}, {"b", {.backend = "flaky"}}}},
+                         environment());
+  Cache& a = registry["a"];
+  a.set("text", "nine");
+  a.set("most", INT64_MAX);
+  EXPECT_EQ(kind_of([&] { a.incr("text"); }), ValueError::Kind::not_a_counter);
+  EXPECT_EQ(kind_of([&] { a.incr("most"); }), ValueError::Kind::overflow);
+  EXPECT_EQ(kind_of([&] { a.decr("most", INT64_MIN); }), ValueError::Kind::overflow);
+  EXPECT_EQ(kind_of([&] { a.incr_version("text", INT_MAX); }), ValueError::Kind::overflow);
+  EXPECT_EQ(kind_of([&] { a.incr("none"); }), ValueError::Kind::not_found);
+  failure = Failure::value_error;
+  EXPECT_EQ(kind_of([&] { registry["b"].erase("k"); }), ValueError::Kind::invalid_value);
+  EXPECT_EQ(to_string(ValueError::Kind::not_a_counter), "not_a_counter");
+}
+
+TEST_F(RegistryTest, AKeyNotFoundOfAStoreStaysOne) {
+  CacheRegistry registry({.caches = {{"a", {.backend = "flaky"}}}}, environment());
+  failure = Failure::key_not_found;
+  try {
+    registry["a"].erase("k");
+    ADD_FAILURE() << "threw nothing";
+  } catch (const KeyNotFound& error) {
+    EXPECT_THAT(error.what(), HasSubstr("a: erase of the key \":1:k\": there is none"));
+  }
+}
+
+// A store that memcached's keys hold for, and one that judges itself.
+class PickyFactory final : public BackendFactory {
+ public:
+  explicit PickyFactory(KeyRules rules) : rules_(rules) {}
+  std::unique_ptr<Backend> connect() override { return std::make_unique<FlakySession>(nullptr); }
+  StoreTraits traits() const noexcept override { return {.key_rules = rules_}; }
+  void validate_key(std::string_view, FunctionRef<void(std::string_view)>) const override {
+    throw InvalidKey("it is not liked");
+  }
+
+ private:
+  KeyRules rules_;
+};
+
+constexpr PluginDescriptor picky = backend_plugin(
+    "picky", "1.0",
+    [](const OptionReader& options, const BackendContext&) -> std::unique_ptr<BackendFactory> {
+      const bool strict = options.boolean("strict", false);
+      return std::make_unique<PickyFactory>(strict ? KeyRules::strict : KeyRules::custom);
+    });
+
+TEST_F(RegistryTest, AnInvalidKeySaysTheKeyAndTheReason) {
+  Environment with_picky = environment();
+  with_picky.linked_plugins.push_back(&picky);
+  CacheRegistry registry(
+      {.caches = {{"custom", {.backend = "picky", .key_prefix = "shop"}},
+                  {"strict", {.backend = "picky", .options = {{"strict", true}}}}}},
+      with_picky);
+  const auto refused = [&](const char* alias, const std::string& key) {
+    try {
+      registry[alias].get(key);
+    } catch (const InvalidKey& error) {
+      return std::pair(error.key(), error.reason());
+    }
+    ADD_FAILURE() << "threw no InvalidKey";
+    return std::pair<std::string, std::string>();
+  };
+  using Pair = std::pair<std::string, std::string>;
+  EXPECT_EQ(refused("custom", "k"), Pair("shop:1:k", "it is not liked"));
+  EXPECT_EQ(refused("strict", "a b"), Pair(":1:a b", "it has a space or a control character"));
+  EXPECT_EQ(refused("strict", std::string(300, 'k')).second, "it is 303 bytes long, more than 250");
 }
 
 TEST_F(RegistryTest, IncrVersionKeepsAnEntryWhoseKeyHasNoVersion) {

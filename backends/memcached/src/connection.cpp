@@ -52,9 +52,10 @@ bool is_sound_key(std::string_view key) noexcept {
 
 void check_key(std::string_view key) {
   if (is_sound_key(key)) return;
-  throw InvalidKey("key " + quote(key) +
-                   ": memcached stores keys of 1 to 250 bytes without blanks and control "
-                   "characters; use the key function \"hashed\"");
+  const std::string reason =
+      "memcached stores keys of 1 to 250 bytes without blanks and control characters";
+  throw InvalidKey(std::string(key), reason,
+                   "key " + quote(key) + ": " + reason + "; use the key function \"hashed\"");
 }
 
 std::unique_ptr<Connection> make_connection(const ServerAddress& server, const Settings& settings,

@@ -158,9 +158,10 @@ std::optional<std::int64_t> Session::incr(std::string_view key, std::int64_t del
     return std::nullopt;
   }
   if (answer->error.find(kOverflow) != std::string::npos) {
-    throw ValueError("the sum with " + digits + " is beyond 64 bits");
+    throw ValueError(ValueError::Kind::overflow, "the sum with " + digits + " is beyond 64 bits");
   }
-  throw ValueError("the stored value is no decimal 64-bit integer; set() a number first");
+  throw ValueError(ValueError::Kind::not_a_counter,
+                   "the stored value is no decimal 64-bit integer; set() a number first");
 }
 
 std::optional<std::int64_t> Session::incr_by_watch(std::string_view key, std::int64_t delta,

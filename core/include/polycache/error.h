@@ -12,6 +12,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "polycache/export.h"
 
@@ -41,22 +42,50 @@ class POLYCACHE_API PluginError : public ConfigError {
 // The key cannot be used with this backend. Programming error; do not retry.
 class POLYCACHE_API InvalidKey : public CacheError {
  public:
-  using CacheError::CacheError;
+  // `message` is also the reason. For BackendFactory::validate_key(): the core adds the key.
+  explicit InvalidKey(const std::string& message);
+  InvalidKey(std::string key, std::string reason, const std::string& message);
   ~InvalidKey() override;
+
+  // The final key (prefix and version included), or what stood in its place. Empty if the
+  // thrower did not say it.
+  const std::string& key() const noexcept { return key_; }
+  // Why the key is refused: "it is 300 bytes long, more than 250". No secret, no remedy.
+  const std::string& reason() const noexcept { return reason_; }
+
+  // For the core: completes an exception on its way, so that its type stays.
+  void set_key(std::string key) noexcept { key_ = std::move(key); }
+
+ private:
+  std::string key_;
+  std::string reason_;
 };
 
-// incr() or decr() met a value that is not a decimal 64-bit integer, or would
-// overflow one. Nothing changed.
+// An operation cannot be done with the value that is stored, or with the arguments. Nothing
+// changed.
 class POLYCACHE_API ValueError : public CacheError {
  public:
-  using CacheError::CacheError;
+  enum class Kind : unsigned char {
+    invalid_value,  // an argument cannot be used; also what a thrower did not say more about
+    not_a_counter,  // incr(), decr(): the stored value is no decimal 64-bit integer
+    overflow,       // the sum is beyond 64 bits, or the version beyond an int
+    not_found,      // a KeyNotFound
+  };
+
+  explicit ValueError(const std::string& message) : ValueError(Kind::invalid_value, message) {}
+  ValueError(Kind kind, const std::string& message);
   ~ValueError() override;
+
+  Kind kind() const noexcept { return kind_; }
+
+ private:
+  Kind kind_;
 };
 
 // incr(), decr() or incr_version() met no live entry.
 class POLYCACHE_API KeyNotFound : public ValueError {
  public:
-  using ValueError::ValueError;
+  explicit KeyNotFound(const std::string& message) : ValueError(Kind::not_found, message) {}
   ~KeyNotFound() override;
 };
 
@@ -89,5 +118,6 @@ class POLYCACHE_API BackendError : public CacheError {
 
 // "unreachable" and so on; for logs and tests.
 POLYCACHE_API std::string_view to_string(BackendError::Kind kind) noexcept;
+POLYCACHE_API std::string_view to_string(ValueError::Kind kind) noexcept;
 
 }  // namespace polycache
