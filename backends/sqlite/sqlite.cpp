@@ -1,5 +1,6 @@
 #include "polycache/backends/sqlite.h"
 
+#include <array>
 #include <filesystem>
 #include <sstream>
 #include <string>
@@ -160,10 +161,25 @@ std::shared_ptr<StoreShare> share_of(const std::string& location, const BackendC
   // Two registries with clocks of their own do not meet in memory.
   if (memory) id << "@" << static_cast<const void*>(&context.clock);
   const auto make = [&]() -> std::shared_ptr<void> {
-    return std::make_shared<StoreShare>(
+    const auto share = std::make_shared<StoreShare>(
         memory ? StoreShare::Place::memory : StoreShare::Place::file, location);
+    // What a process knows of a file, its forked children must know as long as they live. A
+    // store in memory ends with its last alias.
+    if (!memory) share->keep(share);
+    return share;
   };
   return std::static_pointer_cast<StoreShare>(context.process_wide(id.str(), make));
+}
+
+// The aliases of one table share its entries, and so the limit of their number.
+void agree_on_limits(const std::string& location, const TableSettings& table,
+                     const BackendContext& context) {
+  std::string id = "sqlite/limits/1:" + location + "/" + table.name;
+  if (in_memory(location)) id += "@" + std::to_string(context.clock.identity());
+  const std::array shared{SharedOption{"max_entries", table.max_entries == 0
+                                                          ? std::string("without limit")
+                                                          : std::to_string(table.max_entries)}};
+  context.agree(id, "the table " + quote(table.name) + " of " + quote(location), shared);
 }
 
 }  // namespace
@@ -187,6 +203,7 @@ Factory::Factory(const OptionReader& options, const BackendContext& context, Key
                 .clock = context.clock,
                 .report = context.report,
                 .share = share_of(location, context)});
+  agree_on_limits(location, alias->table, context);
   impl_ = std::make_unique<const Impl>(Impl{rules, std::move(alias)});
 }
 

@@ -112,7 +112,7 @@ struct CacheRegistry::State {
       handler = fresh.environment->on_warning;
       Config config = read(before);
       fresh.aliases =
-          std::make_shared<const BuiltAliases>(build_aliases(config, *fresh.environment));
+          std::make_shared<const BuiltAliases>(build_aliases(config, *fresh.environment, id));
       fresh.origin = origin_of(config);
       put(fresh);
     } catch (...) {
@@ -177,7 +177,8 @@ struct CacheRegistry::State {
 
 CacheRegistry::CacheRegistry(Config config, Environment environment)
     : state_(std::make_shared<State>()) {
-  state_->aliases = std::make_shared<const BuiltAliases>(build_aliases(config, environment));
+  state_->aliases =
+      std::make_shared<const BuiltAliases>(build_aliases(config, environment, state_->id));
   state_->environment = std::make_shared<const Environment>(std::move(environment));
   state_->origin = origin_of(config);
 }

@@ -7,9 +7,11 @@
 #include <filesystem>
 #include <mutex>
 #include <set>
+#include <span>
 #include <utility>
 #include <vector>
 
+#include "agreements.h"
 #include "backend_call.h"
 #include "cold_mutex.h"
 #include "config_problems.h"
@@ -26,15 +28,28 @@ namespace {
 // BackendContext::process_wide.
 std::shared_ptr<void> process_wide_object(std::string_view id,
                                           FunctionRef<std::shared_ptr<void>()> make) {
-  static NoDestructor<std::map<std::string, std::shared_ptr<void>, std::less<>>> objects;
+  static NoDestructor<std::map<std::string, std::weak_ptr<void>, std::less<>>> objects;
   {
     const std::lock_guard lock(cold_mutex());
     const auto it = objects->find(id);
-    if (it != objects->end()) return it->second;
+    if (it != objects->end()) {
+      if (std::shared_ptr<void> known = it->second.lock()) return known;
+    }
   }
   std::shared_ptr<void> made = make();  // an author's code: not under our lock
   const std::lock_guard lock(cold_mutex());
-  return objects->emplace(std::string(id), std::move(made)).first->second;
+  std::erase_if(*objects, [](const auto& object) { return object.second.expired(); });
+  std::weak_ptr<void>& slot = (*objects)[std::string(id)];
+  if (std::shared_ptr<void> others = slot.lock()) return others;
+  slot = made;
+  return made;
+}
+
+// How messages call a registry.
+std::string name_of(const Config& config, const Environment& environment) {
+  if (!environment.name.empty()) return "the registry " + quote(environment.name);
+  if (config.file.empty()) return "a registry made in code";
+  return "the registry of \"" + config.file.string() + '"';
 }
 
 // What backends report goes here: to the handler, or to the operation under way.
@@ -59,9 +74,11 @@ std::function<void(const Warning&)> make_reporter(std::string alias, WarningHand
 
 class Builder {
  public:
-  Builder(const Config& config, const Environment& environment)
+  Builder(const Config& config, const Environment& environment, std::uint64_t registry)
       : config_(config),
         environment_(environment),
+        configuration_(std::make_shared<const Configuration>(
+            Configuration{registry, name_of(config, environment)})),
         search_path_(plugin_search_path(absolute_plugin_path(config))) {}
 
   BuiltAliases build() {
@@ -195,13 +212,18 @@ class Builder {
         [&](std::string_view member, std::string_view problem) { note(work, member, problem); });
     reader.hide(hidden_options(path));
     const auto sibling = [&](std::string_view other) { return sibling_of(alias, other); };
+    const auto agree = [&](std::string_view id, std::string_view what,
+                           std::span<const SharedOption> shared) {
+      reject_disagreements(reader, what, note_agreement(configuration_, alias, id, shared));
+    };
     const BackendContext context{.alias = alias,
                                  .clock = *environment_.clock,
                                  .key_head = work.keys ? work.keys->head() : std::string_view(),
                                  .inner = std::move(inner),
                                  .sibling = sibling,
                                  .report = make_reporter(alias, environment_.on_warning),
-                                 .process_wide = process_wide_object};
+                                 .process_wide = process_wide_object,
+                                 .agree = agree};
     const std::string whose =
         plugin.file.empty() ? "the plugin " + quote(name) : "the plugin " + plugin.file;
     std::shared_ptr<BackendFactory> factory;
@@ -222,6 +244,21 @@ class Builder {
            true);
     }
     return work.problems.size() == problems_before ? factory : nullptr;
+  }
+
+  // One sentence for each option, however many aliases say something else.
+  void reject_disagreements(const OptionReader& reader, std::string_view what,
+                            const std::vector<Disagreement>& differences) const {
+    std::set<std::string_view> said;
+    for (const Disagreement& other : differences) {
+      if (!said.insert(other.option).second) continue;
+      const bool same = other.registry.empty();
+      reader.reject(other.option, "is " + other.here + (same ? "" : " in " + configuration_->name) +
+                                      ", but " + other.there + " for the alias " +
+                                      quote(other.alias) + (same ? "" : " of " + other.registry) +
+                                      "; both use " + std::string(what) +
+                                      ": give them the same value, or two locations");
+    }
   }
 
   std::set<std::string, std::less<>> hidden_options(const std::string& path) const {
@@ -344,6 +381,7 @@ class Builder {
     }
     work.info.error = built.error;
     built.info = work.info;
+    built.configuration = configuration_;
     return built;
   }
 
@@ -365,6 +403,7 @@ class Builder {
 
   const Config& config_;
   const Environment& environment_;
+  const std::shared_ptr<const Configuration> configuration_;
   const std::vector<std::filesystem::path> search_path_;
   const std::vector<std::string> no_location_;
   std::map<std::string, Work, std::less<>> work_;
@@ -374,8 +413,9 @@ class Builder {
 
 }  // namespace
 
-BuiltAliases build_aliases(const Config& config, const Environment& environment) {
-  return Builder(config, environment).build();
+BuiltAliases build_aliases(const Config& config, const Environment& environment,
+                           std::uint64_t registry) {
+  return Builder(config, environment, registry).build();
 }
 
 }  // namespace polycache

@@ -3,10 +3,12 @@
 
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <string>
 
+#include "agreements.h"
 #include "cache_state.h"
 #include "polycache/config.h"
 #include "polycache/registry.h"
@@ -17,11 +19,14 @@ struct BuiltAlias {
   std::shared_ptr<CacheState> state;  // null with defer_errors, where the alias is wrong
   std::string error;
   CacheInfo info;
+  std::shared_ptr<const Configuration> configuration;  // in force while this lives
 };
 
 using BuiltAliases = std::map<std::string, BuiltAlias, std::less<>>;
 
-// Throws ConfigError with all problems, or PluginError if there is one and it is one.
-BuiltAliases build_aliases(const Config& config, const Environment& environment);
+// For the registry of that number. Throws ConfigError with all problems, or PluginError if all
+// of them are about plugins.
+BuiltAliases build_aliases(const Config& config, const Environment& environment,
+                           std::uint64_t registry);
 
 }  // namespace polycache

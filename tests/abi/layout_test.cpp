@@ -71,7 +71,8 @@ static_assert(sizeof(Clock) == 16);
 static_assert(sizeof(Warning) == 64);
 static_assert(offsetof(Warning, count) == 56);
 static_assert(sizeof(HealthExtension::Server) == 56);
-static_assert(sizeof(BackendContext) == 120);
+static_assert(sizeof(SharedOption) == 48);
+static_assert(sizeof(BackendContext) == 136);
 
 // What is thrown on one side and caught on the other.
 static_assert(sizeof(CacheError) == 16);
@@ -87,6 +88,7 @@ static_assert(offsetof(BackendContext, inner) == 40);
 static_assert(offsetof(BackendContext, sibling) == 56);
 static_assert(offsetof(BackendContext, report) == 72);
 static_assert(offsetof(BackendContext, process_wide) == 104);
+static_assert(offsetof(BackendContext, agree) == 120);
 #pragma GCC diagnostic pop
 
 // The place of a virtual function in its table, as the Itanium C++ ABI writes it into a

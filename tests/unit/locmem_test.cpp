@@ -739,20 +739,6 @@ class LocmemAliases : public Locmem {
   std::map<std::string, std::shared_ptr<void>, std::less<>> objects_;
 };
 
-TEST_F(LocmemAliases, OfOneLocationMustAgree) {
-  const auto first = factory_of("first", {{"max_entries", number(10)}});
-  EXPECT_NE(factory_of("second", {{"max_entries", number(10)}}), nullptr);
-  try {
-    factory_of("second", {{"max_entries", number(11)}});
-    ADD_FAILURE() << "two limits for one store";
-  } catch (const ConfigError& error) {
-    EXPECT_THAT(error.what(), HasSubstr("caches.second.location"));
-    EXPECT_THAT(error.what(), HasSubstr("\"first\""));
-    EXPECT_THAT(error.what(), HasSubstr("max_entries 10"));
-    EXPECT_THAT(error.what(), HasSubstr("max_entries 11"));
-  }
-}
-
 TEST_F(LocmemAliases, AnAliasMayChangeItsOwnLimits) {
   auto before = factory_of("first", {{"max_entries", number(10)}});
   const auto old_session = before->connect();

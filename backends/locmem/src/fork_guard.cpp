@@ -15,9 +15,12 @@ constinit ForkGuard* guards = nullptr;
 }  // namespace
 
 ForkGuard& ForkGuard::of(const BackendContext& context) {
-  // Not destroyed even where a test destroys its process-wide objects: the handlers stay.
-  const auto object = context.process_wide(
-      "locmem/fork/1", [] { return std::shared_ptr<void>(new ForkGuard, [](void*) {}); });
+  // It holds itself, so it is never destroyed: the handlers stay, too.
+  const auto object = context.process_wide("locmem/fork/1", []() -> std::shared_ptr<void> {
+    const auto guard = std::make_shared<ForkGuard>();
+    guard->self_ = guard;
+    return guard;
+  });
   auto& guard = *static_cast<ForkGuard*>(object.get());
   std::call_once(guard.registered_, register_handlers, guard);
   return guard;

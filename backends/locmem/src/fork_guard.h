@@ -3,6 +3,7 @@
 
 #pragma once
 
+#include <memory>
 #include <mutex>
 #include <set>
 
@@ -34,6 +35,7 @@ class ForkGuard {
   void before_fork() noexcept;
   void after_fork() noexcept;
 
+  std::shared_ptr<ForkGuard> self_;
   std::once_flag registered_;
   ForkGuard* next_ = nullptr;
 

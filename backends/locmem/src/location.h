@@ -16,26 +16,25 @@ namespace polycache::locmem {
 
 // An alias that uses a location, for as long as its factory lives.
 struct Claim {
-  std::string alias;
   Settings settings;
   std::shared_ptr<Store> store;
 };
 
-// Lives in BackendContext::process_wide. Thread-safe.
+// Lives in BackendContext::process_wide, for as long as an alias uses it. Thread-safe.
 class Location {
  public:
-  // The one of that name and clock in this process.
-  static std::shared_ptr<Location> named(std::string_view name, const BackendContext& context);
+  // What a location of that name and clock is called in this process.
+  static std::string id_of(std::string_view name, const Clock& clock);
+  static std::shared_ptr<Location> named(const std::string& id, const BackendContext& context);
 
   Location(const Clock& clock, ForkGuard& fork_guard) : clock_(clock), fork_guard_(fork_guard) {}
 
-  // The store for an alias with these settings: the one that is there, or a new one if
-  // nobody uses the location any more with other settings but the alias itself, which is
-  // what a reconfiguration does. Null if another alias does; `conflict` is then who and how.
-  std::shared_ptr<const Claim> claim(std::string_view alias, const Settings& settings,
-                                     std::string& conflict);
+  // The store for an alias with these settings: the one that is there, or a new one. There are
+  // two only while a reconfiguration changes the limits, since all that is configured agrees
+  // (BackendContext::agree).
+  std::shared_ptr<const Claim> claim(const Settings& settings);
 
-  // The claim is in use: its store is the one to keep when all claims are gone.
+  // The claim is in use: its store is the one to keep while the location lives.
   void keep(const Claim& claim);
 
  private:

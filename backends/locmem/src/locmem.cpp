@@ -5,6 +5,7 @@
 
 #include "location.h"
 #include "polycache/abi.h"
+#include "polycache/text.h"
 #include "session.h"
 #include "settings.h"
 
@@ -37,17 +38,11 @@ Factory::Factory(const OptionReader& options, const BackendContext& context, Key
     : impl_(std::make_unique<Impl>()) {
   const std::string name = location_name(options);
   const Settings settings = Settings::read(options);
+  const std::string id = Location::id_of(name, context.clock);
+  context.agree(id, "the locmem location " + quote(name), settings.shared());
   impl_->rules = rules;
-  impl_->location = Location::named(name, context);
-  std::string conflict;
-  impl_->claim = impl_->location->claim(context.alias, settings, conflict);
-  if (!impl_->claim) {
-    options.reject_location("the aliases of one location share a store and must agree on it, but " +
-                            conflict + "; give them the same options, or two locations");
-    // Only the message matters now: the configuration is refused as a whole.
-    impl_->location = std::make_shared<Location>(context.clock, ForkGuard::of(context));
-    impl_->claim = impl_->location->claim(context.alias, settings, conflict);
-  }
+  impl_->location = Location::named(id, context);
+  impl_->claim = impl_->location->claim(settings);
   impl_->sessions = std::make_shared<const SessionContext>(
       SessionContext{std::string(context.alias), context.report, impl_->claim->store});
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <string>
 #include <string_view>
 
 #include "entry.h"
@@ -38,12 +39,14 @@ Settings Settings::read(const OptionReader& options) {
   return result;
 }
 
-std::string Settings::text() const {
-  std::string result = "max_bytes " + std::to_string(max_bytes);
-  if (max_entries != kNoLimit) result += ", max_entries " + std::to_string(max_entries);
-  result += ", policy " + std::string(name_of(policy));
-  if (policy == Policy::django) result += ", cull_frequency " + std::to_string(cull_frequency);
-  return result;
+std::vector<SharedOption> Settings::shared() const {
+  const auto limit = [](std::uint64_t number) {
+    return number == kNoLimit ? "without limit" : std::to_string(number);
+  };
+  return {{"max_bytes", limit(max_bytes)},
+          {"max_entries", limit(max_entries)},
+          {"policy", std::string(name_of(policy))},
+          {"cull_frequency", std::to_string(cull_frequency)}};
 }
 
 }  // namespace polycache::locmem

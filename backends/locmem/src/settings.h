@@ -4,8 +4,9 @@
 
 #include <cstdint>
 #include <limits>
-#include <string>
+#include <vector>
 
+#include "polycache/backend.h"
 #include "polycache/option_reader.h"
 
 namespace polycache::locmem {
@@ -23,8 +24,8 @@ struct Settings {
   // Reports what is wrong to the reader and goes on with the defaults.
   static Settings read(const OptionReader& options);
 
-  // As a message shows them.
-  std::string text() const;
+  // What all aliases of one location agree on.
+  std::vector<SharedOption> shared() const;
 
   friend bool operator==(const Settings&, const Settings&) = default;
 };

@@ -16,6 +16,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 
 #include "polycache/clock.h"
@@ -165,8 +166,15 @@ class POLYCACHE_API BackendFactory {
                             FunctionRef<void(std::string_view)> warn) const;
 };
 
+// An option of something that is shared, as the alias that is configured means it.
+struct SharedOption {
+  std::string_view name;  // "max_bytes"
+  std::string value;      // for comparing and for messages
+};
+
 // Handed to a plugin's create function. The clock outlives every factory; views,
-// `sibling` and `process_wide` are valid during that call only; the rest may be copied.
+// `sibling`, `process_wide` and `agree` are valid during that call only; the rest may be
+// copied.
 struct BackendContext {
   std::string_view alias;
   const Clock& clock;
@@ -188,12 +196,27 @@ struct BackendContext {
   // called under a lock. The alias is filled in.
   std::function<void(const Warning&)> report;
 
-  // One object per id in the whole process, made at first use and kept for its life,
-  // however often this code is linked or loaded: what makes two plugins that carry the
-  // same code share one in-process store. Id, e.g.: "locmem/1:" + location + "@" +
+  // One object per id in the whole process, however often this code is linked or loaded: what
+  // makes two plugins that carry the same code share one in-process store. Made at first use
+  // and kept while a holder of the result lives: hold it in the factory. A reconfiguration
+  // makes its factories before it drops the old ones, so what both use stays. After the last
+  // holder the next caller gets a new object. Id, e.g.: "locmem/1:" + location + "@" +
   // clock.identity(). Thread-safe; of two concurrent makers one result is dropped.
   FunctionRef<std::shared_ptr<void>(std::string_view id, FunctionRef<std::shared_ptr<void>()> make)>
       process_wide;
+
+  // For what several aliases can share, such as an object of process_wide: says what its
+  // options are here. Each option that another alias, of any registry of the process that has
+  // this `id` in its configuration at the moment, says otherwise, is rejected as by
+  // OptionReader::reject(), in a sentence that names both registries. `what` names the thing
+  // in that sentence: "the locmem location \"pages\"". Thread-safe.
+  FunctionRef<void(std::string_view id, std::string_view what,
+                   std::span<const SharedOption> options)>
+      agree = accept_any;
+
+  // For contexts that are made without a registry.
+  static void accept_any(std::string_view /*id*/, std::string_view /*what*/,
+                         std::span<const SharedOption> /*options*/) {}
 };
 
 }  // namespace polycache

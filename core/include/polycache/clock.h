@@ -24,8 +24,8 @@ class POLYCACHE_API Clock {
   virtual ~Clock();
 
   // A number that no other clock of this process has or had. What is kept by the time of
-  // one clock must not be shared with users of another: part of the id of anything that
-  // lives in BackendContext::process_wide.
+  // one clock must not be shared with users of another: part of the id of anything with
+  // deadlines that lives in BackendContext::process_wide.
   std::uint64_t identity() const noexcept { return identity_; }
 
   // The real clock counts from boot (CLOCK_BOOTTIME); only differences mean anything.
