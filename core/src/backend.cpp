@@ -59,7 +59,8 @@ void BackendFactory::validate_key(std::string_view, FunctionRef<void(std::string
 Layer::~Layer() = default;
 
 void* Layer::extension(std::string_view id) noexcept {
-  return id == HealthExtension::id ? inner_->extension(id) : nullptr;
+  const bool passes = id == HealthExtension::id || id == IdleExtension::id;
+  return passes ? inner_->extension(id) : nullptr;
 }
 
 LayerFactory::~LayerFactory() = default;

@@ -179,6 +179,11 @@ Cache::~Cache() = default;
 
 void Cache::close() noexcept { session_.reset(); }
 
+void Cache::end(std::shared_ptr<CacheState> ended) {
+  if (!scratch_taken_) scratch_ = std::string();
+  move_to(std::move(ended));
+}
+
 void Cache::move_to(std::shared_ptr<CacheState> state) {
   // The session closes last, and before the state it is of: its end may run a handler, which
   // may use this cache, and must find the new state.

@@ -12,6 +12,7 @@
 #include "cold_mutex.h"
 #include "health.h"
 #include "polycache/error.h"
+#include "polycache/extension.h"
 #include "polycache/text.h"
 #include "registry_builder.h"
 #include "thread_caches.h"
@@ -20,6 +21,20 @@ namespace polycache {
 namespace {
 
 constinit std::atomic<std::uint64_t> next_registry{1};
+
+// Lets the stores of a configuration that is over give back what no operation has: sessions of
+// other threads may stay open for long.
+void close_idle(const BuiltAliases& aliases) noexcept {
+  for (const auto& [alias, built] : aliases) {
+    if (!built.state || built.state.use_count() == 1) continue;
+    try {
+      const std::unique_ptr<Backend> session = built.state->connect();
+      auto* const idle = static_cast<IdleExtension*>(session->extension(IdleExtension::id));
+      if (idle != nullptr) idle->close_idle();
+    } catch (...) {  // a foreign store may throw anything; there is nothing to give back then
+    }
+  }
+}
 
 // Where a configuration came from.
 struct Origin {
@@ -119,44 +134,68 @@ struct CacheRegistry::State {
       deliver(reports, handler);
       throw;
     }
+    close_idle(*fresh.aliases);
     fresh = {};  // the old aliases: what nobody uses any more dies when nothing is locked
     deliver(reports, handler);
   }
 
+  std::pair<std::shared_ptr<const BuiltAliases>, std::uint64_t> now() const {
+    const std::lock_guard lock(cold_mutex());
+    return {aliases, generation.load(std::memory_order_relaxed)};
+  }
+
   // The state of that alias and the generation it belongs to.
   std::pair<std::shared_ptr<CacheState>, std::uint64_t> state_of(std::string_view alias) const {
-    std::shared_ptr<const BuiltAliases> all;
-    std::uint64_t now = 0;
-    {
-      const std::lock_guard lock(cold_mutex());
-      all = aliases;
-      now = generation.load(std::memory_order_relaxed);
-    }
+    const auto [all, of_now] = now();
     const auto it = all->find(alias);
     if (it == all->end()) throw ConfigError(unknown(alias, *all));
     if (!it->second.state) throw ConfigError(it->second.error);
-    return {it->second.state, now};
+    return {it->second.state, of_now};
   }
 
   // Moves a thread's cache to the configuration of now. Apart, as the next, so that finding
   // a cache saves no registers for it.
-  [[gnu::noinline]] Cache& renew(ThreadCaches::Slot& slot) const {
-    auto [fresh, now] = state_of(slot.alias);
-    slot.generation = now;
+  [[gnu::noinline]] Cache& renew(ThreadCaches& mine, ThreadCaches::Slot& slot) const {
+    auto [fresh, of_now] = state_of(slot.alias);
+    slot.generation = of_now;
     Cache& cache = *slot.cache;
     cache.move_to(std::move(fresh));  // what closes there may use caches, and move the slots
+    move_older(mine);
     return cache;
+  }
+
+  // Moves the thread's other idle caches, too, so that one that is hardly ever used keeps no old
+  // store; and lets go of those of other registries that have ended.
+  void move_older(ThreadCaches& mine) const noexcept {
+    try {
+      for (;;) {
+        const auto [all, of_now] = now();
+        ThreadCaches::Slot* const slot = mine.find_older(id, of_now);
+        if (slot == nullptr) break;
+        const auto it = all->find(slot->alias);
+        if (it == all->end() || !it->second.state) {
+          mine.end(*slot);
+        } else {
+          slot->generation = of_now;
+          slot->cache->move_to(it->second.state);
+        }
+      }
+    } catch (...) {  // out of memory: at the next call
+    }
+    mine.release_ended();
   }
 
   // The calling thread's first cache of that alias.
   [[gnu::noinline]] Cache& make_cache(std::string_view alias) const {
     ThreadCaches& mine = ThreadCaches::of_this_thread();
-    auto [fresh, now] = state_of(alias);
-    return *mine.add({.registry = id,
-                      .generation = now,
-                      .alias = std::string(alias),
-                      .cache = std::make_unique<Cache>(std::move(fresh))})
-                .cache;
+    auto [fresh, of_now] = state_of(alias);
+    Cache& cache = *mine.add({.registry = id,
+                              .generation = of_now,
+                              .alias = std::string(alias),
+                              .cache = std::make_unique<Cache>(std::move(fresh))})
+                        .cache;
+    move_older(mine);
+    return cache;
   }
 
   static std::string unknown(std::string_view alias, const BuiltAliases& all) {
@@ -181,10 +220,13 @@ CacheRegistry::CacheRegistry(Config config, Environment environment)
       std::make_shared<const BuiltAliases>(build_aliases(config, environment, state_->id));
   state_->environment = std::make_shared<const Environment>(std::move(environment));
   state_->origin = origin_of(config);
+  ThreadCaches::registry_begins(state_->id);
 }
 
 CacheRegistry::~CacheRegistry() {
-  if (ThreadCaches* const mine = ThreadCaches::current()) mine->retire(state_->id);
+  ThreadCaches::registry_ends(state_->id);
+  if (ThreadCaches* const mine = ThreadCaches::current()) mine->release_ended();
+  close_idle(*state_->snapshot());
 }
 
 Cache& CacheRegistry::operator[](std::string_view alias) {
@@ -193,7 +235,7 @@ Cache& CacheRegistry::operator[](std::string_view alias) {
   if (ThreadCaches* const mine = ThreadCaches::current()) [[likely]] {
     if (ThreadCaches::Slot* const slot = mine->find(state.id, alias)) [[likely]] {
       if (slot->generation != now && !slot->cache->busy()) [[unlikely]]
-        return state.renew(*slot);
+        return state.renew(*mine, *slot);
       return *slot->cache;
     }
   }
@@ -245,7 +287,10 @@ std::vector<CacheHealth> CacheRegistry::health() const {
 }
 
 void CacheRegistry::close_all() noexcept {
-  if (ThreadCaches* const mine = ThreadCaches::current()) mine->close(state_->id);
+  ThreadCaches* const mine = ThreadCaches::current();
+  if (mine == nullptr) return;
+  mine->close(state_->id);
+  state_->move_older(*mine);
 }
 
 bool CacheRegistry::contains(std::string_view alias) const {
@@ -256,6 +301,11 @@ std::vector<std::string> CacheRegistry::aliases() const {
   std::vector<std::string> names;
   for (const auto& [alias, built] : *state_->snapshot()) names.push_back(alias);
   return names;
+}
+
+std::vector<std::string> CacheRegistry::thread_aliases() const {
+  const ThreadCaches* const mine = ThreadCaches::current();
+  return mine == nullptr ? std::vector<std::string>() : mine->aliases(state_->id);
 }
 
 std::vector<CacheInfo> CacheRegistry::describe() const {

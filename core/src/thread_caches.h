@@ -2,8 +2,8 @@
 
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -19,7 +19,7 @@ class ThreadCaches {
  public:
   struct Slot {
     std::uint64_t registry;    // which registry it belongs to
-    std::uint64_t generation;  // of the registry's configuration that the cache is on
+    std::uint64_t generation;  // of the registry's configuration that the cache is on; 0: none
     std::string alias;
     std::unique_ptr<Cache> cache;  // its address never changes
   };
@@ -42,34 +42,42 @@ class ThreadCaches {
   }
   Slot& add(Slot slot) { return slots_.emplace_back(std::move(slot)); }
 
-  // A registry has ended: nobody looks for its caches any more. References to them work on, so
-  // they live as long as the thread, but out of the way of find().
-  void retire(std::uint64_t registry) noexcept {
-    const auto ended = std::partition(slots_.begin(), slots_.end(),
-                                      [=](const Slot& slot) { return slot.registry != registry; });
-    try {
-      for (auto slot = ended; slot != slots_.end(); ++slot) {
-        retired_.push_back(std::move(slot->cache));
-      }
-    } catch (...) {  // out of memory: they stay, in the way
-      return;
-    }
-    slots_.erase(ended, slots_.end());
-  }
+  // The first idle cache of that registry that is on an older configuration, or null.
+  Slot* find_older(std::uint64_t registry, std::uint64_t generation) noexcept;
 
-  void close(std::uint64_t registry) noexcept {
-    for (Slot& slot : slots_) {
-      if (slot.registry == registry) slot.cache->close();
-    }
-  }
+  // The configuration has no such alias any more: closes its session, lets go of its store, and
+  // makes its operations throw. The cache stays where it is, in case that the alias returns.
+  void end(Slot& slot);
+
+  // Does the same with the caches of registries that have ended, and takes them out of find()'s
+  // way. Those that are busy: at the next call. What closes there may use caches, and move the
+  // slots.
+  void release_ended() noexcept;
+
+  // Closes the sessions of that registry's caches.
+  void close(std::uint64_t registry) noexcept;
+
+  // The aliases of that registry that the thread has caches of, sorted.
+  std::vector<std::string> aliases(std::uint64_t registry) const;
+
+  // Which registries there are: release_ended() asks. Thread-safe.
+  static void registry_begins(std::uint64_t registry);
+  static void registry_ends(std::uint64_t registry) noexcept;
 
  private:
   friend struct ThreadCachesOwner;
 
   static constinit thread_local ThreadCaches* current_;
 
-  std::vector<std::unique_ptr<Cache>> retired_;
+  Slot* find_ended() noexcept;
+  void retire(Slot& slot);
+  const std::shared_ptr<CacheState>& ended_state(const Cache& cache);
+
+  // By alias and version: what caches that have ended are moved to.
+  std::map<std::pair<std::string, int>, std::shared_ptr<CacheState>> ended_states_;
+  std::vector<std::unique_ptr<Cache>> retired_;  // references to them may be held
   std::vector<Slot> slots_;
+  std::uint64_t seen_ends_ = 0;  // of registries, that release_ended() has dealt with
 };
 
 }  // namespace polycache

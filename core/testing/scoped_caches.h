@@ -19,7 +19,7 @@
 // have different ones at the same time, other threads say which they belong to
 // (in_this_thread()), or get a CacheError. Scopes nest. Destroy it on the thread that made it,
 // and end threads that use caches first. A Cache reference from before the scope stays what it
-// was; one from inside works on an empty store afterwards.
+// was; operations on one from inside throw CacheError afterwards.
 
 #pragma once
 
@@ -71,7 +71,7 @@ class ScopedCaches {
   ~ScopedCaches() {
     scope_.reset();
     registry_.close_all();
-    // References that somebody has kept keep the stores, too.
+    // Caches of open() and of other threads may keep the stores.
     for (const auto& store : stores_) store->clear();
     recording_->clear();
   }

@@ -147,6 +147,7 @@ TEST(VirtualTables, Extensions) {
   EXPECT_EQ(slot(&CompareExtension::erase_if_equal), 1);
   EXPECT_EQ(slot(&PopExtension::pop), 0);
   EXPECT_EQ(slot(&ErasePrefixExtension::erase_prefix), 0);
+  EXPECT_EQ(slot(&IdleExtension::close_idle), 0);
 }
 
 // The names are part of the interface too: a number at the end is raised when one changes.
@@ -155,6 +156,7 @@ TEST(Extensions, AreCalledAsEver) {
   EXPECT_EQ(CompareExtension::id, "polycache.compare/1");
   EXPECT_EQ(PopExtension::id, "polycache.pop/1");
   EXPECT_EQ(ErasePrefixExtension::id, "polycache.erase_prefix/1");
+  EXPECT_EQ(IdleExtension::id, "polycache.idle/1");
 }
 
 }  // namespace

@@ -338,14 +338,39 @@ TEST_F(RegistryTest, ACacheInTheMiddleOfAnOperationStaysOnItsState) {
   EXPECT_EQ(registry["a"].final_key("k"), "new:1:k");
 }
 
-TEST_F(RegistryTest, ReferencesOutliveTheRegistry) {
+TEST_F(RegistryTest, WhatOpenGaveOutlivesTheRegistryAndReferencesThrow) {
   auto registry = std::make_unique<CacheRegistry>(Config{.caches = {{"a", {.backend = "locmem"}}}},
                                                   environment());
   Cache& a = (*registry)["a"];
+  a.set("k", 1);
   const std::unique_ptr<Cache> owned = registry->open("a");
   registry.reset();
-  a.set("k", 1);
+  EXPECT_THROW(a.get("k"), CacheError);
   EXPECT_EQ(owned->get<int>("k"), 1);
+}
+
+TEST_F(RegistryTest, TheEndOfARegistryClosesTheSessionsOfItsThread) {
+  std::optional<CacheRegistry> registry(
+      std::in_place, Config{.caches = {{"a", {.backend = "flaky"}}}}, environment());
+  (*registry)["a"].get("k");
+  EXPECT_EQ(sessions, 1);
+  registry.reset();
+  EXPECT_EQ(sessions, 0);
+}
+
+TEST_F(RegistryTest, TheAliasesThatAThreadHasCachesOfAreItsOwn) {
+  CacheRegistry registry({.caches = {{"a", {.backend = "locmem"}},
+                                     {"b", {.backend = "locmem"}},
+                                     {"c", {.backend = "dummy"}}}},
+                         environment());
+  EXPECT_THAT(registry.thread_aliases(), ElementsAre());
+  registry["c"];
+  registry["a"];
+  EXPECT_THAT(registry.thread_aliases(), ElementsAre("a", "c"));
+  std::thread([&] { EXPECT_THAT(registry.thread_aliases(), ElementsAre()); }).join();
+  registry.reconfigure({.caches = {{"a", {.backend = "locmem"}}}});
+  registry["a"];
+  EXPECT_THAT(registry.thread_aliases(), ElementsAre("a"));
 }
 
 TEST_F(RegistryTest, CloseAllClosesThisThreadsSessionsAndMakesNone) {

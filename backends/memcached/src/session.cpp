@@ -567,6 +567,10 @@ bool Session::admits_all() const noexcept {
                      [](const auto& server) { return server->admits_all(); });
 }
 
+void Session::close_idle() noexcept {
+  for (const auto& server : shared_->servers) server->shrink(0);
+}
+
 void* Session::extension(std::string_view id) noexcept {
   if (id == TtlExtension::id) return static_cast<TtlExtension*>(this);
   if (id == CompareExtension::id) return static_cast<CompareExtension*>(this);
@@ -574,6 +578,7 @@ void* Session::extension(std::string_view id) noexcept {
   if (id == PaddedNumbersExtension::id) return static_cast<PaddedNumbersExtension*>(this);
   if (id == AdmissionExtension::id) return static_cast<AdmissionExtension*>(this);
   if (id == HealthExtension::id) return static_cast<HealthExtension*>(this);
+  if (id == IdleExtension::id) return static_cast<IdleExtension*>(this);
   return nullptr;
 }
 

@@ -42,7 +42,8 @@ class Session final : public Backend,
                       private PopExtension,
                       private PaddedNumbersExtension,
                       private AdmissionExtension,
-                      private HealthExtension {
+                      private HealthExtension,
+                      private IdleExtension {
  public:
   explicit Session(std::shared_ptr<Shared> shared);
   // Of the connections that stay, no more than there are sessions, and one.
@@ -102,6 +103,7 @@ class Session final : public Backend,
   bool admits(std::string_view key, Access access) const noexcept override;
   bool admits_all() const noexcept override;
   void check(FunctionRef<void(const HealthExtension::Server&)> sink) override;
+  void close_idle() noexcept override;
 
   Moment now() const noexcept;
   Term term() const noexcept { return Term::of(shared_->settings.timeout); }

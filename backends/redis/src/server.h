@@ -92,6 +92,8 @@ class Server {
   void check(std::size_t& hint, Deadline deadline,
              FunctionRef<void(const HealthExtension::Server&)> sink) noexcept;
 
+  void close_idle() noexcept { pool_.shrink(0); }
+
   [[gnu::hot]] bool has(Feature feature) const noexcept;
   // From now on the substitute is used. Says so the first time, if it was denied.
   void do_without(Feature feature, std::string_view error);

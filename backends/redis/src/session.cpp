@@ -744,6 +744,10 @@ bool Session::admits(std::string_view /*key*/, Access access) const noexcept {
 
 bool Session::admits_all() const noexcept { return primary().admits_all(); }
 
+void Session::close_idle() noexcept {
+  for (const auto& server : settings_->servers) server->close_idle();
+}
+
 void* Session::extension(std::string_view id) noexcept {
   if (id == TtlExtension::id) return static_cast<TtlExtension*>(this);
   if (id == CompareExtension::id) return static_cast<CompareExtension*>(this);
@@ -751,6 +755,7 @@ void* Session::extension(std::string_view id) noexcept {
   if (id == ErasePrefixExtension::id) return static_cast<ErasePrefixExtension*>(this);
   if (id == AdmissionExtension::id) return static_cast<AdmissionExtension*>(this);
   if (id == HealthExtension::id) return static_cast<HealthExtension*>(this);
+  if (id == IdleExtension::id) return static_cast<IdleExtension*>(this);
   return nullptr;
 }
 

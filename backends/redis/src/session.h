@@ -38,7 +38,8 @@ class Session final : public Backend,
                       public PopExtension,
                       public ErasePrefixExtension,
                       public AdmissionExtension,
-                      public HealthExtension {
+                      public HealthExtension,
+                      public IdleExtension {
  public:
   explicit Session(std::shared_ptr<const Settings> settings);
 
@@ -65,6 +66,7 @@ class Session final : public Backend,
   bool admits(std::string_view key, Access access) const noexcept override;
   bool admits_all() const noexcept override;
   void check(FunctionRef<void(const HealthExtension::Server&)> sink) override;
+  void close_idle() noexcept override;
 
  private:
   using Server = redis::Server;

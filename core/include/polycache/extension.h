@@ -112,4 +112,17 @@ struct HealthExtension {
   ~HealthExtension() = default;
 };
 
+// Giving back what a store keeps for its next operations: connections that no operation has at
+// the moment. The registry asks when it ends, and for the configuration that another one
+// replaces: sessions of other threads may still be open, and hear nothing of it.
+struct IdleExtension {
+  static constexpr std::string_view id = "polycache.idle/1";
+  // Closes the idle connections of all sessions of the factory. Never blocks. Sessions that are
+  // used afterwards connect again.
+  virtual void close_idle() noexcept = 0;
+
+ protected:
+  ~IdleExtension() = default;
+};
+
 }  // namespace polycache

@@ -43,9 +43,9 @@ class POLYCACHE_API Layer : public Backend {
   std::size_t erase_many(std::span<const std::string_view> keys) override {
     return inner_->erase_many(keys);
   }
-  // The store's HealthExtension; otherwise null unless overridden: an extension of the store
-  // would go past this layer. A layer that changes neither keys nor bytes wraps and offers the
-  // ones it knows.
+  // The store's HealthExtension and IdleExtension; otherwise null unless overridden: an
+  // extension of the store would go past this layer. A layer that changes neither keys nor
+  // bytes wraps and offers the ones it knows.
   void* extension(std::string_view id) noexcept override;
 
  protected:
