@@ -44,18 +44,21 @@ struct Origin {
 
 Origin origin_of(Config& config) { return {std::move(config.file), std::move(config.applied)}; }
 
+// There is no operation whose caller could get the handler's exception.
+void call_handler(const WarningHandler& handler, const Warning& warning) {
+  try {
+    if (handler) handler(warning);
+  } catch (const abi::__forced_unwind&) {  // pthread_cancel: not ours to stop
+    throw;
+  } catch (...) {  // a user's handler may throw anything
+  }
+}
+
 // What stores reported while they were made, when nothing is locked: the handler may use any
-// cache. There is no operation whose caller could get its exception.
+// cache.
 void deliver(BackendCall& reports, const WarningHandler& handler) {
   while (!reports.quiet()) {
-    for (const BackendCall::Kept& kept : reports.take()) {
-      try {
-        if (handler) handler(kept.warning());
-      } catch (const abi::__forced_unwind&) {  // pthread_cancel: not ours to stop
-        throw;
-      } catch (...) {  // a user's handler may throw anything
-      }
-    }
+    for (const BackendCall::Kept& kept : reports.take()) call_handler(handler, kept.warning());
   }
 }
 
@@ -149,7 +152,7 @@ struct CacheRegistry::State {
     const auto [all, of_now] = now();
     const auto it = all->find(alias);
     if (it == all->end()) throw ConfigError(unknown(alias, *all));
-    if (!it->second.state) throw ConfigError(it->second.error);
+    if (!it->second.state) it->second.throw_error();
     return {it->second.state, of_now};
   }
 
@@ -261,12 +264,11 @@ void CacheRegistry::reload() {
     state_->change([](const State::Known& known) { return read_again(known.origin); }, nullptr);
   } catch (const ConfigError& error) {
     const std::shared_ptr<const Environment> environment = state_->known().environment;
-    if (environment->on_warning) {
-      const std::string message =
-          std::string("the configuration stays as it is, since the new one is wrong: ") +
-          error.what();
-      environment->on_warning({.kind = Warning::Kind::reload_failed, .message = message});
-    }
+    const std::string message =
+        std::string("the configuration stays as it is, since the new one is wrong: ") +
+        error.what();
+    call_handler(environment->on_warning,
+                 {.kind = Warning::Kind::reload_failed, .message = message});
     throw;
   }
 }

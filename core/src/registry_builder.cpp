@@ -2,6 +2,7 @@
 
 #include <cxxabi.h>
 
+#include <algorithm>
 #include <charconv>
 #include <chrono>
 #include <filesystem>
@@ -281,8 +282,15 @@ class Builder {
                         " are made of each other; break the circle");
     }
     std::shared_ptr<BackendFactory> factory = factory_of(std::string(other));
-    if (!factory) throw ConfigError("the alias " + quote(other) + " that it needs is wrong");
-    return factory;
+    if (factory) return factory;
+    const std::string problem = "the alias " + quote(other) + " that it needs is wrong";
+    if (only_plugins(work_.find(other)->second)) throw PluginError(problem);
+    throw ConfigError(problem);
+  }
+
+  static bool only_plugins(const Work& work) {
+    return std::all_of(work.problems.begin(), work.problems.end(),
+                       [](const Problem& problem) { return problem.plugin; });
   }
 
   std::string known_aliases() const {
@@ -378,6 +386,7 @@ class Builder {
         plugins_only_ &= problem.plugin;
       }
       built.error = own.message();
+      built.plugin_error = only_plugins(work);
     }
     work.info.error = built.error;
     built.info = work.info;
@@ -412,6 +421,11 @@ class Builder {
 };
 
 }  // namespace
+
+void BuiltAlias::throw_error() const {
+  if (plugin_error) throw PluginError(error);
+  throw ConfigError(error);
+}
 
 BuiltAliases build_aliases(const Config& config, const Environment& environment,
                            std::uint64_t registry) {

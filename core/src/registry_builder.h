@@ -18,8 +18,12 @@ namespace polycache {
 struct BuiltAlias {
   std::shared_ptr<CacheState> state;  // null with defer_errors, where the alias is wrong
   std::string error;
+  bool plugin_error = false;  // all that is wrong is about plugins
   CacheInfo info;
   std::shared_ptr<const Configuration> configuration;  // in force while this lives
+
+  // REQUIRES: !state
+  [[noreturn]] void throw_error() const;
 };
 
 using BuiltAliases = std::map<std::string, BuiltAlias, std::less<>>;

@@ -271,6 +271,30 @@ TEST_F(RegistryTest, DeferredErrorsMakeOnlyTheirAliasThrow) {
   EXPECT_EQ(registry.describe()[1].error, "");
 }
 
+TEST_F(RegistryTest, ADeferredErrorKeepsItsType) {
+  Environment deferred = environment();
+  deferred.defer_errors = true;
+  CacheRegistry registry(
+      {.caches = {{"missing", {.backend = "nope"}},
+                  {"wrong", {.backend = "flaky", .options = {{"size", true}}}},
+                  {"both", {.backend = "nope", .timeout = -1s}},
+                  {"needs",
+                   {.backend = "borrowing", .options = {{"from", std::string("missing")}}}}}},
+      deferred);
+  EXPECT_THROW(registry["missing"], PluginError);
+  EXPECT_THROW(registry.open("missing"), PluginError);
+  EXPECT_THROW(registry["needs"], PluginError);
+  for (const char* const alias : {"wrong", "both"}) {
+    try {
+      registry[alias];
+      ADD_FAILURE() << alias << " threw nothing";
+    } catch (const PluginError&) {
+      ADD_FAILURE() << alias << " is not about plugins only";
+    } catch (const ConfigError&) {
+    }
+  }
+}
+
 TEST_F(RegistryTest, LayersWrapFromTheInsideOut) {
   CacheRegistry registry(
       {.caches = {{"a",
