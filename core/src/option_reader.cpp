@@ -48,6 +48,10 @@ OptionReader::OptionReader(std::string path, const std::vector<std::string>& loc
       options_(options),
       on_problem_(std::move(on_problem)) {}
 
+bool OptionReader::is_hidden(std::string_view name) const {
+  return speaks_of_secrets(name) || hidden_.contains(name);
+}
+
 bool OptionReader::has(std::string_view name) const noexcept {
   return options_.find(name) != options_.end();
 }
@@ -70,7 +74,7 @@ void OptionReader::report(std::string_view member, std::string_view problem) con
 void OptionReader::expected(std::string_view name, std::string_view what,
                             const OptionValue& got) const {
   std::string problem = "expected " + std::string(what);
-  if (!speaks_of_secrets(name) && !hidden_.contains(name)) problem += ", got " + spelled(got);
+  if (!is_hidden(name)) problem += ", got " + spelled(got);
   report(member(name), problem);
 }
 

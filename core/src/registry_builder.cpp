@@ -10,6 +10,7 @@
 #include <set>
 #include <span>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "agreements.h"
@@ -51,6 +52,36 @@ std::string name_of(const Config& config, const Environment& environment) {
   if (!environment.name.empty()) return "the registry " + quote(environment.name);
   if (config.file.empty()) return "a registry made in code";
   return "the registry of \"" + config.file.string() + '"';
+}
+
+// What describe() shows of an option.
+std::string shown(const OptionValue& value) {
+  if (const auto* b = std::get_if<bool>(&value)) return *b ? "true" : "false";
+  if (const auto* i = std::get_if<std::int64_t>(&value)) return std::to_string(*i);
+  if (const auto* d = std::get_if<double>(&value)) {
+    char text[32];
+    return {text, std::to_chars(text, text + sizeof text, *d).ptr};
+  }
+  if (const auto* s = std::get_if<std::string>(&value)) {
+    return s->find("://") == std::string::npos ? *s : without_credentials(*s);
+  }
+  std::string list;
+  for (const std::string& item : std::get<std::vector<std::string>>(value)) {
+    list.append(list.empty() ? "" : ", ").append(shown(OptionValue(item)));
+  }
+  return list;
+}
+
+// What describe() shows of a location that a store has understood: a path, a URL without what
+// may be secret in it, or a word.
+std::string shown_location(const std::string& location) {
+  if (location.starts_with('/') || location.starts_with('.')) {
+    const std::size_t query = location.find('?');
+    return query == std::string::npos ? location : location.substr(0, query) + "?...";
+  }
+  const bool url = location.find("://") != std::string::npos;
+  if (!url && location.find_first_of("=,;@ \t\n") != std::string::npos) return "...";
+  return without_credentials(location);
 }
 
 // What backends report goes here: to the handler, or to the operation under way.
@@ -147,14 +178,8 @@ class Builder {
 
   void make(const std::string& alias, const CacheConfig& cache, Work& work) {
     const std::string path = "caches." + alias;
-    work.info = {.alias = alias,
-                 .backend = cache.backend,
-                 .plugin_file = {},
-                 .plugin_version = {},
-                 .layers = {},
-                 .key_prefix = cache.key_prefix,
-                 .version = cache.version,
-                 .error = {}};
+    work.info.alias = alias;
+    describe(path, cache, work.info);
     make_keys(path, cache, work);
     if (alias.empty() || alias.find('.') != std::string::npos) {
       note(work, path, "an alias is not empty and has no dot; give it another name");
@@ -183,6 +208,27 @@ class Builder {
     }
     if (factory && cache.clear == ClearScope::prefix) check_clear(path, *factory, work);
     work.factory = std::move(factory);
+  }
+
+  // What the configuration says, without what may be secret.
+  void describe(const std::string& path, const CacheConfig& cache, CacheInfo& info) const {
+    info.backend = cache.backend;
+    info.key_prefix = cache.key_prefix;
+    info.version = cache.version;
+    info.timeout = cache.timeout;
+    info.on_error = cache.on_error;
+    info.clear = cache.clear;
+    info.key_function = cache.key_function;
+    info.key_warnings = cache.key_warnings;
+    const bool hidden = config_.hidden.contains(path + ".location");
+    for (const std::string& location : cache.location) {
+      info.location.push_back(hidden ? "..." : shown_location(location));
+    }
+    OptionReader reader(path, cache.location, cache.options, [](auto, auto) {});
+    reader.hide(hidden_options(path));
+    for (const auto& [name, value] : cache.options) {
+      info.options.emplace(name, reader.is_hidden(name) ? "..." : shown(value));
+    }
   }
 
   // Finds one plugin and lets it make its factory.
@@ -387,6 +433,7 @@ class Builder {
       }
       built.error = own.message();
       built.plugin_error = only_plugins(work);
+      work.info.location.clear();  // not understood: it may be anything
     }
     work.info.error = built.error;
     built.info = work.info;

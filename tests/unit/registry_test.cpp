@@ -295,6 +295,55 @@ TEST_F(RegistryTest, ADeferredErrorKeepsItsType) {
   }
 }
 
+TEST_F(RegistryTest, DescribeShowsWhatIsConfiguredWithoutSecrets) {
+  const Config config{
+      .caches = {{"a",
+                  {.backend = "locmem",
+                   .location = {"pages"},
+                   .timeout = 90s,
+                   .key_prefix = "shop",
+                   .version = 3,
+                   .key_warnings = false,
+                   .on_error = {.read = ErrorPolicy::throw_error},
+                   .options = {{"max_bytes", std::string("2MiB")},
+                               {"policy", std::string("lru")}}}},
+                 {"b",
+                  {.backend = "dummy",
+                   .location = {"redis://user:planted@cache:6379/1?key=planted", "planted=1,x",
+                                "/var/run/cache.sock?planted"}}},
+                 {"c", {.backend = "dummy", .location = {"planted"}}}},
+      .hidden = {"caches.c.location", "caches.c.location[0]", "caches.a.options.policy"}};
+  CacheRegistry registry(config, environment());
+  const std::vector<CacheInfo> infos = registry.describe();
+  EXPECT_THAT(infos[0].location, ElementsAre("pages"));
+  EXPECT_THAT(infos[0].options,
+              ElementsAre(std::pair("max_bytes", "2MiB"), std::pair("policy", "...")));
+  EXPECT_EQ(infos[0].timeout, Timeout(90s));
+  EXPECT_EQ(infos[0].on_error.read, ErrorPolicy::throw_error);
+  EXPECT_EQ(infos[0].on_error.write, ErrorPolicy::miss);
+  EXPECT_EQ(infos[0].clear, ClearScope::store);
+  EXPECT_EQ(infos[0].key_function, "default");
+  EXPECT_FALSE(infos[0].key_warnings);
+  EXPECT_THAT(infos[1].location, ::testing::Each(::testing::Not(HasSubstr("planted"))));
+  EXPECT_EQ(infos[1].location[0], "redis://cache:6379/1?...");
+  EXPECT_EQ(infos[1].location[2], "/var/run/cache.sock?...");
+  EXPECT_THAT(infos[2].location, ElementsAre("..."));
+}
+
+TEST_F(RegistryTest, DescribeShowsNoLocationAndNoPasswordOfAnAliasThatIsWrong) {
+  Environment deferred = environment();
+  deferred.defer_errors = true;
+  CacheRegistry registry({.caches = {{"a",
+                                      {.backend = "flaky",
+                                       .location = {"planted"},
+                                       .options = {{"password", std::string("planted")}}}}}},
+                         deferred);
+  const CacheInfo info = registry.describe()[0];
+  EXPECT_NE(info.error, "");
+  EXPECT_THAT(info.location, ElementsAre());
+  EXPECT_THAT(info.options, ElementsAre(std::pair("password", "...")));
+}
+
 TEST_F(RegistryTest, LayersWrapFromTheInsideOut) {
   CacheRegistry registry(
       {.caches = {{"a",

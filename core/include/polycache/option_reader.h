@@ -50,6 +50,7 @@ class POLYCACHE_API OptionReader {
   // Keeps these options' values out of messages. Names that speak of a password, secret,
   // token or user are kept out anyway.
   void hide(std::set<std::string, std::less<>> names) { hidden_ = std::move(names); }
+  bool is_hidden(std::string_view name) const;
 
   const std::vector<std::string>& location() const noexcept { return location_; }
 
