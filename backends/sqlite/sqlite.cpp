@@ -1,5 +1,6 @@
 #include "polycache/backends/sqlite.h"
 
+#include <algorithm>
 #include <array>
 #include <filesystem>
 #include <sstream>
@@ -82,12 +83,45 @@ Place find_place(const std::string& location) {
   return place;
 }
 
-// "127.0.0.1:11211": what is left in a configuration when only its "backend" was changed.
-bool names_a_server(std::string_view location) {
-  const std::size_t colon = location.rfind(':');
-  return location.find('/') == std::string_view::npos && colon != std::string_view::npos &&
-         colon + 1 < location.size() &&
-         location.find_first_not_of("0123456789", colon + 1) == std::string_view::npos;
+bool is_letter_or_digit(char c) noexcept {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+}
+
+// ":memory:" and a name that tells stores apart.
+bool is_memory(std::string_view location) noexcept {
+  location.remove_prefix(kMemory.size());
+  return std::all_of(location.begin(), location.end(), [](char c) {
+    return is_letter_or_digit(c) || std::string_view("._-:/+").find(c) != std::string_view::npos;
+  });
+}
+
+// What a path is not: a server ("127.0.0.1:11211", when only "backend" was changed), a URL or the
+// connection string of another program, which may hold a password. A file that is called so has
+// "./" in front of it; but then, too, nothing assigns behind a separator.
+bool is_path(std::string_view location) {
+  const auto npos = std::string_view::npos;
+  if (location.find("://") != npos ||
+      location.find_first_of(std::string_view("\0\n\r?", 4)) != npos) {
+    return false;
+  }
+  for (std::size_t i = location.find('='); i != npos; i = location.find('=', i + 1)) {
+    std::size_t name = i;
+    while (name > 0 && (is_letter_or_digit(location[name - 1]) || location[name - 1] == '_'))
+      --name;
+    if (name > 0 && name < i && std::string_view(",;& \t").find(location[name - 1]) != npos) {
+      return false;
+    }
+  }
+  const bool is_rooted =
+      location.starts_with('/') || location.starts_with("./") || location.starts_with("../");
+  const std::size_t at = location.rfind('@');
+  const bool has_user = at != npos && (location.starts_with("//") || location.find(':') < at);
+  if (is_rooted) return !has_user;
+  return std::all_of(location.begin(), location.end(), [](char c) {
+    const auto byte = static_cast<unsigned char>(c);
+    return byte >= 0x80 || is_letter_or_digit(c) ||
+           std::string_view("._-/+~").find(c) != std::string_view::npos;
+  });
 }
 
 // The location as sessions use it: an absolute path without links, so that it stays the same file
@@ -99,18 +133,17 @@ std::string read_location(const OptionReader& options) {
     return std::string(kMemory);
   }
   const std::string& location = given.front();
-  if (in_memory(location)) return location;
-  if (location.starts_with("file:") || location.starts_with("unix:") ||
-      location.find("://") != std::string::npos) {
-    options.reject_location("expected the path of a file, not a URL; write \"/var/cache/my.db\"");
-    return location;
+  const bool memory = in_memory(location);
+  if (memory ? !is_memory(location) : !is_path(location)) {
+    options.reject_location(
+        "expected the path of a file, not a URL or a server: \"/var/cache/my.db\", or "
+        "\":memory:\" and a name; what stands there is not shown, since it may hold a password (in "
+        "front of a file's name with other characters than letters, digits and ._-+~ write "
+        "\"./\")");
+    return std::string(kMemory);
   }
-  if (names_a_server(location)) {
-    options.reject_location(quote(location) + " looks like a server; a file of that name is \"./" +
-                            location + "\"");
-    return location;
-  }
-  if (location.find('\0') != std::string::npos || location.back() == '/') {
+  if (memory) return location;
+  if (location.back() == '/') {
     options.reject_location(quote(location) + " is no name of a file");
     return location;
   }

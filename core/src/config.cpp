@@ -12,6 +12,7 @@
 #include "config_problems.h"
 #include "polycache/error.h"
 #include "polycache/text.h"
+#include "shown.h"
 #include "substitution.h"
 #include "write_access.h"
 
@@ -216,8 +217,12 @@ void ConfigReader::expected_word(const JsonNode& node, const std::string& path,
                                  std::string_view what) {
   std::string problem = std::string("expected ").append(what);
   if (node.kind == Kind::string) {
-    const bool secret = node.text.find("${") != std::string::npos;
-    problem += secret ? "; what its ${...} stands for is not shown" : ", got " + quote(node.text);
+    if (node.text.find("${") != std::string::npos) {
+      problem += "; what its ${...} stands for is not shown";
+    } else {
+      problem += is_word_like(node.text) ? ", got " + quote(node.text)
+                                         : std::string(", got a text that is not shown");
+    }
   } else if (node.kind == Kind::integer) {
     problem += ", got " + std::to_string(node.integer);
   } else {
@@ -627,6 +632,13 @@ Assignment split(std::string_view text, ConfigProblems& problems, std::string_vi
   return {text.substr(0, dot), text.substr(dot + 1, equals - dot - 1), text.substr(equals + 1)};
 }
 
+// Whether it can be the name of an alias or a member, and not the beginning of a URL.
+bool is_name(std::string_view text) {
+  return std::all_of(text.begin(), text.end(), [](char c) {
+    return is_plain_character(c) || c == ' ' || static_cast<unsigned char>(c) >= 0x80;
+  });
+}
+
 // JSON, or else a string. What is always a string needs no quotes: "default.key_prefix=7".
 JsonNode assigned_value(const Assignment& assignment, ConfigReader& reader) {
   JsonNode as_text{.kind = Kind::string, .text = std::string(assignment.value)};
@@ -675,6 +687,13 @@ Config Config::from_environment() {
 void Config::apply(std::string_view assignment, std::string_view place) {
   ConfigProblems problems;
   const Assignment parts = split(assignment, problems, place);
+  if (!is_name(parts.member) || !(is_name(parts.alias) || caches.contains(parts.alias))) {
+    problems.add(place, "",
+                 R"(expected ALIAS.MEMBER=VALUE, such as "default.timeout=60s"; what stands in )"
+                 "front of the '=' is no alias and member, and is not shown since it may hold a "
+                 "password");
+    problems.throw_if_any();
+  }
   if (const std::string problem = problem_of_alias(parts.alias); !problem.empty()) {
     problems.add(place, "", problem);
     problems.throw_if_any();

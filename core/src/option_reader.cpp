@@ -8,6 +8,7 @@
 
 #include "polycache/error.h"
 #include "polycache/text.h"
+#include "shown.h"
 
 namespace polycache {
 namespace {
@@ -17,10 +18,10 @@ bool speaks_of_secrets(std::string_view name) {
   std::transform(lower.begin(), lower.end(), lower.begin(),
                  [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   for (const std::string_view word :
-       {"pass", "pwd", "secret", "token", "user", "credential", "auth"}) {
+       {"pass", "pwd", "secret", "token", "user", "credential", "auth", "login", "private"}) {
     if (lower.find(word) != std::string::npos) return true;
   }
-  return false;
+  return lower.ends_with("key");
 }
 
 std::string spelled(const OptionValue& value) {
@@ -30,7 +31,9 @@ std::string spelled(const OptionValue& value) {
     std::string text = std::to_string(*d);
     return text;
   }
-  if (const auto* s = std::get_if<std::string>(&value)) return quote(*s);
+  if (const auto* s = std::get_if<std::string>(&value)) {
+    return is_word_like(*s) ? quote(*s) : "a text that is not shown";
+  }
   return "a list";
 }
 

@@ -23,6 +23,7 @@
 #include "polycache/error.h"
 #include "polycache/extension.h"
 #include "polycache/text.h"
+#include "shown.h"
 
 namespace polycache {
 namespace {
@@ -75,13 +76,14 @@ std::string shown(const OptionValue& value) {
 // What describe() shows of a location that a store has understood: a path, a URL without what
 // may be secret in it, or a word.
 std::string shown_location(const std::string& location) {
-  if (location.starts_with('/') || location.starts_with('.')) {
-    const std::size_t query = location.find('?');
-    return query == std::string::npos ? location : location.substr(0, query) + "?...";
+  const std::size_t query = std::min(location.find('?'), location.size());
+  const std::string base = location.substr(0, query);
+  const bool is_url = base.find("://") != std::string::npos;
+  const auto ats = std::count(base.begin(), base.end(), '@');
+  if (base.find_first_of("=,;\"'<>{}|\\ \t\n\r") != std::string::npos || ats > (is_url ? 1 : 0)) {
+    return "...";
   }
-  const bool url = location.find("://") != std::string::npos;
-  if (!url && location.find_first_of("=,;@ \t\n") != std::string::npos) return "...";
-  return without_credentials(location);
+  return without_credentials(base) + (query < location.size() ? "?..." : "");
 }
 
 // What backends report goes here: to the handler, or to the operation under way.
@@ -103,6 +105,11 @@ std::function<void(const Warning&)> make_reporter(std::string alias, WarningHand
     }
   };
 }
+
+// A URL, or another text with a password, that was put into the wrong member.
+constexpr std::string_view kNoPluginName =
+    "expected a name, or the path of a plugin's file; what stands there is neither, and is not "
+    "shown since it may hold a password";
 
 class Builder {
  public:
@@ -199,7 +206,9 @@ class Builder {
       const LayerConfig& layer = cache.layers[i];
       factory = make_stage(PluginKind::layer, path + ".layers[" + std::to_string(i) + "]", ".name",
                            layer.name, no_location_, layer.options, factory, work);
-      work.info.layers.insert(work.info.layers.begin(), layer.name);
+      if (is_plugin_like(layer.name)) {
+        work.info.layers.insert(work.info.layers.begin(), layer.name);
+      }
     }
     if (factory && factory->traits().key_rules == KeyRules::strict &&
         check_key(cache.key_prefix).bad_byte) {
@@ -212,7 +221,7 @@ class Builder {
 
   // What the configuration says, without what may be secret.
   void describe(const std::string& path, const CacheConfig& cache, CacheInfo& info) const {
-    info.backend = cache.backend;
+    if (is_plugin_like(cache.backend)) info.backend = cache.backend;
     info.key_prefix = cache.key_prefix;
     info.version = cache.version;
     info.timeout = cache.timeout;
@@ -240,6 +249,10 @@ class Builder {
                                              std::shared_ptr<BackendFactory> inner, Work& work) {
     const std::string& alias = work.info.alias;
     LoadedPlugin plugin;
+    if (!is_plugin_like(name)) {
+      note(work, path + name_member, kNoPluginName, true);
+      return nullptr;
+    }
     try {
       plugin = find_plugin(kind, name, environment_.linked_plugins, search_path_, config_.folder,
                            writable());
@@ -350,6 +363,10 @@ class Builder {
   void make_keys(const std::string& path, const CacheConfig& cache, Work& work) {
     KeyFunction function;
     bool keeps_head = true;
+    if (!is_plugin_like(cache.key_function) && !registered_key_function(cache.key_function)) {
+      note(work, path + ".key_function", kNoPluginName, true);
+      return;
+    }
     if (cache.key_function != "default") {
       try {
         keeps_head = find_key_function(cache.key_function, function);

@@ -1,5 +1,7 @@
 #include "polycache/text.h"
 
+#include <arpa/inet.h>
+
 #include <algorithm>
 #include <array>
 #include <charconv>
@@ -130,14 +132,98 @@ std::size_t utf8_length(std::string_view text) {
   return length;
 }
 
-// Whether "user:password" stands where "host:port" should, its '@' and the host forgotten.
-bool lacks_its_host(std::string_view authority) {
-  const std::size_t bracket = authority.starts_with('[') ? authority.rfind(']') : 0;
-  const std::size_t colon = authority.find(':', bracket == std::string_view::npos ? 0 : bracket);
-  if (colon == std::string_view::npos) return false;
-  const std::string_view port = authority.substr(colon + 1);
-  return colon == 0 || port.size() > 5 ||
-         port.find_first_not_of("0123456789") != std::string_view::npos;
+bool is_digit(char c) { return c >= '0' && c <= '9'; }
+bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
+
+template <class Accepts>
+bool consists_of(std::string_view text, Accepts accepts) {
+  return std::all_of(text.begin(), text.end(), accepts);
+}
+
+template <std::size_t size>
+bool is_address(int family, std::string_view text) noexcept {
+  char terminated[64];
+  if (text.size() >= sizeof terminated) return false;
+  terminated[text.copy(terminated, sizeof terminated - 1)] = '\0';
+  unsigned char address[size];
+  return ::inet_pton(family, terminated, address) == 1;
+}
+
+// "fe80::1%eth0": a zone is a network interface's name or number.
+bool is_ipv6(std::string_view text) noexcept {
+  const std::size_t percent = std::min(text.find('%'), text.size());
+  const std::string_view zone = text.substr(std::min(percent + 1, text.size()));
+  if (percent < text.size() && (zone.empty() || zone.size() > 15)) return false;
+  const auto of_zone = [](char c) {
+    return is_letter(c) || is_digit(c) || c == '.' || c == '_' || c == '-';
+  };
+  return consists_of(zone, of_zone) && is_address<16>(AF_INET6, text.substr(0, percent));
+}
+
+bool is_label(std::string_view text) noexcept {
+  const auto of_label = [](char c) { return is_letter(c) || is_digit(c) || c == '_' || c == '-'; };
+  return !text.empty() && text.size() <= 63 && text.front() != '-' && text.back() != '-' &&
+         consists_of(text, of_label);
+}
+
+// "host", "host:", "host:6379", "[::1]:6379".
+bool is_authority(std::string_view text) {
+  std::string_view host = text.substr(0, text.find(':'));
+  std::string_view rest = text.substr(host.size());
+  const bool in_brackets = text.starts_with('[');
+  if (in_brackets) {
+    const std::size_t end = text.find(']');
+    if (end == std::string_view::npos) return false;
+    host = text.substr(1, end - 1);
+    rest = text.substr(end + 1);
+  }
+  if (!is_host(host) || in_brackets != (host.find(':') != std::string_view::npos)) return false;
+  if (rest.empty()) return true;
+  return rest.front() == ':' && rest.size() <= 6 && consists_of(rest.substr(1), is_digit);
+}
+
+// "user:password@...".
+bool has_user(std::string_view text) {
+  const std::size_t at = text.rfind('@');
+  return at != std::string_view::npos && text.find(':') < at;
+}
+
+// Whether it can only be a path: nothing in it separates or assigns, as in the connection
+// strings of other programs.
+bool is_plain_path(std::string_view text) {
+  const bool is_rooted = text.starts_with('/') || text.starts_with("./") || text.starts_with("../");
+  const auto of_path = [&](char c) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (is_letter(c) || is_digit(c) || byte >= 0x80) return true;
+    return std::string_view(is_rooted ? "._~/+-%@: " : "._~/+-").find(c) != std::string_view::npos;
+  };
+  return !text.empty() && text.find("//") == std::string_view::npos && !has_user(text) &&
+         consists_of(text, of_path);
+}
+
+bool is_scheme(std::string_view text) {
+  const auto of_scheme = [](char c) {
+    return is_letter(c) || is_digit(c) || c == '+' || c == '.' || c == '-';
+  };
+  return !text.empty() && is_letter(text.front()) && consists_of(text, of_scheme);
+}
+
+// What is behind "scheme://", up to the '?', without its credentials; of a path behind a host only
+// a number is shown. Empty: it is malformed.
+std::optional<std::string> without_user(std::string_view rest) {
+  if (const std::size_t at = rest.find('@'); at != std::string_view::npos) {
+    const std::string_view credentials = rest.substr(0, at);
+    rest.remove_prefix(at + 1);
+    if (credentials.find_first_of("/#") != std::string_view::npos) return std::nullopt;
+    if (rest.find('@') != std::string_view::npos) return std::nullopt;
+  }
+  const std::size_t slash = std::min(rest.find('/'), rest.size());
+  const std::string_view authority = rest.substr(0, slash);
+  const std::string_view path = rest.substr(slash);
+  if (authority.empty() ? path.empty() : !is_authority(authority)) return std::nullopt;
+  if (!path.empty() && !is_plain_path(path)) return std::nullopt;
+  const bool is_shown = authority.empty() || path.empty() || consists_of(path.substr(1), is_digit);
+  return std::string(authority).append(is_shown ? path : "/...");
 }
 
 }  // namespace
@@ -166,23 +252,50 @@ std::string quote(std::string_view text) {
   return out;
 }
 
+bool is_host(std::string_view text) noexcept {
+  if (text.find(':') != std::string_view::npos) return is_ipv6(text);
+  if (text.ends_with('.')) text.remove_suffix(1);  // a name that is complete
+  if (text.empty() || text.size() > 253) return false;
+  // What ends in a number is an address: "123456" would be 0.1.226.64 to the system.
+  if (consists_of(text.substr(text.rfind('.') + 1), is_digit)) {
+    return is_address<4>(AF_INET, text);
+  }
+  for (std::string_view rest = text;;) {
+    const std::size_t dot = std::min(rest.find('.'), rest.size());
+    if (!is_label(rest.substr(0, dot))) return false;
+    if (dot == rest.size()) return true;
+    rest.remove_prefix(dot + 1);
+  }
+}
+
+bool is_socket_path(std::string_view text) noexcept {
+  const auto of_path = [](char c) {
+    constexpr std::string_view foreign = "?#;,&=\"'`<>|\\{}";
+    const auto byte = static_cast<unsigned char>(c);
+    return byte > 0x20 && byte != 0x7f && foreign.find(c) == std::string_view::npos;
+  };
+  return text.starts_with('/') && !text.starts_with("//") && !has_user(text) &&
+         consists_of(text, of_path);
+}
+
 std::string without_credentials(std::string_view location) {
-  const std::size_t scheme = location.find("://");
-  if (scheme == std::string_view::npos) {
-    const std::size_t at = location.substr(0, location.find_first_of("/?#")).rfind('@');
-    return std::string(at == std::string_view::npos ? location : location.substr(at + 1));
+  const std::size_t question = std::min(location.find('?'), location.size());
+  const std::string_view tail = question < location.size() ? "?..." : "";
+  const std::string_view plain = location.substr(0, question);
+  const std::size_t scheme = plain.find("://");
+  if (scheme != std::string_view::npos && is_scheme(plain.substr(0, scheme))) {
+    std::string shown(plain.substr(0, scheme + 3));
+    // With these behind it, the '?' may be a part of a password.
+    const bool is_whole = location.find_first_of("@#", question) == std::string_view::npos;
+    const auto rest = is_whole ? without_user(plain.substr(scheme + 3)) : std::nullopt;
+    return rest ? shown.append(*rest).append(tail) : shown.append("...");
   }
-  std::string shown(location.substr(0, scheme + 3));
-  std::string_view rest = location.substr(scheme + 3);
-  // The last '@', wherever it is: a password may hold one, and a '/' that is not escaped.
-  const std::size_t at = rest.rfind('@');
-  if (at != std::string_view::npos) rest.remove_prefix(at + 1);
-  if (at == std::string_view::npos && lacks_its_host(rest.substr(0, rest.find_first_of("/?#")))) {
-    return shown.append("...");
+  std::string_view bare = plain;
+  for (const std::string_view start : {"unix:", ":memory:"}) {
+    if (bare.starts_with(start)) bare.remove_prefix(start.size());
   }
-  const std::size_t query = rest.find('?');  // it may hold a password, too
-  shown.append(rest.substr(0, query));
-  return query == std::string_view::npos ? shown : shown.append("?...");
+  if (!bare.empty() && !is_authority(bare) && !is_plain_path(bare)) return "...";
+  return std::string(plain).append(tail);
 }
 
 }  // namespace polycache

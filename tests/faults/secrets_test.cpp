@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cctype>
 #include <chrono>
 #include <cstdint>
 #include <cstdlib>
@@ -23,6 +24,7 @@
 #include "polycache/error.h"
 #include "polycache/option_reader.h"
 #include "polycache/polycache.h"
+#include "polycache/text.h"
 #include "support/peer.h"
 #include "support/server.h"
 
@@ -159,15 +161,28 @@ class Secrets : public ::testing::Test {
       listen([&] { const CacheRegistry registry(config, strict); });
       CacheRegistry registry(config, environment());
       for (const std::string& alias : registry.aliases()) use(registry, alias);
-      for (const CacheInfo& info : registry.describe()) {
-        output_ += info.alias + info.backend + info.plugin_file + info.key_prefix + info.error;
-      }
-      for (const CacheHealth& health : registry.health()) {
-        output_ += health.last_error;
-        for (const CacheHealth::Server& server : health.servers)
-          output_ += server.name + server.error;
-      }
+      look_at(registry);
       listen([&] { registry["no such alias"].get("k"); });
+    }
+  }
+
+  // Makes a registry and looks at what it says of itself.
+  void describe(const Config& config) {
+    Environment strict = environment();
+    strict.defer_errors = false;
+    listen([&] { const CacheRegistry registry(config, strict); });
+    look_at(CacheRegistry(config, environment()));
+  }
+
+  void look_at(const CacheRegistry& registry) {
+    for (const CacheInfo& info : registry.describe()) {
+      output_ += info.alias + info.backend + info.plugin_file + info.key_prefix + info.error;
+      for (const std::string& layer : info.layers) output_ += layer;
+    }
+    for (const CacheHealth& health : registry.health()) {
+      output_ += health.last_error;
+      for (const CacheHealth::Server& server : health.servers)
+        output_ += server.name + server.error;
     }
   }
 
@@ -313,6 +328,170 @@ TEST_F(Secrets, StayOutOfWhatIsWrongWithTheLocation) {
     use(config);
   }
   least_heard_ = static_cast<int>(locations.size());
+}
+
+// As cloud consoles, other clients and command lines write them, and what a paste makes of that.
+// In each, U is a user and P a password.
+constexpr std::string_view kForeignTexts[] = {
+    "127.0.0.1:1,password=P,ssl=True,abortConnect=False",
+    "127.0.0.1:1,password=P,ssl=False,P=5",
+    "127.0.0.1,port=1,password=P",
+    "127.0.0.1:1,127.0.0.1:2,password=P",
+    "127.0.0.1:1,P",
+    "host=127.0.0.1 port=1 password=P",
+    "host=127.0.0.1;port=1;password=P",
+    "user=U password=P host=127.0.0.1",
+    "server=127.0.0.1:1;user id=U;password=P;",
+    "Server=tcp:127.0.0.1,1;Password=P",
+    "Data Source=/tmp/x.db;Password=P",
+    "redis:127.0.0.1:1&auth=P",
+    "redis:P",
+    "redis:P@127.0.0.1:1",
+    "redis://127.0.0.1:1&auth=P",
+    "redis://127.0.0.1:1/0?auth=P",
+    "redis://127.0.0.1:1?db=0&password=P",
+    "redis://127.0.0.1:1/P",
+    "redis://127.0.0.1:P",
+    "redis://127.0.0.1:1#P",
+    "redis://127.0.0.1 P",
+    "redis://U:P",
+    "redis://U:P@",
+    "redis://U:P@x@127.0.0.1:x",
+    "redis://U:P@127.0.0.1:1,redis://U:P@127.0.0.1:2",
+    "redis:/U:P@127.0.0.1:1",
+    "redis:\\\\U:P@127.0.0.1:1",
+    "rediss://:P@127.0.0.1:1?ssl_cert_reqs=none",
+    "redis+sentinel://U:P@127.0.0.1:1/mymaster",
+    "jdbc:redis://127.0.0.1:1/0?user=U&password=P",
+    "memcached://U:P@127.0.0.1:1",
+    "memcache:U:P@127.0.0.1:1",
+    "U:P@127.0.0.1:1",
+    "P@127.0.0.1:1",
+    ":P@127.0.0.1:1",
+    "//U:P@127.0.0.1:1/0",
+    "127.0.0.1:P",
+    "127.0.0.1:1/P",
+    "127.0.0.1:1 P",
+    "127.0.0.1:1;P",
+    "127.0.0.1:1|P",
+    "127.0.0.1:1?weight=P",
+    "127.0.0.1:1\nauth P",
+    "127.0.0.1:1\tP",
+    "P 127.0.0.1:1",
+    "redis-cli -u redis://U:P@127.0.0.1:1",
+    "redis-cli -h 127.0.0.1 -p 1 -a P",
+    "REDIS_URL=redis://U:P@127.0.0.1:1",
+    "export REDIS_PASSWORD=P",
+    "'redis://U:P@127.0.0.1:1'",
+    "\"redis://U:P@127.0.0.1:1\"",
+    "\xe2\x80\x9credis://U:P@127.0.0.1:1\xe2\x80\x9d",
+    "<redis://U:P@127.0.0.1:1>",
+    " redis://U:P@127.0.0.1:1",
+    R"({"host": "127.0.0.1", "password": "P"})",
+    R"(["redis://U:P@127.0.0.1:1"])",
+    "sqlite:///tmp/x.db?password=P",
+    "file:/tmp/x.db?key=P",
+    "/tmp/x.db?key=P",
+    "/tmp/x,password=P",
+    "/tmp/x.sock;password=P",
+    "/tmp/x password=P",
+    "/U:P@127.0.0.1:1",
+    "unix:/tmp/x.sock?password=P",
+    "unix:///tmp/x.sock?db=1&password=P",
+    "unix://U:P@/tmp/x sock",
+    ":memory:?key=P",
+    ":memory:;password=P",
+};
+
+std::vector<std::string> foreign_texts() {
+  std::vector<std::string> texts;
+  for (const std::string& password :
+       {std::string(kPassword), std::string("pl4ntedKey+w0rd/b3hind="), std::string(kToken)}) {
+    for (const std::string_view form : kForeignTexts) {
+      std::string text;
+      for (std::size_t i = 0; i < form.size(); ++i) {
+        const bool alone = i + 1 == form.size() || std::isalnum(form[i + 1]) == 0;
+        const bool begins = i == 0 || std::isalnum(form[i - 1]) == 0;
+        const bool planted = alone && begins && (form[i] == 'P' || form[i] == 'U');
+        text += !planted ? std::string(1, form[i]) : form[i] == 'P' ? password : std::string(kUser);
+      }
+      texts.push_back(text);
+    }
+  }
+  return texts;
+}
+
+TEST_F(Secrets, OfConnectionStringsAreNeitherShownNorTakenForAHost) {
+  const std::vector<std::string> texts = foreign_texts();
+  for (const std::string& text : texts) {
+    SCOPED_TRACE(text);
+    Config config;
+    for (const char* backend : {"redis", "memcached", "sqlite", "no_such_plugin"}) {
+      config.caches[backend] = {.backend = backend, .location = {text}};
+      config.caches[backend + std::string(" of two")] = {.backend = backend,
+                                                         .location = {"127.0.0.1:2", text}};
+    }
+    use(config);
+    output_ += without_credentials(text) + '\n';
+    const CacheRegistry registry(config, environment());
+    for (const CacheInfo& info : registry.describe()) {
+      // redis takes some of these forms; their passwords must not be taken for hosts.
+      EXPECT_TRUE(info.backend == "redis" || !info.error.empty()) << info.alias;
+    }
+    for (const CacheHealth& health : registry.health()) {
+      for (const CacheHealth::Server& server : health.servers) {
+        EXPECT_TRUE(server.name.starts_with("127.0.0.1:") || server.name.starts_with("unix:/tmp/x"))
+            << server.name;
+      }
+    }
+  }
+  least_heard_ = static_cast<int>(texts.size()) * 8;
+}
+
+TEST_F(Secrets, OfConnectionStringsInOtherMembersAreNotShown) {
+  const std::vector<std::string> texts = foreign_texts();
+  for (const std::string& text : texts) {
+    Config config;
+    for (const char* backend : {"redis", "memcached", "sqlite", "locmem", "dummy"}) {
+      CacheConfig& cache = config.caches[backend] = {.backend = backend};
+      for (const char* option : {"servers", "sentinels", "timeout", "connect_timeout", "database",
+                                 "max_bytes", "max_entries", "policy", "table", "synchronous",
+                                 "protocol", "page_cache", "busy_timeout"}) {
+        cache.options[option] = text;
+      }
+      cache.options["max_connections"] = std::vector<std::string>{text, text};
+    }
+    config.caches["backend"] = {.backend = text};
+    config.caches["layer"] = {.backend = "locmem", .layers = {{.name = text}}};
+    config.caches["keys"] = {.backend = "locmem", .key_function = text};
+    describe(config);
+    Config changed = Config::from_json(cache_of(R"("backend": "locmem")"));
+    for (const char* start :
+         {"", "a.", "a.timeout=", "a.options=", "a.version=", "a.on_error=", "a.layers=",
+          "a.clear=", "a.key_warnings=", "--cache ", "a.location."}) {
+      listen([&] { changed.apply(start + text, "--cache"); });
+    }
+  }
+  least_heard_ = static_cast<int>(texts.size()) * 8;
+}
+
+TEST_F(Secrets, OfSomebodysLocationsAndOptionsAreNotShown) {
+  const std::vector<std::string> texts = foreign_texts();
+  for (const std::string& text : texts) {
+    const std::vector<std::string> location{text};
+    const OptionMap options{{"servers", text}, {"size", text}, {"mode", text}, {"on", text}};
+    const OptionReader reader(
+        "caches.a", location, options,
+        [this](std::string_view, std::string_view problem) { hear(problem); });
+    reader.reject_location("cannot use " + without_credentials(text));
+    reader.integer("servers", 1);
+    reader.bytes("size", 1);
+    reader.duration("size", std::chrono::seconds(1));
+    reader.choice("mode", {"one", "another"}, "one");
+    reader.boolean("on", true);
+    reader.number("on", 1);
+  }
+  least_heard_ = static_cast<int>(texts.size()) * 7;
 }
 
 TEST_F(Secrets, StayOutOfAssignments) {

@@ -1,7 +1,8 @@
 // Locations and options of the stores, from anywhere. The first byte of the input chooses the
 // store; each line is a location, or with a '=' behind a name in small letters an option. A
 // factory or a problem comes out, and no problem shows the user or the password that stand in
-// a URL: a pair is planted into each, also where somebody forgot the '@' behind it.
+// a URL: a pair is planted into each, also without the '@' behind it. The same holds for a
+// password behind a location, as connection strings of other programs have it.
 
 #include <charconv>
 #include <cstddef>
@@ -110,6 +111,11 @@ struct Wish {
     }
     return planted;
   }
+
+  // "127.0.0.1:1,password=..." in place of "127.0.0.1:1".
+  void append(std::string_view member) {
+    for (std::string& place : location) place.append(member).append(kPassword);
+  }
 };
 
 void make(const polycache::PluginDescriptor& store, const Wish& wish) {
@@ -152,6 +158,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   for (const std::string_view behind : {"@", ""}) {
     Wish wish(store, input.substr(1));
     if (wish.plant(behind)) make(store, wish);
+  }
+  for (const std::string_view member :
+       {",password=", ", password=", " password=", ";password=", "?password=", "&auth="}) {
+    Wish wish(store, input.substr(1));
+    wish.append(member);
+    make(store, wish);
   }
   return 0;
 }

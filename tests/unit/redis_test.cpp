@@ -15,6 +15,7 @@
 #include <thread>
 #include <vector>
 
+#include "endpoint.h"
 #include "polycache/error.h"
 #include "polycache/extension.h"
 #include "polycache/testing/test_context.h"
@@ -1000,9 +1001,82 @@ TEST(RedisConfiguration, UnderstandsLocations) {
        {"redis://host", "redis://host:6380", "redis://host/3", "redis://host/", "redis://host?db=2",
         "redis://user:pw@host:1/1", "redis://:pw@[::1]:6379/0", "host", "host:6379", "[::1]:6379",
         "unix:///run/redis.sock", "unix:///run/redis.sock?db=2", "unix://u:p@/run/r.sock",
-        "/run/redis.sock", "redis://u:%40%3a@host"}) {
+        "/run/redis.sock", "redis://u:%40%3a@host", "unix:/run/redis.sock", "my_service:6379",
+        "/run/redis@main.sock", "unix:///run/a%2Cb.sock"}) {
     EXPECT_EQ(problem_of({location}), "no error") << location;
   }
+}
+
+TEST(RedisConfiguration, UnderstandsTheConnectionStringsOfAzure) {
+  const redis::Endpoint azure = redis::parse_endpoint(
+      "shop.redis.example.net:6380,password=aB+/c=d=,ssl=True,abortConnect=False");
+  EXPECT_EQ(azure.name(), "shop.redis.example.net:6380");
+  EXPECT_EQ(azure.password, "aB+/c=d=");
+  EXPECT_EQ(azure.user, std::nullopt);
+  EXPECT_TRUE(azure.tls);
+  const redis::Endpoint other =
+      redis::parse_endpoint("host,port=6381, User=me,PASSWORD=@/?#,ssl=false,defaultDatabase=3");
+  EXPECT_EQ(other.name(), "host:6381");
+  EXPECT_EQ(other.user, "me");
+  EXPECT_EQ(other.password, "@/?#");
+  EXPECT_EQ(other.database, 3);
+  EXPECT_FALSE(other.tls);
+  EXPECT_EQ(redis::parse_endpoint("[::1]:1,password=redis://x").name(), "[::1]:1");
+  EXPECT_EQ(redis::parse_endpoint("[::1],port=2").name(), "[::1]:2");
+}
+
+TEST(RedisConfiguration, RefusesConnectionStringsWithMembersThatItDoesNotKnow) {
+  const std::map<std::string, std::string> problems = {
+      {"h:1,password=s3cret,syncTimeout=5", "its member syncTimeout is not known here"},
+      {"h:1,password=s3cret,s3cret=5", "it has an unknown member; known are user"},
+      {"h:1,password=s3,cret", "expected NAME=VALUE"},
+      {"h:1,h2:1,password=s3cret", "several servers are a list"},
+      {"h:1,port=2,password=s3cret", "two ports"},
+      {"[::1]:1,port=2,password=s3cret", "two ports"},
+      {"h:1,password=s3cret,Password=x", "a member twice"},
+      {"h,ssl=s3cret", "expected true or false"},
+      {"h,port=s3cret", "a port from 1"},
+      {"h,defaultDatabase=s3cret", "number of a database"},
+      {"h,", "expected NAME=VALUE"},
+      {",password=s3cret", "names no host"},
+      {"s3 cret,password=x", "the name or the address of a host"},
+  };
+  for (const auto& [location, problem] : problems) {
+    const std::string message = problem_of({location});
+    EXPECT_NE(message.find(problem), std::string::npos) << location << ": " << message;
+    EXPECT_EQ(message.find("cret"), std::string::npos) << message;
+  }
+}
+
+TEST(RedisConfiguration, TakesNothingForAHostThatIsNone) {
+  for (const char* location : {"a;b",
+                               "a,b",
+                               "a b",
+                               " host:6379",
+                               "host:6379 ",
+                               "host=a",
+                               "a&b",
+                               "\"a\"",
+                               "'a'",
+                               "a\\b",
+                               "a\n",
+                               "-a",
+                               "123456",
+                               "redis://123456",
+                               "redis://a b",
+                               "redis://a,b",
+                               "redis://a%20b:1",
+                               "redis://%5B::1%5D",
+                               "unix:/a;b",
+                               "unix:///a,b",
+                               "/a?b=c",
+                               "/a b",
+                               "//a",
+                               "a..b"}) {
+    EXPECT_NE(problem_of({location}).find("cannot be understood"), std::string::npos) << location;
+  }
+  EXPECT_NE(problem_of({"h", "a b", "c"}).find("location 2 of 3 cannot be understood"),
+            std::string::npos);
 }
 
 TEST(RedisConfiguration, RefusesWhatIsWrong) {

@@ -14,7 +14,6 @@ using namespace std::chrono_literals;
 constexpr std::uint16_t kDefaultPort = 11211;
 constexpr std::uint32_t kMaxWeight = 1000;
 constexpr std::size_t kMaxSocketPath = 107;  // sockaddr_un, less its zero
-constexpr std::size_t kMaxHost = 253;
 constexpr std::int64_t kMaxValueBytes = 64LL << 20;
 constexpr std::int64_t kLargestValueBytes = 1LL << 30;  // memcached's own limit for -I
 constexpr std::int64_t kMostConnections = 10'000;
@@ -45,13 +44,12 @@ bool take_weight(std::string_view& location, std::uint32_t& weight) {
 }
 
 std::variant<ServerAddress, std::string> parse_socket(std::string_view path, std::uint32_t weight) {
-  // "unix://user:password@/path" is redis's way to write it: nothing of that is shown.
-  if (!path.starts_with('/') || path.starts_with("//")) {
-    return R"(a unix socket is "unix:" and a path that begins with one "/")";
+  // "unix://user:password@/path" is redis's way to write it.
+  if (!is_socket_path(path)) {
+    return R"(a unix socket is "unix:" and a path that begins with one "/" and has no blanks, )"
+           "quotes or any of ?#;,&=";
   }
-  if (path.size() > kMaxSocketPath) {
-    return "the path of a unix socket has at most 107 bytes, got " + quote(path);
-  }
+  if (path.size() > kMaxSocketPath) return "the path of a unix socket has at most 107 bytes";
   return ServerAddress{.host = std::string(path), .port = 0, .weight = weight};
 }
 
@@ -59,7 +57,8 @@ std::variant<ServerAddress, std::string> parse_socket(std::string_view path, std
 std::optional<ServerAddress> split_host(std::string_view text) {
   std::string_view host = text;
   std::string_view rest;
-  if (text.starts_with('[')) {
+  const bool in_brackets = text.starts_with('[');
+  if (in_brackets) {
     const std::size_t end = text.find(']');
     if (end == std::string_view::npos) return std::nullopt;
     host = text.substr(1, end - 1);
@@ -68,8 +67,9 @@ std::optional<ServerAddress> split_host(std::string_view text) {
     host = text.substr(0, colon);
     rest = text.substr(colon);
   }
-  if (host.empty() || host.size() > kMaxHost) return std::nullopt;
-  if (host.find_first_of(" \t\r\n,;/@") != std::string_view::npos) return std::nullopt;
+  if (!is_host(host) || in_brackets != (host.find(':') != std::string_view::npos)) {
+    return std::nullopt;
+  }
   ServerAddress address{.host = std::string(host), .port = kDefaultPort};
   if (rest.empty()) return address;
   const auto port = rest.starts_with(':')
@@ -81,21 +81,25 @@ std::optional<ServerAddress> split_host(std::string_view text) {
   return address;
 }
 
-// A location has no user and password here; where somebody gave them, as another store takes
-// them, where they begin and end is anybody's guess.
-std::string shown(std::string_view location) {
-  if (location.find('@') != std::string_view::npos) {
-    return "one with an '@' (user and password are options)";
+// Which location, and what is wrong with it; nothing of its text. It should have no password,
+// but may be one that another store takes.
+std::string refusal(std::size_t index, std::size_t count, std::string_view problem) {
+  std::string text;
+  if (count > 1) {
+    text = "location " + std::to_string(index + 1) + " of " + std::to_string(count) + ": ";
   }
-  return quote(without_credentials(location));
+  return text.append(problem).append(
+      " (what stands there is not shown, since it may hold a password; user and password are "
+      "options)");
 }
 
 std::vector<ServerAddress> read_servers(const OptionReader& options) {
   std::vector<ServerAddress> servers;
-  for (const std::string& location : options.location()) {
-    auto parsed = parse_location(location);
+  const std::vector<std::string>& given = options.location();
+  for (std::size_t i = 0; i < given.size(); ++i) {
+    auto parsed = parse_location(given[i]);
     if (const auto* problem = std::get_if<std::string>(&parsed)) {
-      options.reject_location(*problem);
+      options.reject_location(refusal(i, given.size(), *problem));
     } else {
       servers.push_back(std::get<ServerAddress>(std::move(parsed)));
     }
@@ -182,8 +186,7 @@ std::variant<ServerAddress, std::string> parse_location(std::string_view locatio
   std::string_view rest = location;
   std::uint32_t weight = 1;
   if (!take_weight(rest, weight)) {
-    return "expected \"?weight=\" and a number from 1 to 1000 after the server, got " +
-           shown(location);
+    return "expected nothing after the server but \"?weight=\" and a number from 1 to 1000";
   }
   const bool wants_tls = rest.starts_with(tls_scheme);
   if (wants_tls) {
@@ -197,8 +200,7 @@ std::variant<ServerAddress, std::string> parse_location(std::string_view locatio
   auto address = split_host(rest);
   if (!address) {
     return "expected \"host:port\", \"host\", \"[address]:port\", any of these behind "
-           "\"tls://\", or \"unix:/path\" (several servers are a list), got " +
-           shown(location);
+           "\"tls://\", or \"unix:/path\" (several servers are a list)";
   }
   address->weight = weight;
   address->wants_tls = wants_tls;

@@ -1,9 +1,14 @@
 #include "endpoint.h"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <limits>
 #include <stdexcept>
+#include <utility>
+#include <vector>
+
+#include "polycache/text.h"
 
 namespace polycache::redis {
 namespace {
@@ -62,16 +67,23 @@ void parse_credentials(std::string_view text, Endpoint& to) {
   if (!password.empty()) to.password = password;
 }
 
+std::string parse_port(std::string_view text) {
+  const auto number = whole_number(text, 65535);
+  // What is no number may be a password whose '@' and host were forgotten.
+  if (!number || *number == 0) wrong("expected a port from 1 to 65535 after the host's ':'");
+  return std::to_string(*number);
+}
+
 // "host", "host:port", "[::1]:port".
 void parse_host(std::string_view text, Endpoint& to) {
   std::string_view port;
-  if (text.starts_with('[')) {
+  const bool in_brackets = text.starts_with('[');
+  if (in_brackets) {
     const std::size_t close = text.find(']');
     if (close == std::string_view::npos) wrong("an IPv6 address begins with '[' but has no ']'");
     to.host = text.substr(1, close - 1);
-    const std::string_view rest = text.substr(close + 1);
-    if (!rest.empty() && rest.front() != ':') wrong("expected ':' and a port after the ']'");
-    port = rest;
+    port = text.substr(close + 1);
+    if (!port.empty() && port.front() != ':') wrong("expected ':' and a port after the ']'");
   } else {
     const std::size_t colon = text.find(':');
     if (colon != text.rfind(':')) wrong("an IPv6 address must be in brackets: [::1]:6379");
@@ -79,12 +91,10 @@ void parse_host(std::string_view text, Endpoint& to) {
     if (colon != std::string_view::npos) port = text.substr(colon);
   }
   if (to.host.empty()) wrong("it names no host");
-  to.port = "6379";
-  if (port.empty()) return;
-  const auto number = whole_number(port.substr(1), 65535);
-  // What is no number may be a password whose '@' and host were forgotten.
-  if (!number || *number == 0) wrong("expected a port from 1 to 65535 behind the host's ':'");
-  to.port = std::to_string(*number);
+  if (!is_host(to.host) || in_brackets != (to.host.find(':') != std::string::npos)) {
+    wrong("expected the name or the address of a host");
+  }
+  to.port = port.empty() ? "6379" : parse_port(port.substr(1));
 }
 
 void parse_query(std::string_view query, Endpoint& to) {
@@ -112,7 +122,7 @@ void take_credentials(std::string_view& rest, Endpoint& to) {
   rest = behind;
 }
 
-void parse_url(std::string_view rest, Endpoint& to) {
+void parse_server_url(std::string_view rest, Endpoint& to) {
   take_credentials(rest, to);
   const std::size_t question = std::min(rest.find('?'), rest.size());
   std::string_view path = rest.substr(0, question);
@@ -125,16 +135,121 @@ void parse_url(std::string_view rest, Endpoint& to) {
   to.database = parse_database(path);
 }
 
-void parse_socket(std::string_view rest, Endpoint& to) {
+void check_socket_path(std::string_view text) {
+  if (!text.starts_with('/') || text.starts_with("//")) {
+    wrong("the path of a socket must begin with '/', and with one only: unix:///run/redis.sock");
+  }
+  if (!is_socket_path(text)) {
+    wrong("the path of a socket has a character that only unix:// takes, encoded as %2C or %20");
+  }
+}
+
+void take_socket_path(std::string path, Endpoint& to) {
+  constexpr std::size_t kLongest = 107;  // what sockaddr_un holds
+  if (path.size() > kLongest) wrong("the path of the socket is longer than 107 bytes");
+  to.socket = std::move(path);
+}
+
+void parse_socket_url(std::string_view rest, Endpoint& to) {
   take_credentials(rest, to);
   const std::size_t question = std::min(rest.find('?'), rest.size());
   if (question < rest.size()) parse_query(rest.substr(question + 1), to);
-  to.socket = percent_decoded(rest.substr(0, question), "path");
-  if (!to.socket.starts_with('/')) {
-    wrong("the path of a socket must begin with '/', as in unix:///run/redis.sock");
+  const std::string_view path = rest.substr(0, question);
+  check_socket_path(path);
+  take_socket_path(percent_decoded(path, "path"), to);
+}
+
+void parse_url(std::string_view scheme, std::string_view rest, Endpoint& to) {
+  if (scheme == "redis" || scheme == "rediss") {
+    to.wants_tls = scheme == "rediss";
+    parse_server_url(rest, to);
+  } else if (scheme == "unix") {
+    parse_socket_url(rest, to);
+  } else {
+    wrong("it has an unknown scheme; redis://, rediss:// and unix:// are known");
   }
-  constexpr std::size_t kLongest = 107;  // what sockaddr_un holds
-  if (to.socket.size() > kLongest) wrong("the path of the socket is longer than 107 bytes");
+}
+
+// --- "host:6380,password=...,ssl=True", as StackExchange.Redis and Azure write it ---
+
+std::string lower(std::string_view text) {
+  std::string result(text);
+  for (char& c : result) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
+  return result;
+}
+
+bool parse_truth(std::string_view text) {
+  const std::string word = lower(text);
+  if (word != "true" && word != "false")
+    wrong("expected true or false after ssl= or abortConnect=");
+  return word == "true";
+}
+
+// Names of ours only: what stands there may be the rest of a password with a ','.
+[[noreturn]] void refuse_member(std::string_view lower_name) {
+  static constexpr std::array<std::string_view, 21> kForeign{
+      "allowAdmin",     "asyncTimeout",  "channelPrefix",      "checkCertificateRevocation",
+      "clientName",     "configChannel", "configCheckSeconds", "connectRetry",
+      "connectTimeout", "highIntegrity", "keepAlive",          "name",
+      "protocol",       "proxy",         "resolveDns",         "serviceName",
+      "setlib",         "sslHost",       "sslProtocols",       "syncTimeout",
+      "tiebreaker"};
+  for (const std::string_view name : kForeign) {
+    if (lower(name) != lower_name) continue;
+    wrong("its member " + std::string(name) + " is not known here; remove it");
+  }
+  wrong(
+      "it has an unknown member; known are user, password, port, ssl, defaultDatabase and "
+      "abortConnect");
+}
+
+void take_member(std::string_view name, std::string_view value, Endpoint& to, bool has_port) {
+  const std::string word = lower(name);
+  if (word == "password") {
+    if (!value.empty()) to.password = value;
+  } else if (word == "user") {
+    if (!value.empty()) to.user = value;
+  } else if (word == "ssl") {
+    to.wants_tls = parse_truth(value);
+  } else if (word == "port") {
+    if (has_port) wrong("it names two ports");
+    to.port = parse_port(value);
+  } else if (word == "defaultdatabase") {
+    to.database = parse_database(value);
+  } else if (word == "abortconnect") {
+    parse_truth(value);  // connections are made when they are needed, in any case
+  } else {
+    refuse_member(word);
+  }
+}
+
+std::string_view trimmed(std::string_view text) {
+  while (text.starts_with(' ')) text.remove_prefix(1);
+  while (text.ends_with(' ')) text.remove_suffix(1);
+  return text;
+}
+
+void parse_members(std::string_view text, Endpoint& to) {
+  const std::size_t comma = text.find(',');
+  const std::string_view server = text.substr(0, comma);
+  parse_host(server, to);
+  const std::size_t bracket = server.rfind(']');
+  const bool has_port =
+      server.find(':', bracket == std::string_view::npos ? 0 : bracket) != std::string_view::npos;
+  std::vector<std::string> seen;
+  for (std::string_view rest = text.substr(comma); !rest.empty();) {
+    rest.remove_prefix(1);
+    const std::string_view part = trimmed(rest.substr(0, rest.find(',')));
+    rest.remove_prefix(std::min(rest.find(','), rest.size()));
+    const std::size_t equals = part.find('=');
+    if (equals == std::string_view::npos) {
+      wrong("expected NAME=VALUE after each ','; several servers are a list");
+    }
+    std::string name = lower(part.substr(0, equals));
+    if (std::find(seen.begin(), seen.end(), name) != seen.end()) wrong("it has a member twice");
+    seen.push_back(std::move(name));
+    take_member(part.substr(0, equals), part.substr(equals + 1), to, has_port);
+  }
 }
 
 }  // namespace
@@ -147,28 +262,22 @@ std::string Endpoint::name() const {
 Endpoint parse_endpoint(std::string_view location) {
   Endpoint endpoint;
   const std::size_t scheme_end = location.find("://");
-  if (scheme_end == std::string_view::npos) {
-    if (location.starts_with('/')) {
-      endpoint.socket = location;
-      constexpr std::size_t kLongest = 107;
-      if (location.size() > kLongest) wrong("the path of the socket is longer than 107 bytes");
-    } else {
-      if (location.find_first_of("@/?#") != std::string_view::npos) {
-        wrong("expected host:port, a path, or a URL that begins with redis:// or unix://");
-      }
-      parse_host(location, endpoint);
-    }
-    return endpoint;
-  }
-  const std::string_view scheme = location.substr(0, scheme_end);
-  const std::string_view rest = location.substr(scheme_end + 3);
-  if (scheme == "redis" || scheme == "rediss") {
-    endpoint.wants_tls = scheme == "rediss";
-    parse_url(rest, endpoint);
-  } else if (scheme == "unix") {
-    parse_socket(rest, endpoint);
+  const std::size_t comma = location.find(',');
+  constexpr std::string_view kUnix = "unix:";
+  if (location.starts_with('/')) {
+    check_socket_path(location);
+    take_socket_path(std::string(location), endpoint);
+  } else if (comma < scheme_end) {
+    parse_members(location, endpoint);
+  } else if (scheme_end != std::string_view::npos) {
+    parse_url(location.substr(0, scheme_end), location.substr(scheme_end + 3), endpoint);
+  } else if (location.starts_with(kUnix)) {
+    check_socket_path(location.substr(kUnix.size()));
+    take_socket_path(std::string(location.substr(kUnix.size())), endpoint);
+  } else if (location.find_first_of("@/?#") != std::string_view::npos) {
+    wrong("expected host:port, a path, or a URL that begins with redis:// or unix://");
   } else {
-    wrong("unknown scheme; redis://, rediss:// and unix:// are known");
+    parse_host(location, endpoint);
   }
   return endpoint;
 }

@@ -14,7 +14,6 @@
 
 #include "connection.h"
 #include "polycache/net/tls.h"
-#include "polycache/text.h"
 #include "session.h"
 
 namespace polycache::redis {
@@ -75,23 +74,33 @@ void read_tls(std::vector<Endpoint>& endpoints, const OptionReader& options,
   }
 }
 
-// Where credentials begin and end in a location that is wrong is anybody's guess.
-std::string shown(std::string_view location) {
-  if (location.find('@') != std::string_view::npos) return "a location with an '@'";
-  return quote(without_credentials(location));
+// Which location, what is wrong with it, and what is taken; nothing of its text, since where a
+// password begins and ends in what is not understood is anybody's guess.
+std::string refusal(std::size_t index, std::size_t count, std::string_view problem) {
+  std::string text = "cannot be understood";
+  if (count > 1)
+    text = "location " + std::to_string(index + 1) + " of " + std::to_string(count) +
+           " cannot be understood";
+  return text.append(", and is not shown since it may hold a password: ")
+      .append(problem)
+      .append(
+          "; write \"redis://user:password@host:port/database\", rediss:// for TLS, "
+          "\"unix:///path\", \"/path\", \"host:port\", \"[address]:port\" or "
+          "\"host:port,password=...,ssl=true\"");
 }
 
 std::vector<Endpoint> read_endpoints(const OptionReader& options,
                                      const std::function<void(const Warning&)>& report) {
   std::vector<Endpoint> endpoints;
-  for (const std::string& location : options.location()) {
+  const std::vector<std::string>& given = options.location();
+  for (std::size_t i = 0; i < given.size(); ++i) {
     try {
-      endpoints.push_back(parse_endpoint(location));
+      endpoints.push_back(parse_endpoint(given[i]));
     } catch (const std::invalid_argument& problem) {
-      options.reject_location(shown(location) + ": " + problem.what());
+      options.reject_location(refusal(i, given.size(), problem.what()));
     }
   }
-  if (options.location().empty()) {
+  if (given.empty()) {
     options.reject_location("expected a server, such as redis://127.0.0.1:6379/0");
   }
   const Defaults defaults(options);

@@ -31,8 +31,18 @@ POLYCACHE_API std::optional<std::string_view> nearest(std::string_view word,
 // escaped, cut after about 80 characters: what messages show of a key or a value.
 POLYCACHE_API std::string quote(std::string_view text);
 
+// Whether the text is a host and nothing else: a name of letters, digits, '-' and '_' in labels
+// of at most 63, an IPv4 address, or an IPv6 address without its brackets ("fe80::1%eth0").
+POLYCACHE_API bool is_host(std::string_view text) noexcept;
+
+// Whether the text is the path of a unix socket as locations take it: it begins with one '/' and
+// has no blanks, control characters, quotes or any of ?#;,&=<>|\{}, which separate or assign in
+// connection strings.
+POLYCACHE_API bool is_socket_path(std::string_view text) noexcept;
+
 // A location without user and password: "redis://user:secret@host/1?x=y" becomes
-// "redis://host/1?...". For messages; of one that is malformed, parts of a password may be left.
+// "redis://host/1?...". For messages. Shows only what is certain: a host with its port, a path,
+// a word. Of everything else "..." is left, behind the "scheme://" if there is one.
 POLYCACHE_API std::string without_credentials(std::string_view location);
 
 }  // namespace polycache
