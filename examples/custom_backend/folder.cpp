@@ -1,7 +1,6 @@
 // A store of one's own: a folder with one file per entry. Files appear whole, by rename, so only
 // writers take turns. Threads share the folder's name alone, so the factory is of the same class.
 #include <polycache/counter.h>
-#include <polycache/error.h>
 #include <polycache/plugin.h>
 #include <sys/file.h>
 #include <unistd.h>

@@ -27,6 +27,7 @@
 
 #include "polycache/abi.h"
 #include "polycache/backend.h"
+#include "polycache/error.h"
 #include "polycache/option_reader.h"
 
 namespace polycache {
