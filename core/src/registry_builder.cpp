@@ -73,19 +73,6 @@ std::string shown(const OptionValue& value) {
   return list;
 }
 
-// What describe() shows of a location that a store has understood: a path, a URL without what
-// may be secret in it, or a word.
-std::string shown_location(const std::string& location) {
-  const std::size_t query = std::min(location.find('?'), location.size());
-  const std::string base = location.substr(0, query);
-  const bool is_url = base.find("://") != std::string::npos;
-  const auto ats = std::count(base.begin(), base.end(), '@');
-  if (base.find_first_of("=,;\"'<>{}|\\ \t\n\r") != std::string::npos || ats > (is_url ? 1 : 0)) {
-    return "...";
-  }
-  return without_credentials(base) + (query < location.size() ? "?..." : "");
-}
-
 // What backends report goes here: to the handler, or to the operation under way.
 std::function<void(const Warning&)> make_reporter(std::string alias, WarningHandler handler) {
   return [alias = std::move(alias), handler = std::move(handler)](const Warning& warning) {
@@ -231,7 +218,7 @@ class Builder {
     info.key_warnings = cache.key_warnings;
     const bool hidden = config_.hidden.contains(path + ".location");
     for (const std::string& location : cache.location) {
-      info.location.push_back(hidden ? "..." : shown_location(location));
+      info.location.push_back(hidden ? "..." : without_credentials(location));
     }
     OptionReader reader(path, cache.location, cache.options, [](auto, auto) {});
     reader.hide(hidden_options(path));

@@ -498,8 +498,8 @@ void Session::deal(std::span<const Item> items, std::size_t first) {
   }
 }
 
-// All that fit go in one request. Of several items with one key the last counts: where an
-// earlier one was refused, nothing is left of it to be erased.
+// All that fit go in one request. A refused value takes the older one with it, unless a later
+// item of the same key has replaced that, or is refused itself.
 void Session::put_share(Connection& server, Share& share) {
   const std::span<const NewItem> items = share.items;
   const auto does_not_fit = [&](const NewItem& item) { return !fits(item.value); };
@@ -517,24 +517,23 @@ void Session::put_share(Connection& server, Share& share) {
   refuse_of(server, share);
 }
 
-// Erases what was refused, in one go: each on its own could take all of the time.
+// Erases what was refused, in one go: each on its own could take all of the time. A later item of
+// the same key has replaced the older value, or is refused itself.
 void Session::refuse_of(Connection& server, Share& share) {
   const std::span<const NewItem> items = share.items;
   std::vector<std::string_view> keys;
-  std::vector<std::size_t> sizes;
+  std::vector<std::size_t> refused;
   for (std::size_t i = 0; i < items.size(); ++i) {
     if (share.stored[i]) continue;
+    refused.push_back(i);
     const auto rest = items.subspan(i + 1);
-    share.stored[i] = std::any_of(rest.begin(), rest.end(),
-                                  [&](const NewItem& other) { return other.key == items[i].key; });
-    if (share.stored[i]) continue;
-    keys.push_back(items[i].key);
-    sizes.push_back(items[i].value.size());
+    const bool is_last = std::none_of(
+        rest.begin(), rest.end(), [&](const NewItem& other) { return other.key == items[i].key; });
+    if (is_last) keys.push_back(items[i].key);
   }
-  if (keys.empty()) return;
   // The server drops the older values itself where it was the one to refuse.
-  server.drop_many(keys);
-  for (std::size_t i = 0; i < keys.size(); ++i) report_refusal(keys[i], sizes[i]);
+  if (!keys.empty()) server.drop_many(keys);
+  for (const std::size_t i : refused) report_refusal(items[i].key, items[i].value.size());
 }
 
 // --- Health ---

@@ -550,6 +550,10 @@ void Session::compose_batch(PutBatch& batch, std::span<const Item> items, PutMod
       batch.sent.push_back(batch.end);
     } else {
       batch.too_large.push_back(batch.end);
+      if (mode == PutMode::if_present) {  // it is erased before a later item asks for it
+        ++batch.end;
+        return;
+      }
     }
   }
 }

@@ -93,6 +93,10 @@ class POLYCACHE_API Backend {
   virtual void clear() = 0;
 
   // --- Override below only to be faster or atomic. ---
+  //
+  // One key several times in get_many, put_many or erase_many is as if the single operations
+  // came one after another: of several values the last one stays, and an entry is counted as
+  // removed once.
 
   // Whether there is a live entry. Unlike get(), asking is no use of the entry: an eviction
   // policy does not count it. If there is one, calls `head` once with at least the first 64
@@ -105,12 +109,12 @@ class POLYCACHE_API Backend {
   // a loop over the extensions `ttl` and `compare`; without them, BackendError.
   virtual std::optional<std::int64_t> incr(std::string_view key, std::int64_t delta);
 
-  // Calls sink(i, value) for each keys[i] that is live, in any order; duplicates
-  // are answered each. May deliver some and then throw. Default: get() in a loop.
+  // Calls sink(i, value) once for each keys[i] that is live, in any order. May deliver some
+  // and then throw. Default: get() in a loop.
   virtual void get_many(std::span<const std::string_view> keys, IndexedValueSink sink);
 
-  // Stores all items; calls on_failure(i) for each one that was not stored.
-  // Default: put() in a loop.
+  // Stores all items; calls on_failure(i) once for each one that was not stored, in any
+  // order. Default: put() in a loop.
   virtual void put_many(std::span<const Item> items, PutMode mode, IndexSink on_failure);
 
   // Returns how many live entries were removed. Default: erase() in a loop.
