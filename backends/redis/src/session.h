@@ -160,7 +160,6 @@ class Session final : public Backend,
   void warn(Warning::Kind kind, std::string_view key, std::string_view message);
   void warn_of_other_type(std::string_view key);
   struct PutBatch;
-  static bool comes_again(const PutBatch& batch, std::span<const Item> items, std::size_t item);
   void compose_batch(PutBatch& batch, std::span<const Item> items, PutMode mode);
   void send_batch(PutBatch& batch, std::span<const Item> items, PutMode mode, Deadline deadline);
   void read_put(PutBatch& batch, Connection& connection, std::size_t item);
