@@ -4,10 +4,10 @@
 #include <array>
 #include <cassert>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <memory>
 #include <optional>
-#include <thread>
 #include <utility>
 
 #include "polycache/text.h"
@@ -161,8 +161,8 @@ void check_usable(const std::string& shown) {
 }  // namespace
 
 Connection::Connection(Place place, const std::string& name, Absent absent, std::string shown,
-                       std::chrono::milliseconds busy_timeout)
-    : shown_(std::move(shown)), busy_timeout_(busy_timeout) {
+                       Patience& patience)
+    : shown_(std::move(shown)), patience_(patience) {
   const Entered entered(pass_);
   check_usable(shown_);
   int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
@@ -219,14 +219,8 @@ int Connection::wait_for_lock(void* self, int attempt) noexcept {
   auto& connection = *static_cast<Connection*>(self);
   connection.interrupted_ = Pass::fork_is_waiting();
   if (connection.interrupted_) return 0;
-  const auto now = std::chrono::steady_clock::now();
-  if (attempt == 0) connection.waiting_since_ = now;
-  const auto left = connection.busy_timeout_ - (now - connection.waiting_since_);
-  if (left <= left.zero()) return 0;
-  const std::chrono::nanoseconds pause =
-      std::chrono::microseconds(100) * (1 << std::min(attempt, 5));
-  std::this_thread::sleep_for(std::min<std::chrono::nanoseconds>(pause, left));
-  return 1;
+  const auto pause = std::chrono::microseconds(100) * (1 << std::min(attempt, 5));
+  return connection.patience_.pause(pause) ? 1 : 0;
 }
 
 void Connection::fail(int code) const {
@@ -334,20 +328,17 @@ bool Statement::is_null(int column) const noexcept {
   return sqlite3_column_type(handle_, column) == SQLITE_NULL;
 }
 
-HeaderRead read_header(const std::string& path, std::chrono::milliseconds patience,
-                       FileHeader& header) {
-  const auto deadline = std::chrono::steady_clock::now() + patience;
+HeaderRead read_header(const std::string& path, Patience& patience, FileHeader& header) {
   // Between two tries the file is closed: a fork's child has nothing of it.
   Pass pass([](void*, Pass::Inherited) noexcept {}, nullptr);
-  for (;;) {
-    const bool is_last = std::chrono::steady_clock::now() >= deadline;
+  for (bool is_last = false;;) {
     {
       const Entered entered(pass);
       check_usable(path);
       const auto result = try_to_read_header(path, header, is_last);
       if (result) return *result;
     }
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    is_last = !patience.pause(std::chrono::milliseconds(1));
   }
 }
 

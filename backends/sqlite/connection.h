@@ -7,7 +7,6 @@
 #include <sqlite3.h>
 
 #include <cassert>
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -15,6 +14,7 @@
 #include <utility>
 
 #include "fork_gate.h"
+#include "patience.h"
 #include "polycache/error.h"
 
 namespace polycache::sqlite {
@@ -55,9 +55,10 @@ class Connection {
   enum class Absent : unsigned char { make, fail };
 
   // Opens the file; or the memory database of that name, which lives as long as a connection to
-  // it. `absent`: what to do if there is none. `shown` names it in messages.
+  // it. `absent`: what to do if there is none. `shown` names it in messages. `patience`, which
+  // must outlive the connection: how long to wait for locks.
   Connection(Place place, const std::string& name, Absent absent, std::string shown,
-             std::chrono::milliseconds busy_timeout);
+             Patience& patience);
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
   ~Connection();
@@ -98,8 +99,7 @@ class Connection {
   [[noreturn]] void fail_as_dropped() const;
 
   std::string shown_;
-  std::chrono::milliseconds busy_timeout_;
-  std::chrono::steady_clock::time_point waiting_since_{};
+  Patience& patience_;
   mutable bool interrupted_ = false;  // by a fork, the latest waiting
   sqlite3* handle_ = nullptr;         // null once it was dropped in a child
   Pass pass_{drop_inherited, this};   // made after the handle, and gone before it
@@ -200,7 +200,6 @@ enum class HeaderRead : unsigned char { done, empty, too_short, unreadable };
 // Reads them through SQLite's own file layer: opening and closing the file in any other way
 // would drop the locks that this process holds on it. Waits for somebody who is writing them,
 // but reads them anyway at the end of its patience.
-HeaderRead read_header(const std::string& path, std::chrono::milliseconds patience,
-                       FileHeader& header);
+HeaderRead read_header(const std::string& path, Patience& patience, FileHeader& header);
 
 }  // namespace polycache::sqlite

@@ -1,9 +1,9 @@
 #include "location.h"
 
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <ctime>
-#include <thread>
 #include <utility>
 
 #include <fcntl.h>
@@ -60,7 +60,7 @@ void rename_if_there(const std::string& path, const std::string& from, const std
 
 }  // namespace
 
-FileVerdict judge_file(const std::string& path, std::chrono::milliseconds patience) {
+FileVerdict judge_file(const std::string& path, Patience& patience) {
   struct stat status {};
   if (::lstat(path.c_str(), &status) != 0) {
     if (errno == ENOENT) return {};
@@ -118,12 +118,9 @@ std::optional<OpenFiles> identify_open_files(const std::string& path) noexcept {
   return OpenFiles{*file, *shared_memory};
 }
 
-PathLock::PathLock(const std::string& path, std::chrono::milliseconds patience)
-    : name_(path + "-lock") {
-  const auto deadline = std::chrono::steady_clock::now() + patience;
+PathLock::PathLock(const std::string& path, Patience& patience) : name_(path + "-lock") {
   while (!try_lock(path)) {
-    if (std::chrono::steady_clock::now() >= deadline) cannot_lock(path, ETIMEDOUT);
-    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    if (!patience.pause(std::chrono::milliseconds(2))) cannot_lock(path, ETIMEDOUT);
   }
 }
 
@@ -158,7 +155,7 @@ void remove_orphaned_log(const std::string& path) {
 }
 
 std::optional<std::string> move_aside(const std::string& path, const FileIdentity& damaged,
-                                      std::chrono::milliseconds patience) {
+                                      Patience& patience) {
   const PathLock lock(path, patience);
   if (identify_file(path) != damaged) return std::nullopt;
   const FileState state = judge_file(path, patience).state;

@@ -4,12 +4,13 @@
 
 #pragma once
 
-#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
 
 #include <sys/types.h>
+
+#include "patience.h"
 
 namespace polycache::sqlite {
 
@@ -30,7 +31,7 @@ struct FileVerdict {
 };
 
 // `patience`: how long to wait for a process that is just making the file.
-FileVerdict judge_file(const std::string& path, std::chrono::milliseconds patience);
+FileVerdict judge_file(const std::string& path, Patience& patience);
 
 // Which file a path leads to.
 struct FileIdentity {
@@ -57,7 +58,7 @@ std::optional<OpenFiles> identify_open_files(const std::string& path) noexcept;
 class PathLock {
  public:
   // Throws BackendError if the lock does not come.
-  PathLock(const std::string& path, std::chrono::milliseconds patience);
+  PathLock(const std::string& path, Patience& patience);
   PathLock(const PathLock&) = delete;
   PathLock& operator=(const PathLock&) = delete;
   ~PathLock();
@@ -80,6 +81,6 @@ void remove_orphaned_log(const std::string& path);
 // is not ours. Throws
 // BackendError if it cannot.
 std::optional<std::string> move_aside(const std::string& path, const FileIdentity& damaged,
-                                      std::chrono::milliseconds patience);
+                                      Patience& patience);
 
 }  // namespace polycache::sqlite

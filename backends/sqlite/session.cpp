@@ -57,10 +57,11 @@ void Alias::warn(Warning::Kind kind, std::string_view key, const std::string& me
   if (report) report({.kind = kind, .key = key, .message = message});
 }
 
-OpenTable::OpenTable(const Alias& alias, ProcessShare& of, Absent absent, Table::Log log)
+OpenTable::OpenTable(const Alias& alias, ProcessShare& of, Absent absent, Table::Log log,
+                     Patience& patience)
     : share(of),
       table(alias.place, alias.place == Connection::Place::file ? alias.shown : of.memory_name(),
-            absent, log, alias.shown, alias.table) {
+            absent, log, alias.shown, alias.table, patience) {
   share.after_opening(alias.shown);
 }
 
@@ -108,7 +109,7 @@ Table& Session::open_table(const Moment& now) {
 void Session::leave_replaced_file() {
   try {
     const Turn turn = take_turn();
-    share_->clear_way(alias_->shown, *identity_, alias_->table.busy_timeout);
+    share_->clear_way(alias_->shown, *identity_, patience_);
   } catch (const BackendError&) {
     // Then SQLite finds what it finds.
   }
@@ -137,12 +138,11 @@ void Session::open(const Moment& now) {
 // file that was not looked at: a good new file would be moved aside for the old one's damage.
 void Session::open_file() {
   const std::string& path = alias_->shown;
-  const std::chrono::milliseconds patience = alias_->table.busy_timeout;
   identity_ = identify_file(path);
   FileVerdict verdict = judge_for_opening();
   std::optional<PathLock> making;
   if (verdict.state == FileState::absent) {
-    making.emplace(path, patience);
+    making.emplace(path, patience_);
     verdict = judge_for_opening();
     if (verdict.state == FileState::absent) remove_orphaned_log(path);
   }
@@ -166,7 +166,7 @@ void Session::make_table(Absent absent, bool may_be_shared) {
     const bool without = failed > 1 || !share_->has_shared_memory();
     const Table::Log log = without ? Table::Log::rollback : Table::Log::write_ahead;
     try {
-      table_ = std::make_unique<OpenTable>(*alias_, *share_, absent, log);
+      table_ = std::make_unique<OpenTable>(*alias_, *share_, absent, log, patience_);
       if (without) share_->do_without_shared_memory();
       return;
     } catch (const DatabaseError& error) {
@@ -177,9 +177,9 @@ void Session::make_table(Absent absent, bool may_be_shared) {
 }
 
 // Absent or ours; else throws.
-FileVerdict Session::judge_for_opening() const {
+FileVerdict Session::judge_for_opening() {
   const std::string& path = alias_->shown;
-  FileVerdict verdict = judge_file(path, alias_->table.busy_timeout);
+  FileVerdict verdict = judge_file(path, patience_);
   if (verdict.state == FileState::refused) {
     throw BackendError(BackendError::Kind::storage, path, "sqlite: " + verdict.problem);
   }
@@ -231,7 +231,7 @@ void Session::move_damaged_file(const DatabaseError& error) {
   if (!identity_) return;  // there was no file yet: whatever is there now was not looked at
   // Else another thread would open the file between the renames, with the log of the next one.
   const Turn turn = take_turn();
-  const auto aside = move_aside(alias_->shown, *identity_, alias_->table.busy_timeout);
+  const auto aside = move_aside(alias_->shown, *identity_, patience_);
   if (!aside) return;  // another process or thread was faster, and has warned
   alias_->warn(Warning::Kind::other, {},
                std::string(error.what()) + "; the damaged file was moved to " + quote(*aside) +
@@ -240,6 +240,7 @@ void Session::move_damaged_file(const DatabaseError& error) {
 
 template <class Operation>
 auto Session::perform(Operation operation) {
+  patience_.renew();
   for (int again = 0;;) {
     try {
       return operation();
@@ -250,9 +251,7 @@ auto Session::perform(Operation operation) {
   }
 }
 
-Session::Turn Session::take_turn() {
-  return share_->take_turn(alias_->table.busy_timeout, alias_->shown);
-}
+Session::Turn Session::take_turn() { return share_->take_turn(patience_, alias_->shown); }
 
 template <class Operation>
 auto Session::read(Operation operation) {

@@ -7,7 +7,6 @@
 #pragma once
 
 #include <atomic>
-#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -20,6 +19,7 @@
 #include <vector>
 
 #include "location.h"
+#include "patience.h"
 #include "polycache/backend.h"
 #include "polycache/extension.h"
 #include "store_share.h"
@@ -49,7 +49,8 @@ struct Alias {
 // An open table, counted among those of its process.
 struct OpenTable {
   using Absent = Connection::Absent;
-  OpenTable(const Alias& alias, ProcessShare& of, Absent absent, Table::Log log);
+  OpenTable(const Alias& alias, ProcessShare& of, Absent absent, Table::Log log,
+            Patience& patience);
   OpenTable(const OpenTable&) = delete;
   OpenTable& operator=(const OpenTable&) = delete;
   ~OpenTable() { share.after_closing(); }
@@ -64,7 +65,8 @@ class Session final : public Backend,
                       private PopExtension,
                       private ErasePrefixExtension {
  public:
-  explicit Session(std::shared_ptr<const Alias> alias) noexcept : alias_(std::move(alias)) {}
+  explicit Session(std::shared_ptr<const Alias> alias) noexcept
+      : alias_(std::move(alias)), patience_(alias_->table.busy_timeout) {}
   ~Session() override;
 
   bool get(std::string_view key, ValueSink sink) override;
@@ -108,7 +110,7 @@ class Session final : public Backend,
   void open(const Moment& now);
   void open_file();
   void make_table(Absent absent, bool may_be_shared);
-  FileVerdict judge_for_opening() const;
+  FileVerdict judge_for_opening();
   void leave_replaced_file();
   bool heal(const DatabaseError& error);
   bool make_room();
@@ -127,6 +129,7 @@ class Session final : public Backend,
   bool refuse(Table& table, const Item& item, PutMode mode, const Moment& now);
 
   const std::shared_ptr<const Alias> alias_;
+  Patience patience_;  // of the operation under way
   std::unique_ptr<OpenTable> table_;
   std::optional<FileIdentity> identity_;  // of the open file, or of one that failed to open
   ProcessShare* share_ = nullptr;         // of the process that opened the table; once opened

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "location.h"
+#include "patience.h"
 #include "polycache/text.h"
 #include "session.h"
 #include "store_share.h"

@@ -12,9 +12,8 @@ ProcessShare::ProcessShare(std::uint32_t fork, const std::string& memory_name,
                            const std::string& shown)
     : fork_(fork), memory_name_(memory_name) {
   if (memory_name.empty()) return;
-  keep_alive_ =
-      std::make_unique<Connection>(Connection::Place::memory, memory_name, Connection::Absent::make,
-                                   shown, std::chrono::milliseconds(0));
+  keep_alive_ = std::make_unique<Connection>(Connection::Place::memory, memory_name,
+                                             Connection::Absent::make, shown, none_);
   keep_alive_->query_integer("PRAGMA schema_version");  // opens what was only prepared so far
 }
 
@@ -24,7 +23,7 @@ void ProcessShare::after_opening(const std::string& path) {
 }
 
 void ProcessShare::clear_way(const std::string& path, const FileIdentity& mine,
-                             std::chrono::milliseconds patience) const {
+                             Patience& patience) const {
   const auto left_behind = [&] {
     return files_ && files_->file == mine && identify_file(path + "-shm") == files_->shared_memory;
   };
@@ -33,14 +32,13 @@ void ProcessShare::clear_way(const std::string& path, const FileIdentity& mine,
   if (left_behind() && identify_file(path) != mine) remove_orphaned_log(path);
 }
 
-std::unique_lock<std::timed_mutex> ProcessShare::take_turn(std::chrono::milliseconds patience,
+std::unique_lock<std::timed_mutex> ProcessShare::take_turn(Patience& patience,
                                                            const std::string& shown) {
-  std::unique_lock turn(turn_, std::try_to_lock);
-  if (turn.owns_lock()) return turn;
-  if (!turn.try_lock_until(std::chrono::system_clock::now() + patience)) {
+  std::unique_lock turn(turn_, std::defer_lock);
+  if (!patience.lock(turn)) {
     throw BackendError(BackendError::Kind::overloaded, shown,
                        "sqlite " + quote(shown) + ": other threads kept it busy for " +
-                           std::to_string(patience.count()) + " ms (busy_timeout)");
+                           std::to_string(patience.limit().count()) + " ms (busy_timeout)");
   }
   return turn;
 }

@@ -14,6 +14,7 @@
 
 #include "connection.h"
 #include "location.h"
+#include "patience.h"
 
 namespace polycache::sqlite {
 
@@ -44,17 +45,16 @@ class ProcessShare {
   // Called in its turn by a session that still has `mine` open, when the path leads to another
   // file: removes the log that it left behind, which the other file would be read through.
   // Throws BackendError.
-  void clear_way(const std::string& path, const FileIdentity& mine,
-                 std::chrono::milliseconds patience) const;
+  void clear_way(const std::string& path, const FileIdentity& mine, Patience& patience) const;
 
   // Throws BackendError (overloaded) if the turn does not come.
-  std::unique_lock<std::timed_mutex> take_turn(std::chrono::milliseconds patience,
-                                               const std::string& shown);
+  std::unique_lock<std::timed_mutex> take_turn(Patience& patience, const std::string& shown);
 
  private:
   const std::uint32_t fork_;
   const std::string memory_name_;
   std::timed_mutex turn_;  // guards the database against the process's other sessions
+  Patience none_{std::chrono::milliseconds(0)};
   std::unique_ptr<Connection> keep_alive_;  // never used, only open
 
   std::atomic<bool> has_shared_memory_{true};

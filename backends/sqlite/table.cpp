@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cstring>
-#include <thread>
 #include <utility>
 
 #include "location.h"
@@ -59,9 +59,10 @@ Transaction::~Transaction() {
 }
 
 Table::Table(Connection::Place place, const std::string& name, Connection::Absent absent, Log log,
-             const std::string& shown, const TableSettings& settings)
+             const std::string& shown, const TableSettings& settings, Patience& patience)
     : settings_(settings),
-      connection_(place, name, absent, shown, settings.busy_timeout),
+      patience_(patience),
+      connection_(place, name, absent, shown, patience),
       quoted_(quote_identifier(settings.name)) {
   const bool in_file = place == Connection::Place::file;
   const bool rollback = log == Log::rollback || !connection_.has_shared_memory();
@@ -129,13 +130,11 @@ void Table::create_schema() {
 // Returns whether there is one. Changing the mode needs the file alone for a moment, and
 // SQLite does not wait for that by itself.
 bool Table::use_write_ahead_log() {
-  const auto deadline = std::chrono::steady_clock::now() + settings_.busy_timeout;
   for (;;) {
     try {
       return connection_.query_text("PRAGMA journal_mode=WAL") == "wal";
     } catch (const DatabaseError& error) {
-      if (!is_busy(error) || std::chrono::steady_clock::now() >= deadline) throw;
-      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      if (!is_busy(error) || !patience_.pause(std::chrono::milliseconds(1))) throw;
     }
   }
 }
@@ -313,6 +312,7 @@ void Table::erase_prefix(std::string_view prefix, std::int64_t& removed) {
     last.reset();
     if (!more) return;
     erase.bind(1, from).bind(2, to).bind(3, prefix).run();
+    patience_.renew();
     removed += connection_.changes();
     if (to == INT64_MAX) return;
     from = to + 1;

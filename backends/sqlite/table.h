@@ -17,6 +17,7 @@
 
 #include "connection.h"
 #include "key_hash.h"
+#include "patience.h"
 #include "polycache/backend.h"
 
 namespace polycache::sqlite {
@@ -50,10 +51,10 @@ class Table {
   enum class Log : unsigned char { write_ahead, rollback };
 
   // Opens the store, making what is missing of it. A file that is not ours is an error, and
-  // stays as it is. `log`: how a file keeps what is not yet written; without shared memory always
-  // in a rollback journal.
+  // stays as it is. `patience`, which must outlive the table: how long to wait. `log`: how a file
+  // keeps what is not yet written; without shared memory always in a rollback journal.
   Table(Connection::Place place, const std::string& name, Connection::Absent absent, Log log,
-        const std::string& shown, const TableSettings& settings);
+        const std::string& shown, const TableSettings& settings, Patience& patience);
 
   Connection& connection() noexcept { return connection_; }
 
@@ -107,8 +108,9 @@ class Table {
   bool pop(std::string_view key, std::string& value, const Moment& now);
 
   void clear();
-  // Removes entries in steps, each a transaction of its own, between which a process may fork
-  // if the caller is not Inside. Counts them in `removed`, also if it throws.
+  // Removes entries in steps. Each is a transaction of its own, may wait as long as a whole
+  // operation, and lets a process fork after it if the caller is not Inside. Counts the entries in
+  // `removed`, also if it throws.
   void erase_prefix(std::string_view prefix, std::int64_t& removed);
 
   // Entries that put() made, rather than overwrote, since the last call. Only known where
@@ -150,6 +152,7 @@ class Table {
   }
 
   TableSettings settings_;
+  Patience& patience_;
   Connection connection_;
   std::string quoted_;  // the table's name in SQL
   HashSecret secret_;

@@ -8,7 +8,9 @@
 #include <array>
 #include <atomic>
 #include <csignal>
+#include <functional>
 #include <iterator>
+#include <latch>
 #include <map>
 #include <random>
 #include <set>
@@ -238,6 +240,63 @@ TEST_F(SqliteProcesses, ABusyFileWithARollbackJournalIsAMiss) {
   holder.release();
   EXPECT_TRUE(serves(cache));
   EXPECT_EQ(cache.get("k"), "v");
+}
+
+// Whether a body that returns how long it took is faster than the bound in one of many rounds:
+// never if it sleeps that long, and not only where the machine is idle.
+template <class Body>
+bool is_ever_faster_than(std::chrono::nanoseconds bound, Body body) {
+  for (int round = 0; round < 20; ++round) {
+    if (body() < bound) return true;
+  }
+  return false;
+}
+
+std::chrono::nanoseconds time_until_overloaded(const std::function<void()>& operation) {
+  const auto start = std::chrono::steady_clock::now();
+  try {
+    operation();
+    ADD_FAILURE() << "a busy file was used";
+  } catch (const BackendError& error) {
+    EXPECT_EQ(error.kind(), BackendError::Kind::overloaded) << error.what();
+  }
+  return std::chrono::steady_clock::now() - start;
+}
+
+// A thread waits for its turn, then for the other process: together no longer than busy_timeout.
+TEST_F(SqliteProcesses, SeveralThreadsWaitForABusyFileNoLongerThanOneDoes) {
+  const auto factory = make({{"busy_timeout", "200ms"}});
+  factory->connect()->put("k", "v", kForever, PutMode::always);
+  Holder holder(path(), "BEGIN IMMEDIATE");
+  const auto longest_wait = [&] {
+    std::array<std::chrono::nanoseconds, 3> waited{};
+    std::latch all_are_open(waited.size());
+    std::vector<std::thread> threads;
+    for (std::size_t i = 0; i < waited.size(); ++i) {
+      threads.emplace_back([&, i] {
+        const auto session = factory->connect();
+        EXPECT_EQ(get(*session, "k"), "v");
+        all_are_open.arrive_and_wait();
+        // So that the turn of the one before comes to its end while the next one waits.
+        std::this_thread::sleep_for(i * 50ms);
+        waited[i] =
+            time_until_overloaded([&] { session->put("k", "w", kForever, PutMode::always); });
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    return *std::max_element(waited.begin(), waited.end());
+  };
+  EXPECT_TRUE(is_ever_faster_than(300ms, longest_wait));
+}
+
+// The file's header, its schema and its entries: each is waited for.
+TEST_F(SqliteProcesses, OpeningABusyFileWaitsNoLongerThanAnyOtherOperation) {
+  make()->connect()->put("k", "v", kForever, PutMode::always);
+  EXPECT_EQ(Database(path()).text("PRAGMA journal_mode=DELETE"), "delete");
+  const auto factory = make({{"busy_timeout", "200ms"}});
+  Holder holder(path(), "BEGIN EXCLUSIVE");
+  EXPECT_TRUE(is_ever_faster_than(
+      300ms, [&] { return time_until_overloaded([&] { get(*factory->connect(), "k"); }); }));
 }
 
 // --- deleted and replaced ---

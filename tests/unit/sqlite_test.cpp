@@ -18,6 +18,7 @@
 #include <fstream>
 #include <iterator>
 #include <map>
+#include <mutex>
 #include <optional>
 #include <set>
 #include <string>
@@ -27,10 +28,12 @@
 
 #include "fork_gate.h"
 #include "key_hash.h"
+#include "patience.h"
 #include "polycache/extension.h"
 #include "polycache/testing/manual_clock.h"
 #include "polycache/testing/test_context.h"
 #include "support/sqlite_file.h"
+#include "table.h"
 
 namespace polycache {
 namespace {
@@ -1110,6 +1113,46 @@ TEST_F(SqliteFile, UnknownExtensionsAreNull) {
 // --- the file format ---
 
 // Files that were written keep being read.
+TEST(SqlitePatience, WaitsOfEveryKindSpendOneLimit) {
+  std::timed_mutex mutex;
+  const std::lock_guard held(mutex);
+  sqlite::Patience patience(20ms);
+  const auto try_to_lock = [&] {
+    std::unique_lock lock(mutex, std::defer_lock);
+    return patience.lock(lock);
+  };
+  while (patience.pause(1ms)) {
+  }
+  std::thread([&] { EXPECT_FALSE(try_to_lock()); }).join();
+  EXPECT_FALSE(patience.pause(1h));  // or this test takes an hour
+  patience.renew();
+  std::thread([&] { EXPECT_FALSE(try_to_lock()); }).join();
+  EXPECT_FALSE(patience.pause(1h));
+  patience.renew();
+  EXPECT_TRUE(patience.pause(1ms));
+}
+
+TEST(SqlitePatience, ALockThatIsFreeIsTakenWithNoneLeft) {
+  std::timed_mutex mutex;
+  sqlite::Patience patience(0ms);
+  std::unique_lock lock(mutex, std::defer_lock);
+  EXPECT_TRUE(patience.lock(lock));
+}
+
+// Others who write all the time slow it down, and do not end it.
+TEST(SqlitePatience, ClearingByPrefixHasItAnewForEachStep) {
+  const testing::SqliteFolder folder;
+  sqlite::Patience patience(50ms);
+  sqlite::Table table(sqlite::Connection::Place::file, folder.file("cache.db"),
+                      sqlite::Connection::Absent::make, sqlite::Table::Log::write_ahead,
+                      folder.file("cache.db"), {.name = "cache", .synchronous = "off"}, patience);
+  table.put("k", "v", kForever, PutMode::always, {});
+  while (patience.pause(1ms)) {
+  }
+  EXPECT_EQ(table.erase_prefix("k"), 1);
+  EXPECT_TRUE(patience.pause(1ms));
+}
+
 TEST(SqliteKeyHash, StaysAsItIs) {
   constexpr sqlite::HashSecret kSecret{0x0123456789abcdefU, 0xfedcba9876543210U};
   const std::pair<std::string_view, std::uint64_t> known[] = {

@@ -6,7 +6,8 @@
 //   max_entries     how many entries are kept; beyond it expired ones go, then those
 //                   written or touched longest ago, until a sixteenth is free; default: no limit
 //   max_value_bytes a larger value is refused; default: what SQLite takes (1 GB)
-//   busy_timeout    how long to wait for another process that is writing; default 1s
+//   busy_timeout    how long one operation waits, in all, for threads and processes that use
+//                   the file; default 1s
 //   synchronous     "off", "normal" (default; survives a killed process, and a power cut
 //                   without damage), "full" (a power cut loses nothing)
 //   wal_autocheckpoint  pages of the write-ahead log before it is copied back
