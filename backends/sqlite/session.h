@@ -27,6 +27,12 @@
 
 namespace polycache::sqlite {
 
+// A table's name, and the first alias of the process that has it.
+struct TableName {
+  std::string spelling;
+  std::string alias;
+};
+
 // What the sessions of one alias have in common. Thread-safe.
 struct Alias {
   Connection::Place place = Connection::Place::file;
@@ -37,6 +43,7 @@ struct Alias {
   const Clock& clock;
   std::function<void(const Warning&)> report;
   std::shared_ptr<StoreShare> share;
+  std::shared_ptr<const TableName> claim = {};  // held while the alias uses the table
 
   // How many entries may still be made before somebody must count them.
   mutable std::atomic<std::int64_t> free_entries{0};

@@ -79,7 +79,8 @@ Place find_place(const std::string& location) {
   if (error) return {path, error.message()};
   Place place = follow_links(path);
   if (!place.problem.empty()) return place;
-  FileVerdict verdict = judge_file(place.file.string(), std::chrono::seconds(1));
+  Patience patience{std::chrono::seconds(1)};
+  FileVerdict verdict = judge_file(place.file.string(), patience);
   if (verdict.state == FileState::refused) place.problem = std::move(verdict.problem);
   return place;
 }
@@ -155,8 +156,7 @@ std::string read_location(const OptionReader& options) {
 
 std::string read_table_name(const OptionReader& options) {
   std::string name = options.string("table", "cache");
-  std::string lower = name;
-  for (char& c : lower) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
+  const std::string lower = fold_case(name);
   const bool printable = lower.find_first_of(std::string_view("\0\n\r", 3)) == std::string::npos;
   if (name.empty() || name.size() > 128 || !printable) {
     options.reject("table", "expected a name of 1 to 128 bytes in one line");
@@ -188,13 +188,18 @@ std::int64_t read_max_value_bytes(const OptionReader& options) {
   return most;
 }
 
-std::shared_ptr<StoreShare> share_of(const std::string& location, const BackendContext& context) {
-  const bool memory = in_memory(location);
+// The name of a store among those of the process.
+std::string id_of(const std::string& location, const BackendContext& context) {
   std::ostringstream id;
-  id << "sqlite/1:" << location;
+  id << location;
   // Two registries with clocks of their own do not meet in memory.
-  if (memory) id << "@" << static_cast<const void*>(&context.clock);
+  if (in_memory(location)) id << "@" << static_cast<const void*>(&context.clock);
+  return id.str();
+}
+
+std::shared_ptr<StoreShare> share_of(const std::string& location, const BackendContext& context) {
   const auto make = [&]() -> std::shared_ptr<void> {
+    const bool memory = in_memory(location);
     const auto share = std::make_shared<StoreShare>(
         memory ? StoreShare::Place::memory : StoreShare::Place::file, location);
     // What a process knows of a file, its forked children must know as long as they live. A
@@ -202,7 +207,27 @@ std::shared_ptr<StoreShare> share_of(const std::string& location, const BackendC
     if (!memory) share->keep(share);
     return share;
   };
-  return std::static_pointer_cast<StoreShare>(context.process_wide(id.str(), make));
+  return std::static_pointer_cast<StoreShare>(
+      context.process_wide("sqlite/1:" + id_of(location, context), make));
+}
+
+// Two aliases of one process cannot spell a table in two ways: they would share it unawares.
+std::shared_ptr<const TableName> claim_table_name(const std::string& name,
+                                                  const std::string& location,
+                                                  const OptionReader& options,
+                                                  const BackendContext& context) {
+  const auto make = [&]() -> std::shared_ptr<void> {
+    return std::make_shared<TableName>(TableName{name, std::string(context.alias)});
+  };
+  const std::string id = "sqlite/1 table:" + id_of(location, context) + "\n" + fold_case(name);
+  auto claimed = std::static_pointer_cast<const TableName>(context.process_wide(id, make));
+  if (claimed->spelling != name) {
+    options.reject("table", "to SQLite " + quote(name) + " is the table " +
+                                quote(claimed->spelling) + " of the alias " +
+                                quote(claimed->alias) +
+                                " in the same file; spell it alike to share it, or name another");
+  }
+  return claimed;
 }
 
 // The aliases of one table share its entries, and so the limit of their number.
@@ -238,6 +263,7 @@ Factory::Factory(const OptionReader& options, const BackendContext& context, Key
                 .report = context.report,
                 .share = share_of(location, context)});
   agree_on_limits(location, alias->table, context);
+  alias->claim = claim_table_name(alias->table.name, location, options, context);
   impl_ = std::make_unique<const Impl>(Impl{rules, std::move(alias)});
 }
 

@@ -36,11 +36,27 @@ std::string quote_text(std::string_view text) {
   return quoted + "'";
 }
 
+// The index of a table "x" is "x_written"; where a table has that name, "polycache_written_x",
+// which none can have.
+constexpr std::string_view kIndexTail = "_written";
+const char* const kReservedIndexHead = "polycache_written_";
+
+// Holds all that culling asks for, so that it need not read the table.
+std::string index_on(const std::string& table, const std::string& index) {
+  return "CREATE INDEX IF NOT EXISTS " + quote_identifier(index) + " ON " +
+         quote_identifier(table) + "(written, expires)";
+}
+
 bool is_busy(const DatabaseError& error) noexcept {
   return error.kind() == BackendError::Kind::overloaded;
 }
 
 }  // namespace
+
+std::string fold_case(std::string name) {
+  for (char& c : name) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
+  return name;
+}
 
 std::int64_t Moment::expires_after(Ttl ttl) const noexcept {
   if (ttl.is_forever()) return kNever;
@@ -107,24 +123,30 @@ void Table::prepare_file() {
   std::memcpy(&sweep_from_, bytes.data(), sizeof sweep_from_);  // anywhere
 }
 
-// In the rollback journal, so that the file itself bears our mark from the first moment on.
-void Table::create_schema() {
+// Another process may have done the same since we looked.
+template <class Change>
+void Table::change_schema(Change change) {
   const Inside inside(connection_);
-  Statement begin(connection_, "BEGIN IMMEDIATE");
-  begin.run();
+  connection_.execute("BEGIN IMMEDIATE");
   try {
-    if (connection_.query_integer("PRAGMA schema_version") == 0) {
-      connection_.execute(
-          "PRAGMA application_id=" + std::to_string(kApplicationId) +
-          ";PRAGMA user_version=" + std::to_string(kSchemaVersion) +
-          ";CREATE TABLE polycache_meta(name TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID"
-          ";INSERT INTO polycache_meta VALUES('hash_secret', randomblob(16))");
-    }
+    change();
     connection_.execute("COMMIT");
   } catch (const DatabaseError&) {
     if (connection_.in_transaction()) connection_.execute("ROLLBACK");
     throw;
   }
+}
+
+// In the rollback journal, so that the file itself bears our mark from the first moment on.
+void Table::create_schema() {
+  change_schema([this] {
+    if (connection_.query_integer("PRAGMA schema_version") != 0) return;
+    connection_.execute(
+        "PRAGMA application_id=" + std::to_string(kApplicationId) +
+        ";PRAGMA user_version=" + std::to_string(kSchemaVersion) +
+        ";CREATE TABLE polycache_meta(name TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID"
+        ";INSERT INTO polycache_meta VALUES('hash_secret', randomblob(16))");
+  });
 }
 
 // Returns whether there is one. Changing the mode needs the file alone for a moment, and
@@ -151,22 +173,57 @@ void Table::leave_write_ahead_log() {
   connection_.query_integer("PRAGMA schema_version");  // gives the lock back
 }
 
+// The name of a table or an index as the file spells it, or empty if there is none.
+std::string Table::name_in_file(const char* type, const std::string& name) {
+  return connection_.query_text("SELECT name FROM sqlite_master WHERE type = '" +
+                                std::string(type) + "' AND name = " + quote_text(name) +
+                                " COLLATE NOCASE");
+}
+
 void Table::create_table() {
-  const std::string index = settings_.name + "_written";
-  const auto count = [this](const std::string& name) {
-    return connection_.query_integer("SELECT count(*) FROM sqlite_master WHERE name = " +
-                                     quote_text(name));
-  };
-  if (count(settings_.name) == 0) {
-    connection_.execute("CREATE TABLE IF NOT EXISTS " + quoted_ +
-                        "(id INTEGER PRIMARY KEY, key BLOB NOT NULL, written INTEGER NOT NULL, "
-                        "expires INTEGER NOT NULL, value BLOB NOT NULL)");
+  if (name_in_file("table", settings_.name).empty()) {
+    change_schema([this] {
+      make_way_for_table();
+      connection_.execute("CREATE TABLE IF NOT EXISTS " + quoted_ +
+                          "(id INTEGER PRIMARY KEY, key BLOB NOT NULL, written INTEGER NOT NULL, "
+                          "expires INTEGER NOT NULL, value BLOB NOT NULL)");
+    });
   }
-  if (settings_.max_entries > 0 && count(index) == 0) {
-    // Holds all that culling asks for, so that it need not read the table.
-    connection_.execute("CREATE INDEX IF NOT EXISTS " + quote_identifier(index) + " ON " + quoted_ +
-                        "(written, expires)");
-  }
+  check_spelling();
+  if (settings_.max_entries > 0) create_index();
+}
+
+// The index of another table may have this table's name, which SQLite allows but once.
+void Table::make_way_for_table() {
+  if (!fold_case(settings_.name).ends_with(kIndexTail)) return;
+  const std::string index = name_in_file("index", settings_.name);
+  if (index.empty()) return;
+  const std::string of = connection_.query_text(
+      "SELECT tbl_name FROM sqlite_master WHERE type = 'index' AND name = " + quote_text(index));
+  connection_.execute("DROP INDEX " + quote_identifier(index));
+  connection_.execute(index_on(of, kReservedIndexHead + of));
+}
+
+// What other processes call the same table.
+void Table::check_spelling() {
+  const std::string there = name_in_file("table", settings_.name);
+  if (there == settings_.name) return;
+  throw DatabaseError(DatabaseError::Cause::other, BackendError::Kind::storage, connection_.shown(),
+                      "sqlite " + quote(connection_.shown()) + ": the file has a table " +
+                          quote(there) + ", which to SQLite is also " + quote(settings_.name) +
+                          "; spell it alike in the option table, or name another");
+}
+
+// Another table may have the index's usual name, or SQLite keep it for itself: "sqlite_written".
+void Table::create_index() {
+  const std::string usual = settings_.name + std::string(kIndexTail);
+  const std::string reserved = kReservedIndexHead + settings_.name;
+  if (!name_in_file("index", usual).empty() || !name_in_file("index", reserved).empty()) return;
+  change_schema([&] {
+    const bool is_free =
+        name_in_file("table", usual).empty() && !fold_case(usual).starts_with("sqlite_");
+    connection_.execute(index_on(settings_.name, is_free ? usual : reserved));
+  });
 }
 
 void Table::prepare_statements() {
@@ -176,8 +233,9 @@ void Table::prepare_statements() {
   };
   const std::string ahead = kAhead;
   const std::string live = " WHERE id = ?1 AND key = ?2 AND expires > ?3 AND NOT " + ahead;
-  const std::string insert =
-      "INTO " + t + "(id, key, expires, written, value) VALUES(?1, ?2, ?3, ?4, ?5)";
+  const std::string columns = "(id, key, expires, written, value) VALUES(?1, ?2, ?3, ?4, ?5)";
+  // Under another name, since the table may be called "excluded".
+  const std::string insert = "INSERT INTO " + t + " AS kept" + columns;
   const std::string update =
       " ON CONFLICT(id) DO UPDATE SET key = excluded.key, expires = excluded.expires, "
       "written = excluded.written, value = excluded.value";
@@ -188,10 +246,9 @@ void Table::prepare_statements() {
   prepare(find_head_, "SELECT expires, written, iif(length(value) <= " + std::to_string(kSmall) +
                           ", value, NULL) FROM " + t + " WHERE id = ?1 AND key = ?2");
   // Replacing is faster, but does not tell a new entry from an old one.
-  prepare(put_always_,
-          settings_.max_entries > 0 ? "INSERT " + insert + update : "REPLACE " + insert);
+  prepare(put_always_, settings_.max_entries > 0 ? insert + update : "REPLACE INTO " + t + columns);
   prepare(put_if_absent_,
-          "INSERT " + insert + update + " WHERE key <> excluded.key OR expires <= ?6 OR " + ahead);
+          insert + update + " WHERE key <> excluded.key OR expires <= ?6 OR " + ahead);
   prepare(put_if_present_, "UPDATE " + t + " SET expires = ?4, written = ?5, value = ?6" + live);
   prepare(touch_, "UPDATE " + t + " SET expires = ?4, written = ?5" + live);
   prepare(erase_, "DELETE FROM " + t + live);

@@ -31,6 +31,10 @@ struct TableSettings {
   std::chrono::milliseconds busy_timeout{};
 };
 
+// Names of tables and indexes that SQLite takes for one are equal then: it ignores the case of
+// ASCII letters.
+std::string fold_case(std::string name);
+
 // The time of an operation: by the wall clock, or for a store in memory by the steady one.
 struct Moment {
   std::int64_t milliseconds = 0;  // an entry lives while its `expires` is greater
@@ -143,7 +147,13 @@ class Table {
   void create_schema();
   bool use_write_ahead_log();
   void leave_write_ahead_log();
+  template <class Change>
+  void change_schema(Change change);
+  std::string name_in_file(const char* type, const std::string& name);
   void create_table();
+  void make_way_for_table();
+  void check_spelling();
+  void create_index();
   void prepare_statements();
   Statement& bind_live(Statement& statement, std::string_view key, const Moment& now);
   Row found(Statement& statement, std::string_view key, const Moment& now);

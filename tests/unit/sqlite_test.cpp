@@ -589,6 +589,99 @@ TEST_F(SqliteFile, TablesHaveTheirOwnEntriesAndAnyName) {
   EXPECT_EQ(get(*plain->connect(), "k"), "plain");
 }
 
+// Among them names that mean something to SQLite, or that the store itself uses in SQL.
+TEST_F(SqliteFile, AnyNameOfATableKeepsItsEntriesApart) {
+  const std::vector<std::string> names = {"cache",    "cache_written", "cache_written_written",
+                                          "CACHE2",   "excluded",      "kept",
+                                          "new",      "old",           "id",
+                                          "rowid",    "value",         "expires",
+                                          "select",   "main.x",        "temp",
+                                          "sqlite",   "polycache",     "pragma_table_info",
+                                          "x y",      "dbstat",        "\xc3\x84",
+                                          "\xc3\xa4", "json_each",     "main",
+                                          "'"};
+  for (const std::int64_t limit : {0, 100}) {
+    OptionMap options;
+    if (limit > 0) options["max_entries"] = limit;
+    for (const std::string& name : names) {
+      options["table"] = name;
+      const auto session = make(options)->connect();
+      SCOPED_TRACE(name);
+      EXPECT_EQ(get(*session, "k"), limit == 0 ? std::nullopt : std::optional(name));
+      EXPECT_TRUE(put(*session, "k", "first"));
+      EXPECT_FALSE(add(*session, "k", "second"));
+      EXPECT_TRUE(put(*session, "k", "n"));
+      EXPECT_TRUE(extension<CompareExtension>(*session).put_if_equal("k", "n", name, kForever));
+      EXPECT_TRUE(add(*session, "short", "1", ms(1)));
+      clock_.advance(1ms);
+      EXPECT_TRUE(add(*session, "short", "2"));
+      EXPECT_EQ(get(*session, "short"), "2");
+      EXPECT_TRUE(session->erase("short"));
+    }
+    for (const std::string& name : names) {
+      EXPECT_EQ(get(*make({{"table", name}})->connect(), "k"), name);
+    }
+  }
+}
+
+TEST_F(SqliteFile, ATableNamedLikeTheIndexOfAnotherHasItsOwnEntries) {
+  const OptionMap limited = {{"max_entries", std::int64_t{10}}};
+  const OptionMap like_its_index = {{"table", "Cache_Written"}};
+  for (const bool index_first : {true, false}) {
+    fs::remove(path_);
+    TestContext context(clock_);
+    const auto session_with = [&](const OptionMap& options) {
+      return make_factory(sqlite::plugin, context, {{path_}, options})->connect();
+    };
+    const auto first = session_with(index_first ? limited : like_its_index);
+    put(*first, "k", "first");
+    const auto second = session_with(index_first ? like_its_index : limited);
+    EXPECT_EQ(get(*second, "k"), std::nullopt);
+    EXPECT_TRUE(put(*second, "k", "second"));
+    EXPECT_EQ(get(*first, "k"), "first");
+    // There is one index, which makes room fast, before and after another opening.
+    put(*session_with(limited), "x", "y");
+    EXPECT_EQ(Database(path_).text("SELECT group_concat(tbl_name) FROM sqlite_master WHERE type = "
+                                   "'index' AND name NOT LIKE 'sqlite_%'"),
+              "cache");
+  }
+}
+
+TEST_F(SqliteFile, TablesThatDifferInCaseOnlyAreRefusedAtStart) {
+  const auto lower = make();
+  try {
+    make({{"table", "Cache"}});
+    ADD_FAILURE() << "two names of one table were accepted";
+  } catch (const ConfigError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("options.table"));
+    EXPECT_THAT(error.what(), HasSubstr("\"cache\" of the alias \"test\""));
+  }
+  EXPECT_NO_THROW(make());
+  EXPECT_NO_THROW(
+      make_factory(sqlite::plugin, context_, {{folder_.file("other.db")}, {{"table", "Cache"}}}));
+  const auto memory = make_factory(sqlite::plugin, context_, {{":memory:case"}, {}});
+  EXPECT_THROW(make_factory(sqlite::plugin, context_, {{":memory:case"}, {{"table", "CACHE"}}}),
+               ConfigError);
+}
+
+// Of which this process knows nothing at start.
+TEST_F(SqliteFile, ATableThatTheFileSpellsInAnotherCaseIsNotShared) {
+  put(*make()->connect(), "k", "v");
+  TestContext of_another_process(clock_);
+  const auto factory =
+      make_factory(sqlite::plugin, of_another_process, {{path_}, {{"table", "Cache"}}});
+  const auto session = factory->connect();
+  try {
+    put(*session, "k", "w");
+    ADD_FAILURE() << "two names of one table were used";
+  } catch (const BackendError& error) {
+    EXPECT_EQ(error.kind(), BackendError::Kind::storage);
+    EXPECT_THAT(error.what(), HasSubstr("a table \"cache\""));
+  }
+  EXPECT_THROW(get(*session, "k"), BackendError);
+  EXPECT_EQ(get(*make()->connect(), "k"), "v");
+}
+
 TEST_F(SqliteFile, AKeyWithTheHashOfAnotherIsNotTakenForIt) {
   const auto factory = make({{"max_entries", std::int64_t{10}}});
   const auto session = factory->connect();

@@ -2,7 +2,8 @@
 // processes, kept over restarts; or in memory, shared by the threads of this process.
 //
 //   location        path of the file, made at first use; or ":memory:", ":memory:NAME"
-//   table           name of the table; default "cache"
+//   table           name of the table; default "cache". Two aliases whose names differ in case
+//                   only are refused, since SQLite takes them for one
 //   max_entries     how many entries are kept; beyond it expired ones go, then those
 //                   written or touched longest ago, until a sixteenth is free; default: no limit
 //   max_value_bytes a larger value is refused; default: what SQLite takes (1 GB)
