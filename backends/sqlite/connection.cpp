@@ -10,6 +10,7 @@
 #include <optional>
 #include <utility>
 
+#include "checksum.h"
 #include "polycache/text.h"
 
 namespace polycache::sqlite {
@@ -106,6 +107,31 @@ struct CloseFile {
     if (file->pMethods != nullptr) file->pMethods->xClose(file);
   }
 };
+
+std::string_view blob(sqlite3_value* value) noexcept {
+  const void* const data = sqlite3_value_blob(value);
+  if (data == nullptr) return {};
+  return {static_cast<const char*>(data), static_cast<std::size_t>(sqlite3_value_bytes(value))};
+}
+
+void sql_checksum(sqlite3_context* context, int, sqlite3_value** values) {
+  if (sqlite3_value_type(values[0]) == SQLITE_NULL) return sqlite3_result_null(context);
+  const auto contents = static_cast<std::uint32_t>(sqlite3_value_int64(values[0]));
+  sqlite3_result_int64(context, checksum_of_row(contents, sqlite3_value_int64(values[1]),
+                                                sqlite3_value_int64(values[2])));
+}
+
+void sql_sound(sqlite3_context* context, int, sqlite3_value** values) {
+  bool sound = sqlite3_value_type(values[0]) == SQLITE_NULL;
+  if (!sound) {
+    const std::int64_t checksum =
+        checksum_of_row(checksum_of_contents(blob(values[1]), blob(values[2])),
+                        sqlite3_value_int64(values[3]), sqlite3_value_int64(values[4]));
+    sound = checksum == sqlite3_value_int64(values[0]);
+  }
+  if (!sound) *static_cast<bool*>(sqlite3_user_data(context)) = true;
+  sqlite3_result_int(context, sound ? 1 : 0);
+}
 
 // Reads what lies at the beginning of an open file.
 HeaderRead read_bytes(sqlite3_file& file, FileHeader& header) {
@@ -285,6 +311,18 @@ void Connection::read_blob(const std::string& table, const char* column, std::in
     throw;
   }
   sqlite3_blob_close(blob);
+}
+
+void Connection::define_checksums(bool& damaged) {
+  const Inside inside(*this);
+  constexpr int kFlags = SQLITE_UTF8 | SQLITE_DETERMINISTIC | SQLITE_DIRECTONLY;
+  const auto define = [&](const char* name, int parameters, auto function) {
+    const int code = sqlite3_create_function_v2(handle_, name, parameters, kFlags, &damaged,
+                                                function, nullptr, nullptr, nullptr);
+    if (code != SQLITE_OK) fail(code);
+  };
+  define("polycache_checksum", 3, sql_checksum);
+  define("polycache_sound", 5, sql_sound);
 }
 
 bool Connection::has_shared_memory() {

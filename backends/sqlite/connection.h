@@ -80,6 +80,12 @@ class Connection {
   // that takes.
   void read_blob(const std::string& table, const char* column, std::int64_t row, std::string& out);
 
+  // Makes two functions for SQL (checksum.h):
+  //   polycache_checksum(contents, written, expires)  is checksum_of_row(), NULL if contents is
+  //   polycache_sound(checksum, key, value, written, expires)  whether they match, or the
+  //       checksum is NULL; sets `damaged`, which must outlive the connection, if not
+  void define_checksums(bool& damaged);
+
   const std::string& shown() const noexcept { return shown_; }
 
   // Whether the file layer has shared memory, without which there is no write-ahead log.

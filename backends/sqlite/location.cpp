@@ -21,6 +21,14 @@ namespace {
 
 FileVerdict refused(std::string problem) { return {FileState::refused, std::move(problem)}; }
 
+// Perhaps a store of ours, whose first page somebody else has overwritten: it cannot be known.
+FileVerdict refused_as_no_database(const std::string& path) {
+  return refused(
+      quote(path) +
+      " is not an SQLite file; it was not touched, name another, or if it was a store of "
+      "polycache that has lost its first page, remove it with its -wal and -shm");
+}
+
 BackendError::Kind kind_of(int error) noexcept {
   if (error == EROFS) return BackendError::Kind::read_only;
   if (error == EACCES || error == EPERM) return BackendError::Kind::denied;
@@ -85,15 +93,14 @@ FileVerdict judge_file(const std::string& path, Patience& patience) {
       if (status.st_size > 1) return {};  // another one than a moment ago
       [[fallthrough]];                    // SQLite takes one byte for none
     case HeaderRead::too_short:
-      return refused(quote(path) + " is not an SQLite file; it was not touched, name another");
+      return refused_as_no_database(path);
     case HeaderRead::done:
       break;
   }
   if (header.application_id != kApplicationId) {
+    if (!header.is_database) return refused_as_no_database(path);
     return refused(quote(path) +
-                   (header.is_database ? " is an SQLite file, but no polycache store"
-                                       : " is not an SQLite file") +
-                   "; it was not touched, name another");
+                   " is an SQLite file, but no polycache store; it was not touched, name another");
   }
   if (!header.is_database) return {FileState::damaged, {}};
   if (header.user_version > kSchemaVersion) {

@@ -251,6 +251,14 @@ auto Session::perform(Operation operation) {
   }
 }
 
+void Session::report_damage(Table& table, std::string_view key) const {
+  if (!table.take_damaged()) return;
+  alias_->warn(Warning::Kind::entry_damaged, key,
+               "sqlite " + quote(alias_->shown) + ": the entry " + quote(key) +
+                   " does not match its checksum, so its bytes were changed on the disk; it counts "
+                   "as absent; if there are more of them, check the disk");
+}
+
 Session::Turn Session::take_turn() { return share_->take_turn(patience_, alias_->shown); }
 
 template <class Operation>
@@ -308,12 +316,19 @@ template <class Deliver>
 bool Session::read_one(std::string_view key, Deliver deliver) {
   return read([&](Table& table, const Moment& now, Turn& turn) {
     std::int64_t expires = 0;
+    bool found = false;
     {
       const Inside inside(table.connection());
       const Table::Row row = table.find(key, now);
-      if (!row) return false;
-      expires = row.expires();
-      buffer_.assign(row.value());
+      if (row) {
+        found = true;
+        expires = row.expires();
+        buffer_.assign(row.value());
+      }
+    }
+    if (!found) {
+      report_damage(table, key);
+      return false;
     }
     if (turn.owns_lock()) turn.unlock();
     deliver(buffer_, expires, now);
@@ -338,9 +353,14 @@ bool Session::get(std::string_view key, FunctionRef<void(std::string_view, Ttl)>
 
 bool Session::contains(std::string_view key, ValueSink head) {
   return read([&](Table& table, const Moment& now, Turn& turn) {
+    bool found = false;
     {
       const Inside inside(table.connection());
-      if (!table.find_head(key, buffer_, now)) return false;
+      found = table.find_head(key, buffer_, now);
+    }
+    if (!found) {
+      report_damage(table, key);
+      return false;
     }
     if (turn.owns_lock()) turn.unlock();
     head(buffer_);
@@ -357,7 +377,10 @@ std::size_t Session::copy_values(Table& table, std::span<const std::string_view>
   hits_.clear();
   for (; from < keys.size() && buffer_.size() <= bytes; ++from) {
     const Table::Row row = table.find(keys[from], now);
-    if (!row) continue;
+    if (!row) {
+      report_damage(table, keys[from]);
+      continue;
+    }
     buffer_.append(row.value());
     hits_.push_back({from, row.expires(), buffer_.size()});
   }
@@ -414,7 +437,9 @@ bool Session::put_one(Table& table, const Item& item, PutMode mode, const Moment
     return refuse(table, item, mode, now);
   }
   try {
-    return table.put(item.key, item.value, item.ttl, mode, now);
+    const bool stored = table.put(item.key, item.value, item.ttl, mode, now);
+    report_damage(table, item.key);
+    return stored;
   } catch (const DatabaseError& error) {
     if (error.cause() != DatabaseError::Cause::too_big) throw;
   }
@@ -443,7 +468,10 @@ std::optional<std::int64_t> Session::incr(std::string_view key, std::int64_t del
   return write(0, [&](Table& table, const Moment& now) -> std::optional<std::int64_t> {
     Transaction transaction(table, Transaction::Kind::write);
     Table::Row row = table.find(key, now);
-    if (!row) return std::nullopt;
+    if (!row) {
+      report_damage(table, key);
+      return std::nullopt;
+    }
     const std::int64_t sum = add_to_counter(row.value(), delta);
     row.close();
     table.replace_value(key, std::to_string(sum), now);
@@ -480,18 +508,26 @@ std::size_t Session::erase_many(std::span<const std::string_view> keys) {
 bool Session::put_if_equal(std::string_view key, std::string_view expected, std::string_view value,
                            std::optional<Ttl> ttl) {
   return write(1, [&](Table& table, const Moment& now) {
-    return table.put_if_equal(key, expected, value, ttl, now);
+    const bool stored = table.put_if_equal(key, expected, value, ttl, now);
+    report_damage(table, key);
+    return stored;
   });
 }
 
 bool Session::erase_if_equal(std::string_view key, std::string_view expected) {
-  return write(
-      0, [&](Table& table, const Moment& now) { return table.erase_if_equal(key, expected, now); });
+  return write(0, [&](Table& table, const Moment& now) {
+    const bool erased = table.erase_if_equal(key, expected, now);
+    report_damage(table, key);
+    return erased;
+  });
 }
 
 bool Session::pop(std::string_view key, ValueSink sink) {
-  const bool popped =
-      write(0, [&](Table& table, const Moment& now) { return table.pop(key, buffer_, now); });
+  const bool popped = write(0, [&](Table& table, const Moment& now) {
+    const bool was_there = table.pop(key, buffer_, now);
+    report_damage(table, key);
+    return was_there;
+  });
   if (popped) sink(buffer_);
   give_back_buffer();
   return popped;

@@ -124,6 +124,7 @@ class Session final : public Backend,
   void move_damaged_file(const DatabaseError& error);
   void tidy(Table& table, std::size_t entries, const Moment& now) noexcept;
   Turn take_turn();
+  void report_damage(Table& table, std::string_view key) const;
 
   std::size_t copy_values(Table& table, std::span<const std::string_view> keys, std::size_t from,
                           std::size_t bytes, const Moment& now);

@@ -174,6 +174,7 @@ TableSettings read_table_settings(const OptionReader& options) {
   settings.wal_autocheckpoint = options.integer("wal_autocheckpoint", 10'000, 1, 1'000'000);
   settings.page_cache = options.bytes("page_cache", std::int64_t{8} << 20, 64 * 1024);
   settings.max_entries = options.integer("max_entries", 0, 1);
+  settings.checksum = options.boolean("checksum", false);
   settings.busy_timeout = options.duration("busy_timeout", milliseconds(1000));
   if (settings.page_cache > kLargestPageCache) options.reject("page_cache", "at most 1TiB");
   if (settings.busy_timeout > kLongestWait) options.reject("busy_timeout", "at most 24h");

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <utility>
 
+#include "checksum.h"
 #include "location.h"
 #include "polycache/text.h"
 
@@ -40,6 +41,7 @@ std::string quote_text(std::string_view text) {
 // which none can have.
 constexpr std::string_view kIndexTail = "_written";
 const char* const kReservedIndexHead = "polycache_written_";
+const char* const kChecksumTriggerHead = "polycache_checksum_";
 
 // Holds all that culling asks for, so that it need not read the table.
 std::string index_on(const std::string& table, const std::string& index) {
@@ -95,6 +97,7 @@ Table::Table(Connection::Place place, const std::string& name, Connection::Absen
   }
   connection_.execute("PRAGMA cache_size=-" + std::to_string(settings_.page_cache / 1024));
   create_table();
+  add_checksums();
   prepare_statements();
 }
 
@@ -226,50 +229,144 @@ void Table::create_index() {
   });
 }
 
-void Table::prepare_statements() {
-  const std::string& t = quoted_;
-  const auto prepare = [this](std::optional<Statement>& statement, const std::string& sql) {
-    statement.emplace(connection_, sql);
+// The trigger is for older versions, which do not know the column: what they change has no
+// checksum then, instead of a wrong one. A file that cannot be written is read without.
+void Table::add_checksums() {
+  const std::string trigger = kChecksumTriggerHead + settings_.name;
+  const auto has_column = [this] {
+    Statement columns(connection_, "PRAGMA table_info(" + quoted_ + ")");
+    while (columns.step()) {
+      if (columns.bytes(1) == "checksum") return true;
+    }
+    return false;
   };
-  const std::string ahead = kAhead;
-  const std::string live = " WHERE id = ?1 AND key = ?2 AND expires > ?3 AND NOT " + ahead;
-  const std::string columns = "(id, key, expires, written, value) VALUES(?1, ?2, ?3, ?4, ?5)";
+  has_checksums_ = has_column();
+  if (!settings_.checksum) return;
+  try {
+    if (!has_checksums_ || name_in_file("trigger", trigger).empty()) {
+      change_schema([&] {
+        if (!has_column()) {
+          connection_.execute("ALTER TABLE " + quoted_ + " ADD COLUMN checksum INTEGER");
+        }
+        connection_.execute("CREATE TRIGGER IF NOT EXISTS " + quote_identifier(trigger) +
+                            " AFTER UPDATE OF key, written, expires, value ON " + quoted_ +
+                            " WHEN new.checksum = old.checksum BEGIN UPDATE " + quoted_ +
+                            // In a SELECT, since the table may be called "new".
+                            " SET checksum = NULL WHERE id = (SELECT new.id); END");
+      });
+    }
+  } catch (const DatabaseError& error) {
+    if (error.kind() != BackendError::Kind::read_only) throw;
+  }
+  has_checksums_ = has_column();
+  uses_checksums_ = has_checksums_;
+  if (uses_checksums_) connection_.define_checksums(damaged_);
+}
+
+std::string Table::live() const {
+  return std::string(" WHERE id = ?1 AND key = ?2 AND expires > ?3 AND NOT ") + kAhead;
+}
+
+// Whether a row is not damaged, as far as that is known.
+std::string Table::sound() const {
+  return uses_checksums_ ? "polycache_sound(checksum, key, value, written, expires)" : "1";
+}
+
+// In an UPDATE: sets the checksum of a row, which it may have from others even if we use none.
+std::string Table::and_checksum(const std::string& expression) const {
+  if (!has_checksums_) return "";
+  return ", checksum = " + (uses_checksums_ ? expression : "NULL");
+}
+
+void Table::prepare_statements() {
+  begin_read_.emplace(connection_, "BEGIN");
+  begin_write_.emplace(connection_, "BEGIN IMMEDIATE");
+  commit_.emplace(connection_, "COMMIT");
+  user_version_.emplace(connection_, "PRAGMA user_version");
+  prepare_putting();
+  prepare_changing();
+  prepare_reading();
+  prepare_sweeping();
+}
+
+void Table::prepare_putting() {
+  const std::string& t = quoted_;
+  const std::string columns =
+      uses_checksums_
+          ? "(id, key, expires, written, value, checksum) VALUES(?1, ?2, ?3, ?4, ?5, ?8)"
+          : "(id, key, expires, written, value) VALUES(?1, ?2, ?3, ?4, ?5)";
   // Under another name, since the table may be called "excluded".
   const std::string insert = "INSERT INTO " + t + " AS kept" + columns;
   const std::string update =
       " ON CONFLICT(id) DO UPDATE SET key = excluded.key, expires = excluded.expires, "
-      "written = excluded.written, value = excluded.value";
-  prepare(begin_read_, "BEGIN");
-  prepare(begin_write_, "BEGIN IMMEDIATE");
-  prepare(commit_, "COMMIT");
-  prepare(find_, "SELECT expires, written, value FROM " + t + " WHERE id = ?1 AND key = ?2");
-  prepare(find_head_, "SELECT expires, written, iif(length(value) <= " + std::to_string(kSmall) +
-                          ", value, NULL) FROM " + t + " WHERE id = ?1 AND key = ?2");
+      "written = excluded.written, value = excluded.value" +
+      and_checksum("excluded.checksum");
   // Replacing is faster, but does not tell a new entry from an old one.
-  prepare(put_always_, settings_.max_entries > 0 ? insert + update : "REPLACE INTO " + t + columns);
-  prepare(put_if_absent_,
-          insert + update + " WHERE key <> excluded.key OR expires <= ?6 OR " + ahead);
-  prepare(put_if_present_, "UPDATE " + t + " SET expires = ?4, written = ?5, value = ?6" + live);
-  prepare(touch_, "UPDATE " + t + " SET expires = ?4, written = ?5" + live);
-  prepare(erase_, "DELETE FROM " + t + live);
-  prepare(replace_value_, "UPDATE " + t + " SET written = ?4, value = ?5" + live);
+  put_always_.emplace(connection_,
+                      settings_.max_entries > 0 ? insert + update : "REPLACE INTO " + t + columns);
+  put_if_absent_.emplace(connection_, insert + update +
+                                          " WHERE key <> excluded.key OR expires <= ?6 OR " +
+                                          kAhead + " OR NOT " + sound());
+  put_if_present_.emplace(
+      connection_,
+      "UPDATE " + t + " SET expires = ?4, written = ?5, value = ?6" + and_checksum("?8") + live());
+}
+
+void Table::prepare_changing() {
+  const std::string& t = quoted_;
+  const auto prepare = [this](std::optional<Statement>& statement, const std::string& sql) {
+    statement.emplace(connection_, sql);
+  };
+  prepare(touch_, "UPDATE " + t + " SET expires = ?4, written = ?5" +
+                      and_checksum("polycache_checksum(checksum >> 32, ?5, ?4)") + live());
+  prepare(erase_, "DELETE FROM " + t + live());
+  prepare(replace_value_, "UPDATE " + t + " SET written = ?4, value = ?5" +
+                              and_checksum("polycache_checksum(?8, ?4, expires)") + live());
   prepare(put_if_equal_, "UPDATE " + t +
                              " SET written = ?4, value = ?5, expires = coalesce(?6, expires)" +
-                             live + " AND value = ?7");
-  prepare(erase_if_equal_, "DELETE FROM " + t + live + " AND value = ?4");
-  prepare(pop_, "DELETE FROM " + t + live + " RETURNING value");
-  prepare(sweep_look_, "SELECT max(id), total(expires <= ?2 OR " + ahead +
-                           "), count(*) FROM (SELECT id, written, expires FROM " + t +
-                           " WHERE id > ?1 ORDER BY id LIMIT " + std::to_string(kSweepRows) + ")");
-  prepare(sweep_erase_,
-          "DELETE FROM " + t + " WHERE id > ?1 AND id <= ?2 AND (expires <= ?3 OR " + ahead + ")");
-  prepare(user_version_, "PRAGMA user_version");
+                             and_checksum("polycache_checksum(?8, ?4, coalesce(?6, expires))") +
+                             live() + " AND value = ?7 AND " + sound());
+  prepare(erase_if_equal_, "DELETE FROM " + t + live() + " AND value = ?4 AND " + sound());
+  prepare(pop_, "DELETE FROM " + t + live() + " RETURNING value, " + sound());
+}
+
+void Table::prepare_reading() {
+  const std::string from = " FROM " + quoted_ + " WHERE id = ?1 AND key = ?2";
+  const std::string small = "iif(length(value) <= " + std::to_string(kSmall) + ", ";
+  find_.emplace(connection_, "SELECT expires, written, value" +
+                                 std::string(uses_checksums_ ? ", checksum" : "") + from);
+  find_head_.emplace(connection_, "SELECT expires, written, " + small + "value, NULL)" +
+                                      (uses_checksums_ ? ", " + small + "checksum, NULL)" : "") +
+                                      from);
+}
+
+void Table::prepare_sweeping() {
+  const std::string& t = quoted_;
+  const std::string ahead = kAhead;
+  sweep_look_.emplace(connection_, "SELECT max(id), total(expires <= ?2 OR " + ahead +
+                                       "), count(*) FROM (SELECT id, written, expires FROM " + t +
+                                       " WHERE id > ?1 ORDER BY id LIMIT " +
+                                       std::to_string(kSweepRows) + ")");
+  sweep_erase_.emplace(
+      connection_,
+      "DELETE FROM " + t + " WHERE id > ?1 AND id <= ?2 AND (expires <= ?3 OR " + ahead + ")");
 }
 
 Table::Row Table::found(Statement& statement, std::string_view key, const Moment& now) {
   Row row(&statement.bind(1, id(key)).bind(2, key));
-  if (!statement.step() || !row.is_live(now)) row.close();
+  if (!statement.step() || !row.is_live(now)) {
+    row.close();
+  } else if (uses_checksums_ && !is_sound(statement, key)) {
+    damaged_ = true;
+    row.close();
+  }
   return row;
+}
+
+bool Table::is_sound(const Statement& row, std::string_view key) const noexcept {
+  if (row.is_null(3)) return true;
+  const std::uint32_t contents = checksum_of_contents(key, row.bytes(2));
+  return row.integer(3) == checksum_of_row(contents, row.integer(1), row.integer(0));
 }
 
 bool Table::Row::is_live(const Moment& now) noexcept {
@@ -296,17 +393,26 @@ Statement& Table::bind_live(Statement& statement, std::string_view key, const Mo
   return statement.bind(1, id(key)).bind(2, key).bind(3, now.milliseconds).bind(9, now.latest);
 }
 
+void Table::bind_contents(Statement& statement, std::string_view key, std::string_view value) {
+  if (uses_checksums_) statement.bind(8, std::int64_t{checksum_of_contents(key, value)});
+}
+
 bool Table::put(std::string_view key, std::string_view value, Ttl ttl, PutMode mode,
                 const Moment& now) {
   const std::int64_t row = id(key);
   const std::int64_t expires = now.expires_after(ttl);
+  const std::int64_t checksum =
+      uses_checksums_ ? checksum_of_row(checksum_of_contents(key, value), now.order, expires) : 0;
   if (mode == PutMode::if_present) {
     bind_live(*put_if_present_, key, now);
-    put_if_present_->bind(4, expires).bind(5, now.order).bind(6, value).run();
+    put_if_present_->bind(4, expires).bind(5, now.order).bind(6, value);
+    if (uses_checksums_) put_if_present_->bind(8, checksum);
+    put_if_present_->run();
     return connection_.changes() > 0;
   }
   Statement& statement = mode == PutMode::always ? *put_always_ : *put_if_absent_;
   statement.bind(1, row).bind(2, key).bind(3, expires).bind(4, now.order).bind(5, value);
+  if (uses_checksums_) statement.bind(8, checksum);
   if (mode == PutMode::if_absent) statement.bind(6, now.milliseconds).bind(9, now.latest);
   if (settings_.max_entries > 0) connection_.forget_insert(~row);
   statement.run();
@@ -325,13 +431,16 @@ bool Table::erase(std::string_view key, const Moment& now) {
 }
 
 bool Table::replace_value(std::string_view key, std::string_view value, const Moment& now) {
-  bind_live(*replace_value_, key, now).bind(4, now.order).bind(5, value).run();
+  bind_live(*replace_value_, key, now).bind(4, now.order).bind(5, value);
+  bind_contents(*replace_value_, key, value);
+  replace_value_->run();
   return connection_.changes() > 0;
 }
 
 bool Table::put_if_equal(std::string_view key, std::string_view expected, std::string_view value,
                          std::optional<Ttl> ttl, const Moment& now) {
   bind_live(*put_if_equal_, key, now).bind(4, now.order).bind(5, value).bind(7, expected);
+  bind_contents(*put_if_equal_, key, value);
   ttl ? put_if_equal_->bind(6, now.expires_after(*ttl)) : put_if_equal_->bind_null(6);
   put_if_equal_->run();
   return connection_.changes() > 0;
@@ -347,8 +456,9 @@ bool Table::pop(std::string_view key, std::string& value, const Moment& now) {
   bind_live(*pop_, key, now);
   if (!pop_->step()) return false;
   value.assign(pop_->bytes(0));
+  const bool sound = pop_->integer(1) != 0;
   pop_->step();  // to the end: that commits
-  return true;
+  return sound;
 }
 
 void Table::clear() { connection_.execute("DELETE FROM " + quoted_); }

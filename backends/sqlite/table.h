@@ -5,6 +5,10 @@
 // An entry lies in the row whose id is the hash of its key. Two keys with one hash (one
 // chance in a million among six million entries) push each other out, as entries beyond
 // max_entries do; an operation never takes one for the other, as it compares keys in full.
+//
+// With checksums an entry whose bytes do not match its own is damaged. It is absent to whatever
+// reads its value: find, a put that needs an absent one, compare, pop. What does not read the
+// value, touch, erase and find_head of a large one, does not notice.
 
 #pragma once
 
@@ -28,6 +32,7 @@ struct TableSettings {
   std::int64_t wal_autocheckpoint = 0;
   std::int64_t page_cache = 0;   // bytes
   std::int64_t max_entries = 0;  // 0: no limit
+  bool checksum = false;
   std::chrono::milliseconds busy_timeout{};
 };
 
@@ -94,6 +99,9 @@ class Table {
     std::int64_t expires_ = 0;
   };
 
+  // Whether a damaged entry was met since the last call.
+  bool take_damaged() noexcept { return std::exchange(damaged_, false); }
+
   // The live entry of a key. Only one Row of a table at a time.
   Row find(std::string_view key, const Moment& now);
   // Writes the first 64 bytes of a live entry's value to `head`, or more of them; reads little
@@ -108,7 +116,8 @@ class Table {
   bool put_if_equal(std::string_view key, std::string_view expected, std::string_view value,
                     std::optional<Ttl> ttl, const Moment& now);
   bool erase_if_equal(std::string_view key, std::string_view expected, const Moment& now);
-  // Removes a live entry, having written its value to `value`.
+  // Removes a live entry, having written its value to `value`. One that is damaged is removed,
+  // too, but there was none then.
   bool pop(std::string_view key, std::string& value, const Moment& now);
 
   void clear();
@@ -154,9 +163,20 @@ class Table {
   void make_way_for_table();
   void check_spelling();
   void create_index();
+  void add_checksums();
   void prepare_statements();
+  void prepare_putting();
+  void prepare_changing();
+  void prepare_reading();
+  void prepare_sweeping();
+  // Parts of the statements.
+  std::string live() const;
+  std::string sound() const;
+  std::string and_checksum(const std::string& expression) const;
+  void bind_contents(Statement& statement, std::string_view key, std::string_view value);
   Statement& bind_live(Statement& statement, std::string_view key, const Moment& now);
   Row found(Statement& statement, std::string_view key, const Moment& now);
+  bool is_sound(const Statement& row, std::string_view key) const noexcept;
   std::int64_t id(std::string_view key) const noexcept {
     return static_cast<std::int64_t>(hash_key(key, secret_));
   }
@@ -168,6 +188,9 @@ class Table {
   HashSecret secret_;
   bool write_ahead_log_ = false;
   bool fell_back_ = false;
+  bool has_checksums_ = false;  // there is a column for them
+  bool uses_checksums_ = false;
+  bool damaged_ = false;
   std::int64_t inserted_ = 0;
   std::int64_t sweep_from_ = 0;
 

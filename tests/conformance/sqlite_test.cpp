@@ -29,6 +29,17 @@ INSTANTIATE_TEST_SUITE_P(SqliteFile, BackendConformance,
                              {.backend = "sqlite", .location = fresh_file}, sqlite::plugin)),
                          case_name);
 
+INSTANTIATE_TEST_SUITE_P(SqliteFileWithChecksums, BackendConformance,
+                         ::testing::Values(ConformanceCase{
+                             .store = {.name = "Linked",
+                                       .backend = "sqlite",
+                                       .location = fresh_file,
+                                       .options = {{"checksum", true},
+                                                   {"max_entries", std::int64_t{1'000'000}}},
+                                       .linked_plugins = {&sqlite::plugin}},
+                             .variant = KeyVariant::plain}),
+                         case_name);
+
 INSTANTIATE_TEST_SUITE_P(
     SqliteMemory, BackendConformance,
     ::testing::ValuesIn(conformance_cases({.name = "Linked",

@@ -620,6 +620,20 @@ TEST_F(SqliteReadOnly, AFileThatCannotBeWrittenIsRead) {
   });
 }
 
+// Checksums need a column that this file does not have yet.
+TEST_F(SqliteReadOnly, AFileThatCannotBeWrittenIsReadWithoutChecksums) {
+  ASSERT_TRUE((*make_registry())["c"].set("k", "v"));
+  run_as_user([&] {
+    allow(kWriteFolder, kRead);
+    const auto registry = make_registry({{"checksum", true}});
+    Cache& cache = (*registry)["c"];
+    const bool refused =
+        check(cache.get("k") == "v", "reads") && check(!cache.set("k", "w"), "refuses to write");
+    allow(kWriteFolder, kWrite);
+    return refused && check(serves(cache), "serves");
+  });
+}
+
 TEST_F(SqliteReadOnly, AFolderThatCannotBeWrittenIsAnErrorThatSaysSo) {
   ASSERT_TRUE((*make_registry())["c"].set("k", "v"));
   run_as_user([&] {

@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
@@ -600,17 +601,22 @@ TEST_F(SqliteFile, AnyNameOfATableKeepsItsEntriesApart) {
                                           "x y",      "dbstat",        "\xc3\x84",
                                           "\xc3\xa4", "json_each",     "main",
                                           "'"};
-  for (const std::int64_t limit : {0, 100}) {
-    OptionMap options;
-    if (limit > 0) options["max_entries"] = limit;
+  const std::vector<OptionMap> all_options = {
+      {},
+      {{"max_entries", std::int64_t{100}}},
+      {{"checksum", true}},
+      {{"checksum", true}, {"max_entries", std::int64_t{100}}}};
+  for (OptionMap options : all_options) {
+    const bool first = options.empty();
     for (const std::string& name : names) {
       options["table"] = name;
       const auto session = make(options)->connect();
       SCOPED_TRACE(name);
-      EXPECT_EQ(get(*session, "k"), limit == 0 ? std::nullopt : std::optional(name));
+      EXPECT_EQ(get(*session, "k"), first ? std::nullopt : std::optional(name));
       EXPECT_TRUE(put(*session, "k", "first"));
       EXPECT_FALSE(add(*session, "k", "second"));
       EXPECT_TRUE(put(*session, "k", "n"));
+      EXPECT_TRUE(session->touch("k", kForever));
       EXPECT_TRUE(extension<CompareExtension>(*session).put_if_equal("k", "n", name, kForever));
       EXPECT_TRUE(add(*session, "short", "1", ms(1)));
       clock_.advance(1ms);
@@ -866,6 +872,23 @@ TEST_F(SqliteFile, AFileOfOursWithoutItsMagicIsDamagedToo) {
   write_file(path_, bytes);
   EXPECT_EQ(get(*make()->connect(), "k"), std::nullopt);
   EXPECT_THAT(moved_aside(folder_), SizeIs(1));
+}
+
+// Nothing in it says that it was ours.
+TEST_F(SqliteFile, AStoreWhoseFirstPageIsZeroedIsRefusedWithWhatToDo) {
+  put(*make()->connect(), "k", std::string(20'000, 'v'));
+  std::string bytes = read_file(path_);
+  std::fill_n(bytes.begin(), 4096, '\0');
+  write_file(path_, bytes);
+  try {
+    make();
+    ADD_FAILURE() << "a file of zeros was accepted";
+  } catch (const ConfigError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("remove it with its -wal and -shm"));
+  }
+  EXPECT_EQ(read_file(path_), bytes);
+  fs::remove(path_);
+  EXPECT_TRUE(put(*make()->connect(), "k", "v"));
 }
 
 TEST_F(SqliteFile, ATruncatedFileOfOursIsDamagedToo) {

@@ -13,6 +13,9 @@
 //                   without damage), "full" (a power cut loses nothing)
 //   wal_autocheckpoint  pages of the write-ahead log before it is copied back
 //   page_cache      memory for pages, for each thread's session
+//   checksum        true: entries carry a checksum, and one whose bytes have changed on the disk is
+//                   absent to what reads it, with a warning; default false. Adds a column to the
+//                   file, which programs without the option can still use
 //   on_corrupt      "move" (default): a damaged file of ours is moved aside and a new one
 //                   made; "throw": operations fail until somebody repairs it
 //
