@@ -21,7 +21,7 @@ namespace {
 
 FileVerdict refused(std::string problem) { return {FileState::refused, std::move(problem)}; }
 
-// Perhaps a store of ours, whose first page somebody else has overwritten: it cannot be known.
+// It may be a store of ours whose first page was overwritten: that cannot be known.
 FileVerdict refused_as_no_database(const std::string& path) {
   return refused(
       quote(path) +

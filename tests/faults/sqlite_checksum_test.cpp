@@ -56,7 +56,7 @@ TEST(Crc32c, IsTheSameByInstructionByTablesAndInPieces) {
 }
 
 // It lies in files.
-TEST(SqliteChecksums, OfARowStayAsTheyAre) {
+TEST(SqliteChecksumFormat, StaysAsItIs) {
   const std::uint32_t contents = checksum_of_contents("key", "value");
   EXPECT_EQ(contents, crc32c("keyvalue", 3));
   EXPECT_NE(contents, checksum_of_contents("keyv", "alue"));
@@ -65,7 +65,7 @@ TEST(SqliteChecksums, OfARowStayAsTheyAre) {
 
 // --- the store ---
 
-class SqliteDamage : public SqliteFixture {
+class SqliteChecksum : public SqliteFixture {
  protected:
   static inline const OptionMap kOn = {{"checksum", true}};
 
@@ -105,8 +105,8 @@ class SqliteDamage : public SqliteFixture {
   std::size_t seen_ = 0;
 };
 
-// Each byte of each value in turn, in the file itself.
-TEST_F(SqliteDamage, AByteThatChangesInAValueOnDiskIsAMissAndAWarning) {
+// In the file itself.
+TEST_F(SqliteChecksum, AByteThatChangesInAValueOnDiskIsAMissAndAWarning) {
   const auto value_of = [](int i) {
     return "value " + std::to_string(1000 + i) + std::string(static_cast<std::size_t>(i * 20), 'x');
   };
@@ -134,7 +134,7 @@ TEST_F(SqliteDamage, AByteThatChangesInAValueOnDiskIsAMissAndAWarning) {
   EXPECT_NE(get(*make()->connect(), "k1"), std::nullopt);
 }
 
-TEST_F(SqliteDamage, IsReplacedByGetOrSetAndTheWarningNamesIt) {
+TEST_F(SqliteChecksum, GetOrSetReplacesADamagedEntryAndTheWarningNamesIt) {
   const auto registry = make_registry(kOn);
   Cache& cache = (*registry)["c"];
   ASSERT_TRUE(cache.set("k", "old"));
@@ -148,7 +148,7 @@ TEST_F(SqliteDamage, IsReplacedByGetOrSetAndTheWarningNamesIt) {
   EXPECT_THAT(moved_aside(), IsEmpty());
 }
 
-TEST_F(SqliteDamage, OfAnyPartOfAnEntryIsAMiss) {
+TEST_F(SqliteChecksum, DamageToAnyPartOfAnEntryIsAMiss) {
   const auto session = make(kOn)->connect();
   const std::array<std::pair<const char*, const char*>, 5> changes = {{{"value", "x''"},
                                                                        {"value", "value || x'00'"},
@@ -168,7 +168,7 @@ TEST_F(SqliteDamage, OfAnyPartOfAnEntryIsAMiss) {
   }
 }
 
-TEST_F(SqliteDamage, IsAbsentToWhatReadsTheValue) {
+TEST_F(SqliteChecksum, ADamagedEntryIsAbsentToWhatReadsItsValue) {
   const auto session = make(kOn)->connect();
   const auto damaged = [&] {
     session->put("n", "1", kForever, PutMode::always);
@@ -193,7 +193,7 @@ TEST_F(SqliteDamage, IsAbsentToWhatReadsTheValue) {
   EXPECT_EQ(get(*session, "n"), "2");
 }
 
-TEST_F(SqliteDamage, CostsABulkReadTheDamagedEntriesOnly) {
+TEST_F(SqliteChecksum, ABulkReadMissesTheDamagedEntriesOnly) {
   const auto session = make(kOn)->connect();
   for (const char* const key : {"a", "b", "c"}) session->put(key, key, kForever, PutMode::always);
   damage_value("b");
@@ -204,7 +204,7 @@ TEST_F(SqliteDamage, CostsABulkReadTheDamagedEntriesOnly) {
   EXPECT_THAT(take_warnings(), SizeIs(1));
 }
 
-TEST_F(SqliteDamage, IsRemovedByPopAndErase) {
+TEST_F(SqliteChecksum, PopAndEraseRemoveADamagedEntry) {
   const auto session = make(kOn)->connect();
   session->put("k", "v", kForever, PutMode::always);
   damage_value("k");
@@ -219,7 +219,7 @@ TEST_F(SqliteDamage, IsRemovedByPopAndErase) {
 }
 
 // These do not read it.
-TEST_F(SqliteDamage, StaysDamagedThroughTouchAndTheHeadOfALargeValue) {
+TEST_F(SqliteChecksum, TouchAndContainsOfALargeValueDoNotNoticeDamage) {
   const auto session = make(kOn)->connect();
   session->put("k", std::string(5000, 'v'), kForever, PutMode::always);
   damage("k", "value", "CAST(value || 'v' AS BLOB)");
@@ -231,7 +231,7 @@ TEST_F(SqliteDamage, StaysDamagedThroughTouchAndTheHeadOfALargeValue) {
 }
 
 // Each way to change an entry changes its checksum, too.
-TEST_F(SqliteDamage, IsNotSeenWhereEntriesAreChangedByTheStore) {
+TEST_F(SqliteChecksum, EveryWriteKeepsTheChecksumRight) {
   for (const bool limited : {false, true}) {
     OptionMap options = kOn;
     if (limited) options["max_entries"] = std::int64_t{100};
@@ -271,7 +271,7 @@ TEST_F(SqliteDamage, IsNotSeenWhereEntriesAreChangedByTheStore) {
 
 // --- files with and without ---
 
-TEST_F(SqliteDamage, AFileGainsTheColumnOnlyWithTheOption) {
+TEST_F(SqliteChecksum, AFileGainsTheColumnOnlyWithTheOption) {
   const auto columns = [&] {
     return Database(path()).text("SELECT group_concat(name) FROM pragma_table_info('cache')");
   };
@@ -289,7 +289,7 @@ TEST_F(SqliteDamage, AFileGainsTheColumnOnlyWithTheOption) {
 }
 
 // Whether they opened the file before it had the column, or after.
-TEST_F(SqliteDamage, IsNotSeenInWhatSessionsWithoutTheOptionWrite) {
+TEST_F(SqliteChecksum, WhatSessionsWithoutTheOptionWriteIsNotTakenForDamaged) {
   for (const bool limited : {false, true}) {
     OptionMap options;
     if (limited) options["max_entries"] = std::int64_t{100};
@@ -327,7 +327,7 @@ TEST_F(SqliteDamage, IsNotSeenInWhatSessionsWithoutTheOptionWrite) {
 }
 
 // As the statements of a library that does not know the column do.
-TEST_F(SqliteDamage, IsNotSeenInWhatAnOlderLibraryWrites) {
+TEST_F(SqliteChecksum, WhatAnOlderLibraryWritesIsNotTakenForDamaged) {
   const auto session = make(kOn)->connect();
   const std::array<const char*, 3> changes = {
       "REPLACE INTO cache(id, key, expires, written, value) "
@@ -346,7 +346,7 @@ TEST_F(SqliteDamage, IsNotSeenInWhatAnOlderLibraryWrites) {
   EXPECT_THAT(take_warnings(), IsEmpty());
 }
 
-TEST_F(SqliteDamage, ManyProcessesGiveAFileItsColumnAtOnce) {
+TEST_F(SqliteChecksum, ManyProcessesMayAddTheColumnAtOnce) {
   make()->connect()->put("k", "v", kForever, PutMode::always);
   std::vector<pid_t> children;
   for (int i = 0; i < 6; ++i) {

@@ -1255,7 +1255,7 @@ TEST(SqlitePatience, ALockThatIsFreeIsTakenWithNoneLeft) {
   EXPECT_TRUE(patience.lock(lock));
 }
 
-// Others who write all the time slow it down, and do not end it.
+// Processes that write all the time slow it down and do not end it.
 TEST(SqlitePatience, ClearingByPrefixHasItAnewForEachStep) {
   const testing::SqliteFolder folder;
   sqlite::Patience patience(50ms);
