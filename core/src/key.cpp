@@ -1,8 +1,21 @@
 #include "polycache/key.h"
 
 #include "key_bytes.h"
+#include "polycache/error.h"
 
 namespace polycache {
+
+void detail::throw_null_key() {
+  throw InvalidKey("key: a null pointer; give a text such as \"user:42\"");
+}
+
+void detail::throw_null_value() {
+  throw ValueError("value: a null pointer to text; store an empty text, or erase the key");
+}
+
+void detail::throw_null_text() {
+  throw ConfigError("alias or configuration: a null pointer; give a text such as \"default\"");
+}
 
 KeyIssues check_key(std::string_view final_key) noexcept {
   KeyIssues issues{.too_long = final_key.size() > max_portable_key_bytes};

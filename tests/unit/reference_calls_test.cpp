@@ -192,4 +192,77 @@ TEST_F(ReferenceCalls, KeysAreNeitherNullNorZero) {
   static_assert(std::is_constructible_v<polycache::KeyView, std::string>);
 }
 
+// What set('k', None), get(None) and key('a', None) become when the null is a pointer that
+// nobody looked at.
+TEST_F(ReferenceCalls, ANullPointerAsAKeyIsAnInvalidKey) {
+  const char* const null = nullptr;
+  char* const mutable_null = nullptr;
+  using polycache::InvalidKey;
+  EXPECT_THROW(cache.set(null, "v"), InvalidKey);
+  EXPECT_THROW(cache.get(null), InvalidKey);
+  EXPECT_THROW(cache.get(mutable_null), InvalidKey);
+  EXPECT_THROW(cache.erase(null), InvalidKey);
+  EXPECT_THROW(cache.get_or_set(null, 1), InvalidKey);
+  EXPECT_THROW(cache.incr(null), InvalidKey);
+  EXPECT_THROW(cache.get_many({"a", null}), InvalidKey);
+  EXPECT_THROW(cache.get_many(std::vector<const char*>{"a", null}), InvalidKey);
+  EXPECT_THROW(cache.erase_many(std::list<const char*>{null}), InvalidKey);
+  EXPECT_THROW(cache.set_many({{"a", 1}, {null, 1}}), InvalidKey);
+  EXPECT_THROW(cache.set_many(std::map<const char*, int>{{null, 1}}), InvalidKey);
+  EXPECT_THROW(polycache::key(null), InvalidKey);
+  EXPECT_THROW(polycache::key("a", null), InvalidKey);
+  EXPECT_THROW(polycache::key("a", mutable_null, 1), InvalidKey);
+  EXPECT_EQ(cache.get("a"), std::nullopt) << "nothing was stored";
+}
+
+TEST_F(ReferenceCalls, ANullPointerAsAValueIsAValueError) {
+  const char* const null = nullptr;
+  using polycache::ValueError;
+  EXPECT_THROW(cache.set("k", null), ValueError);
+  EXPECT_THROW(cache.add("k", null), ValueError);
+  EXPECT_THROW(cache.set_many({{"a", 1}, {"k", null}}), ValueError);
+  EXPECT_THROW(cache.set_many(std::map<std::string, const char*>{{"k", null}}), ValueError);
+  EXPECT_THROW(cache.get_or_set("k", null), ValueError);
+  EXPECT_THROW(cache.get_or_set("k", [null] { return null; }), ValueError);
+  EXPECT_THROW(cache.get_or_set<std::string>("k", [null] { return null; }), ValueError);
+  std::string scratch;
+  EXPECT_THROW(polycache::encode_value(null, scratch), ValueError);
+  EXPECT_EQ(cache.get_many({"a", "k"}), (std::vector<std::optional<std::string>>(2)));
+}
+
+TEST_F(ReferenceCalls, ANullPointerAsAnAliasOrAConfigurationIsAConfigError) {
+  const char* const null = nullptr;
+  using polycache::ConfigError;
+  EXPECT_THROW(registry[null], ConfigError);
+  EXPECT_THROW(registry.open(null), ConfigError);
+  EXPECT_THROW(static_cast<void>(registry.contains(null)), ConfigError);
+  EXPECT_THROW(polycache::caches[null], ConfigError);
+  EXPECT_THROW(polycache::Config::from_json(null), ConfigError);
+  EXPECT_THROW(polycache::Config::from_file(null), ConfigError);
+  EXPECT_THROW(polycache::Config().apply(null), ConfigError);
+  EXPECT_THROW(polycache::register_key_function(null, polycache::default_key_function),
+               ConfigError);
+}
+
+// incr('num', 1.9) would have added 1, incr('num', 2**64 - 1) taken 1 off.
+TEST_F(ReferenceCalls, WholeNumbersOfEveryWidthThatFitsAreCounted) {
+  EXPECT_EQ(cache.incr("n", std::uint8_t{200}, {.initial = 0}), 200);
+  EXPECT_EQ(cache.incr("n", short{-1}), 199);
+  EXPECT_EQ(cache.incr("n", 4'000'000'000U), 4'000'000'199);
+  EXPECT_EQ(cache.decr("n", 4'000'000'000L, {.version = 1, .initial = 7U}), 199);
+  static_assert(sizeof(polycache::ReadOptions) == sizeof(std::optional<int>));
+  EXPECT_EQ(polycache::ReadOptions{.version = 2U}.version, 2);
+  EXPECT_EQ(polycache::ReadOptions().version, std::nullopt);
+}
+
+// cache.incr('flag') after cache.set('flag', True), and after cache.set('n', 5.0)
+TEST_F(ReferenceCalls, BoolsAndWholeFloatsCountAsTheIntegersTheyAreStoredAs) {
+  cache.set("flag", true);
+  EXPECT_EQ(cache.incr("flag"), 2);
+  cache.set("n", 5.0);
+  EXPECT_EQ(cache.incr("n"), 6);
+  cache.set("half", 5.5);
+  EXPECT_THROW(cache.incr("half"), polycache::ValueError);
+}
+
 }  // namespace

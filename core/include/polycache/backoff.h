@@ -9,6 +9,8 @@
 #include <chrono>
 #include <cstdint>
 
+#include "polycache/export.h"
+
 namespace polycache {
 
 class Backoff {

@@ -93,5 +93,11 @@ template <FitForJson T>
 requires(JsonValue<T> || (WritesJson<T> && ReadsJson<T>)) struct FallbackCodec<T> : JsonCodec<T> {
 };
 
+// No codec; cache.h names the macro that would give one.
+template <FitForJson T>
+requires(!JsonValue<T> && !(WritesJson<T> && ReadsJson<T>)) struct FallbackCodec<T> {
+  struct NoJson {};
+};
+
 }  // namespace detail
 }  // namespace polycache

@@ -29,6 +29,7 @@
 #include <vector>
 
 #include "polycache/export.h"
+#include "polycache/null_text.h"
 #include "polycache/option_reader.h"
 #include "polycache/options.h"
 
@@ -96,9 +97,18 @@ struct POLYCACHE_API Config {
   std::filesystem::path file = {};
   std::vector<Applied> applied = {};
 
-  // Each throws ConfigError that lists every problem with file, line and member.
+  // Each throws ConfigError that lists every problem with file, line and member; also for a
+  // null pointer.
   static Config from_file(const std::filesystem::path& file);
   static Config from_json(std::string_view text, std::string_view source_name = "<string>");
+  template <detail::PointerText S>
+  static Config from_file(S file) {
+    return from_file(std::filesystem::path(detail::text_of(file)));
+  }
+  template <detail::PointerText S>
+  static Config from_json(S text, std::string_view source_name = "<string>") {
+    return from_json(detail::text_of(text), source_name);
+  }
 
   // The file that POLYCACHE_CONFIG names; if that is unset or empty, one alias, "default",
   // on locmem.
@@ -110,6 +120,10 @@ struct POLYCACHE_API Config {
   // alias that is not there is made. `place` says in messages where this was written, such as
   // "--cache". Throws ConfigError, and then changes nothing.
   void apply(std::string_view assignment, std::string_view place = "assignment");
+  template <detail::PointerText S>
+  void apply(S assignment, std::string_view place = "assignment") {
+    apply(detail::text_of(assignment), place);
+  }
 };
 
 }  // namespace polycache

@@ -5,6 +5,8 @@
 #include <type_traits>
 #include <utility>
 
+#include "polycache/export.h"
+
 namespace polycache {
 
 template <class Signature>
