@@ -43,7 +43,9 @@ class Patience {
     if (lock.try_lock()) return true;
     if (left_ <= left_.zero()) return false;
     const Spending spending(*this);
-    return lock.try_lock_until(std::chrono::system_clock::now() + left_);
+    if (lock.try_lock_until(std::chrono::system_clock::now() + left_)) return true;
+    left_ = left_.zero();  // whatever the other clock says
+    return false;
   }
 
  private:
