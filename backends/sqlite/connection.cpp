@@ -249,6 +249,53 @@ int Connection::wait_for_lock(void* self, int attempt) noexcept {
   return connection.patience_.pause(pause) ? 1 : 0;
 }
 
+// SQLite has one function to call after a commit, and copies the log back in its own.
+void Connection::checkpoint_every(std::int64_t pages) {
+  const Inside inside(*this);
+  checkpoint_every_ = checkpoint_at_ = pages;
+  sqlite3_wal_hook(handle_, after_commit, this);
+}
+
+// A failure is not the commit's: the next one tries again.
+int Connection::after_commit(void* self, sqlite3* handle, const char* database,
+                             int pages) noexcept {
+  auto& connection = *static_cast<Connection*>(self);
+  const std::int64_t every = connection.checkpoint_every_;
+  if (pages < connection.log_pages_) connection.checkpoint_at_ = every;  // it began anew
+  connection.log_pages_ = pages;
+  if (pages < connection.checkpoint_at_) return SQLITE_OK;
+  connection.checkpoint_at_ = pages + std::max<std::int64_t>(every / 8, 1);
+  sqlite3_wal_checkpoint_v2(handle, database, SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
+  return SQLITE_OK;
+}
+
+// Those who read when everything has been copied back read no log: however much readers overlap,
+// it is enough to wait for those who began before.
+bool Connection::empty_log(std::chrono::milliseconds patience) {
+  const Inside inside(*this);
+  readers_may_take_ = patience;
+  sqlite3_busy_handler(handle_, wait_for_readers, this);
+  const int code =
+      sqlite3_wal_checkpoint_v2(handle_, "main", SQLITE_CHECKPOINT_TRUNCATE, nullptr, nullptr);
+  sqlite3_busy_handler(handle_, wait_for_lock, this);
+  if ((code & 0xff) == SQLITE_BUSY) return false;
+  if (code != SQLITE_OK) fail(code);
+  log_pages_ = 0;
+  return true;
+}
+
+// Only waiting counts: copying and syncing come in between, and may last. The operation's own
+// patience is spent, too.
+int Connection::wait_for_readers(void* self, int) noexcept {
+  auto& connection = *static_cast<Connection*>(self);
+  auto& left = connection.readers_may_take_;
+  if (left <= left.zero() || Pass::fork_is_waiting()) return 0;
+  const auto start = std::chrono::steady_clock::now();
+  if (!connection.patience_.pause(std::chrono::microseconds(200))) return 0;
+  left -= std::chrono::steady_clock::now() - start;
+  return 1;
+}
+
 void Connection::fail(int code) const {
   Translation to = translate(code);
   if ((code & 0xff) == SQLITE_BUSY && std::exchange(interrupted_, false)) {

@@ -86,6 +86,15 @@ class Connection {
   //       checksum is NULL; sets `damaged`, which must outlive the connection, if not
   void define_checksums(bool& damaged);
 
+  // Copies the write-ahead log back after a commit that leaves it at so many pages or more, and
+  // then as it grows by an eighth of them, as far as readers allow without waiting.
+  void checkpoint_every(std::int64_t pages);
+  // How many pages it had after the latest commit of this connection.
+  std::int64_t log_pages() const noexcept { return log_pages_; }
+  // Copies all of it back and empties its file, which must wait until nobody reads it, but waits no
+  // longer than `patience`. Returns whether it did. REQUIRES: no transaction
+  bool empty_log(std::chrono::milliseconds patience);
+
   const std::string& shown() const noexcept { return shown_; }
 
   // Whether the file layer has shared memory, without which there is no write-ahead log.
@@ -101,14 +110,22 @@ class Connection {
   friend class Inside;
   friend class Statement;
   static int wait_for_lock(void* self, int attempt) noexcept;
+  static int wait_for_readers(void* self, int attempt) noexcept;
+  static int after_commit(void* self, sqlite3* handle, const char* database, int pages) noexcept;
   static void drop_inherited(void* self, Pass::Inherited how) noexcept;
   [[noreturn]] void fail_as_dropped() const;
 
   std::string shown_;
   Patience& patience_;
   mutable bool interrupted_ = false;  // by a fork, the latest waiting
-  sqlite3* handle_ = nullptr;         // null once it was dropped in a child
-  Pass pass_{drop_inherited, this};   // made after the handle, and gone before it
+
+  std::int64_t checkpoint_every_ = 0;
+  std::int64_t checkpoint_at_ = 0;  // pages of the log
+  std::int64_t log_pages_ = 0;
+  std::chrono::nanoseconds readers_may_take_{};
+
+  sqlite3* handle_ = nullptr;        // null once it was dropped in a child
+  Pass pass_{drop_inherited, this};  // made after the handle, and gone before it
 };
 
 // Keeps fork() waiting during its life: where it lives, no code of others runs and nothing sleeps.

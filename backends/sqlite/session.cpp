@@ -32,6 +32,10 @@ constexpr std::size_t kSweepSoon = 8;
 constexpr std::chrono::seconds kAhead{5};
 constexpr std::size_t kMostOrders = 1'000'000;
 
+// How long a write waits for readers that keep the log from being emptied (a quarter of
+// busy_timeout, if that is less). If they did not end, no write waits for five times as long.
+constexpr std::chrono::milliseconds kLogPatience{200};
+
 // How many bytes of values a bulk read copies before it hands them out, and how large a buffer is
 // kept for the next operation.
 constexpr std::size_t kManyBytes = std::size_t{256} << 10U;
@@ -305,9 +309,34 @@ void Session::tidy(Table& table, std::size_t entries, const Moment& now) noexcep
     } else if (entries > 0) {
       until_sweep_ = table.sweep(now) ? kSweepSoon : kSweepEvery;
     }
+    if (table.log_is_too_long()) bound_log(table);
   } catch (const std::exception&) {
     // The next write tries again; what is really wrong will show in an operation of its own.
   }
+}
+
+// Readers that overlap keep SQLite from beginning its log anew, and it grows without end. Other
+// writers wait meanwhile, so that is not done for long, nor often where a reader does not end.
+void Session::bound_log(Table& table) {
+  using std::chrono::steady_clock;
+  ProcessShare::LongLog& log = share_->long_log();
+  const bool to_warn = !log.warned && table.log_is_endless();
+  const bool may_wait = to_warn || steady_clock::now() >= log.wait_again;
+  const auto patience = std::min(kLogPatience, alias_->table.busy_timeout / 4);
+  if (table.empty_log(may_wait ? patience : patience.zero())) {
+    log.wait_again = {};
+    return;
+  }
+  if (!may_wait) return;
+  log.wait_again = steady_clock::now() + 5 * patience;
+  if (!to_warn) return;
+  log.warned = true;
+  alias_->warn(Warning::Kind::degraded, {},
+               "sqlite " + quote(alias_->shown) + ": its write-ahead log has grown to " +
+                   std::to_string(table.log_bytes() >> 20) +
+                   " MiB and cannot be emptied, since a process or thread has been reading for "
+                   "long without an end; end that read transaction (in another program, or a "
+                   "decoder that lasts), and the next write empties the log");
 }
 
 // --- reading ---

@@ -123,6 +123,7 @@ class Session final : public Backend,
   bool make_room();
   void move_damaged_file(const DatabaseError& error);
   void tidy(Table& table, std::size_t entries, const Moment& now) noexcept;
+  void bound_log(Table& table);
   Turn take_turn();
   void report_damage(Table& table, std::string_view key) const;
 

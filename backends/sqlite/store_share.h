@@ -42,6 +42,13 @@ class ProcessShare {
     has_shared_memory_.store(false, std::memory_order_relaxed);
   }
 
+  // What a session in its turn must know of a log that it cannot empty because of readers.
+  struct LongLog {
+    std::chrono::steady_clock::time_point wait_again{};  // for them
+    bool warned = false;
+  };
+  LongLog& long_log() noexcept { return long_log_; }
+
   // Called in its turn by a session that still has `mine` open, when the path leads to another
   // file: removes the log that it left behind, which the other file would be read through.
   // Throws BackendError.
@@ -59,6 +66,7 @@ class ProcessShare {
 
   std::atomic<bool> has_shared_memory_{true};
   std::atomic<int> open_{0};        // connections to the file
+  LongLog long_log_;                // guarded by turn_
   std::optional<OpenFiles> files_;  // what they were opened on; guarded by turn_
 };
 

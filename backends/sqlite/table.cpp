@@ -90,8 +90,7 @@ Table::Table(Connection::Place place, const std::string& name, Connection::Absen
     write_ahead_log_ = !rollback && use_write_ahead_log();
     fell_back_ = !write_ahead_log_;
     connection_.execute("PRAGMA synchronous=" + settings_.synchronous);
-    connection_.execute("PRAGMA wal_autocheckpoint=" +
-                        std::to_string(settings_.wal_autocheckpoint));
+    bound_log();
   } else {
     connection_.query_text("PRAGMA journal_mode=MEMORY");
   }
@@ -181,6 +180,21 @@ std::string Table::name_in_file(const char* type, const std::string& name) {
   return connection_.query_text("SELECT name FROM sqlite_master WHERE type = '" +
                                 std::string(type) + "' AND name = " + quote_text(name) +
                                 " COLLATE NOCASE");
+}
+
+// A log that has grown, as by one large write, is shortened when it begins anew.
+void Table::bound_log() {
+  constexpr std::int64_t kFrameHeader = 24;
+  connection_.checkpoint_every(settings_.wal_autocheckpoint);
+  page_size_ = connection_.query_integer("PRAGMA page_size");
+  connection_.query_integer("PRAGMA journal_size_limit=" +
+                            std::to_string(most_log_pages() * (page_size_ + kFrameHeader)));
+}
+
+bool Table::empty_log(std::chrono::milliseconds patience) {
+  log_pages_left_ = connection_.log_pages();
+  empty_log_at_ = log_pages_left_ + settings_.wal_autocheckpoint / 8 + 1;
+  return connection_.empty_log(patience);
 }
 
 void Table::create_table() {
@@ -513,7 +527,7 @@ bool Table::has_our_schema() {
 
 void Table::make_room(const Moment& now) {
   const Inside inside(connection_);
-  if (write_ahead_log_) connection_.execute("PRAGMA wal_checkpoint(TRUNCATE)");
+  if (write_ahead_log_) connection_.empty_log(settings_.busy_timeout);
   Statement expired(connection_, "DELETE FROM " + quoted_ + " WHERE id IN (SELECT id FROM " +
                                      quoted_ + " WHERE expires <= ?1 LIMIT " +
                                      std::to_string(kRoomRows) + ")");

@@ -138,6 +138,20 @@ class Table {
   // sixteenth of the limit is free. Returns how many may be made before the next call.
   std::int64_t cull(const Moment& now);
 
+  // Whether the write-ahead log has grown by a quarter beyond the pages at which it is copied back,
+  // and by some since the last try to empty it: readers that overlap keep it from beginning anew.
+  bool log_is_too_long() const noexcept {
+    const std::int64_t pages = connection_.log_pages();
+    return pages > most_log_pages() && (pages >= empty_log_at_ || pages < log_pages_left_);
+  }
+  // Empties it if readers end in time. Returns whether it did.
+  bool empty_log(std::chrono::milliseconds patience);
+  // Whether it is far too long, and how long, in bytes.
+  bool log_is_endless() const noexcept {
+    return connection_.log_pages() >= 8 * settings_.wal_autocheckpoint;
+  }
+  std::int64_t log_bytes() const noexcept { return connection_.log_pages() * page_size_; }
+
   // Whether the file still has the schema that it was opened with: false once a newer library
   // has changed it.
   bool has_our_schema();
@@ -152,6 +166,10 @@ class Table {
   void commit() { commit_->run(); }
 
  private:
+  std::int64_t most_log_pages() const noexcept {
+    return settings_.wal_autocheckpoint + settings_.wal_autocheckpoint / 4;
+  }
+  void bound_log();
   void prepare_file();
   void create_schema();
   bool use_write_ahead_log();
@@ -191,6 +209,9 @@ class Table {
   bool has_checksums_ = false;  // there is a column for them
   bool uses_checksums_ = false;
   bool damaged_ = false;
+  std::int64_t page_size_ = 0;
+  std::int64_t empty_log_at_ = 0;    // pages, when it was not possible
+  std::int64_t log_pages_left_ = 0;  // then
   std::int64_t inserted_ = 0;
   std::int64_t sweep_from_ = 0;
 

@@ -5,9 +5,11 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <csignal>
+#include <cstdint>
 #include <functional>
 #include <iterator>
 #include <map>
@@ -666,6 +668,121 @@ TEST_F(SqliteReadOnly, AFileThatCannotBeMadeIsAnErrorThatSaysSo) {
     allow(kWriteFolder, kWrite);
     return refused && check(serves(cache), "serves");
   });
+}
+
+// --- the length of the log ---
+
+// Copied back at a hundred pages.
+class SqliteLog : public SqliteFixture {
+ protected:
+  static constexpr std::uintmax_t kPages = 100;
+  static constexpr std::uintmax_t kBytes = kPages * 4096;
+
+  std::uintmax_t log_bytes() const {
+    std::error_code none;
+    const std::uintmax_t bytes = fs::file_size(path("-wal"), none);
+    return none ? 0 : bytes;
+  }
+
+  // Writes that many bytes, and returns how long the log was at most.
+  std::uintmax_t write(std::uintmax_t bytes, std::size_t value_bytes = 8000) {
+    const std::string value(value_bytes, 'v');
+    std::uintmax_t most = 0;
+    for (; written_ < bytes; written_ += value_bytes) {
+      EXPECT_TRUE(cache_.set("k" + std::to_string(next_++ % 100), value));
+      most = std::max(most, log_bytes());
+    }
+    written_ = 0;
+    return most;
+  }
+
+  const SqliteFaultVfs without_waiting_for_the_disk_;
+  const std::unique_ptr<ClosingRegistry> registry_ = make_registry(
+      {{"wal_autocheckpoint", std::int64_t{kPages}}, {"busy_timeout", std::string("20s")}});
+  Cache& cache_ = (*registry_)["c"];
+
+ private:
+  std::uintmax_t written_ = 0;
+  int next_ = 0;
+};
+
+// In threads of this process and in another one; none reads for long, but at any moment one does.
+TEST_F(SqliteLog, StaysShortAlthoughReadersOverlapWithoutEnd) {
+  ASSERT_TRUE(cache_.set("k1", "v"));
+  std::atomic<bool> ending{false};
+  std::vector<std::thread> threads;
+  const auto read = [&] {  // by two connections, of which one begins before the other ends
+    Database first(path());
+    Database second(path());
+    const auto begin = [](Database& database) {
+      database.execute("BEGIN");
+      database.text("SELECT id FROM cache LIMIT 1");
+    };
+    begin(first);
+    while (!ending) {
+      begin(second);
+      first.execute("COMMIT");
+      begin(first);
+      second.execute("COMMIT");
+    }
+    first.execute("COMMIT");
+  };
+  Pipe end;
+  const pid_t child = start_child([&] {
+    end.close_writing();
+    threads.emplace_back(read);
+    end.read();
+    ending = true;
+    for (std::thread& thread : threads) thread.join();
+    return true;
+  });
+  for (int i = 0; i < 2; ++i) threads.emplace_back(read);
+  // Else it is longer than all that is written. How soon a reader that waits for a processor ends
+  // its transaction depends on the machine, so not much less is promised here.
+  EXPECT_LT(write(60 * kBytes), 40 * kBytes);
+  ending = true;
+  for (std::thread& thread : threads) thread.join();
+  end.close_writing();
+  EXPECT_EQ(wait_for(child), 0);
+  EXPECT_EQ(check_integrity(), "ok");
+}
+
+TEST_F(SqliteLog, ThatAReaderKeepsLongIsWarnedOfOnceAndShrinksWhenTheReaderEnds) {
+  ASSERT_TRUE(cache_.set("k1", "v"));
+  Database reader(path());
+  reader.execute("BEGIN");
+  reader.text("SELECT count(*) FROM cache");
+  EXPECT_GT(write(20 * kBytes), 16 * kBytes);
+  ASSERT_THAT(warned(), SizeIs(1));
+  EXPECT_TRUE(was_warned(Warning::Kind::degraded, path()));
+  EXPECT_TRUE(was_warned(Warning::Kind::degraded, "end that read transaction"));
+  EXPECT_EQ(cache_.get("k1"), std::string(8000, 'v'));
+  reader.execute("COMMIT");
+  write(kBytes);
+  EXPECT_LE(log_bytes(), 3 * kBytes);
+  EXPECT_THAT(warned(), SizeIs(1));
+}
+
+TEST_F(SqliteLog, ShrinksAfterALargeValue) {
+  EXPECT_LE(write(1, 40 * kBytes), 3 * kBytes);
+  EXPECT_LE(write(3 * kBytes), 3 * kBytes);
+  EXPECT_THAT(warned(), IsEmpty());
+}
+
+// While it was long a reader kept it; then it begins anew without being emptied.
+TEST_F(SqliteLog, ShrinksWhenItBeginsAnew) {
+  ASSERT_TRUE(cache_.set("k1", "v"));
+  {
+    Database other(path());
+    other.execute("PRAGMA wal_autocheckpoint=0");
+    other.execute("CREATE TABLE other(v)");
+    other.execute("INSERT INTO other VALUES(zeroblob(" + std::to_string(20 * kBytes) + "))");
+    EXPECT_GT(log_bytes(), 20 * kBytes);
+    other.execute("PRAGMA wal_checkpoint(PASSIVE)");
+    EXPECT_GT(log_bytes(), 20 * kBytes);
+    ASSERT_TRUE(cache_.set("k1", "v"));
+    EXPECT_LE(log_bytes(), 3 * kBytes);
+  }
 }
 
 // --- limits ---

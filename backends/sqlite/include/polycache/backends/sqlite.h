@@ -11,7 +11,9 @@
 //                   the file; default 1s
 //   synchronous     "off", "normal" (default; survives a killed process, and a power cut
 //                   without damage), "full" (a power cut loses nothing)
-//   wal_autocheckpoint  pages of the write-ahead log before it is copied back
+//   wal_autocheckpoint  pages of the write-ahead log before it is copied back; a log that overlapping
+//                   readers let grow by a quarter more is emptied by a write, which waits for
+//                   them up to 200 ms (or a quarter of busy_timeout)
 //   page_cache      memory for pages, for each thread's session
 //   checksum        true: entries carry a checksum, and one whose bytes have changed on the disk is
 //                   absent to what reads it, with a warning; default false. Adds a column to the
