@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # A user's program by find_package: finds library and stores at run time, and has no client
-# library in it. One that asks for a component that is not there, or for another version, is
+# library in it. One that links a store gets what that needs. One that asks for a component that is not there, or for another version, is
 # told so.
 set -euo pipefail
 rm -rf "$WORK"
@@ -20,6 +20,20 @@ if grep -E 'sqlite|memcached|hiredis|crypto|boost' <<<"$libraries"; then
   exit 1
 fi
 grep -q "libpolycache.so.0 => $PREFIX/" <<<"$libraries"
+
+# A store that is linked in brings what it needs: core/net, and OpenSSL if that was built with it.
+mkdir -p "$WORK/linked"
+for store in redis memcached; do
+  if [ ! -e "$(find "$PREFIX" -name "polycache-$store-targets.cmake")" ]; then continue; fi
+  printf '%s\n' 'cmake_minimum_required(VERSION 3.22)' 'project(linked LANGUAGES CXX)' \
+    "find_package(polycache REQUIRED COMPONENTS $store)" 'add_executable(linked main.cpp)' \
+    "target_link_libraries(linked PRIVATE polycache::$store)" >"$WORK/linked/CMakeLists.txt"
+  printf '%s\n' "#include <polycache/backends/$store.h>" \
+    "int main() { return polycache::$store::plugin.name == nullptr ? 1 : 0; }" >"$WORK/linked/main.cpp"
+  "$CMAKE" -S "$WORK/linked" -B "$WORK/linked/build-$store" -DCMAKE_PREFIX_PATH="$PREFIX"
+  "$CMAKE" --build "$WORK/linked/build-$store"
+  "$WORK/linked/build-$store/linked"
+done
 
 mkdir -p "$WORK/wrong"
 expect_failure() {  # expect_failure "what cmake says" "arguments of find_package"
