@@ -55,6 +55,15 @@ std::string name_of(const Config& config, const Environment& environment) {
   return "the registry of \"" + config.file.string() + '"';
 }
 
+// A word, a number, a path: nothing that could hold a password as connection strings do.
+bool is_plain(std::string_view text) {
+  const auto plain = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           std::string_view("._-/:+% ").find(c) != std::string_view::npos;
+  };
+  return text.find("://") == std::string_view::npos && std::all_of(text.begin(), text.end(), plain);
+}
+
 // What describe() shows of an option.
 std::string shown(const OptionValue& value) {
   if (const auto* b = std::get_if<bool>(&value)) return *b ? "true" : "false";
@@ -63,9 +72,7 @@ std::string shown(const OptionValue& value) {
     char text[32];
     return {text, std::to_chars(text, text + sizeof text, *d).ptr};
   }
-  if (const auto* s = std::get_if<std::string>(&value)) {
-    return s->find("://") == std::string::npos ? *s : without_credentials(*s);
-  }
+  if (const auto* s = std::get_if<std::string>(&value)) return is_plain(*s) ? *s : "...";
   std::string list;
   for (const std::string& item : std::get<std::vector<std::string>>(value)) {
     list.append(list.empty() ? "" : ", ").append(shown(OptionValue(item)));

@@ -24,8 +24,8 @@ constinit std::atomic<std::uint64_t> ends{0};
 
 [[noreturn]] void throw_ended(const std::string& alias) {
   throw CacheError(alias +
-                   ": this cache is closed for good: its registry has ended, or a later "
-                   "configuration has no such alias; take a cache from a registry that has it");
+                   ": this cache has no store any more: its registry has ended, or a later "
+                   "configuration lacks its alias; take the cache from a registry that has it");
 }
 
 // Where caches end that no registry has any more.

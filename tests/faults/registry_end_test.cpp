@@ -215,13 +215,13 @@ bool holds_its_entry(CacheRegistry& registry, const char* alias = "a") {
   return registry[alias].contains("k");
 }
 
-class InMemory : public ::testing::TestWithParam<CacheConfig> {
+// By the store's name.
+class InMemory : public ::testing::TestWithParam<std::string> {
  protected:
-  // Neither a program's nor another test's.
-  CacheConfig cache(const std::string& name) const {
-    CacheConfig cache = GetParam();
-    cache.location.front() += name;
-    return cache;
+  // A location that no other test names.
+  static CacheConfig cache(const std::string& name) {
+    const std::string start = GetParam() == "sqlite" ? ":memory:end-" : "end-";
+    return {.backend = GetParam(), .location = {start + name}};
   }
 };
 
@@ -292,11 +292,8 @@ TEST_P(InMemory, ACacheThatIsHardlyUsedMovesWithTheOthersOfItsThread) {
   EXPECT_FALSE(a.contains("k"));
 }
 
-INSTANTIATE_TEST_SUITE_P(Stores, InMemory,
-                         ::testing::Values(CacheConfig{.backend = "locmem", .location = {"end-"}},
-                                           CacheConfig{.backend = "sqlite",
-                                                       .location = {":memory:end-"}}),
-                         [](const auto& test) { return test.param.backend; });
+INSTANTIATE_TEST_SUITE_P(Stores, InMemory, ::testing::Values("locmem", "sqlite"),
+                         [](const auto& test) { return test.param; });
 
 // --- Limits that registries share ---
 

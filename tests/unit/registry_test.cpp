@@ -336,12 +336,25 @@ TEST_F(RegistryTest, DescribeShowsNoLocationAndNoPasswordOfAnAliasThatIsWrong) {
   CacheRegistry registry({.caches = {{"a",
                                       {.backend = "flaky",
                                        .location = {"planted"},
-                                       .options = {{"password", std::string("planted")}}}}}},
+                                       .options = {{"dsn", std::string("host=a pw=planted")},
+                                                   {"file", std::string("/etc/a.pem")},
+                                                   {"password", std::string("planted")},
+                                                   {"size", std::int64_t{5}}}}}}},
                          deferred);
   const CacheInfo info = registry.describe()[0];
   EXPECT_NE(info.error, "");
   EXPECT_THAT(info.location, ElementsAre());
-  EXPECT_THAT(info.options, ElementsAre(std::pair("password", "...")));
+  EXPECT_THAT(info.options, ElementsAre(std::pair("dsn", "..."), std::pair("file", "/etc/a.pem"),
+                                        std::pair("password", "..."), std::pair("size", "5")));
+}
+
+TEST_F(RegistryTest, AWarningHandlerThatThrowsDoesNotReplaceTheErrorOfReload) {
+  Environment throwing = environment();
+  throwing.on_warning = [](const Warning&) { throw std::runtime_error("a test's"); };
+  Config config{.caches = {{"a", {.backend = "locmem"}}}};
+  config.file = "/there/is/no/such/file.json";
+  CacheRegistry registry(config, throwing);
+  EXPECT_THROW(registry.reload(), ConfigError);
 }
 
 TEST_F(RegistryTest, LayersWrapFromTheInsideOut) {
