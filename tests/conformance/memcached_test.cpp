@@ -6,7 +6,8 @@
 namespace polycache::testing {
 namespace {
 
-// One server for the whole program, which takes values of a mebibyte; tests clear it.
+// One server for the whole program, which takes values of a mebibyte, and refuses those of
+// more than eight; tests clear it.
 std::vector<std::string> over_tcp() {
   static const std::unique_ptr<Server> server = Server::memcached({"-I", "8m"});
   return {server->address()};
@@ -28,7 +29,21 @@ OptionMap options(const char* protocol) {
 constexpr Quirks memcached_quirks{.lateness = std::chrono::seconds(2),
                                   .granularity = std::chrono::seconds(1),
                                   .strict_keys = true,
-                                  .has_erase_prefix = false};
+                                  .has_erase_prefix = false,
+                                  .refuses_value_of = std::size_t{9} << 20U};
+
+// Here the client refuses them, before the servers do.
+constexpr Quirks two_servers_quirks{.lateness = std::chrono::seconds(2),
+                                    .granularity = std::chrono::seconds(1),
+                                    .strict_keys = true,
+                                    .has_erase_prefix = false,
+                                    .refuses_value_of = (std::size_t{2} << 20U) + 1};
+
+OptionMap two_servers_options() {
+  OptionMap all = options("ascii");
+  all["max_value_bytes"] = std::string("2MiB");
+  return all;
+}
 
 }  // namespace
 
@@ -45,9 +60,9 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::ValuesIn(conformance_cases({.name = "Linked",
                                            .backend = "memcached",
                                            .location = two_servers,
-                                           .options = options("ascii"),
+                                           .options = two_servers_options(),
                                            .linked_plugins = {&memcached::plugin},
-                                           .quirks = memcached_quirks})),
+                                           .quirks = two_servers_quirks})),
     case_name);
 
 INSTANTIATE_TEST_SUITE_P(

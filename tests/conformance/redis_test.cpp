@@ -17,20 +17,25 @@ std::vector<std::string> over_a_socket() {
   return {"unix://" + server->unix_socket()};
 }
 
-constexpr Quirks redis_quirks{.own_clock = true};
+const OptionMap options{{"max_value_bytes", std::string("2MiB")}};
+
+constexpr Quirks redis_quirks{.own_clock = true, .refuses_value_of = (std::size_t{2} << 20U) + 1};
 
 }  // namespace
 
 INSTANTIATE_TEST_SUITE_P(RedisTcp, BackendConformance,
-                         ::testing::ValuesIn(linked_and_loaded(
-                             {.backend = "redis", .location = over_tcp, .quirks = redis_quirks},
-                             redis::plugin)),
+                         ::testing::ValuesIn(linked_and_loaded({.backend = "redis",
+                                                                .location = over_tcp,
+                                                                .options = options,
+                                                                .quirks = redis_quirks},
+                                                               redis::plugin)),
                          case_name);
 
 INSTANTIATE_TEST_SUITE_P(RedisSocket, BackendConformance,
                          ::testing::ValuesIn(conformance_cases({.name = "Linked",
                                                                 .backend = "redis",
                                                                 .location = over_a_socket,
+                                                                .options = options,
                                                                 .linked_plugins = {&redis::plugin},
                                                                 .quirks = redis_quirks})),
                          case_name);

@@ -22,12 +22,18 @@ std::vector<std::string> fresh_memory() {
   return {":memory:conformance" + std::to_string(++number)};
 }
 
+constexpr std::size_t too_large = (std::size_t{2} << 20U) + 1;
+
 }  // namespace
 
-INSTANTIATE_TEST_SUITE_P(SqliteFile, BackendConformance,
-                         ::testing::ValuesIn(linked_and_loaded(
-                             {.backend = "sqlite", .location = fresh_file}, sqlite::plugin)),
-                         case_name);
+INSTANTIATE_TEST_SUITE_P(
+    SqliteFile, BackendConformance,
+    ::testing::ValuesIn(linked_and_loaded({.backend = "sqlite",
+                                           .location = fresh_file,
+                                           .options = {{"max_value_bytes", std::string("2MiB")}},
+                                           .quirks = {.refuses_value_of = too_large}},
+                                          sqlite::plugin)),
+    case_name);
 
 INSTANTIATE_TEST_SUITE_P(SqliteFileWithChecksums, BackendConformance,
                          ::testing::Values(ConformanceCase{
@@ -45,8 +51,10 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::ValuesIn(conformance_cases({.name = "Linked",
                                            .backend = "sqlite",
                                            .location = fresh_memory,
+                                           .options = {{"max_value_bytes", std::string("2MiB")}},
                                            .linked_plugins = {&sqlite::plugin},
-                                           .quirks = {.shared_between_processes = false}})),
+                                           .quirks = {.shared_between_processes = false,
+                                                      .refuses_value_of = too_large}})),
     case_name);
 
 }  // namespace polycache::testing

@@ -1,0 +1,428 @@
+// A store with one mistake, to test the conformance suite itself: the environment variable
+// POLYCACHE_MUTANT names the mistake; without it the store is right. check_mutants.py knows for
+// each mistake the test that must notice it.
+
+#pragma once
+
+#include <algorithm>
+#include <cstdlib>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+
+#include "polycache/counter.h"
+#include "polycache/extension.h"
+#include "polycache/plugin.h"
+
+namespace polycache::testing {
+
+// Whether the store makes this mistake.
+inline bool makes(std::string_view mistake) {
+  static const char* const chosen = std::getenv("POLYCACHE_MUTANT");
+  return chosen != nullptr && mistake == chosen;
+}
+
+struct MutantEntry {
+  std::string value;
+  std::int64_t deadline = 0;  // the first millisecond after its life
+};
+
+struct MutantTable {
+  std::mutex mutex;
+  std::map<std::string, MutantEntry, std::less<>> entries;  // guarded by the mutex
+};
+
+class MutantSession final : public Backend,
+                            public TtlExtension,
+                            public CompareExtension,
+                            public PopExtension,
+                            public ErasePrefixExtension {
+ public:
+  static constexpr std::size_t most_bytes = std::size_t{2} << 20U;
+
+  MutantSession(std::shared_ptr<MutantTable> table, const Clock& clock,
+                std::function<void(const Warning&)> report)
+      : table_(makes("sessions_share_nothing") ? std::make_shared<MutantTable>()
+                                               : std::move(table)),
+        clock_(clock),
+        report_(std::move(report)) {}
+
+  bool get(std::string_view key, ValueSink sink) override {
+    if (makes("session_remembers_what_it_read")) {
+      const auto known = remembered_.find(key);
+      if (known != remembered_.end()) return sink(known->second), true;
+    }
+    auto turn = take_turn();
+    const MutantEntry* const entry = find(key);
+    if (entry == nullptr) return false;
+    if (makes("empty_value_is_a_miss") && entry->value.empty()) return false;
+    const std::string value = entry->value;
+    if (!makes("sink_under_the_lock") && turn.owns_lock()) turn.unlock();
+    sink(value);
+    if (makes("get_calls_the_sink_twice")) sink(value);
+    if (makes("session_remembers_what_it_read")) remembered_[std::string(key)] = value;
+    return true;
+  }
+
+  bool put(std::string_view key, std::string_view value, Ttl ttl, PutMode mode) override {
+    if (value.size() > most_bytes) return refuse(key, value, mode);
+    if (mode == PutMode::if_absent && is_add_in_two_steps())
+      return add_in_two_steps(key, value, ttl);
+    const auto turn = take_turn();
+    const bool expired_counts = (mode == PutMode::if_absent && makes("add_leaves_expired")) ||
+                                (mode == PutMode::if_present && makes("replace_finds_expired"));
+    MutantEntry* const entry = expired_counts ? find_any(key) : find(key);
+    if (mode == PutMode::if_absent && entry != nullptr) {
+      if (makes("add_changes_the_lifetime")) entry->deadline = deadline(ttl);
+      return expired_counts && entry->deadline <= now();
+    }
+    if (mode == PutMode::if_present && entry == nullptr && !makes("replace_creates")) return false;
+    const bool keeps_lifetime =
+        entry != nullptr && (makes("set_keeps_the_old_lifetime") ||
+                             (mode == PutMode::if_present && makes("replace_keeps_the_lifetime")));
+    const std::int64_t end = keeps_lifetime ? entry->deadline : deadline(ttl);
+    table_->entries.insert_or_assign(stored_key(key), MutantEntry{stored_value(value), end});
+    return true;
+  }
+
+  bool touch(std::string_view key, Ttl ttl) override {
+    const auto turn = take_turn();
+    MutantEntry* const entry = makes("touch_revives_expired") ? find_any(key) : find(key);
+    if (entry == nullptr) {
+      if (makes("touch_creates")) table_->entries[stored_key(key)] = {"", deadline(ttl)};
+      return makes("touch_creates");
+    }
+    const bool was_forever = entry->deadline == kForever;
+    if (!makes("touch_keeps_the_lifetime")) entry->deadline = deadline(ttl);
+    if (makes("touch_empties")) entry->value.clear();
+    return !(was_forever && makes("touch_says_false_without_a_lifetime"));
+  }
+
+  bool erase(std::string_view key) override {
+    if (makes("erase_is_two_steps")) {
+      const auto found = copy_any(key);
+      return found && found->deadline > now() && remove(key);
+    }
+    const auto turn = take_turn();
+    const bool there = makes("erase_finds_expired") ? find_any(key) : find(key);
+    table_->entries.erase(stored_key(key));
+    return there || makes("erase_is_always_true");
+  }
+
+  void clear() override {
+    const auto turn = take_turn();
+    auto& entries = table_->entries;
+    const bool leaves_one = makes("clear_leaves_the_last") && entries.size() > 1;
+    entries.erase(entries.begin(), leaves_one ? std::prev(entries.end()) : entries.end());
+  }
+
+  bool contains(std::string_view key, ValueSink head) override {
+    auto turn = take_turn();
+    const MutantEntry* const entry = makes("contains_finds_expired") ? find_any(key) : find(key);
+    if (entry == nullptr) return false;
+    const std::string value =
+        makes("contains_shows_the_tail")
+            ? entry->value.substr(entry->value.size() -
+                                  std::min<std::size_t>(64, entry->value.size()))
+            : entry->value.substr(0, makes("contains_shows_too_little") ? 10 : 100);
+    if (turn.owns_lock()) turn.unlock();
+    head(value);
+    if (makes("contains_calls_the_sink_twice")) head(value);
+    return true;
+  }
+
+  std::optional<std::int64_t> incr(std::string_view key, std::int64_t delta) override {
+    if (makes("cannot_count")) {
+      throw BackendError(BackendError::Kind::unsupported, "", "this store cannot count");
+    }
+    if (makes("incr_is_two_steps")) return incr_in_two_steps(key, delta);
+    const auto turn = take_turn();
+    MutantEntry* const entry = find(key);
+    if (entry == nullptr) {
+      if (!makes("incr_creates")) return std::nullopt;
+      table_->entries[stored_key(key)] = {std::to_string(delta), kForever};
+      return delta;
+    }
+    const std::int64_t sum = add(entry->value, delta);
+    entry->value = std::to_string(sum);
+    if (makes("incr_loses_the_lifetime")) entry->deadline = kForever;
+    return sum;
+  }
+
+  void get_many(std::span<const std::string_view> keys, IndexedValueSink sink) override {
+    std::map<std::string_view, int> seen;
+    for (std::size_t i = 0; i < keys.size(); ++i) {
+      if (makes("get_many_skips_duplicates") && seen[keys[i]]++ > 0) continue;
+      const std::size_t index = makes("get_many_mixes_up_indexes") ? keys.size() - 1 - i : i;
+      const auto found = makes("get_many_finds_expired") ? copy_any(keys[i]) : copy(keys[i]);
+      if (found) sink(index, found->value);
+    }
+  }
+
+  void put_many(std::span<const Item> items, PutMode mode, IndexSink on_failure) override {
+    std::map<std::string_view, int> seen;
+    for (std::size_t i = 0; i < items.size(); ++i) {
+      const auto& [key, value, own_ttl] = items[i];
+      if (makes("put_many_keeps_the_first_of_one_key") && seen[key]++ > 0) continue;
+      const Ttl ttl = makes("put_many_gives_all_one_lifetime") ? items[0].ttl : own_ttl;
+      if (!put(key, value, ttl, mode) && !makes("put_many_ignores_failures")) on_failure(i);
+    }
+    if (!makes("put_many_erases_refused_at_the_end")) return;
+    for (const Item& item : items) {
+      if (item.value.size() > most_bytes) erase(item.key);
+    }
+  }
+
+  std::size_t erase_many(std::span<const std::string_view> keys) override {
+    std::map<std::string_view, bool> erased;
+    std::size_t count = 0;
+    for (const std::string_view key : keys) {
+      const bool there = makes("erase_many_counts_expired") && copy_any(key);
+      const bool here = erase(key) || there;
+      count += here || (makes("erase_many_counts_one_key_twice") && erased[key]) ? 1 : 0;
+      erased[key] = erased[key] || here;
+    }
+    return count;
+  }
+
+  void* extension(std::string_view id) noexcept override {
+    if (id == TtlExtension::id || makes("every_extension_is_there")) {
+      return static_cast<TtlExtension*>(this);
+    }
+    if (id == CompareExtension::id) return static_cast<CompareExtension*>(this);
+    if (id == PopExtension::id) return static_cast<PopExtension*>(this);
+    if (id == ErasePrefixExtension::id) return static_cast<ErasePrefixExtension*>(this);
+    return nullptr;
+  }
+
+  bool get(std::string_view key, FunctionRef<void(std::string_view, Ttl)> sink) override {
+    const auto found = makes("ttl_finds_expired") ? copy_any(key) : copy(key);
+    if (!found) return false;
+    sink(found->value, left(*found));
+    return true;
+  }
+  void get_many(std::span<const std::string_view> keys, TtlExtension::Sink sink) override {
+    for (std::size_t i = 0; i < keys.size(); ++i) {
+      const auto found = copy(keys[i]);
+      if (!found) continue;
+      sink(i, found->value, makes("ttl_of_many_is_forever") ? Ttl::forever() : left(*found));
+    }
+  }
+
+  bool put_if_equal(std::string_view key, std::string_view expected, std::string_view value,
+                    std::optional<Ttl> ttl) override {
+    if (makes("compare_is_two_steps")) {
+      const auto found = copy(key);
+      if (!found || found->value != expected) return false;
+      const auto end = ttl ? deadline(*ttl) : found->deadline;
+      const auto turn = take_turn();
+      table_->entries[stored_key(key)] = {std::string(value), end};
+      return true;
+    }
+    const auto turn = take_turn();
+    MutantEntry* const entry = makes("compare_finds_expired") ? find_any(key) : find(key);
+    if (entry == nullptr) {
+      if (makes("compare_creates")) {
+        table_->entries[stored_key(key)] = {std::string(value), kForever};
+      }
+      return makes("compare_creates");
+    }
+    if (!equals(entry->value, expected)) return false;
+    entry->value = value;
+    if (ttl) entry->deadline = deadline(*ttl);
+    if (!ttl && makes("compare_loses_the_lifetime")) entry->deadline = kForever;
+    return true;
+  }
+  bool erase_if_equal(std::string_view key, std::string_view expected) override {
+    const auto turn = take_turn();
+    const MutantEntry* const entry = find(key);
+    if (entry == nullptr || !equals(entry->value, expected)) return false;
+    table_->entries.erase(stored_key(key));
+    return true;
+  }
+
+  bool pop(std::string_view key, ValueSink sink) override {
+    const auto found = makes("pop_is_two_steps") ? copy_any(key) : std::nullopt;
+    if (found && found->deadline <= now()) return false;
+    auto turn = take_turn();
+    const MutantEntry* const entry = find(key);
+    if (entry == nullptr && !found) return false;
+    const std::string value = found ? found->value : entry->value;
+    if (!makes("pop_leaves_the_entry")) table_->entries.erase(stored_key(key));
+    if (turn.owns_lock()) turn.unlock();
+    sink(value);
+    if (makes("pop_calls_the_sink_twice")) sink(value);
+    return true;
+  }
+
+  std::size_t erase_prefix(std::string_view prefix) override {
+    const auto turn = take_turn();
+    if (makes("erase_prefix_takes_too_much")) prefix.remove_suffix(1);
+    const bool ends_early = makes("erase_prefix_ends_at_a_high_byte");
+    return std::erase_if(table_->entries, [&](const auto& entry) {
+      const std::string_view key = entry.first;
+      if (ends_early && key.substr(0, prefix.size() + 1) == std::string(prefix) + "\xFF") {
+        return false;
+      }
+      return makes("erase_prefix_takes_a_pattern") ? is_like(key, prefix) : key.starts_with(prefix);
+    });
+  }
+
+ private:
+  static constexpr std::int64_t kForever = std::numeric_limits<std::int64_t>::max();
+
+  std::unique_lock<std::mutex> take_turn() const {
+    if (makes("no_lock")) return {};
+    return std::unique_lock(table_->mutex);
+  }
+
+  std::int64_t now() const {
+    return std::chrono::floor<std::chrono::milliseconds>(clock_.steady_now().time_since_epoch())
+        .count();
+  }
+  std::int64_t deadline(Ttl ttl) const {
+    if (ttl.is_forever()) return kForever;
+    std::int64_t life = ttl.value().count();
+    if (makes("long_lifetimes_wrap")) life = static_cast<std::int32_t>(life);
+    if (makes("gone_a_moment_early")) --life;
+    if (makes("lives_in_whole_seconds")) life = (life + 999) / 1000 * 1000;
+    return now() + life;
+  }
+  Ttl left(const MutantEntry& entry) const {
+    if (entry.deadline == kForever) return Ttl::forever();
+    if (makes("ttl_is_the_whole_lifetime")) return Ttl(std::chrono::minutes(1));
+    return Ttl(std::chrono::milliseconds(std::max(entry.deadline - now(), std::int64_t{1})));
+  }
+
+  static std::string stored_key(std::string_view key) {
+    std::string stored(key);
+    if (makes("keys_end_at_a_zero_byte")) stored.resize(std::min(key.find('\0'), key.size()));
+    if (makes("keys_end_after_100_bytes")) stored.resize(std::min<std::size_t>(key.size(), 100));
+    if (makes("keys_end_after_255_bytes")) stored.resize(std::min<std::size_t>(key.size(), 255));
+    if (makes("keys_ignore_case")) {
+      for (char& c : stored) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
+    }
+    if (makes("keys_lose_blanks_at_the_end")) {
+      while (stored.ends_with(' ')) stored.pop_back();
+    }
+    if (makes("keys_are_a_hash_of_16_bits")) {
+      stored = std::to_string(std::hash<std::string_view>()(key) & 0xFFFFU);
+    }
+    return stored;
+  }
+  static std::string stored_value(std::string_view value) {
+    if (makes("values_end_at_a_zero_byte")) return std::string(value.substr(0, value.find('\0')));
+    if (makes("large_values_lose_a_byte") && value.size() > 500'000) value.remove_suffix(1);
+    return std::string(value);
+  }
+  static bool equals(std::string_view value, std::string_view expected) {
+    if (makes("compare_ignores_the_expected")) return true;
+    if (makes("compare_looks_at_the_beginning")) return value.starts_with(expected);
+    return value == expected;
+  }
+  // As LIKE in SQL.
+  static bool is_like(std::string_view key, std::string_view pattern) {
+    return key.size() >= pattern.size() &&
+           std::equal(pattern.begin(), pattern.end(), key.begin(),
+                      [](char wanted, char c) { return wanted == '_' || wanted == c; });
+  }
+  static std::int64_t add(std::string_view bytes, std::int64_t delta) {
+    const auto number = parse_counter(bytes);
+    if (!number && makes("incr_takes_text_for_zero")) return delta;
+    if (number && makes("incr_wraps")) {
+      return static_cast<std::int64_t>(static_cast<std::uint64_t>(*number) +
+                                       static_cast<std::uint64_t>(delta));
+    }
+    return add_to_counter(bytes, delta);
+  }
+
+  // The next two: with the lock held.
+  MutantEntry* find_any(std::string_view key) {
+    const auto entry = table_->entries.find(stored_key(key));
+    return entry == table_->entries.end() ? nullptr : &entry->second;
+  }
+  MutantEntry* find(std::string_view key) {
+    MutantEntry* const entry = find_any(key);
+    return entry != nullptr && entry->deadline > now() ? entry : nullptr;
+  }
+  std::optional<MutantEntry> copy_any(std::string_view key) {
+    const auto turn = take_turn();
+    const MutantEntry* const entry = find_any(key);
+    return entry == nullptr ? std::nullopt : std::optional(*entry);
+  }
+  std::optional<MutantEntry> copy(std::string_view key) {
+    const auto turn = take_turn();
+    const MutantEntry* const entry = find(key);
+    return entry == nullptr ? std::nullopt : std::optional(*entry);
+  }
+  bool remove(std::string_view key) {
+    const auto turn = take_turn();
+    table_->entries.erase(stored_key(key));
+    return true;
+  }
+
+  bool refuse(std::string_view key, std::string_view value, PutMode mode) {
+    const bool keeps_older =
+        makes("refused_keeps_the_older") || makes("put_many_erases_refused_at_the_end");
+    if (mode != PutMode::if_absent && !keeps_older) remove(key);
+    if (makes("refused_is_called_stored")) return true;
+    if (makes("refused_without_a_warning")) return false;
+    const std::string message =
+        "a value of " + std::to_string(value.size()) + " bytes is too large";
+    report_({.kind = Warning::Kind::value_refused, .key = key, .message = message});
+    return false;
+  }
+
+  static bool is_add_in_two_steps() {
+    return makes("add_is_two_steps") || makes("add_throws_in_threads");
+  }
+  bool add_in_two_steps(std::string_view key, std::string_view value, Ttl ttl) {
+    static const std::thread::id first_thread = std::this_thread::get_id();
+    if (makes("add_throws_in_threads") && std::this_thread::get_id() != first_thread) {
+      throw std::runtime_error("I am a mutant");
+    }
+    if (copy(key)) return false;
+    const std::int64_t end = deadline(ttl);
+    const auto turn = take_turn();
+    table_->entries[stored_key(key)] = {std::string(value), end};
+    return true;
+  }
+  std::optional<std::int64_t> incr_in_two_steps(std::string_view key, std::int64_t delta) {
+    const auto found = copy(key);
+    if (!found) return std::nullopt;
+    const std::int64_t sum = add_to_counter(found->value, delta);
+    const std::int64_t end = deadline(left(*found));
+    const auto turn = take_turn();
+    table_->entries[stored_key(key)] = {std::to_string(sum), end};
+    return sum;
+  }
+
+  std::shared_ptr<MutantTable> table_;
+  const Clock& clock_;
+  std::function<void(const Warning&)> report_;
+  std::map<std::string, std::string, std::less<>> remembered_;
+};
+
+class MutantFactory final : public BackendFactory {
+ public:
+  explicit MutantFactory(const BackendContext& context)
+      : clock_(context.clock), report_(context.report) {}
+
+  std::unique_ptr<Backend> connect() override {
+    return std::make_unique<MutantSession>(table_, clock_, report_);
+  }
+
+ private:
+  std::shared_ptr<MutantTable> table_ = std::make_shared<MutantTable>();
+  const Clock& clock_;
+  std::function<void(const Warning&)> report_;
+};
+
+}  // namespace polycache::testing
