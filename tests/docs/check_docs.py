@@ -5,8 +5,9 @@
   check_docs.py ROOT WORK configurations CHECKER ...  makes caches of every block marked json
   check_docs.py ROOT WORK links                       follows every link to a file or heading
 
-A cpp block may mix what stands in a file (#include, types, functions) and what stands in a
-function; both are put where they belong, behind prelude.h. A json block is a whole file, one
+A cpp block that begins with #include is a whole file: it compiles as it is printed. Another one
+may mix what stands in a file (types, functions) and what stands in a function; both are put
+where they belong, behind prelude.h. A json block is a whole file, one
 or more aliases, or members of an alias; "json bad" must be refused. WORK is emptied.
 """
 
@@ -17,24 +18,6 @@ import shutil
 import subprocess
 import sys
 import unicodedata
-
-# In docs/plugins.md, comments stand for the functions that the text is not about.
-PLACEHOLDERS = {
-    "{ /* get, put, touch, erase, clear */ }": """{
-  bool get(std::string_view, polycache::ValueSink) override { return false; }
-  bool put(std::string_view, std::string_view, polycache::Ttl, polycache::PutMode) override {
-    return false;
-  }
-  bool touch(std::string_view, polycache::Ttl) override { return false; }
-  bool erase(std::string_view) override { return false; }
-  void clear() override {}
-}""",
-    "{ /* connect */ }": """{
- public:
-  explicit MyFactory(std::string) {}
-  std::unique_ptr<polycache::Backend> connect() override { return nullptr; }
-}""",
-}
 
 # How a piece of code begins that stands in a file and not in a function.
 FILE_SCOPE = re.compile(
@@ -120,13 +103,16 @@ def pieces(text):
         yield text[begin:]
 
 
+def is_whole_file(block):
+    return block.text.startswith("#include")
+
+
 def program(block):
-    text = block.text
-    for placeholder, code in PLACEHOLDERS.items():
-        text = text.replace(placeholder, code)
+    if is_whole_file(block):
+        return f'#line 1 "{block.place}"\n' + block.text
     outside = []
     inside = []
-    for piece in pieces(text):
+    for piece in pieces(block.text):
         bare = re.sub(r"//[^\n]*|/\*.*?\*/", "", piece, flags=re.S).strip()
         scope = outside if FILE_SCOPE.match(bare) or FUNCTION.match(bare) else inside
         scope.append(piece)
@@ -147,7 +133,8 @@ def check_snippets(root, work, arguments):
         number, block = numbered
         source = work / f"snippet{number}.cpp"
         source.write_text(program(block), encoding="utf-8")
-        done = subprocess.run([*command, "-include", str(prelude), "-fsyntax-only", str(source)],
+        before = [] if is_whole_file(block) else ["-include", str(prelude)]
+        done = subprocess.run([*command, *before, "-fsyntax-only", str(source)],
                               capture_output=True, text=True)
         return block.place, done.returncode, done.stderr
 
