@@ -623,8 +623,7 @@ int Cache::incr_version(KeyView key, int delta, ReadOptions options) {
     }
     if (!live || to == from || target.view() == source.view()) return live;
     if (left && !session.put(target.view(), bytes, *left, PutMode::always)) {
-      throw BackendError(BackendError::Kind::storage, "",
-                         alias() + ": incr_version: the store refused the value it had");
+      throw BackendError(BackendError::Kind::storage, "", "the store refused the value it had");
     }
     session.erase(source.view());
     return true;

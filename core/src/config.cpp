@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <cstdlib>
 #include <optional>
 #include <span>
@@ -209,8 +210,12 @@ const std::array<ConfigReader::CacheMember, 11> ConfigReader::kCacheMembers{{
 }};
 
 void ConfigReader::expected(const JsonNode& node, const std::string& path, std::string_view what) {
-  reject(node.line, path,
-         std::string("expected ").append(what).append(", got ").append(kind_of(node)));
+  std::string problem = std::string("expected ").append(what).append(", got ");
+  problem.append(kind_of(node));
+  const bool scalar = node.kind != Kind::null && node.kind != Kind::list &&
+                      node.kind != Kind::object && node.kind != Kind::string;
+  if (scalar && what.starts_with("a string")) problem += "; put it in quotes";
+  reject(node.line, path, problem);
 }
 
 void ConfigReader::expected_word(const JsonNode& node, const std::string& path,
@@ -310,6 +315,7 @@ void ConfigReader::timeout(const JsonNode& node, const std::string& path, CacheC
     const auto value = string(node, path);
     if (!value) return;
     if (const auto parsed = parse_duration(*value)) timeout = *parsed;
+    if (*value == "null" || *value == "never") timeout = never;
   }
   if (!timeout) return expected_word(node, path, what);
   const bool negative = timeout->value().count() < 0 || node.number < 0;
@@ -326,10 +332,19 @@ void ConfigReader::key_prefix(const JsonNode& node, const std::string& path, Cac
 }
 
 void ConfigReader::version(const JsonNode& node, const std::string& path, CacheConfig& cache) {
-  if (node.kind != Kind::integer || !std::in_range<int>(node.integer)) {
-    return expected_word(node, path, "an integer of 32 bits");
+  std::optional<int> version;
+  if (node.kind == Kind::string) {
+    const auto value = string(node, path);
+    if (!value) return;
+    int number = 0;
+    const char* const end = value->data() + value->size();
+    const auto [rest, error] = std::from_chars(value->data(), end, number);
+    if (error == std::errc() && rest == end) version = number;
+  } else if (node.kind == Kind::integer && std::in_range<int>(node.integer)) {
+    version = static_cast<int>(node.integer);
   }
-  cache.version = static_cast<int>(node.integer);
+  if (!version) return expected_word(node, path, "an integer of 32 bits");
+  cache.version = *version;
 }
 
 void ConfigReader::key_function(const JsonNode& node, const std::string& path, CacheConfig& cache) {
@@ -343,8 +358,16 @@ void ConfigReader::key_function(const JsonNode& node, const std::string& path, C
 }
 
 void ConfigReader::key_warnings(const JsonNode& node, const std::string& path, CacheConfig& cache) {
-  if (node.kind != Kind::boolean) return expected_word(node, path, "true or false");
-  cache.key_warnings = node.boolean;
+  std::optional<bool> wanted;
+  if (node.kind == Kind::string) {
+    const auto value = string(node, path);
+    if (!value) return;
+    if (*value == "true" || *value == "false") wanted = *value == "true";
+  } else if (node.kind == Kind::boolean) {
+    wanted = node.boolean;
+  }
+  if (!wanted) return expected_word(node, path, "true or false");
+  cache.key_warnings = *wanted;
 }
 
 std::optional<ErrorPolicy> ConfigReader::error_policy(const JsonNode& node,
@@ -639,7 +662,9 @@ bool is_name(std::string_view text) {
   });
 }
 
-// JSON, or else a string. What is always a string needs no quotes: "default.key_prefix=7".
+// JSON, or else a string. What is always a string needs no quotes: "default.key_prefix=7". An
+// option may be a string, too, such as a password of digits; it is kept as it was written, and
+// read as a number where the store wants one.
 JsonNode assigned_value(const Assignment& assignment, ConfigReader& reader) {
   JsonNode as_text{.kind = Kind::string, .text = std::string(assignment.value)};
   bool twice = false;
@@ -654,9 +679,10 @@ JsonNode assigned_value(const Assignment& assignment, ConfigReader& reader) {
         "a member of it is given twice");
   const bool always_text = assignment.member == "backend" || assignment.member == "location" ||
                            assignment.member == "key_prefix" || assignment.member == "key_function";
+  const bool option = assignment.member.starts_with("options.") && node->kind != Kind::null;
   const bool scalar =
       node->kind != Kind::list && node->kind != Kind::object && node->kind != Kind::string;
-  return always_text && scalar ? as_text : std::move(*node);
+  return (always_text || option) && scalar ? as_text : std::move(*node);
 }
 
 // Forgets where a member and its parts stood, since they are about to change.

@@ -6,6 +6,8 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "json_remedies.h"
+
 namespace polycache {
 namespace {
 
@@ -105,11 +107,17 @@ std::string reworded(std::string_view message, bool in_list) {
   return text;
 }
 
+// Whether a character or a word is wrong, and not what it stands between.
+bool is_lexical(std::string_view message) {
+  return message.find("; last read: ") != std::string_view::npos &&
+         message.find(" - unexpected ") == std::string_view::npos;
+}
+
 // Builds the tree from the parser's events.
 class TreeBuilder : public nlohmann::json_sax<nlohmann::json> {
  public:
-  TreeBuilder(const Progress& progress, const JsonProblemHandler& on_problem)
-      : progress_(progress), on_problem_(on_problem) {}
+  TreeBuilder(std::string_view text, const Progress& progress, const JsonProblemHandler& on_problem)
+      : text_(text), progress_(progress), on_problem_(on_problem) {}
 
   JsonNode take() { return std::move(root_); }
 
@@ -158,7 +166,9 @@ class TreeBuilder : public nlohmann::json_sax<nlohmann::json> {
   bool parse_error(std::size_t /*position*/, const std::string& /*last_token*/,
                    const nlohmann::detail::exception& error) override {
     const bool in_list = !stack_.empty() && stack_.back().node->kind == JsonNode::Kind::list;
-    on_problem_(progress_.line(), "", "not valid JSON: " + reworded(error.what(), in_list));
+    std::string problem = is_lexical(error.what()) ? json_remedy(text_, stop()) : std::string();
+    if (problem.empty()) problem = reworded(error.what(), in_list);
+    on_problem_(progress_.line(), "", "not valid JSON: " + problem);
     return false;
   }
 
@@ -168,6 +178,9 @@ class TreeBuilder : public nlohmann::json_sax<nlohmann::json> {
     std::map<std::string, int, std::less<>> lines = {};  // of the members so far
     std::vector<std::size_t> duplicates = {};            // their indices in the node
   };
+
+  // Where the parser stopped: at the last byte that it read, or at the end.
+  std::size_t stop() const noexcept { return progress_.offset == 0 ? 0 : progress_.offset - 1; }
 
   JsonNode* place(JsonNode node) {
     if (stack_.empty()) return &(root_ = std::move(node));
@@ -231,6 +244,7 @@ class TreeBuilder : public nlohmann::json_sax<nlohmann::json> {
     return text;
   }
 
+  const std::string_view text_;
   const Progress& progress_;
   const JsonProblemHandler& on_problem_;
   JsonNode root_;
@@ -302,7 +316,7 @@ bool check_encoding(std::string_view text, const JsonProblemHandler& on_problem)
 std::optional<JsonNode> parse_json(std::string_view text, const JsonProblemHandler& on_problem) {
   if (!check_encoding(text, on_problem)) return std::nullopt;
   Progress progress;
-  TreeBuilder builder(progress, on_problem);
+  TreeBuilder builder(text, progress, on_problem);
   const bool whole = nlohmann::json::sax_parse(
       CountingIterator(text.data(), progress),
       CountingIterator(text.data() + text.size(), progress), &builder,

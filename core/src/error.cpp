@@ -25,6 +25,9 @@ BackendError::BackendError(Kind kind, std::string server, const std::string& mes
       kind_(kind),
       server_(std::move(server)) {}
 
+BackendError::BackendError(const std::string& start, const BackendError& cause)
+    : CacheError(start + cause.what()), kind_(cause.kind_), server_(cause.server_) {}
+
 BackendError::~BackendError() = default;
 
 std::string_view to_string(BackendError::Kind kind) noexcept {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <exception>
+#include <typeinfo>
 
 #include "polycache/text.h"
 
@@ -111,12 +112,17 @@ void Cache::Operation::throw_named(const ValueError& error) const {
   throw ValueError(error.kind(), message);
 }
 
+// With alias and operation in front, as warnings have them. A class of a plugin's own stays what it
+// is, and keeps its message.
+void Cache::Operation::rethrow(const BackendError& error) const {
+  if (typeid(error) != typeid(BackendError)) throw;
+  throw BackendError(state().alias() + ": " + name_ + ": ", error);
+}
+
 void Cache::Operation::give_up(Access access, Failing failing, BackendCall& call) {
   // Whatever else a plugin throws becomes a BackendError that names it.
   const auto foreign = [&](const std::string& what) {
-    return BackendError(
-        BackendError::Kind::storage, "",
-        state().alias() + ": " + name_ + ": " + state().plugin() + " threw " + what);
+    return BackendError(BackendError::Kind::storage, "", state().plugin() + " threw " + what);
   };
   const auto decide = [&](const BackendError& error) {
     note_failure(access, failing, error);
@@ -126,7 +132,7 @@ void Cache::Operation::give_up(Access access, Failing failing, BackendCall& call
     throw;
   } catch (const BackendError& error) {
     decide(error);
-    if (throws(access, failing)) throw;
+    if (throws(access, failing)) rethrow(error);
   } catch (const ValueError& error) {
     settle(access, call);
     throw_named(error);
@@ -138,11 +144,11 @@ void Cache::Operation::give_up(Access access, Failing failing, BackendCall& call
   } catch (const std::exception& error) {
     const BackendError translated = foreign(error.what());
     decide(translated);
-    if (throws(access, failing)) throw translated;
+    if (throws(access, failing)) rethrow(translated);
   } catch (...) {
     const BackendError translated = foreign("something that is no std::exception");
     decide(translated);
-    if (throws(access, failing)) throw translated;
+    if (throws(access, failing)) rethrow(translated);
   }
 }
 

@@ -109,6 +109,8 @@ class Cache::Operation {
   void settle(Access access, BackendCall& call);
   // The store's error with alias and key.
   [[noreturn]] void throw_named(const ValueError& error) const;
+  // REQUIRES: called while `error` or its cause is handled
+  [[noreturn]] void rethrow(const BackendError& error) const;
   void give_up(Access access, Failing failing, BackendCall& call);
   void note_failure(Access access, Failing failing, const BackendError& error);
   void tell(const Failsafe::News& news);

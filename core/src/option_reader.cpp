@@ -2,12 +2,14 @@
 
 #include <algorithm>
 #include <cctype>
+#include <charconv>
 #include <cmath>
 #include <optional>
 #include <utility>
 
 #include "polycache/error.h"
 #include "polycache/text.h"
+#include "rounded_up.h"
 #include "shown.h"
 
 namespace polycache {
@@ -40,6 +42,31 @@ std::string spelled(const OptionValue& value) {
 std::string spelled(std::chrono::milliseconds ms) {
   if (ms.count() != 0 && ms.count() % 1000 == 0) return std::to_string(ms.count() / 1000) + "s";
   return std::to_string(ms.count()) + "ms";
+}
+
+// A string that holds a number from its first to its last character, as a ${...} or a command
+// line gives it.
+template <class Number>
+std::optional<Number> number_in(const OptionValue& value) {
+  const auto* const text = std::get_if<std::string>(&value);
+  if (text == nullptr) return std::nullopt;
+  Number number{};
+  const char* const end = text->data() + text->size();
+  const auto [rest, error] = std::from_chars(text->data(), end, number);
+  if (error != std::errc() || rest != end || !std::isfinite(static_cast<double>(number))) {
+    return std::nullopt;
+  }
+  return number;
+}
+
+std::optional<std::int64_t> integer_in(const OptionValue& value) {
+  if (const auto* i = std::get_if<std::int64_t>(&value)) return *i;
+  constexpr double exact = 9007199254740992.0;  // beyond, a double may be any of several
+  if (const auto* d = std::get_if<double>(&value)) {
+    if (*d != std::floor(*d) || std::fabs(*d) > exact) return std::nullopt;
+    return static_cast<std::int64_t>(*d);
+  }
+  return number_in<std::int64_t>(value);
 }
 
 }  // namespace
@@ -93,6 +120,10 @@ bool OptionReader::boolean(std::string_view name, bool fallback) const {
   const OptionValue* const value = find(name);
   if (value == nullptr) return fallback;
   if (const auto* b = std::get_if<bool>(value)) return *b;
+  if (const auto* s = std::get_if<std::string>(value); s != nullptr) {
+    if (*s == "true") return true;
+    if (*s == "false") return false;
+  }
   expected(name, "true or false", *value);
   return fallback;
 }
@@ -101,8 +132,8 @@ std::int64_t OptionReader::integer(std::string_view name, std::int64_t fallback,
                                    std::int64_t max) const {
   const OptionValue* const value = find(name);
   if (value == nullptr) return fallback;
-  const auto* const number = std::get_if<std::int64_t>(value);
-  if (number == nullptr) {
+  const std::optional<std::int64_t> number = integer_in(*value);
+  if (!number) {
     expected(name, "an integer", *value);
     return fallback;
   }
@@ -121,6 +152,7 @@ double OptionReader::number(std::string_view name, double fallback) const {
   if (value == nullptr) return fallback;
   if (const auto* d = std::get_if<double>(value)) return *d;
   if (const auto* i = std::get_if<std::int64_t>(value)) return static_cast<double>(*i);
+  if (const auto number = number_in<double>(*value)) return *number;
   expected(name, "a number", *value);
   return fallback;
 }
@@ -129,7 +161,7 @@ std::string OptionReader::string(std::string_view name, std::string_view fallbac
   const OptionValue* const value = find(name);
   if (value == nullptr) return std::string(fallback);
   if (const auto* s = std::get_if<std::string>(value)) return *s;
-  expected(name, "a string", *value);
+  expected(name, "a string in quotes", *value);
   return std::string(fallback);
 }
 
@@ -138,7 +170,7 @@ std::vector<std::string> OptionReader::strings(std::string_view name) const {
   if (value == nullptr) return {};
   if (const auto* list = std::get_if<std::vector<std::string>>(value)) return *list;
   if (const auto* s = std::get_if<std::string>(value)) return {*s};
-  expected(name, "a string or a list of strings", *value);
+  expected(name, "a string in quotes, or a list of strings", *value);
   return {};
 }
 
@@ -152,8 +184,7 @@ std::chrono::milliseconds OptionReader::duration(std::string_view name,
     result = parse_duration(*s);
   } else if (std::holds_alternative<std::int64_t>(*value) ||
              std::holds_alternative<double>(*value)) {
-    const double seconds = number(name, 0);
-    if (std::fabs(seconds) < 9e15) result = std::chrono::milliseconds(std::llround(seconds * 1e3));
+    if (const auto ms = rounded_up(number(name, 0) * 1e3)) result = std::chrono::milliseconds(*ms);
   }
   if (!result) {
     expected(name, R"(a duration such as "250ms" or "5m", or a number of seconds)", *value);
@@ -171,8 +202,11 @@ std::int64_t OptionReader::bytes(std::string_view name, std::int64_t fallback,
   const OptionValue* const value = find(name);
   if (value == nullptr) return fallback;
   std::optional<std::int64_t> result;
-  if (const auto* s = std::get_if<std::string>(value)) result = parse_size(*s);
-  if (const auto* i = std::get_if<std::int64_t>(value); i != nullptr && *i >= 0) result = *i;
+  if (const auto* s = std::get_if<std::string>(value)) {
+    result = parse_size(*s);
+  } else if (const auto number = integer_in(*value); number && *number >= 0) {
+    result = number;
+  }
   if (!result) {
     expected(name, R"(a size such as "64MiB", or a number of bytes)", *value);
     return fallback;

@@ -11,6 +11,8 @@
 #include <utility>
 #include <vector>
 
+#include "rounded_up.h"
+
 namespace polycache {
 namespace {
 
@@ -38,28 +40,33 @@ std::optional<double> take_quantity(std::string_view& text, std::span<const Unit
   return std::nullopt;
 }
 
-// Beyond 2^53 doubles skip integers, but nothing a person writes is that exact; what must
-// not happen is undefined behaviour at the edge.
-std::optional<std::int64_t> to_int64(double value) {
-  if (!(std::fabs(value) < 9.2e18)) return std::nullopt;
-  return static_cast<std::int64_t>(std::llround(value));
-}
-
 }  // namespace
+
+std::optional<std::int64_t> rounded_up(double value) noexcept {
+  if (!(std::fabs(value) < 9.2e18)) return std::nullopt;
+  if (value == std::floor(value)) return static_cast<std::int64_t>(value);
+  return static_cast<std::int64_t>(std::ceil(value - std::fabs(value) * 1e-15));
+}
 
 std::optional<std::chrono::milliseconds> parse_duration(std::string_view text) {
   static constexpr std::array<Unit, 6> units{
       {{"ms", 1}, {"s", 1e3}, {"m", 60e3}, {"h", 3600e3}, {"d", 86400e3}, {"w", 604800e3}}};
+  static constexpr std::array<Unit, 1> no_unit{{{"", 1e3}}};
   const bool negative = text.starts_with('-');
   if (negative) text.remove_prefix(1);
   if (text.empty()) return std::nullopt;
   double total = 0;
+  if (text.find_first_not_of("0123456789.") == std::string_view::npos) {
+    const auto seconds = take_quantity(text, no_unit);
+    if (!seconds || !text.empty()) return std::nullopt;
+    total = *seconds;
+  }
   while (!text.empty()) {
     const auto part = take_quantity(text, units);
     if (!part) return std::nullopt;
     total += *part;
   }
-  const auto ms = to_int64(negative ? -total : total);
+  const auto ms = rounded_up(negative ? -total : total);
   if (!ms) return std::nullopt;
   return std::chrono::milliseconds(*ms);
 }
@@ -77,7 +84,7 @@ std::optional<std::int64_t> parse_size(std::string_view text) {
                                                {"TiB", 1099511627776.0}}};
   const auto bytes = take_quantity(text, units);
   if (!bytes || !text.empty()) return std::nullopt;
-  return to_int64(*bytes);
+  return rounded_up(*bytes);
 }
 
 std::optional<std::string_view> nearest(std::string_view word,

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <fstream>
 #include <limits>
@@ -200,6 +201,96 @@ TEST(ConfigTest, ReadsTimeoutsOfAllShapes) {
   EXPECT_EQ(timeout("1e300"), never);
   EXPECT_EQ(timeout("99999999999999999999999"), never);
   EXPECT_EQ(timeout("9223372036854775807"), never);
+  EXPECT_EQ(timeout(R"("0.4ms")"), Timeout(1ms)) << "not 0, which keeps nothing";
+  EXPECT_EQ(timeout("0.0004"), Timeout(1ms));
+}
+
+TEST(ConfigTest, NumbersAndWordsMayStandInText) {
+  const Variable number("CONFIG_TEST_NUMBER", "60");
+  const Variable unset("CONFIG_TEST_UNSET", nullptr);
+  const auto cache = [](const char* member) { return with_member(member).caches.at("a"); };
+  EXPECT_EQ(cache(R"("timeout": "${CONFIG_TEST_UNSET:-300}")").timeout, Timeout(300s));
+  EXPECT_EQ(cache(R"("timeout": "${CONFIG_TEST_NUMBER}")").timeout, Timeout(60s));
+  EXPECT_EQ(cache(R"("timeout": "0.5")").timeout, Timeout(500ms));
+  EXPECT_EQ(cache(R"("timeout": "0")").timeout, Timeout(0s));
+  EXPECT_EQ(cache(R"("timeout": "${CONFIG_TEST_UNSET:-null}")").timeout, never);
+  EXPECT_EQ(cache(R"("timeout": "never")").timeout, never);
+  EXPECT_EQ(cache(R"("version": "${CONFIG_TEST_NUMBER}")").version, 60);
+  EXPECT_EQ(cache(R"("version": "-3")").version, -3);
+  EXPECT_FALSE(cache(R"("key_warnings": "${CONFIG_TEST_UNSET:-false}")").key_warnings);
+  EXPECT_TRUE(cache(R"("key_warnings": "true")").key_warnings);
+  for (const char* wrong : {R"("timeout": "-5")", R"("timeout": "5 ")", R"("timeout": "")",
+                            R"("version": "1.0")", R"("version": "")", R"("version": "2147483648")",
+                            R"("version": " 1")", R"("key_warnings": "1")"}) {
+    EXPECT_NE(problem_of([&] { with_member(wrong); }), "") << wrong;
+  }
+}
+
+// The options of a store, as one written in JSON and in text.
+TEST(ConfigTest, OptionsInTextAreReadAsInJson) {
+  const std::vector<std::string> location;
+  const OptionMap options{{"duration", std::string("300")},  {"short", 0.0001},
+                          {"size", std::string("512")},      {"real_size", 1e6},
+                          {"integer", std::string("-7")},    {"real_integer", 7.0},
+                          {"number", std::string("0.25")},   {"boolean", std::string("true")},
+                          {"negative", std::string("false")}};
+  const OptionReader reader("caches.a", location, options);
+  EXPECT_EQ(reader.duration("duration", 1s), 300s);
+  EXPECT_EQ(reader.duration("short", 1s), 1ms);
+  EXPECT_EQ(reader.bytes("size", 1), 512);
+  EXPECT_EQ(reader.bytes("real_size", 1), 1'000'000);
+  EXPECT_EQ(reader.integer("integer", 1), -7);
+  EXPECT_EQ(reader.integer("real_integer", 1), 7);
+  EXPECT_EQ(reader.number("number", 1), 0.25);
+  EXPECT_TRUE(reader.boolean("boolean", false));
+  EXPECT_FALSE(reader.boolean("negative", true));
+  reader.reject_unread();
+}
+
+TEST(ConfigTest, OptionsThatAreNoNumbersAreRefused) {
+  const std::vector<std::string> location;
+  for (const OptionValue& value : std::vector<OptionValue>{
+           std::string(""), std::string(" 1"), std::string("1 "), std::string("0x1"),
+           std::string("nan"), std::string("inf"), std::string("99999999999999999999999"), 0.5,
+           std::vector<std::string>{"1"}, true}) {
+    const OptionMap options{{"n", value}};
+    const OptionReader reader("caches.a", location, options);
+    EXPECT_THROW(reader.integer("n", 1), ConfigError) << value.index();
+  }
+  const OptionMap digits{{"password", std::int64_t{12345}}, {"table", std::int64_t{5}}};
+  const OptionReader reader("caches.a", location, digits);
+  EXPECT_EQ(problem_of([&] { reader.string("password", ""); }),
+            "caches.a.options.password: expected a string in quotes");
+  EXPECT_EQ(problem_of([&] { reader.string("table", ""); }),
+            "caches.a.options.table: expected a string in quotes, got 5");
+}
+
+TEST(ConfigTest, CharactersThatJsonDoesNotHaveAreNamed) {
+  const auto problem = [](std::string_view json) {
+    const std::string message = problem_in(json);
+    const std::string_view start = "c.json:2: not valid JSON: ";
+    EXPECT_TRUE(message.starts_with(start)) << json << ": " << message;
+    return message.substr(std::min(start.size(), message.size()));
+  };
+  EXPECT_THAT(problem("{\n# x\n}"), HasSubstr("write // or /* */"));
+  EXPECT_THAT(problem("{\n\u201ccaches\u201d: {}}"), HasSubstr("\u201c (U+201C)"));
+  EXPECT_THAT(problem("{\n\"caches\u201d: {\"a\": 1}}"), HasSubstr("\u201d (U+201D)"));
+  EXPECT_THAT(problem("{\n\"caches\": \"x\u201d\n}"), HasSubstr("\u201d (U+201D)"));
+  EXPECT_THAT(problem("{\n'caches': {}}"), HasSubstr("double quotes"));
+  EXPECT_THAT(problem("{\n\u00a0\"caches\": {}}"), HasSubstr("no-break space"));
+  EXPECT_THAT(problem("{\n\u3000\"caches\": {}}"), HasSubstr("U+3000"));
+  EXPECT_THAT(problem("{\n\ufeff\"caches\": {}}"), HasSubstr("byte order mark"));
+  EXPECT_THAT(problem("{\n\u200b\"caches\": {}}"), HasSubstr("U+200B"));
+  EXPECT_THAT(problem("{\n\"caches\": \u22125}"), HasSubstr("minus sign"));
+  EXPECT_THAT(problem("{\n\"caches\" = {}}"), HasSubstr("':'"));
+  EXPECT_THAT(problem("{\n\"a\": 1; \"b\": 2}"), HasSubstr("','"));
+  EXPECT_THAT(problem("{\n\"a\": True}"), HasSubstr("true or false"));
+  EXPECT_THAT(problem("{\n\"a\": None}"), HasSubstr("null"));
+  EXPECT_THAT(problem("{\n\"a\": NaN}"), HasSubstr("finite number"));
+  EXPECT_THAT(problem("{\n\"a\": -Infinity}"), HasSubstr("finite number"));
+  EXPECT_THAT(problem("{\n\"a\": \"x\n}"), HasSubstr("does not end in its line"));
+  EXPECT_THAT(problem("{\n\"a\": \"x\ty\"}"), HasSubstr("\\t"));
+  EXPECT_THAT(problem("{\n\"a\": hunter2}"), Not(HasSubstr("hunter2")));
 }
 
 TEST(ConfigTest, KnowsTheLineOfEveryMember) {
@@ -499,11 +590,22 @@ TEST_F(Apply, TakesJsonOrElseAString) {
 TEST_F(Apply, ChangesOneOptionOrAll) {
   config.apply("a.options.n=100");
   EXPECT_THAT(cache().options, ElementsAre(Pair("m", OptionValue(std::int64_t{2})),
-                                           Pair("n", OptionValue(std::int64_t{100}))));
+                                           Pair("n", OptionValue(std::string("100")))));
   config.apply("a.options.dotted.name=64MiB");
   EXPECT_EQ(cache().options.at("dotted.name"), OptionValue(std::string("64MiB")));
   config.apply(R"(a.options={"k": true})");
   EXPECT_THAT(cache().options, ElementsAre(Pair("k", OptionValue(true))));
+}
+
+TEST_F(Apply, APasswordOfDigitsIsTakenAsItIsWritten) {
+  for (const char* digits : {"12345", "007", "1e5", "1.0", "true", "99999999999999999999999"}) {
+    config.apply(std::string("a.options.password=") + digits);
+    const OptionReader reader("caches.a", cache().location, cache().options);
+    EXPECT_EQ(reader.string("password", ""), digits);
+  }
+  config.apply("a.options.n=12");
+  const OptionReader reader("caches.a", cache().location, cache().options);
+  EXPECT_EQ(reader.integer("n", 0), 12);
 }
 
 TEST_F(Apply, MakesAnAlias) {

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <climits>
 #include <cstdint>
+#include <functional>
 #include <iterator>
 #include <optional>
 #include <sstream>
@@ -23,6 +24,7 @@
 using namespace std::chrono_literals;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 namespace polycache {
 namespace {
@@ -511,6 +513,30 @@ TEST_F(RegistryTest, ThrowingInsteadIsAPolicyForReadsAndWrites) {
   EXPECT_FALSE(registry["r"].set("k", 1));
   EXPECT_THROW(registry["w"].set("k", 1), BackendError);
   EXPECT_FALSE(registry["w"].get("k"));
+}
+
+TEST_F(RegistryTest, ABackendErrorNamesAliasAndOperationOnce) {
+  CacheRegistry registry(
+      {.caches = {{"a", {.backend = "flaky", .on_error = {.read = ErrorPolicy::throw_error}}}}},
+      environment());
+  const auto error_of = [](const std::function<void()>& action) -> std::string {
+    try {
+      action();
+    } catch (const BackendError& error) {
+      return std::string(to_string(error.kind())) + " " + error.server() + " " + error.what();
+    }
+    return "none";
+  };
+  failure = Failure::backend_error;
+  EXPECT_EQ(error_of([&] { registry["a"].get("k"); }),
+            "unreachable 10.0.0.1:1 a: get: 10.0.0.1:1: connection refused");
+  EXPECT_EQ(error_of([&] { registry["a"].erase("k"); }),
+            "unreachable 10.0.0.1:1 a: erase: 10.0.0.1:1: connection refused");
+  EXPECT_FALSE(registry["a"].set("k", 1));
+  EXPECT_THAT(warnings.back(), HasSubstr("connection refused"));
+  EXPECT_THAT(warnings.back(), Not(HasSubstr("a: set"))) << "the warning has its alias already";
+  failure = Failure::standard;
+  EXPECT_EQ(error_of([&] { registry["a"].incr("k"); }), "storage  a: incr: flaky threw a bug");
 }
 
 TEST_F(RegistryTest, WhateverAPluginThrowsBecomesABackendErrorThatNamesIt) {

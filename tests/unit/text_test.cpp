@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <string>
 
 #include "polycache/counter.h"
 #include "polycache/error.h"
@@ -20,8 +21,33 @@ TEST(ParseDuration, ReadsWhatPeopleWrite) {
   EXPECT_EQ(parse_duration("7d"), 24h * 7);
 }
 
+TEST(ParseDuration, ANumberAloneIsSeconds) {
+  EXPECT_EQ(parse_duration("300"), 300s);
+  EXPECT_EQ(parse_duration("0.25"), 250ms);
+  EXPECT_EQ(parse_duration("0"), 0s);
+  EXPECT_EQ(parse_duration("-5"), -5s);
+}
+
+TEST(ParseDuration, RoundsUpSoThatAPositiveDurationIsNeverZero) {
+  EXPECT_EQ(parse_duration("0.4ms"), 1ms);
+  EXPECT_EQ(parse_duration("0.0000001"), 1ms);
+  EXPECT_EQ(parse_duration("1.2ms"), 2ms);
+  EXPECT_EQ(parse_duration("1s0.1ms"), 1001ms);
+  EXPECT_EQ(parse_duration("0ms"), 0ms);
+  EXPECT_EQ(parse_duration("-0.4ms"), 0ms);
+  // 0.57 * 1000 and their like are not quite whole in binary.
+  for (int ms = 1; ms < 10000; ++ms) {
+    std::string digits = std::to_string(ms % 1000);
+    digits.insert(0, 3 - digits.size(), '0');
+    const std::string seconds = std::to_string(ms / 1000) + "." + digits;
+    EXPECT_EQ(parse_duration(seconds + "s"), std::chrono::milliseconds(ms)) << seconds;
+    EXPECT_EQ(parse_duration(seconds), std::chrono::milliseconds(ms)) << seconds;
+  }
+}
+
 TEST(ParseDuration, RefusesEverythingElse) {
-  for (const char* text : {"", "-", "5", "s", "5 s", "5x", "1h30", "nan", "1e400s", "99999999999w"})
+  for (const char* text : {"", "-", "s", "5 s", "1.2.3", ".", "--5", "1e3", "+5", " 5", "5 ", "5x",
+                           "1h30", "nan", "1e400s", "99999999999w"})
     EXPECT_FALSE(parse_duration(text)) << text;
 }
 
@@ -29,6 +55,9 @@ TEST(ParseSize, ReadsBothKindsOfUnits) {
   EXPECT_EQ(parse_size("64MiB"), 64 * 1024 * 1024);
   EXPECT_EQ(parse_size("10kB"), 10000);
   EXPECT_EQ(parse_size("512"), 512);
+  EXPECT_EQ(parse_size("0.4B"), 1) << "rounded up, as durations are";
+  EXPECT_EQ(parse_size("1.1kB"), 1100);
+  EXPECT_EQ(parse_size("9007199254740991"), 9007199254740991);
   for (const char* text : {"", "-1", "MiB", "1 MiB", "1mib", "99999999999TiB"})
     EXPECT_FALSE(parse_size(text)) << text;
 }

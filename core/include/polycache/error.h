@@ -1,8 +1,9 @@
 // Everything this library throws. A miss is not an error: it is an empty
 // std::optional or a false.
 //
-// Messages name the alias (BackendErrors: the server), the offending value and, where
-// there is one, the remedy; never stored values, passwords or whole URLs.
+// Messages name the alias and, of an operation, its name ("default: get: ..."), the server or the
+// offending value and, where there is one, the remedy; never stored values, passwords or whole
+// URLs.
 //
 // Each class has its destructor out of line, so that its vtable and typeinfo
 // exist once, in libpolycache, and `catch` works across plugin boundaries.
@@ -112,6 +113,9 @@ class POLYCACHE_API BackendError : public CacheError {
   const std::string& server() const noexcept { return server_; }
 
  private:
+  friend class Cache;  // puts alias and operation in front
+  BackendError(const std::string& start, const BackendError& cause);
+
   Kind kind_;
   std::string server_;
 };

@@ -57,7 +57,8 @@ class POLYCACHE_API OptionReader {
   bool has(std::string_view name) const noexcept;
 
   // Each returns the option's value, or `fallback` if there is none or it is wrong: of
-  // another type, or outside [min, max].
+  // another type, or outside [min, max]. Booleans and numbers may stand in a string
+  // ("true", "300"), which is what comes out of a ${...} or a command line.
   bool boolean(std::string_view name, bool fallback) const;
   std::int64_t integer(std::string_view name, std::int64_t fallback,
                        std::int64_t min = std::numeric_limits<std::int64_t>::min(),
@@ -66,7 +67,7 @@ class POLYCACHE_API OptionReader {
   std::string string(std::string_view name, std::string_view fallback) const;
   std::vector<std::string> strings(std::string_view name) const;  // one string is a list of one
 
-  // "250ms", "5s", "1h30m", or a number of seconds.
+  // "250ms", "5s", "1h30m", or a number of seconds. Rounded up to milliseconds.
   std::chrono::milliseconds duration(
       std::string_view name, std::chrono::milliseconds fallback,
       std::chrono::milliseconds min = std::chrono::milliseconds(1)) const;

@@ -15,12 +15,13 @@
 namespace polycache {
 
 // "250ms", "90s", "5m", "1h30m", "7d": numbers with the units ms, s, m, h, d, w, the first
-// of which may bear a minus sign and have a fraction ("1.5h"). Empty if it is nothing of
-// the kind or beyond the range of milliseconds.
+// of which may bear a minus sign and have a fraction ("1.5h"). A number alone is seconds ("300").
+// Rounded up to milliseconds, so that "0.4ms" is 1 ms. Empty if it is nothing of the kind or
+// beyond the range of milliseconds.
 POLYCACHE_API std::optional<std::chrono::milliseconds> parse_duration(std::string_view text);
 
 // "64MiB", "10kB", "512", "1.5GiB": units B, kB, MB, GB, TB (1000) and KiB, MiB, GiB, TiB
-// (1024). Empty if it is nothing of the kind, negative, or beyond 2^63 - 1.
+// (1024). Rounded up to bytes. Empty if it is nothing of the kind, negative, or beyond 2^63 - 1.
 POLYCACHE_API std::optional<std::int64_t> parse_size(std::string_view text);
 
 // The candidate that `word` was most likely meant to be, or empty if none is near.
