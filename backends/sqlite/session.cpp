@@ -250,7 +250,8 @@ auto Session::perform(Operation operation) {
       return operation();
     } catch (const DatabaseError& error) {
       if (error.cause() == DatabaseError::Cause::interrupted) continue;
-      if (again++ == kTries || !heal(error)) throw;
+      // What a session can do about it matters to nobody else: the core adds alias and operation.
+      if (again++ == kTries || !heal(error)) throw BackendError(error);
     }
   }
 }
