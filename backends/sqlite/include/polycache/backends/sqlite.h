@@ -11,7 +11,8 @@
 //                   the file; default 1s
 //   synchronous     "off", "normal" (default; survives a killed process, and a power cut
 //                   without damage), "full" (a power cut loses nothing)
-//   wal_autocheckpoint  pages of the write-ahead log before it is copied back; a log that overlapping
+//   wal_autocheckpoint  pages of the write-ahead log before it is copied back; a log that
+//   overlapping
 //                   readers let grow by a quarter more is emptied by a write, which waits for
 //                   them up to 200 ms (or a quarter of busy_timeout)
 //   page_cache      memory for pages, for each thread's session
