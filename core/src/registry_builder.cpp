@@ -221,7 +221,7 @@ class Builder {
     info.timeout = cache.timeout;
     info.on_error = cache.on_error;
     info.clear = cache.clear;
-    info.key_function = cache.key_function;
+    info.key_function = is_plain(cache.key_function) ? cache.key_function : "...";
     info.key_warnings = cache.key_warnings;
     const bool hidden = config_.hidden.contains(path + ".location");
     for (const std::string& location : cache.location) {

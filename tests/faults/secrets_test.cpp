@@ -178,6 +178,9 @@ class Secrets : public ::testing::Test {
     for (const CacheInfo& info : registry.describe()) {
       output_ += info.alias + info.backend + info.plugin_file + info.key_prefix + info.error;
       for (const std::string& layer : info.layers) output_ += layer;
+      output_ += info.key_function;
+      for (const std::string& location : info.location) output_ += location;
+      for (const auto& [name, value] : info.options) output_ += name + value;
     }
     for (const CacheHealth& health : registry.health()) {
       output_ += health.last_error;
