@@ -1,5 +1,5 @@
 // The sqlite store through caches["alias"] against SQLite's bare C interface, each on a file
-// of its own in a temporary folder (TMPDIR).
+// of its own in a temporary folder (TMPDIR); and with checksums against without.
 //
 //   sqlite [--quick] [--cpu] [--only TEXT] [--rows FILE]
 //
@@ -23,6 +23,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <vector>
 
 #include "clients.h"
@@ -199,13 +200,57 @@ void run_evictions(duel::Table& table, const duel::Clients<Bare>& clients,
              })});
 }
 
+// An operation on each of two aliases in turn.
+template <class Operation>
+duel::Contest with_and_without(const std::string& name, std::size_t slices, Operation operation) {
+  const auto on = [&](const std::string& alias) {
+    return duel::each([operation, &cache = polycache::caches[alias]](std::size_t i) {
+      duel::expect(operation(cache, i));
+    });
+  };
+  return {.name = name,
+          .operations = 100,
+          .slices = slices,
+          .ours = on("with checksums"),
+          .theirs = on("without checksums")};
+}
+
+void run_checksums(duel::Table& table) {
+  using polycache::Cache;
+  for (const auto& [size, bytes, keys] :
+       {std::tuple<const char*, std::size_t, std::size_t>{"100 B", 100, 20'000},
+        {"1 KiB", 1024, 20'000},
+        {"64 KiB", 65'536, 300}}) {
+    const std::string name = size;
+    const std::size_t slices = bytes < 10'000 ? 600 : 60;
+    const std::string value(bytes, 'v');
+    const auto key = [keys = keys](std::size_t i) { return "k" + std::to_string(i % keys); };
+    for (const char* const alias : {"with checksums", "without checksums"}) {
+      polycache::caches[alias].clear();
+      for (std::size_t i = 0; i < keys; ++i) polycache::caches[alias].set(key(i), value);
+    }
+    table.add(with_and_without(name + " get, checked", slices, [=](Cache& cache, std::size_t i) {
+      return cache.get(key(i)).has_value();
+    }));
+    table.add(with_and_without(name + " set, checked", slices, [=](Cache& cache, std::size_t i) {
+      return cache.set(key(i), value);
+    }));
+    table.add(with_and_without(name + " touch, checked", slices, [=](Cache& cache, std::size_t i) {
+      return cache.touch(key(i), std::chrono::hours(1));
+    }));
+  }
+}
+
 bool run_all(const duel::Options& options) {
   const polycache::testing::TemporaryFolder folder;
   const auto file = [&](const std::string& name) { return (folder.path() / name).string(); };
   polycache::Config config;
   config.caches = {{"100 B", alias_at(file("small.db"))},
                    {"1 KiB", alias_at(file("large.db"))},
-                   {"limited", alias_at(file("limited.db"))}};
+                   {"limited", alias_at(file("limited.db"))},
+                   {"with checksums", alias_at(file("with.db"))},
+                   {"without checksums", alias_at(file("without.db"))}};
+  config.caches["with checksums"].options = {{"checksum", true}};
   config.caches["limited"].options = {{"max_entries", kLimit}};
   polycache::configure(std::move(config), {.linked_plugins = {&polycache::sqlite::plugin}});
   duel::Table table(
@@ -235,6 +280,9 @@ bool run_all(const duel::Options& options) {
       run_threads(table, clients, alias, bare_path);
     }
   }
+  duel::Table checksums(
+      options, {.title = "sqlite with checksums, against sqlite without", .theirs = "without"});
+  run_checksums(checksums);
   polycache::global_registry().close_all();
   return table.met();
 }
