@@ -2,6 +2,8 @@
 
 #include <sys/socket.h>
 
+#include "polycache/descriptor.h"
+
 namespace polycache::net {
 namespace {
 
@@ -22,7 +24,10 @@ int look_up(const std::string& host, const std::string& port, int flags, Address
 Addresses resolve(const std::string& host, const std::string& port, std::string& problem) {
   Addresses addresses;
   int result = look_up(host, port, AI_NUMERICHOST, addresses);
-  if (result == EAI_NONAME) result = look_up(host, port, 0, addresses);
+  if (result == EAI_NONAME) {
+    const HeldStandardStreams held;  // the resolver opens files and sockets
+    result = look_up(host, port, 0, addresses);
+  }
   if (result != 0) problem = ::gai_strerror(result);
   return addresses;
 }

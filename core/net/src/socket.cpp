@@ -213,13 +213,13 @@ ssize_t Socket::receive_by_poll(std::span<char> room, std::chrono::milliseconds 
 }
 
 ssize_t Socket::receive_by_tls(std::span<char> room, Deadline end) noexcept {
-  for (;;) {
+  while (left_until(end).count() > 0) {  // whatever arrives, and however fast
     const ssize_t got = tls_->read(room);
     if (got >= 0 || !must_wait(errno)) return got;
-    if (wait(tls_->wants(), end) != 0) continue;
-    errno = ETIME;
-    return -1;
+    static_cast<void>(wait(tls_->wants(), end));
   }
+  errno = ETIME;
+  return -1;
 }
 
 // The kernel's limit holds for each wait, the end for the whole operation. It is set again
