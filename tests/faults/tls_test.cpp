@@ -162,6 +162,28 @@ TEST_P(Tls, ServesLikeAPlainConnection) {
   EXPECT_EQ(found, names.size());
 }
 
+// Several records of requests, which a server may read by halves.
+TEST_P(Tls, BulkOperationsOfManyKeysGetTheirReplies) {
+  const TlsServer server = start();
+  const auto store = store_of(server.address());
+  std::vector<std::string> names;
+  for (int i = 0; i < 3000; ++i) names.push_back(std::string(40, 'k') + std::to_string(i));
+  const std::string value(300, 'v');
+  std::vector<Item> items;
+  for (const std::string& name : names) items.push_back({name, value, Ttl::forever()});
+  items[7].value = items[1000].value = std::string_view();
+  const std::string large(200'000, 'x');
+  items[8].value = items[9].value = items[2000].value = large;
+  store->session().put_many(items, PutMode::always, [](std::size_t) { ADD_FAILURE(); });
+  const std::vector<std::string_view> keys(names.begin(), names.end());
+  std::size_t found = 0;
+  store->session().get_many(keys, [&](std::size_t i, std::string_view bytes) {
+    found += bytes == items[i].value ? 1U : 0U;
+  });
+  EXPECT_EQ(found, names.size());
+  EXPECT_EQ(store->session().erase_many(keys), names.size());
+}
+
 TEST_P(Tls, AServerThatIsStartedAgainIsUsedAgain) {
   const TlsServer server = start();
   const auto store = store_of(server.address());

@@ -108,6 +108,10 @@ std::vector<ServerAddress> read_servers(const OptionReader& options) {
   return servers;
 }
 
+// A record that does not fit into what is left of memcached's buffer of 16 KiB leaves a rest in
+// OpenSSL's, which memcached does not see before more arrives (1.6.18).
+constexpr std::size_t kTlsRecordBytes = std::size_t{8} << 10U;
+
 // The text protocol only: libmemcached knows no TLS.
 void read_tls(const OptionReader& options, Settings& settings,
               const std::function<void(const Warning&)>& report) {
@@ -127,7 +131,7 @@ void read_tls(const OptionReader& options, Settings& settings,
   if (!certificates) return;
   for (ServerAddress& server : settings.servers) {
     if (server.wants_tls) {
-      server.tls = std::make_shared<net::TlsClient>(certificates, server.host);
+      server.tls = std::make_shared<net::TlsClient>(certificates, server.host, kTlsRecordBytes);
     }
   }
 }

@@ -17,8 +17,9 @@ TlsCertificates::Problem TlsCertificates::load() {
   return {"tls_ca_file", "this polycache was built without OpenSSL"};
 }
 
-TlsClient::TlsClient(std::shared_ptr<TlsCertificates> certificates, std::string_view host)
-    : certificates_(std::move(certificates)), name_(host) {}
+TlsClient::TlsClient(std::shared_ptr<TlsCertificates> certificates, std::string_view host,
+                     std::size_t largest_record)
+    : certificates_(std::move(certificates)), largest_record_(largest_record), name_(host) {}
 
 TlsClient::~TlsClient() = default;
 

@@ -182,6 +182,7 @@ TlsStream::TlsStream(int descriptor, TlsClient& client)
   if (const auto session = client.session_for(parts_->context)) {
     SSL_set_session(ssl, session.get());
   }
+  SSL_set_max_send_fragment(ssl, static_cast<long>(client.largest_record_));
   SSL_set_connect_state(ssl);
 }
 
@@ -315,8 +316,9 @@ std::optional<Failure> TlsStream::failure() {
 
 // --- TlsClient ---
 
-TlsClient::TlsClient(std::shared_ptr<TlsCertificates> certificates, std::string_view host)
-    : certificates_(std::move(certificates)), shown_(host) {
+TlsClient::TlsClient(std::shared_ptr<TlsCertificates> certificates, std::string_view host,
+                     std::size_t largest_record)
+    : certificates_(std::move(certificates)), largest_record_(largest_record), shown_(host) {
   const std::string text(host.substr(0, host.find('%')));  // without an interface's name
   if (const Addresses addresses = parse_address(text, "0")) {
     const sockaddr* const address = addresses->ai_addr;

@@ -12,6 +12,7 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -86,8 +87,10 @@ std::shared_ptr<TlsCertificates> read_tls_options(const OptionReader& options, T
 // What the connections with one server have in common. Thread-safe; must outlive them.
 class TlsClient {
  public:
-  // `host` is a name or an address, as the location says it.
-  TlsClient(std::shared_ptr<TlsCertificates> certificates, std::string_view host);
+  // `host` is a name or an address, as the location says it. `largest_record`: of what is sent,
+  // for servers with small buffers; from 512 on.
+  TlsClient(std::shared_ptr<TlsCertificates> certificates, std::string_view host,
+            std::size_t largest_record = std::size_t{16} << 10U);
   TlsClient(const TlsClient&) = delete;
   TlsClient& operator=(const TlsClient&) = delete;
   ~TlsClient();
@@ -105,6 +108,7 @@ class TlsClient {
   void forget_session() noexcept;
 
   const std::shared_ptr<TlsCertificates> certificates_;
+  const std::size_t largest_record_;
   std::string name_;     // asked for and verified; empty if the host is an address
   std::string address_;  // in the bytes of the network
   std::string shown_;
