@@ -1,7 +1,11 @@
 #include "polycache/backends/sqlite.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <filesystem>
 #include <sstream>
 #include <string>
@@ -81,7 +85,14 @@ Place find_place(const std::string& location) {
   if (!place.problem.empty()) return place;
   Patience patience{std::chrono::seconds(1)};
   FileVerdict verdict = judge_file(place.file.string(), patience);
-  if (verdict.state == FileState::refused) place.problem = std::move(verdict.problem);
+  const fs::path folder = place.file.parent_path();
+  if (verdict.state == FileState::refused) {
+    place.problem = std::move(verdict.problem);
+  } else if (verdict.state == FileState::absent && !fs::exists(place.file, error) &&
+             ::faccessat(AT_FDCWD, folder.c_str(), W_OK | X_OK, AT_EACCESS) != 0) {
+    place.problem = "the folder " + quote(folder.string()) + " cannot be written to (" +
+                    std::generic_category().message(errno) + "); make it writable, or name another";
+  }
   return place;
 }
 

@@ -22,6 +22,7 @@
 #include "plugin_loader.h"
 #include "polycache/error.h"
 #include "polycache/extension.h"
+#include "polycache/key.h"
 #include "polycache/text.h"
 #include "shown.h"
 
@@ -119,6 +120,7 @@ class Builder {
     BuiltAliases built;
     for (auto& [alias, work] : work_) built.emplace(alias, finish(alias, work));
     if (!environment_.defer_errors) throw_problems();
+    for (const auto& [alias, cache] : config_.caches) warn_of_clearing(alias, cache);
     return built;
   }
 
@@ -208,6 +210,12 @@ class Builder {
         check_key(cache.key_prefix).bad_byte) {
       note(work, path + ".key_prefix",
            "has a space or a control character, which this store cannot have in a key");
+    }
+    if (factory && work.keys && factory->traits().key_rules == KeyRules::strict &&
+        work.keys->head().size() >= max_portable_key_bytes) {
+      note(work, path + ".key_prefix",
+           "leaves no room for a key: this store has keys of at most 250 bytes, prefix and version "
+           "included; make it shorter");
     }
     if (factory && cache.clear == ClearScope::prefix) check_clear(path, *factory, work);
     work.factory = std::move(factory);
@@ -418,6 +426,45 @@ class Builder {
     note(work, member,
          R"("prefix" is more than this store can do; raise "version" instead of clearing, )"
          R"(or say "clear": "store")");
+  }
+
+  // As far as the configuration says so: one location written in two ways is two here.
+  bool share_a_store(const std::string& one, const std::string& another) const {
+    const Work& first = work_.find(one)->second;
+    const Work& second = work_.find(another)->second;
+    if (!first.factory || !second.factory || first.info.backend != second.info.backend)
+      return false;
+    if (!second.keys || second.keys->head().empty()) return false;  // its keys are its function's
+    const CacheConfig& a = config_.caches.find(one)->second;
+    const CacheConfig& b = config_.caches.find(another)->second;
+    // Parts of a store have these options in all stock stores.
+    const auto same = [&](std::string_view option) {
+      const auto mine = a.options.find(option);
+      const auto its = b.options.find(option);
+      if (mine == a.options.end() || its == b.options.end()) {
+        return mine == a.options.end() && its == b.options.end();
+      }
+      return mine->second == its->second;
+    };
+    return a.location == b.location && same("database") && same("table");
+  }
+
+  // Clearing the prefix "shop" removes what begins with "shop:", and so all of "shop:eu".
+  void warn_of_clearing(const std::string& alias, const CacheConfig& cache) const {
+    if (cache.clear != ClearScope::prefix || !environment_.on_warning) return;
+    std::string others;
+    for (const auto& [other, inner] : config_.caches) {
+      if (inner.key_prefix == cache.key_prefix || !share_a_store(alias, other)) continue;
+      if (!(inner.key_prefix + ':').starts_with(cache.key_prefix + ':')) continue;
+      others.append(others.empty() ? "" : ", ").append(quote(other));
+      others.append(" (prefix ").append(quote(inner.key_prefix)).append(")");
+    }
+    if (others.empty()) return;
+    const std::string message =
+        "clear() removes every key that begins with " + quote(cache.key_prefix + ':') +
+        ", and so the entries of " + others +
+        ", which share the store; give each a prefix that does not begin with another one and ':'";
+    environment_.on_warning({.alias = alias, .message = message});
   }
 
   BuiltAlias finish(const std::string& alias, Work& work) {

@@ -536,7 +536,7 @@ TEST_F(RegistryTest, ABackendErrorNamesAliasAndOperationOnce) {
   EXPECT_THAT(warnings.back(), HasSubstr("connection refused"));
   EXPECT_THAT(warnings.back(), Not(HasSubstr("a: set"))) << "the warning has its alias already";
   failure = Failure::standard;
-  EXPECT_EQ(error_of([&] { registry["a"].incr("k"); }), "storage  a: incr: flaky threw a bug");
+  EXPECT_EQ(error_of([&] { registry["a"].erase("k"); }), "storage  a: erase: flaky threw a bug");
 }
 
 TEST_F(RegistryTest, WhateverAPluginThrowsBecomesABackendErrorThatNamesIt) {

@@ -1,5 +1,6 @@
 #include "settings.h"
 
+#include <algorithm>
 #include <charconv>
 #include <limits>
 #include <optional>
@@ -100,9 +101,17 @@ std::vector<ServerAddress> read_servers(const OptionReader& options) {
     auto parsed = parse_location(given[i]);
     if (const auto* problem = std::get_if<std::string>(&parsed)) {
       options.reject_location(refusal(i, given.size(), *problem));
-    } else {
-      servers.push_back(std::get<ServerAddress>(std::move(parsed)));
+      continue;
     }
+    auto server = std::get<ServerAddress>(std::move(parsed));
+    const bool twice = std::any_of(servers.begin(), servers.end(), [&](const ServerAddress& other) {
+      return other.name() == server.name();
+    });
+    if (twice) {
+      options.reject_location(server.name() +
+                              " is listed twice; remove one, or give it more keys by ?weight=2");
+    }
+    servers.push_back(std::move(server));
   }
   if (servers.empty()) servers.push_back({.host = "127.0.0.1", .port = kDefaultPort});
   return servers;

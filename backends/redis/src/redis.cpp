@@ -89,6 +89,23 @@ std::string refusal(std::size_t index, std::size_t count, std::string_view probl
           "\"host:port,password=...,ssl=true\"");
 }
 
+// Replicas have the databases of the first server, and are other servers.
+void check_replicas(const std::vector<Endpoint>& endpoints, const OptionReader& options) {
+  for (std::size_t i = 1; i < endpoints.size(); ++i) {
+    if (endpoints[i].database.value_or(0) != endpoints[0].database.value_or(0)) {
+      options.reject_location(
+          "the locations name different databases, but the replicas' entries are those of the "
+          "first; give all the same one");
+      return;
+    }
+    for (std::size_t k = 0; k < i; ++k) {
+      if (endpoints[i].name() != endpoints[k].name()) continue;
+      options.reject_location(endpoints[i].name() + " is listed twice; remove one");
+      return;
+    }
+  }
+}
+
 std::vector<Endpoint> read_endpoints(const OptionReader& options,
                                      const std::function<void(const Warning&)>& report) {
   std::vector<Endpoint> endpoints;
@@ -105,6 +122,7 @@ std::vector<Endpoint> read_endpoints(const OptionReader& options,
   }
   const Defaults defaults(options);
   for (Endpoint& endpoint : endpoints) complete(endpoint, defaults, options);
+  check_replicas(endpoints, options);
   read_tls(endpoints, options, report);
   return endpoints;
 }
