@@ -91,7 +91,7 @@ void Cache::Operation::tell(const Failsafe::News& news) {
   }
   if (news.breaker == CircuitBreaker::Change::opened) {
     state().warn(Warning::Kind::breaker_opened, "",
-                 "the store keeps failing and is left alone; next try in " +
+                 "the store keeps failing and is not used for now; next try in " +
                      std::to_string(state().failsafe().pause_left(Access::write).count()) + " ms");
   } else if (news.breaker == CircuitBreaker::Change::closed) {
     state().warn(Warning::Kind::breaker_closed, "", "the store is used again");

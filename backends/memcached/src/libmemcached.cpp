@@ -226,8 +226,9 @@ void BinaryConnection::greet() {
   if (result == MEMCACHED_CLIENT_ERROR) fail(MEMCACHED_AUTH_PROBLEM);
   if (memcached_failed(result)) fail(result);
   if (memcached_failed(verdict)) {  // without a reason: it said ERROR
-    fail(BackendError::Kind::overloaded,
-         "it refused the connection; has it too many of them (-c), or is it no memcached?");
+    fail(
+        BackendError::Kind::overloaded,
+        "it refused the connection; check its limit of connections (-c), and that it is memcached");
   }
   if (memcached_server_major_version(memcached_server_instance_by_position(&memcached, 0)) ==
       unknown) {
@@ -420,7 +421,8 @@ void BinaryConnection::fail(memcached_return_t result) {
     case BackendError::Kind::timeout:
       fail_by_time();
     case BackendError::Kind::denied:
-      fail(kind, R"(it wants a user and a password, or others; look at "user" and "password")");
+      fail(kind,
+           R"(it requires a user and a password, or refused them; check "user" and "password")");
     case BackendError::Kind::overloaded:
       fail(kind, "it reports an error of its own; look at its log");
     case BackendError::Kind::unreachable:
@@ -429,7 +431,7 @@ void BinaryConnection::fail(memcached_return_t result) {
                                  : std::string(std::strerror(error))) +
                      "); is memcached running there?");
     default:
-      fail(kind, "its reply makes no sense (" + lower(memcached_strerror(nullptr, result)) +
+      fail(kind, "its reply cannot be understood (" + lower(memcached_strerror(nullptr, result)) +
                      "); is it memcached, and max_value_bytes large enough?");
   }
 }

@@ -67,7 +67,7 @@ void SharedServer::failed(Access access, const BackendError& error) {
   }
   if (breaker_.failed(access, error.kind()) != CircuitBreaker::Change::opened) return;
   const std::string message = "memcached server " + address_.name() +
-                              " keeps failing and is left alone; next try in " +
+                              " keeps failing and is not used for now; next try in " +
                               std::to_string(breaker_.pause_left(access).count()) +
                               " ms; the last failure: " + std::string(reason_of(error));
   report_({.kind = Warning::Kind::breaker_opened, .message = message});
@@ -97,7 +97,7 @@ void SharedServer::refuse_to_connect() const {
   const bool denied = last_kind_.load(std::memory_order_relaxed) == BackendError::Kind::denied;
   throw BackendError(denied ? BackendError::Kind::denied : BackendError::Kind::unreachable,
                      address_.name(),
-                     "not connected to again so soon after a failure (next try in " +
+                     "no new connection so soon after a failure (next attempt in " +
                          std::to_string(redial_.pause_left().count()) + " ms)" + last_failure());
 }
 

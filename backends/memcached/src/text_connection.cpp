@@ -92,13 +92,14 @@ void TextConnection::refuse(const Reply& reply) {
       // The one thing that can be wrong with the first command is who sent it.
       if (is_connecting()) {
         fail(Kind::denied,
-             R"(it wants a user and a password, or others; look at "user" and "password")");
+             R"(it requires a user and a password, or refused them; check "user" and "password")");
       }
       fail(Kind::protocol, "it does not take a request, " + quote(reply.line));
     case Reply::Kind::error:
       if (is_connecting()) {
         fail(Kind::overloaded,
-             "it refused the connection; has it too many of them (-c), or is it no memcached?");
+             "it refused the connection; check its limit of connections (-c), and that it is "
+             "memcached");
       }
       fail(Kind::protocol, "it does not know a command, " + quote(reply.line));
     default:
@@ -222,7 +223,7 @@ bool TextConnection::take(Reply& reply, Values values) {
     default:
       fail(Kind::protocol, is_connecting()
                                ? "what listens there is no memcached; look at the location"
-                               : "its reply makes no sense; is it memcached?");
+                               : "its reply cannot be understood; is it memcached?");
   }
 }
 
@@ -235,7 +236,7 @@ Reply TextConnection::read(Values values) {
 // What comes behind the last reply would be taken for the next one's.
 void TextConnection::end_of_answer() {
   if (!inbox_->is_empty()) {
-    fail(Kind::protocol, "it says more than it was asked for; is it memcached?");
+    fail(Kind::protocol, "it sent more than it was asked for; is it memcached?");
   }
   set_unread(false);
 }

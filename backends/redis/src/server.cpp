@@ -100,10 +100,10 @@ void Server::throw_refusal() const {
 
 void Server::throw_not_yet() const {
   const std::string last = last_failure();
-  throw BackendError(denied_.load(std::memory_order_relaxed) ? Kind::denied : Kind::unreachable,
-                     name_,
-                     "it let nobody in, next try in " + milliseconds(pace_.pause_left()) +
-                         (last.empty() ? "" : "; the last failure: " + last));
+  throw BackendError(
+      denied_.load(std::memory_order_relaxed) ? Kind::denied : Kind::unreachable, name_,
+      "the last connection attempt failed; next attempt in " + milliseconds(pace_.pause_left()) +
+          (last.empty() ? "" : "; the last failure: " + last));
 }
 
 Server::Call::Call(Server& server, std::size_t& hint, Purpose purpose, Deadline deadline)
@@ -235,14 +235,14 @@ void Server::tell_of_server(CircuitBreaker::Change change) noexcept {
   if (change == CircuitBreaker::Change::none) [[likely]]
     return;
   const bool opened = change == CircuitBreaker::Change::opened;
-  tell(change, opened ? "keeps failing and is left alone" : "is used again", breaker_);
+  tell(change, opened ? "keeps failing and is not used for now" : "is used again", breaker_);
 }
 
 void Server::tell_of_writes(CircuitBreaker::Change change) noexcept {
   if (change == CircuitBreaker::Change::none) [[likely]]
     return;
   const bool opened = change == CircuitBreaker::Change::opened;
-  tell(change, opened ? "takes no writes; they are held back" : "takes writes again", writes_);
+  tell(change, opened ? "takes no writes; none are sent for now" : "takes writes again", writes_);
 }
 
 void Server::tell(CircuitBreaker::Change change, std::string_view what,
