@@ -97,7 +97,7 @@ void SharedServer::refuse_to_connect() const {
   const bool denied = last_kind_.load(std::memory_order_relaxed) == BackendError::Kind::denied;
   throw BackendError(denied ? BackendError::Kind::denied : BackendError::Kind::unreachable,
                      address_.name(),
-                     "no new connection so soon after a failure (next attempt in " +
+                     "no new connection so soon after a failure (next try in " +
                          std::to_string(redial_.pause_left().count()) + " ms)" + last_failure());
 }
 

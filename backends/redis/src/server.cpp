@@ -102,7 +102,7 @@ void Server::throw_not_yet() const {
   const std::string last = last_failure();
   throw BackendError(
       denied_.load(std::memory_order_relaxed) ? Kind::denied : Kind::unreachable, name_,
-      "the last connection attempt failed; next attempt in " + milliseconds(pace_.pause_left()) +
+      "the last connection attempt failed; next try in " + milliseconds(pace_.pause_left()) +
           (last.empty() ? "" : "; the last failure: " + last));
 }
 
