@@ -19,6 +19,14 @@
 #include "faults/sqlite_fault_vfs.h"
 #include "faults/sqlite_fixture.h"
 
+#ifdef __SANITIZE_THREAD__
+// Children of a process with threads start threads of their own here, at which ThreadSanitizer
+// would end them.
+extern "C" [[gnu::visibility("default")]] const char* __tsan_default_options() {
+  return "die_after_fork=0";
+}
+#endif
+
 namespace polycache::testing {
 namespace {
 
