@@ -151,7 +151,7 @@ HeaderRead read_bytes(sqlite3_file& file, FileHeader& header) {
   return HeaderRead::done;
 }
 
-// Returns nothing if somebody is writing, unless `even_so`.
+// Returns nothing while another connection writes, unless `even_so`.
 std::optional<HeaderRead> try_to_read_header(const std::string& path, FileHeader& header,
                                              bool even_so) {
   sqlite3_vfs* const vfs = sqlite3_vfs_find(nullptr);
@@ -269,8 +269,8 @@ int Connection::after_commit(void* self, sqlite3* handle, const char* database,
   return SQLITE_OK;
 }
 
-// Those who read when everything has been copied back read no log: however much readers overlap,
-// it is enough to wait for those who began before.
+// A reader that begins after everything has been copied back does not use the log: however much
+// readers overlap, it is enough to wait for those that began earlier.
 bool Connection::empty_log(std::chrono::milliseconds patience) {
   const Inside inside(*this);
   readers_may_take_ = patience;

@@ -48,7 +48,7 @@ class DatabaseError final : public BackendError {
 // stay as they are then. A function throws a DatabaseError (stale) if that has happened.
 //
 // Functions enter the fork gate by themselves, but for the inline ones of Statement: there the
-// caller is Inside. So is one who writes in several steps, until all are done.
+// caller is Inside. A caller that writes in several steps stays Inside until all are done.
 class Connection {
  public:
   enum class Place : unsigned char { file, memory };
@@ -91,8 +91,8 @@ class Connection {
   void checkpoint_every(std::int64_t pages);
   // How many pages it had after the latest commit of this connection.
   std::int64_t log_pages() const noexcept { return log_pages_; }
-  // Copies all of it back and empties its file, which must wait until nobody reads it, but waits no
-  // longer than `patience`. Returns whether it did. REQUIRES: no transaction
+  // Copies all of it back and empties its file, which must wait until no reader uses it, but waits
+  // no longer than `patience`. Returns whether it did. REQUIRES: no transaction
   bool empty_log(std::chrono::milliseconds patience);
 
   const std::string& shown() const noexcept { return shown_; }

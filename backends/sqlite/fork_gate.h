@@ -42,7 +42,7 @@ class Pass {
   }
   bool is_inside() const noexcept { return depth_ > 0; }
 
-  // Whether a fork waits for those who are inside: they should not sleep there.
+  // Whether a fork waits for the threads that are inside: they should not sleep there.
   static bool fork_is_waiting() noexcept {
     return gate_.load(std::memory_order_relaxed) == Gate::forking;
   }

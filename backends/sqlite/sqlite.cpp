@@ -138,7 +138,7 @@ bool is_path(std::string_view location) {
 }
 
 // The location as sessions use it: an absolute path without links, so that it stays the same file
-// when the program changes its folder or somebody a link; or ":memory:...".
+// when the program changes its folder or a link is changed; or ":memory:...".
 std::string read_location(const OptionReader& options) {
   const std::vector<std::string>& given = options.location();
   if (given.size() != 1 || given.front().empty()) {

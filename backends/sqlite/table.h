@@ -222,7 +222,7 @@ class Table {
   std::optional<Statement> sweep_look_, sweep_erase_, user_version_;
 };
 
-// Rolls back at the end of its scope unless committed. REQUIRES: one who writes is Inside as long
+// Rolls back at the end of its scope unless committed. REQUIRES: a writer is Inside as long
 // as it lives
 class Transaction {
  public:

@@ -144,7 +144,7 @@ std::string judge_holder(const fs::path& file, const struct stat& entry) {
   return judge_entry(folder, entry);
 }
 
-// Who can replace one of the links over which a path leads to a file.
+// Whether other users can replace one of the links over which a path leads to a file.
 std::string judge_links(fs::path path) {
   std::error_code error;
   struct stat entry {};
