@@ -464,7 +464,8 @@ class Builder {
         "clear() removes every key that begins with " + quote(cache.key_prefix + ':') +
         ", and so the entries of " + others +
         ", which share the store; give each a prefix that does not begin with another one and ':'";
-    environment_.on_warning({.alias = alias, .message = message});
+    // Kept while a configuration is made, and delivered when nothing is locked.
+    make_reporter(alias, environment_.on_warning)({.message = message});
   }
 
   BuiltAlias finish(const std::string& alias, Work& work) {
