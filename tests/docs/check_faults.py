@@ -9,7 +9,7 @@ import pathlib
 import re
 import sys
 
-LAST_FAULT = 80
+LAST_FAULT = 94
 TEST = re.compile(r"\bTEST(?:_F|_P)?\(\s*(\w+)\s*,\s*(\w+)\s*\)")
 TYPED_TEST = re.compile(r"\bTYPED_TEST(?:_P)?\(\s*(\w+)\s*,\s*(\w+)\s*\)")
 CTEST = re.compile(r"add_test\(NAME\s+([\w.]+)")
