@@ -11,7 +11,8 @@ function(polycache_add_plugin name)
     PREFIX "" OUTPUT_NAME polycache_${name}
     CXX_VISIBILITY_PRESET hidden
     VISIBILITY_INLINES_HIDDEN ON
-    POSITION_INDEPENDENT_CODE ON)
+    POSITION_INDEPENDENT_CODE ON
+    POLYCACHE_PART ON)  # in polycache's own build: needs no other store
   # Never unloaded; and a static library inside it shows none of its symbols to others.
   target_link_options(polycache_plugin_${name} PRIVATE -Wl,-z,nodelete -Wl,--exclude-libs,ALL)
 endfunction()

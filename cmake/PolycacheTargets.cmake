@@ -3,6 +3,10 @@
 # Modules lie below the library, in the build as after install, so that libpolycache finds
 # them by its own path and a build tree works like an installed one.
 set(POLYCACHE_LIB_OUTPUT_DIR "${CMAKE_CURRENT_BINARY_DIR}/lib")
+get_property(polycache_multi_config GLOBAL PROPERTY GENERATOR_IS_MULTI_CONFIG)
+if(polycache_multi_config)  # or CMake would put each configuration into a folder below these
+  string(APPEND POLYCACHE_LIB_OUTPUT_DIR "/$<CONFIG>")
+endif()
 set(POLYCACHE_PLUGIN_OUTPUT_DIR "${POLYCACHE_LIB_OUTPUT_DIR}/polycache")
 set(POLYCACHE_PLUGIN_SYMBOLS "${CMAKE_CURRENT_LIST_DIR}/plugin_symbols.map")
 set_property(GLOBAL PROPERTY POLYCACHE_SUMMARY "")
@@ -14,7 +18,8 @@ function(polycache_target_defaults target)
     CXX_EXTENSIONS OFF
     CXX_VISIBILITY_PRESET hidden
     VISIBILITY_INLINES_HIDDEN ON
-    POSITION_INDEPENDENT_CODE ON)
+    POSITION_INDEPENDENT_CODE ON
+    UNITY_BUILD OFF)  # whatever a host says: anonymous namespaces of ours have equal names
   if(PROJECT_IS_TOP_LEVEL OR POLYCACHE_WARNINGS_AS_ERRORS)
     target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Wshadow -Wconversion
       $<$<BOOL:${POLYCACHE_WARNINGS_AS_ERRORS}>:-Werror>)
@@ -33,7 +38,7 @@ function(polycache_backend name)
   add_library(polycache_${name} STATIC ${arg_UNPARSED_ARGUMENTS})
   add_library(polycache::${name} ALIAS polycache_${name})
   polycache_target_defaults(polycache_${name})
-  set_target_properties(polycache_${name} PROPERTIES EXPORT_NAME ${name})
+  set_target_properties(polycache_${name} PROPERTIES EXPORT_NAME ${name} POLYCACHE_PART ON)
   target_include_directories(polycache_${name} PUBLIC
     $<BUILD_INTERFACE:${CMAKE_CURRENT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
   target_link_libraries(polycache_${name} PUBLIC polycache::polycache PRIVATE ${arg_LINK})
@@ -49,7 +54,12 @@ function(polycache_plugin name)
   set_target_properties(polycache_plugin_${name} PROPERTIES
     PREFIX "" OUTPUT_NAME polycache_${name}
     LIBRARY_OUTPUT_DIRECTORY ${POLYCACHE_PLUGIN_OUTPUT_DIR}
-    INSTALL_RPATH "$ORIGIN/..")
+    INSTALL_RPATH "$ORIGIN/.."
+    POLYCACHE_PART ON)
+  # A host's CMAKE_DEBUG_POSTFIX would give the file a name that nothing looks for.
+  foreach(config DEBUG RELEASE RELWITHDEBINFO MINSIZEREL)
+    set_target_properties(polycache_plugin_${name} PROPERTIES ${config}_POSTFIX "")
+  endforeach()
   target_link_libraries(polycache_plugin_${name} PRIVATE polycache::polycache ${arg_LINK})
   # Only the descriptor's symbol leaves a module: not even the standard library's templates
   # in it, which would bind to those of whatever was loaded before.

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# polycache as a guest in somebody's build: it works, and the host's flags, tests and install
-# rules are the host's alone.
+# polycache as a guest in a host's build, of which only the host's own target is built: the
+# stores come along, and the host's flags, tests and install rules are the host's alone. One of
+# the two ways has a folder for each configuration, if the generator can do that.
 set -euo pipefail
 way=$1
 rm -rf "$WORK"
@@ -10,10 +11,17 @@ fail() {
   exit 1
 }
 
+program=$WORK/build/host
+if [ "$way" = fetch_content ] && [ "${CMAKE_GENERATOR:-}" = Ninja ]; then
+  export CMAKE_GENERATOR="Ninja Multi-Config" CMAKE_CONFIGURATION_TYPES=Debug
+  program=$WORK/build/Debug/host
+fi
 "$CMAKE" -S "$SOURCE/tests/package/guest" -B "$WORK/build" -DHOST_WAY="$way" \
-  -DPOLYCACHE_SOURCE="$SOURCE" -DPOLYCACHE_WITH_SQLITE=OFF
-"$CMAKE" --build "$WORK/build" --target host polycache_plugin_locmem --parallel 2
-said=$("$WORK/build/host")
+  -DCMAKE_BUILD_TYPE=Debug -DPOLYCACHE_SOURCE="$SOURCE" -DPOLYCACHE_WITH_SQLITE=OFF \
+  -DPOLYCACHE_WITH_MEMCACHED=OFF -DPOLYCACHE_WITH_REDIS=OFF
+"$CMAKE" --build "$WORK/build" --target host --parallel 2
+unset POLYCACHE_CONFIG POLYCACHE_PLUGIN_PATH
+said=$("$program")
 [ "$said" = "hello, world" ] || fail "the host said: $said"
 
 commands=$WORK/build/compile_commands.json
@@ -28,6 +36,6 @@ if grep 'sqlite' "$commands"; then fail "POLYCACHE_WITH_SQLITE=OFF builds the st
 tests=$(cd "$WORK/build" && ctest -N)
 grep -q 'Total Tests: 1$' <<<"$tests" || fail "the host has other tests than its own: $tests"
 
-"$CMAKE" --install "$WORK/build" --prefix "$WORK/prefix" >/dev/null
+"$CMAKE" --install "$WORK/build" --config Debug --prefix "$WORK/prefix" >/dev/null
 installed=$(cd "$WORK/prefix" && find . -type f)
 [ "$installed" = ./bin/host ] || fail "the host installs other files than its own: $installed"
