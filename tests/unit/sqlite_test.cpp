@@ -1265,7 +1265,9 @@ TEST(SqlitePatience, ClearingByPrefixHasItAnewForEachStep) {
   table.put("k", "v", kForever, PutMode::always, {});
   while (patience.pause(1ms)) {
   }
-  EXPECT_EQ(table.erase_prefix("k"), 1);
+  std::int64_t removed = 0;
+  table.erase_prefix("k", removed);
+  EXPECT_EQ(removed, 1);
   EXPECT_TRUE(patience.pause(1ms));
 }
 
