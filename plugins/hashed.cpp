@@ -38,12 +38,23 @@ bool looks_hashed(std::string_view key) {
          key.find_first_not_of("0123456789abcdef", 1) == std::string_view::npos;
 }
 
+// Looked up once: OpenSSL takes locks for that, which a fork in another thread could catch.
+const EVP_MD* sha256() {
+#if OPENSSL_VERSION_MAJOR >= 3
+  static const EVP_MD* const digest = EVP_MD_fetch(nullptr, "SHA256", nullptr);  // never freed
+  return digest;
+#else
+  return EVP_sha256();
+#endif
+}
+
 void append_hash(std::string& out, std::string_view key) {
   // OpenSSL would tidy up at the exit of the process, while other threads may still hash.
   static const int ready = OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, nullptr);
   std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
-  if (ready != 1 ||
-      EVP_Digest(key.data(), key.size(), digest.data(), nullptr, EVP_sha256(), nullptr) != 1) {
+  const EVP_MD* const kind = ready == 1 ? sha256() : nullptr;
+  if (kind == nullptr ||
+      EVP_Digest(key.data(), key.size(), digest.data(), nullptr, kind, nullptr) != 1) {
     throw CacheError("the key function \"hashed\" cannot hash: libcrypto refuses SHA-256");
   }
   constexpr std::string_view hex = "0123456789abcdef";

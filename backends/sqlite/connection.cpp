@@ -281,6 +281,7 @@ bool Connection::empty_log(std::chrono::milliseconds patience) {
   if ((code & 0xff) == SQLITE_BUSY) return false;
   if (code != SQLITE_OK) fail(code);
   log_pages_ = 0;
+  checkpoint_at_ = checkpoint_every_;
   return true;
 }
 
@@ -415,10 +416,10 @@ bool Statement::is_null(int column) const noexcept {
 
 HeaderRead read_header(const std::string& path, Patience& patience, FileHeader& header) {
   // Between two tries the file is closed: a fork's child has nothing of it.
-  Pass pass([](void*, Pass::Inherited) noexcept {}, nullptr);
+  const auto pass = std::make_unique<Pass>([](void*, Pass::Inherited) noexcept {}, nullptr);
   for (bool is_last = false;;) {
     {
-      const Entered entered(pass);
+      const Entered entered(*pass);
       check_usable(path);
       const auto result = try_to_read_header(path, header, is_last);
       if (result) return *result;

@@ -94,6 +94,11 @@ class Connection {
   // Copies all of it back and empties its file, which must wait until no reader uses it, but waits
   // no longer than `patience`. Returns whether it did. REQUIRES: no transaction
   bool empty_log(std::chrono::milliseconds patience);
+  // Whether the last empty_log() waited in vain for all of its time, so that readers were in the
+  // way: false if a fork, or the end of the operation's own time, cut it short.
+  bool readers_took_too_long() const noexcept {
+    return readers_may_take_ <= readers_may_take_.zero();
+  }
 
   const std::string& shown() const noexcept { return shown_; }
 

@@ -15,7 +15,8 @@
 
 namespace polycache::sqlite {
 
-// Used by one thread at a time.
+// Used by one thread at a time. Not on a thread's stack: a forked child still has it in its list
+// when the stack of a thread that does not exist there is used again.
 class Pass {
  public:
   // What becomes of an inherited connection. `abandon`: a thread of the parent did not come out of

@@ -247,6 +247,8 @@ auto Session::perform(Operation operation) {
   patience_.renew();
   for (int again = 0;;) {
     try {
+      // What an earlier operation noticed and did not come to report is not about this one.
+      if (table_ != nullptr) table_->table.take_damaged();
       return operation();
     } catch (const DatabaseError& error) {
       if (error.cause() == DatabaseError::Cause::interrupted) continue;
@@ -328,7 +330,7 @@ void Session::bound_log(Table& table) {
     log.wait_again = {};
     return;
   }
-  if (!may_wait) return;
+  if (!may_wait || !table.readers_took_too_long()) return;
   log.wait_again = steady_clock::now() + 5 * patience;
   if (!to_warn) return;
   log.warned = true;
@@ -419,11 +421,13 @@ std::size_t Session::copy_values(Table& table, std::span<const std::string_view>
 
 template <class Deliver>
 void Session::read_many(std::span<const std::string_view> keys, Deliver deliver) {
+  if (keys.empty()) return;
+  std::size_t delivered = 0;  // of the keys: what is tried again goes on behind them
   read([&](Table& table, const Moment& now, Turn& turn) {
     // Sinks of others run in a transaction only where no writer waits for its end.
     const std::size_t bytes = table.readers_block_writers() ? SIZE_MAX : kManyBytes;
     std::optional<Transaction> transaction(std::in_place, table, Transaction::Kind::read);
-    for (std::size_t next = 0; next < keys.size();) {
+    for (std::size_t next = delivered; next < keys.size();) {
       next = copy_values(table, keys, next, bytes, now);
       if (next == keys.size()) {
         transaction->commit();
@@ -436,6 +440,7 @@ void Session::read_many(std::span<const std::string_view> keys, Deliver deliver)
         deliver(hit.index, value, hit.expires, now);
         begin = hit.end;
       }
+      delivered = next;
     }
     give_back_buffer();
   });

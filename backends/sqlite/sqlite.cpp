@@ -24,6 +24,8 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::string_view kMemory = ":memory:";
+// What stands for a location that was refused: nothing that a sound alias can share.
+constexpr std::string_view kRefused = ":memory:\n";
 constexpr std::chrono::hours kLongestWait(24);
 constexpr std::int64_t kLargestPageCache = std::int64_t{1} << 40;  // SQLite counts KiB in an int
 constexpr std::int64_t kLargestValueBytes = 1'000'000'000;         // what SQLite takes
@@ -143,7 +145,7 @@ std::string read_location(const OptionReader& options) {
   const std::vector<std::string>& given = options.location();
   if (given.size() != 1 || given.front().empty()) {
     options.reject_location("expected one file, or \":memory:\" for a store in memory");
-    return std::string(kMemory);
+    return std::string(kRefused);
   }
   const std::string& location = given.front();
   const bool memory = in_memory(location);
@@ -153,7 +155,7 @@ std::string read_location(const OptionReader& options) {
         "\":memory:\" and a name; what stands there is not shown, since it may hold a password (in "
         "front of a file's name with other characters than letters, digits and ._-+~ write "
         "\"./\")");
-    return std::string(kMemory);
+    return std::string(kRefused);
   }
   if (memory) return location;
   if (location.back() == '/') {

@@ -194,7 +194,9 @@ void Table::bound_log() {
 bool Table::empty_log(std::chrono::milliseconds patience) {
   log_pages_left_ = connection_.log_pages();
   empty_log_at_ = log_pages_left_ + settings_.wal_autocheckpoint / 8 + 1;
-  return connection_.empty_log(patience);
+  if (!connection_.empty_log(patience)) return false;
+  empty_log_at_ = log_pages_left_ = 0;
+  return true;
 }
 
 void Table::create_table() {
@@ -248,6 +250,7 @@ void Table::create_index() {
 void Table::add_checksums() {
   const std::string trigger = kChecksumTriggerHead + settings_.name;
   const auto has_column = [this] {
+    const Inside inside(connection_);
     Statement columns(connection_, "PRAGMA table_info(" + quoted_ + ")");
     while (columns.step()) {
       if (columns.bytes(1) == "checksum") return true;

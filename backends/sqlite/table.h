@@ -146,6 +146,7 @@ class Table {
   }
   // Empties it if readers end in time. Returns whether it did.
   bool empty_log(std::chrono::milliseconds patience);
+  bool readers_took_too_long() const noexcept { return connection_.readers_took_too_long(); }
   // Whether it is far too long, and how long, in bytes.
   bool log_is_endless() const noexcept {
     return connection_.log_pages() >= 8 * settings_.wal_autocheckpoint;

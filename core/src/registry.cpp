@@ -373,9 +373,17 @@ CacheRegistry& make_global(Config config, Environment environment) {
   const WarningHandler handler = environment.on_warning;
   CacheRegistry* found = nullptr;
   {
-    const std::lock_guard lock(making);
+    std::unique_lock lock(making);
     if (newest_scope != nullptr) return GlobalScopes::current();
-    if (made == nullptr) make_global(Config::from_environment(), std::move(environment));
+    if (made == nullptr) {
+      try {
+        make_global(Config::from_environment(), std::move(environment));
+      } catch (...) {
+        lock.unlock();
+        deliver(reports, handler);
+        throw;
+      }
+    }
     found = made;
     global.store(made, std::memory_order_release);
   }
@@ -395,7 +403,13 @@ void configure(Config config, Environment environment) {
       lock.unlock();
       registry->reconfigure(std::move(config), std::move(environment));
     } else {
-      make_global(std::move(config), std::move(environment));
+      try {
+        make_global(std::move(config), std::move(environment));
+      } catch (...) {
+        lock.unlock();
+        deliver(reports, handler);
+        throw;
+      }
     }
   }
   deliver(reports, handler);

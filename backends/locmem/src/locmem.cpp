@@ -39,7 +39,7 @@ Factory::Factory(const OptionReader& options, const BackendContext& context, Key
   const std::string name = location_name(options);
   const Settings settings = Settings::read(options);
   const std::string id = Location::id_of(name, context.clock);
-  context.agree(id, "the locmem location " + quote(name), settings.shared());
+  context.agree(id, "the locmem location " + quote(without_credentials(name)), settings.shared());
   impl_->rules = rules;
   impl_->location = Location::named(id, context);
   impl_->claim = impl_->location->claim(settings);

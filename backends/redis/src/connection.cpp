@@ -253,8 +253,13 @@ void Connection::open() {
   parser_ = std::make_unique<Parser>(limits_.max_value_bytes);
   arrived_.resize(kReceiveBytes);
   forks_ = fork_count();
-  connect();
-  log_in();
+  try {
+    connect();
+    log_in();
+  } catch (...) {  // whatever it was: nobody may use a connection that is not logged in
+    close();
+    throw;
+  }
 }
 
 void Connection::connect() {

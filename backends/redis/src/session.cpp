@@ -103,7 +103,10 @@ void Session::run_read(Deadline deadline, Exchange exchange) {
       const Kind kind = error.kind();
       if (hints_.size() == 1 || kind == Kind::denied) throw;
       leave_reader(deadline);
-      const bool down = kind == Kind::unreachable || kind == Kind::overloaded;
+      // A handshake has a limit of its own, behind which there is time for the next one.
+      const bool has_time = coarse_now() + std::chrono::milliseconds(10) < deadline;
+      const bool down = kind == Kind::unreachable || kind == Kind::overloaded ||
+                        (kind == Kind::timeout && has_time);
       if (!down || delivered_ || left == 1) throw;
     }
   }
@@ -529,10 +532,11 @@ void Session::put_over_other_types(PutBatch& batch, std::span<const Item> items,
   const std::vector<std::string_view> others = of_other_type(keys, deadline);
   if (others.empty()) return;
   for (const std::string_view key : others) erase_other_type(key, deadline);
-  std::erase_if(batch.failed, [&](std::size_t i) {
-    return std::find(others.begin(), others.end(), items[i].key) != others.end() &&
-           put(items[i], PutMode::if_absent, deadline);
-  });
+  const std::vector<std::size_t> tried = batch.failed;  // a put may throw: the list stays whole
+  for (const std::size_t i : tried) {
+    if (std::find(others.begin(), others.end(), items[i].key) == others.end()) continue;
+    if (put(items[i], PutMode::if_absent, deadline)) std::erase(batch.failed, i);
+  }
 }
 
 void Session::compose_batch(PutBatch& batch, std::span<const Item> items, PutMode mode) {

@@ -63,9 +63,14 @@ std::optional<Failure> Socket::connect(const Address& address, Deadline end, Tls
   if (error != 0) return Failure{Failure::Step::connect, Kind::unreachable, std::strerror(error)};
   set_options();
   if (tls == nullptr) return std::nullopt;
-  std::optional<Failure> failure = secure(*tls, end);
-  if (failure) close();
-  return failure;
+  try {
+    std::optional<Failure> failure = secure(*tls, end);
+    if (failure) close();
+    return failure;
+  } catch (...) {  // nothing may travel in the clear over what was to be TLS
+    close();
+    throw;
+  }
 }
 
 // 0, or errno; or a problem with the name. Anew for each connection: a name may have moved to
@@ -158,7 +163,7 @@ std::optional<Failure> Socket::tls_failure() {
   return tls_ ? tls_->failure() : std::optional<Failure>();
 }
 
-ssize_t Socket::send(std::string_view bytes, bool more) noexcept {
+ssize_t Socket::send(std::string_view bytes, bool more) {
   just_sent_ = true;
   if (tls_) [[unlikely]]
     return tls_->write(bytes);
@@ -169,12 +174,12 @@ ssize_t Socket::send(std::string_view bytes, bool more) noexcept {
 
 short Socket::events_to_send() const noexcept { return tls_ ? tls_->wants() : short{POLLOUT}; }
 
-ssize_t Socket::receive_now(std::span<char> room) noexcept {
+ssize_t Socket::receive_now(std::span<char> room) {
   if (tls_) return tls_->read(room);
   return ::recv(descriptor_, room.data(), room.size(), MSG_DONTWAIT);
 }
 
-ssize_t Socket::receive(std::span<char> room, Deadline end, std::size_t least) noexcept {
+ssize_t Socket::receive(std::span<char> room, Deadline end, std::size_t least) {
   if (tls_) [[unlikely]]
     return receive_by_tls(room, end);
   for (;;) {
@@ -191,7 +196,7 @@ ssize_t Socket::receive(std::span<char> room, Deadline end, std::size_t least) n
 }
 
 ssize_t Socket::receive_by_kernel(std::span<char> room, std::size_t least,
-                                  std::chrono::milliseconds left) noexcept {
+                                  std::chrono::milliseconds left) {
   just_sent_ = false;
   limit_by_kernel(left);
   if (least == 0) return ::recv(descriptor_, room.data(), room.size(), 0);
@@ -201,7 +206,7 @@ ssize_t Socket::receive_by_kernel(std::span<char> room, std::size_t least,
 // A thread that sleeps in recv() on a unix socket is woken when the other side reads what was
 // sent, too, for nothing, which costs more than poll(). The answer is not there yet when the
 // question was just sent; what follows it mostly is.
-ssize_t Socket::receive_by_poll(std::span<char> room, std::chrono::milliseconds left) noexcept {
+ssize_t Socket::receive_by_poll(std::span<char> room, std::chrono::milliseconds left) {
   if (!std::exchange(just_sent_, false)) {
     const ssize_t got = receive_now(room);
     if (got >= 0 || !must_wait(errno)) return got;
@@ -212,7 +217,7 @@ ssize_t Socket::receive_by_poll(std::span<char> room, std::chrono::milliseconds 
   return -1;
 }
 
-ssize_t Socket::receive_by_tls(std::span<char> room, Deadline end) noexcept {
+ssize_t Socket::receive_by_tls(std::span<char> room, Deadline end) {
   while (left_until(end).count() > 0) {  // whatever arrives, and however fast
     const ssize_t got = tls_->read(room);
     if (got >= 0 || !must_wait(errno)) return got;
@@ -234,7 +239,7 @@ void Socket::limit_by_kernel(std::chrono::milliseconds left) noexcept {
   ::setsockopt(descriptor_, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
 }
 
-short Socket::wait(short events, Deadline end) noexcept {
+short Socket::wait(short events, Deadline end) {
   for (;;) {
     const auto left = left_until(end);
     if (left.count() <= 0) return 0;
@@ -245,7 +250,7 @@ short Socket::wait(short events, Deadline end) noexcept {
   }
 }
 
-bool Socket::is_quiet() noexcept {
+bool Socket::is_quiet() {
   if (tls_) return tls_->is_quiet();
   char byte = 0;
   const ssize_t got = ::recv(descriptor_, &byte, 1, MSG_PEEK | MSG_DONTWAIT);

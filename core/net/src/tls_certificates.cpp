@@ -43,9 +43,12 @@ using Key = std::unique_ptr<EVP_PKEY, Free<EVP_PKEY_free>>;
 struct PemFile {
   const char* option;
   const std::string& path;
+  bool is_hidden;
   std::string bytes = {};
 
-  Problem wrong(const std::string& what) const { return {option, quote(path) + " " + what}; }
+  Problem wrong(const std::string& what) const {
+    return {option, (is_hidden ? std::string("the file (not shown)") : quote(path)) + " " + what};
+  }
 };
 
 std::string openssl_reason() {
@@ -174,9 +177,9 @@ Context make_context() {
 Context read_files(const TlsOptions& options, Problem& problem) {
   using Use = std::optional<Problem> (*)(SSL_CTX*, const PemFile&);
   std::array<std::pair<PemFile, Use>, 3> files{{
-      {{"tls_ca_file", options.ca_file}, trust},
-      {{"tls_cert_file", options.certificate_file}, present},
-      {{"tls_key_file", options.key_file}, use_key},
+      {{"tls_ca_file", options.ca_file, options.hides_files}, trust},
+      {{"tls_cert_file", options.certificate_file, options.hides_files}, present},
+      {{"tls_key_file", options.key_file, options.hides_files}, use_key},
   }};
   std::optional<Problem> found;
   for (auto& [file, use] : files) {  // a disk may be slow: not inside
@@ -252,6 +255,7 @@ std::string TlsCertificates::reload(const Stamps& stamps) {
   const std::lock_guard lock(mutex_);
   // Another thread has met a later change, and reads it.
   if (stamps == stamps_) context_.swap(fresh);
+  fresh.reset();  // while inside
   return {};
 }
 

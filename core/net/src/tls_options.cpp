@@ -14,6 +14,13 @@ std::string given(const OptionReader& options, const TlsOptions& read) {
   return options.has("tls_verify_name") ? "tls_verify_name" : "";
 }
 
+// A path that a ${...} stands for, and a key that was pasted in the place of its file's name, are
+// not shown.
+bool may_be_secret(const OptionReader& options, const char* name, const std::string& file) {
+  return options.is_hidden(name) || file.find('\n') != std::string::npos ||
+         file.find("-----") != std::string::npos;
+}
+
 }  // namespace
 
 std::shared_ptr<TlsCertificates> read_tls_options(const OptionReader& options, TlsUse use,
@@ -23,6 +30,9 @@ std::shared_ptr<TlsCertificates> read_tls_options(const OptionReader& options, T
                   .certificate_file = options.string("tls_cert_file", ""),
                   .key_file = options.string("tls_key_file", ""),
                   .verify_name = options.boolean("tls_verify_name", true)};
+  read.hides_files = may_be_secret(options, "tls_ca_file", read.ca_file) ||
+                     may_be_secret(options, "tls_cert_file", read.certificate_file) ||
+                     may_be_secret(options, "tls_key_file", read.key_file);
   const std::string scheme(form);
   if (read.certificate_file.empty() != read.key_file.empty()) {
     options.reject("tls_cert_file",

@@ -3,18 +3,22 @@
 //   "default": {"backend": "memcached", "location": ["10.0.0.1:11211", "10.0.0.2:11211?weight=2"]}
 //
 // Locations: "host:port", "host" (port 11211), "[::1]:11211", "unix:/path" or "/path", each
-// with "?weight=2" if it is to hold twice as much. Keys are spread over several servers by
-// ketama hashing, as other clients do it; a server that is down loses its keys only, and they
-// are not moved to others. Without a location: 127.0.0.1:11211. Options:
+// with "?weight=2" if it is to hold twice as much; "tls://host:port" is the same by TLS. Keys are
+// spread over several servers by ketama hashing, as other clients do it; a server that is down
+// loses its keys only, and they are not moved to others. Without a location: 127.0.0.1:11211.
+// Options:
 //
 //   protocol         ascii or binary; ascii. Binary is libmemcached's, for SASL
 //   user, password   SASL; with the binary protocol, over TCP
-//   connect_timeout  for connecting to one address; 500ms
+//   connect_timeout  for one connection: all addresses of the name, and TLS; 500ms
 //   timeout          for a whole operation, connecting included; 1s. Resolving a name cannot be
 //                    limited, nor with the binary protocol a reply that comes byte by byte
 //   max_connections  for each server, in this process; 32
 //   idle_timeout     connections that nobody used for so long are closed; 60s
 //   max_value_bytes  larger values are refused, larger replies are no replies; 64MiB
+//   tls_ca_file      for tls://, required: the authority (PEM) whose servers are trusted
+//   tls_cert_file, tls_key_file  the client's own, where the server asks for one
+//   tls_verify_name  whether the certificate must be for the location's host; true
 //
 // Threads share the connections. A server that keeps failing is left alone for a while (a
 // circuit breaker for each server), and one that could not be connected to is tried again after

@@ -7,10 +7,11 @@
 //   redis://[user[:password]@]host[:port][/database]     port 6379, database 0
 //   host[:port]                                          the same, with nothing else to say
 //   unix://[user[:password]@]/path/to/socket[?db=N]
-//   /path/to/socket
+//   unix:/path/to/socket, /path/to/socket
+//   host[:port],password=...,ssl=true                    as the Azure portal shows it
 //
 // with IPv6 addresses in brackets and everything that a URL reserves percent-encoded.
-// rediss:// (TLS) needs a hiredis that has it, and is refused otherwise. Of several
+// rediss:// is TLS, and is refused where this was built without OpenSSL. Of several
 // locations the first is written to and the others, its replicas, are read from: plain reads
 // may then lag behind, everything that reads in order to write does not. A replica that is
 // down costs its readers nothing but the next location's answer. Options:
@@ -19,13 +20,14 @@
 //   connect_timeout           for one connection; 500ms
 //   timeout                   for a whole operation, waiting for a connection, connecting and
 //                             bulk operations included; 1s. Clearing by prefix has it for each
-//                             round trip. Looking up a name cannot be limited
+//                             step of about 1000 keys. Looking up a name cannot be limited
 //   max_connections           with each server, in one process; 32
 //   idle_timeout              of a connection that nobody uses; 60s
 //   max_value_bytes           of a value, written or read; 512MiB
 //   tls_ca_file               for rediss://, required: the authority (PEM) whose servers are
-//                             trusted. The name in a certificate is not looked at
+//                             trusted
 //   tls_cert_file, tls_key_file  the client's own, where the server asks for one
+//   tls_verify_name           whether the certificate must be for the location's host; true
 //
 // Commands that a user of the server must be allowed: get, mget, exists, getrange, set, psetex,
 // del, unlink, pexpire, persist, pttl, getdel, multi, exec, eval, evalsha, incrby, scan,

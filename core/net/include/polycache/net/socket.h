@@ -44,7 +44,7 @@ struct Failure {
   std::string reason;  // without a capital letter and a full stop; of the step tls with a remedy
 };
 
-// Used by one thread at a time.
+// Used by one thread at a time. What waits is no noexcept: a thread may be cancelled there.
 class Socket {
  public:
   Socket() noexcept;
@@ -66,19 +66,19 @@ class Socket {
 
   // What can be sent at once, like send(): -1 with EAGAIN if it has to wait for
   // events_to_send(). `more`: bytes follow at once.
-  [[gnu::hot]] ssize_t send(std::string_view bytes, bool more) noexcept;
+  [[gnu::hot]] ssize_t send(std::string_view bytes, bool more);
   // What has arrived, like recv(): -1 with EAGAIN if nothing has.
-  ssize_t receive_now(std::span<char> room) noexcept;
+  ssize_t receive_now(std::span<char> room);
   // Waits for bytes; -1 with ETIME at the end. `least`: how many are known to come, as far as
   // they fit; sleeping until they are there spares waking up for each part of them.
-  [[gnu::hot]] ssize_t receive(std::span<char> room, Deadline end, std::size_t least = 0) noexcept;
+  [[gnu::hot]] ssize_t receive(std::span<char> room, Deadline end, std::size_t least = 0);
   // Waits for events of poll(); those that came, or 0 at the end.
-  short wait(short events, Deadline end) noexcept;
+  short wait(short events, Deadline end);
   short events_to_send() const noexcept;
 
   // Whether an idle connection is still one: the server has neither closed it nor said
   // something that it was not asked for. One system call.
-  bool is_quiet() noexcept;
+  bool is_quiet();
 
   // After send() or receive() failed, or receive() met the end: what TLS has to say about it.
   // Nothing if it was the connection itself, or there is no TLS.
@@ -91,9 +91,9 @@ class Socket {
   void set_options() noexcept;
   std::optional<Failure> secure(TlsClient& client, Deadline end);
   [[gnu::hot]] ssize_t receive_by_kernel(std::span<char> room, std::size_t least,
-                                         std::chrono::milliseconds left) noexcept;
-  ssize_t receive_by_poll(std::span<char> room, std::chrono::milliseconds left) noexcept;
-  ssize_t receive_by_tls(std::span<char> room, Deadline end) noexcept;
+                                         std::chrono::milliseconds left);
+  ssize_t receive_by_poll(std::span<char> room, std::chrono::milliseconds left);
+  ssize_t receive_by_tls(std::span<char> room, Deadline end);
   [[gnu::hot]] void limit_by_kernel(std::chrono::milliseconds left) noexcept;
 
   int descriptor_ = -1;

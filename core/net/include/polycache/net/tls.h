@@ -37,6 +37,7 @@ struct TlsOptions {
   std::string certificate_file;  // the client's own; empty: none, like the next
   std::string key_file;
   bool verify_name = true;
+  bool hides_files = false;  // one of them may be a secret by mistake: no message shows them
 };
 
 // What the files say. Thread-safe.
