@@ -56,13 +56,13 @@ std::string name_of(const Config& config, const Environment& environment) {
   return "the registry of \"" + config.file.string() + '"';
 }
 
-// A word, a number, a path: nothing that could hold a password as connection strings do.
+// A word, a number, a few short words, or a path: nothing that could hold a password as connection
+// strings do.
 bool is_plain(std::string_view text) {
-  const auto plain = [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           std::string_view("._-/:+% ").find(c) != std::string_view::npos;
-  };
-  return text.find("://") == std::string_view::npos && std::all_of(text.begin(), text.end(), plain);
+  const bool is_rooted = text.starts_with('/') || text.starts_with("./") || text.starts_with("../");
+  return is_word_like(text) || (is_rooted && std::all_of(text.begin(), text.end(), [](char c) {
+                                  return is_plain_character(c) || c == '/';
+                                }));
 }
 
 // What describe() shows of an option.
@@ -229,7 +229,7 @@ class Builder {
     info.timeout = cache.timeout;
     info.on_error = cache.on_error;
     info.clear = cache.clear;
-    info.key_function = is_plain(cache.key_function) ? cache.key_function : "...";
+    info.key_function = is_plugin_like(cache.key_function) ? cache.key_function : "...";
     info.key_warnings = cache.key_warnings;
     const bool hidden = config_.hidden.contains(path + ".location");
     for (const std::string& location : cache.location) {

@@ -667,8 +667,8 @@ TEST_F(SqliteReadOnly, AFolderThatCannotBeWrittenIsAnErrorThatSaysSo) {
 
 TEST_F(SqliteReadOnly, AFileThatCannotBeMadeIsAnErrorThatSaysSo) {
   run_as_user([&] {
+    const auto registry = make_registry();  // while the folder can be written to
     allow(kReadFolder, kRead);
-    const auto registry = make_registry();
     Cache& cache = (*registry)["c"];
     const bool refused = check(cache.get("k") == std::nullopt, "misses") &&
                          check(!cache.set("k", "v"), "refuses to write") &&

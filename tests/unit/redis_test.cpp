@@ -1014,14 +1014,14 @@ TEST(RedisConfiguration, UnderstandsTheConnectionStringsOfAzure) {
   EXPECT_EQ(azure.name(), "shop.redis.example.net:6380");
   EXPECT_EQ(azure.password, "aB+/c=d=");
   EXPECT_EQ(azure.user, std::nullopt);
-  EXPECT_TRUE(azure.tls);
+  EXPECT_TRUE(azure.wants_tls);
   const redis::Endpoint other =
       redis::parse_endpoint("host,port=6381, User=me,PASSWORD=@/?#,ssl=false,defaultDatabase=3");
   EXPECT_EQ(other.name(), "host:6381");
   EXPECT_EQ(other.user, "me");
   EXPECT_EQ(other.password, "@/?#");
   EXPECT_EQ(other.database, 3);
-  EXPECT_FALSE(other.tls);
+  EXPECT_FALSE(other.wants_tls);
   EXPECT_EQ(redis::parse_endpoint("[::1]:1,password=redis://x").name(), "[::1]:1");
   EXPECT_EQ(redis::parse_endpoint("[::1],port=2").name(), "[::1]:2");
 }

@@ -11,6 +11,8 @@
 #include <cerrno>
 #include <cstddef>
 
+#include "polycache/export.h"
+
 namespace polycache {
 
 // The same open file under a number above 2: as it is, or moved there and closed on exec. A
