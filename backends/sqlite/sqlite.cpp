@@ -213,13 +213,8 @@ std::string id_of(const std::string& location, const BackendContext& context) {
 
 std::shared_ptr<StoreShare> share_of(const std::string& location, const BackendContext& context) {
   const auto make = [&]() -> std::shared_ptr<void> {
-    const bool memory = in_memory(location);
-    const auto share = std::make_shared<StoreShare>(
-        memory ? StoreShare::Place::memory : StoreShare::Place::file, location);
-    // What a process knows of a file, its forked children must know as long as they live. A
-    // store in memory ends with its last alias.
-    if (!memory) share->keep(share);
-    return share;
+    return std::make_shared<StoreShare>(
+        in_memory(location) ? StoreShare::Place::memory : StoreShare::Place::file, location);
   };
   return std::static_pointer_cast<StoreShare>(
       context.process_wide("sqlite/1:" + id_of(location, context), make));

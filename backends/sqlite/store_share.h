@@ -84,15 +84,11 @@ class StoreShare {
   // it. A store in memory begins empty there.
   ProcessShare& here();
 
-  // `self` is this object: it is never destroyed.
-  void keep(const std::shared_ptr<StoreShare>& self) { self_ = self; }
-
  private:
   std::unique_ptr<ProcessShare> make(std::uint32_t fork) const;
 
   const Place place_;
   const std::string shown_;
-  std::shared_ptr<StoreShare> self_;
   // Not a mutex, which a fork might catch locked. Published with release, read with acquire.
   std::atomic<ProcessShare*> current_;
 };

@@ -18,6 +18,7 @@
 
 #include "faults/sqlite_fault_vfs.h"
 #include "faults/sqlite_fixture.h"
+#include "support/forks.h"
 
 #ifdef __SANITIZE_THREAD__
 // Children of a process with threads start threads of their own here, at which ThreadSanitizer
@@ -999,7 +1000,7 @@ class SqliteForks : public SqliteFixture {
   }
   void start(int threads) {
     for (const char* const alias : {"same", "another", "memory"}) {
-      for (int i = 0; i < threads; ++i) {
+      for (int i = 0; testing::allocator_survives_forks && i < threads; ++i) {
         threads_.emplace_back([this, alias] { use(alias); });
       }
     }
@@ -1049,7 +1050,7 @@ TEST_F(SqliteForks, ChildrenOfAProcessWithBusyThreadsDoNotHang) {
 }
 
 TEST_F(SqliteForks, ChildrenOfAProcessWithOneBusyThreadDoNotHang) {
-  threads_.emplace_back([this] { use("same"); });
+  if (testing::allocator_survives_forks) threads_.emplace_back([this] { use("same"); });
   EXPECT_EQ(failures_of_children(), 0);
   stop();
   EXPECT_EQ(check_integrity(), "ok");
