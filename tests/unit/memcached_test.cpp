@@ -1074,7 +1074,7 @@ TEST(MemcachedPeer, AnErasureLooksAtTheFlagsInTheSameRequest) {
            {"EN\r\n", "DELETED\r\n", true},
            {"EN\r\n", "NOT_FOUND\r\n", false},
        }) {
-    const Peer peer([&](const std::string& line) -> std::string {
+    const Peer peer([&item = item, &deletion = deletion](const std::string& line) -> std::string {
       return line == "mg k f\r\n" ? item : line == "delete k\r\n" ? deletion : "ERROR\r\n";
     });
     const Store store({peer.address()}, {{"timeout", std::string("10s")}});
