@@ -5,8 +5,6 @@
 
 namespace polycache {
 
-const char program_and_libpolycache_must_both_be::POLYCACHE_STDLIB_SYMBOL = 0;
-
 void detail::throw_null_key() {
   throw InvalidKey("key: a null pointer; give a text such as \"user:42\"");
 }
