@@ -252,7 +252,7 @@ auto Session::perform(Operation operation) {
       return operation();
     } catch (const DatabaseError& error) {
       if (error.cause() == DatabaseError::Cause::interrupted) continue;
-      // What a session can do about it matters to nobody else: the core adds alias and operation.
+      // As a plain BackendError, to which the core adds alias and operation.
       if (again++ == kTries || !heal(error)) throw BackendError(error);
     }
   }

@@ -192,8 +192,8 @@ TEST_F(ReferenceCalls, KeysAreNeitherNullNorZero) {
   static_assert(std::is_constructible_v<polycache::KeyView, std::string>);
 }
 
-// What set('k', None), get(None) and key('a', None) become when the null is a pointer that
-// nobody looked at.
+// What set('k', None), get(None) and key('a', None) become when the null is a pointer
+// that no caller read.
 TEST_F(ReferenceCalls, ANullPointerAsAKeyIsAnInvalidKey) {
   const char* const null = nullptr;
   char* const mutable_null = nullptr;

@@ -256,7 +256,7 @@ void Connection::open() {
   try {
     connect();
     log_in();
-  } catch (...) {  // whatever it was: nobody may use a connection that is not logged in
+  } catch (...) {  // a connection that is not logged in must not be used
     close();
     throw;
   }
