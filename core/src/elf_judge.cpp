@@ -356,17 +356,26 @@ class ElfFile {
     if (!ends) damaged("its dynamic section has no end");
   }
 
-  // What is made read-only after relocation lies in one writable segment (its last page may
-  // be rounded up) and holds nothing that is written later.
+  // The writable segment whose pages these addresses lie in. mold lets a range begin some bytes
+  // before its segment, in the same page; the last page may be rounded up.
+  bool in_pages_of_writable_load(std::uint64_t address, std::uint64_t length,
+                                 std::uint64_t page) const {
+    return std::any_of(segments_.begin(), segments_.end(), [&](const Segment& load) {
+      if (load.p_type != PT_LOAD || (load.p_flags & PF_W) == 0) return false;
+      const std::uint64_t first = load.p_vaddr & ~(page - 1);
+      return address >= first && within(address - first, length, load.p_memsz + 2 * page);
+    });
+  }
+
+  // What is made read-only after relocation lies in one writable segment and holds nothing that
+  // is written later.
   void check_relro() const {
     const auto page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
     for (const Segment& segment : segments_) {
       if (segment.p_type != PT_GNU_RELRO) continue;
       const std::uint64_t begin = segment.p_vaddr & ~(page - 1);
       const std::uint64_t end = (segment.p_vaddr + segment.p_memsz) & ~(page - 1);
-      const Segment* load = load_around(segment.p_vaddr, 1, 0, 0);
-      if (load == nullptr || (load->p_flags & PF_W) == 0 ||
-          !within(segment.p_vaddr - load->p_vaddr, segment.p_memsz, load->p_memsz + page)) {
+      if (!in_pages_of_writable_load(segment.p_vaddr, segment.p_memsz, page)) {
         damaged("a segment lies outside what is loaded");
       }
       for (const Section& section : sections_) {

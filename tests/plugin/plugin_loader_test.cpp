@@ -57,6 +57,14 @@ TEST(PluginLoader, AStrippedPluginLoads) {
   EXPECT_STREQ(load_file(fs::path(SPECIMEN_DIR) / "good_stripped.so").descriptor->name, "good");
 }
 
+// mold's read-only-after-relocation range begins before its segment where there are only
+// thread-local zeroes.
+TEST(PluginLoader, AFileOfEachLinkerIsLoaded) {
+  for (const std::string& name : std::vector<std::string>{SPECIMEN_LINKERS}) {
+    EXPECT_EQ(load_file(specimen(name)).descriptor->name, name);
+  }
+}
+
 TEST(PluginLoader, APluginWithoutASanitizerLoadsInAnyProgram) {
   EXPECT_STREQ(load_file(specimen("no_sanitizer")).descriptor->name, "no_sanitizer");
 }

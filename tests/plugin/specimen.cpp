@@ -46,8 +46,13 @@ class SpecimenFactory final : public polycache::BackendFactory {
 [[gnu::constructor]] void throw_while_loading() { throw SPECIMEN_CONSTRUCTOR_THROWS; }
 #endif
 
-// So that the file has thread-local storage, which can be damaged too.
+// So that the file has thread-local storage, which can be damaged too. Of zeroes the file holds
+// nothing.
+#ifdef SPECIMEN_THREAD_ZEROES
+thread_local char creations = 0;
+#else
 thread_local int creations = 7;
+#endif
 
 std::unique_ptr<polycache::BackendFactory> create(const polycache::OptionReader& /*options*/,
                                                   const polycache::BackendContext& /*context*/) {
