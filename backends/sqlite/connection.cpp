@@ -176,7 +176,7 @@ std::optional<HeaderRead> try_to_read_header(const std::string& path, FileHeader
 
 // REQUIRES: the caller is inside
 void check_usable(const std::string& shown) {
-  if (sqlite_is_usable()) return;
+  if (ForkPass::library_is_usable()) return;
   throw BackendError(BackendError::Kind::storage, shown,
                      "sqlite " + quote(shown) +
                          ": this process was forked while a thread had been inside SQLite for ten "
@@ -189,7 +189,7 @@ void check_usable(const std::string& shown) {
 Connection::Connection(Place place, const std::string& name, Absent absent, std::string shown,
                        Patience& patience)
     : shown_(std::move(shown)), patience_(patience) {
-  const Entered entered(pass_);
+  const ForkGuard entered(pass_);
   check_usable(shown_);
   int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
   if (absent == Absent::make) flags |= SQLITE_OPEN_CREATE;
@@ -213,7 +213,7 @@ Connection::Connection(Place place, const std::string& name, Absent absent, std:
 }
 
 Connection::~Connection() {
-  const Entered entered(pass_);
+  const ForkGuard entered(pass_);
   if (handle_ == nullptr) return;
   [[maybe_unused]] const int code = sqlite3_close(handle_);
   assert(code == SQLITE_OK);  // else a statement outlived its connection
@@ -223,9 +223,9 @@ Connection::~Connection() {
 // The last one to close a file copies its log back and removes it; a child does not know whether
 // it is the last one. What it rolls back is done in the parent's files, so it must not: writes
 // are whole wherever a fork comes in, unless rolling one back has failed.
-void Connection::drop_inherited(void* self, Pass::Inherited how) noexcept {
+void Connection::drop_inherited(void* self, ForkPass::Inherited how) noexcept {
   sqlite3* const handle = std::exchange(static_cast<Connection*>(self)->handle_, nullptr);
-  if (handle == nullptr || how == Pass::Inherited::abandon) return;
+  if (handle == nullptr || how == ForkPass::Inherited::abandon) return;
   if (sqlite3_txn_state(handle, nullptr) == SQLITE_TXN_WRITE) return;
   sqlite3_db_config(handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
   while (sqlite3_stmt* const statement = sqlite3_next_stmt(handle, nullptr)) {
@@ -243,7 +243,7 @@ void Connection::fail_as_dropped() const {
 // transactions of others would starve.
 int Connection::wait_for_lock(void* self, int attempt) noexcept {
   auto& connection = *static_cast<Connection*>(self);
-  connection.interrupted_ = Pass::fork_is_waiting();
+  connection.interrupted_ = ForkPass::fork_is_waiting();
   if (connection.interrupted_) return 0;
   const auto pause = std::chrono::microseconds(100) * (1 << std::min(attempt, 5));
   return connection.patience_.pause(pause) ? 1 : 0;
@@ -290,7 +290,7 @@ bool Connection::empty_log(std::chrono::milliseconds patience) {
 int Connection::wait_for_readers(void* self, int) noexcept {
   auto& connection = *static_cast<Connection*>(self);
   auto& left = connection.readers_may_take_;
-  if (left <= left.zero() || Pass::fork_is_waiting()) return 0;
+  if (left <= left.zero() || ForkPass::fork_is_waiting()) return 0;
   const auto start = std::chrono::steady_clock::now();
   if (!connection.patience_.pause(std::chrono::microseconds(200))) return 0;
   left -= std::chrono::steady_clock::now() - start;
@@ -334,7 +334,7 @@ std::string Connection::query_text(const std::string& sql) {
 std::int64_t Connection::changes() const noexcept { return sqlite3_changes(handle_); }
 
 bool Connection::in_transaction() noexcept {
-  const Entered entered(pass_);
+  const ForkGuard entered(pass_);
   return handle_ != nullptr && sqlite3_get_autocommit(handle_) == 0;
 }
 
@@ -396,7 +396,7 @@ Statement::Statement(Connection& connection, const std::string& sql) : connectio
 }
 
 Statement::~Statement() {
-  const Entered entered(connection_.pass_);
+  const ForkGuard entered(connection_.pass_);
   if (connection_.handle_ != nullptr) sqlite3_finalize(handle_);  // else it is gone already
 }
 
@@ -416,10 +416,10 @@ bool Statement::is_null(int column) const noexcept {
 
 HeaderRead read_header(const std::string& path, Patience& patience, FileHeader& header) {
   // Between two tries the file is closed: a fork's child has nothing of it.
-  const auto pass = std::make_unique<Pass>([](void*, Pass::Inherited) noexcept {}, nullptr);
+  const auto pass = std::make_unique<ForkPass>([](void*, ForkPass::Inherited) noexcept {}, nullptr);
   for (bool is_last = false;;) {
     {
-      const Entered entered(*pass);
+      const ForkGuard entered(*pass);
       check_usable(path);
       const auto result = try_to_read_header(path, header, is_last);
       if (result) return *result;

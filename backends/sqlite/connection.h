@@ -13,9 +13,9 @@
 #include <string_view>
 #include <utility>
 
-#include "fork_gate.h"
 #include "patience.h"
 #include "polycache/error.h"
+#include "polycache/fork_gate.h"
 
 namespace polycache::sqlite {
 
@@ -117,7 +117,7 @@ class Connection {
   static int wait_for_lock(void* self, int attempt) noexcept;
   static int wait_for_readers(void* self, int attempt) noexcept;
   static int after_commit(void* self, sqlite3* handle, const char* database, int pages) noexcept;
-  static void drop_inherited(void* self, Pass::Inherited how) noexcept;
+  static void drop_inherited(void* self, ForkPass::Inherited how) noexcept;
   [[noreturn]] void fail_as_dropped() const;
 
   std::string shown_;
@@ -129,8 +129,8 @@ class Connection {
   std::int64_t log_pages_ = 0;
   std::chrono::nanoseconds readers_may_take_{};
 
-  sqlite3* handle_ = nullptr;        // null once it was dropped in a child
-  Pass pass_{drop_inherited, this};  // made after the handle, and gone before it
+  sqlite3* handle_ = nullptr;            // null once it was dropped in a child
+  ForkPass pass_{drop_inherited, this};  // made after the handle, and gone before it
 };
 
 // Keeps fork() waiting during its life: where it lives, no code of others runs and nothing sleeps.
@@ -144,7 +144,7 @@ class Inside {
   }
 
  private:
-  const Entered entered_;
+  const ForkGuard entered_;
 };
 
 // A prepared statement. The connection must outlive it. Bound views must live until reset().

@@ -6,19 +6,27 @@
 #include <mutex>
 
 #include "cold_mutex.h"
+#include "fork_gate_handlers.h"
 
 namespace polycache {
 namespace {
 
 constinit std::atomic<std::uint32_t> forks{0};
 
-void before_fork() { cold_mutex().lock(); }
+void before_fork() {
+  close_fork_gate();
+  cold_mutex().lock();
+}
 
-void after_fork_in_parent() { cold_mutex().unlock(); }
+void after_fork_in_parent() {
+  cold_mutex().unlock();
+  open_fork_gate_in_parent();
+}
 
 void after_fork_in_child() {
   forks.fetch_add(1, std::memory_order_relaxed);
   cold_mutex().unlock();
+  open_fork_gate_in_child();
 }
 
 // From the moment the library is loaded; a child that was made before does not hold

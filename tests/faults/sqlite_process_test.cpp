@@ -1111,6 +1111,37 @@ TEST_F(SqliteForks, AChildOutlivesThreadsThatHadTheFileOpen) {
   EXPECT_EQ(wait_for(child), 0);
 }
 
+// The plugin "db" is a copy of the same store. If a child kept what one copy had open, SQLite would
+// take its locks for the child's own: the parent, believing that it is the last to close the file,
+// would remove the log that the child writes to.
+TEST_F(SqliteForks, AChildOfTwoCopiesOfTheStoreLosesNoWrite) {
+  Config config;
+  config.caches["linked"] = {.backend = "sqlite", .location = {path()}, .timeout = never};
+  config.caches["loaded"] = {.backend = "db", .location = {path()}, .timeout = never};
+  Environment environment;
+  environment.linked_plugins = {&sqlite::plugin};
+  ClosingRegistry registry(std::move(config), std::move(environment));
+  for (const char* const alias : {"linked", "loaded"}) ASSERT_TRUE(registry[alias].set(alias, "v"));
+  Pipe written;
+  Pipe closed;
+  const pid_t child = start_child([&] {
+    ::alarm(kPatience);
+    closed.close_writing();
+    const bool first = check(registry["linked"].set("first", "v"), "writes");
+    written.close_writing();
+    closed.read();
+    return first && check(registry["linked"].set("second", "v"), "writes again");
+  });
+  written.close_writing();
+  written.read();
+  registry.close_all();
+  closed.close_writing();
+  EXPECT_EQ(wait_for(child), 0);
+  for (const char* const key : {"linked", "loaded", "first", "second"}) {
+    EXPECT_EQ((*registry_)["same"].get(key), "v") << key;
+  }
+}
+
 // While it waits for a lock of another process, a thread is where a fork waits for it.
 TEST_F(SqliteForks, AForkDoesNotWaitForAThreadThatWaitsForALock) {
   ASSERT_TRUE((*registry_)["same"].set("n", 0));

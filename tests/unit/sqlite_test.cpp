@@ -27,10 +27,10 @@
 #include <utility>
 #include <vector>
 
-#include "fork_gate.h"
 #include "key_hash.h"
 #include "patience.h"
 #include "polycache/extension.h"
+#include "polycache/fork_gate.h"
 #include "polycache/testing/manual_clock.h"
 #include "polycache/testing/test_context.h"
 #include "support/sqlite_file.h"
@@ -1175,8 +1175,8 @@ TEST_F(SqliteFile, AForkGoesOnWithoutAThreadThatDoesNotComeOutOfSqlite) {
   std::atomic<bool> may_leave{false};
   std::thread hanging([&] {
     const auto pass =
-        std::make_unique<sqlite::Pass>([](void*, sqlite::Pass::Inherited) noexcept {}, nullptr);
-    const sqlite::Entered entered(*pass);
+        std::make_unique<ForkPass>([](void*, ForkPass::Inherited) noexcept {}, nullptr);
+    const ForkGuard entered(*pass);
     is_inside = true;
     while (!may_leave) std::this_thread::sleep_for(1ms);
   });
