@@ -444,7 +444,7 @@ class StoreFixture : public ::testing::TestWithParam<ConformanceCase> {
     const auto worked = std::chrono::milliseconds(1000 * std::clock() / CLOCKS_PER_SEC);
     static const auto begin = std::chrono::steady_clock::now();
     return worked > std::chrono::milliseconds(300) ||
-           std::chrono::steady_clock::now() - begin > std::chrono::seconds(2);
+           std::chrono::steady_clock::now() - begin > std::chrono::seconds(10);
   }
 
   static std::string test_name() {
@@ -1919,7 +1919,7 @@ TEST_P(KeepsNothingConformance, ThreadsThatAskTogetherComputeOnce) {
     EXPECT_EQ(store().get_or_set("k",
                                  [&] {
                                    while (asking < threads) std::this_thread::yield();
-                                   std::this_thread::sleep_for(100ms);  // they join the flight
+                                   std::this_thread::sleep_for(1s);  // they join the flight
                                    return ++computed;
                                  }),
               1);

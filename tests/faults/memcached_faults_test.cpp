@@ -681,10 +681,10 @@ TEST_F(MemcachedFaults, ABulkThatIsTooSlowEndsAtItsLimit) {
     many[keys.back()] = std::string(1000, 'v');
   }
   ASSERT_TRUE(strict_.set_many(many).empty());
-  gate_.set({.bytes_per_second = 100'000});
+  gate_.set({.bytes_per_second = 10'000});
   const auto time =
       time_of([&] { EXPECT_EQ(kind_of_failure([&] { strict_.get_many(keys); }), Kind::timeout); });
-  EXPECT_LT(time, kTimeout + 1500ms) << "three seconds' worth of data";
+  EXPECT_LT(time, kLimit) << "30 seconds' worth of data";
   heal();
   EXPECT_EQ(strict_.get_many(keys)[299]->size(), 1000U);
   expect_healed();
@@ -706,9 +706,9 @@ TEST_F(MemcachedFaults, AReplyThatDribblesEndsAtItsLimit) {
       [&] { strict_.erase("k"); },
   };
   for (const auto& operation : operations) {
-    gate_.set({.slice = 200ms}, Gate::Reach::existing);
+    gate_.set({.slice = 900ms}, Gate::Reach::existing);
     const auto time = time_of([&] { EXPECT_EQ(kind_of_failure(operation), Kind::timeout); });
-    EXPECT_THAT(time, AllOf(Ge(kTimeout - 10ms), Lt(kTimeout + 1500ms)));
+    EXPECT_THAT(time, AllOf(Ge(kTimeout - 10ms), Lt(kTimeout + 6s))) << "the shortest takes 8 s";
     heal();
     EXPECT_EQ(strict_.get("a"), "1") << "on a fresh connection";
   }
@@ -718,16 +718,16 @@ TEST_F(MemcachedFaults, AReplyThatDribblesEndsAtItsLimit) {
 TEST_F(MemcachedFaults, AValueOnASlowLineEndsAtItsLimit) {
   const std::string value(900'000, 'v');
   ASSERT_TRUE(strict_.set("k", value));
-  gate_.set({.bytes_per_second = 200'000}, Gate::Reach::existing);
+  gate_.set({.bytes_per_second = 20'000}, Gate::Reach::existing);
   auto time =
       time_of([&] { EXPECT_EQ(kind_of_failure([&] { strict_.get("k"); }), Kind::timeout); });
-  EXPECT_LT(time, kTimeout + 1500ms) << "four seconds' worth of data";
+  EXPECT_LT(time, kLimit) << "45 seconds' worth of data";
   heal();
   EXPECT_EQ(strict_.get("k"), value);
   gate_.set({.bytes_per_second = 50'000}, Gate::Reach::existing);
   time =
       time_of([&] { EXPECT_EQ(kind_of_failure([&] { strict_.set("k", value); }), Kind::timeout); });
-  EXPECT_LT(time, kTimeout + 1500ms);
+  EXPECT_LT(time, kLimit) << "18 seconds' worth of data";
   heal();
   expect_healed();
 }

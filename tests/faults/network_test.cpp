@@ -337,7 +337,7 @@ bool is_dev_null(int number) {
 std::string numbers_after(const std::function<void()>& work) {
   const pid_t child = ::fork();
   if (child == 0) {
-    ::alarm(60);
+    ::alarm(200);
     for (int number = 0; number <= STDERR_FILENO; ++number) ::close(number);
     int code = 0;
     try {

@@ -228,7 +228,7 @@ TEST_F(SqliteProcesses, ABusyFileCostsWritesAndIsReadAllTheSame) {
   } catch (const BackendError& error) {
     EXPECT_EQ(error.kind(), BackendError::Kind::overloaded);
   }
-  EXPECT_LT(std::chrono::steady_clock::now() - start, 10s);
+  EXPECT_LT(std::chrono::steady_clock::now() - start, 60s) << "a few times 20 ms were enough";
   EXPECT_TRUE(was_warned(Warning::Kind::degraded, "busy_timeout"));
   holder.release();
   EXPECT_TRUE(serves(cache));
@@ -246,7 +246,7 @@ TEST_F(SqliteProcesses, ABusyFileWithARollbackJournalIsAMiss) {
   const auto start = std::chrono::steady_clock::now();
   EXPECT_EQ(cache.get("k"), std::nullopt);
   EXPECT_FALSE(cache.set("k", "w"));
-  EXPECT_LT(std::chrono::steady_clock::now() - start, 10s);
+  EXPECT_LT(std::chrono::steady_clock::now() - start, 60s) << "a few times 20 ms were enough";
   holder.release();
   EXPECT_TRUE(serves(cache));
   EXPECT_EQ(cache.get("k"), "v");
@@ -975,7 +975,7 @@ TEST_F(SqliteProcesses, AForkedChildAndItsParentUseTheSameRegistry) {
 class SqliteForks : public SqliteFixture {
  protected:
   static constexpr int kChildren = 60;
-  static constexpr unsigned kPatience = 30;  // seconds; a child that hangs ends by a signal
+  static constexpr unsigned kPatience = 100;  // seconds; a child that hangs ends by a signal
 
   SqliteForks() {
     Config config;

@@ -475,7 +475,7 @@ TEST_P(Tls, AForksChildHarmsNoConnectionOfItsParent) {
   for (int i = 0; i < 5; ++i) {
     const pid_t child = ::fork();
     if (child == 0) {
-      ::alarm(60);
+      ::alarm(200);
       const bool works = get(*store, "k") == "v" && set(*store, "child", "1");
       ::_exit(works ? 0 : 1);
     }
@@ -498,7 +498,7 @@ TEST_P(Tls, NoDescriptorTakesTheNumberOfAClosedStandardStream) {
   const TlsServer server = start();
   const pid_t child = ::fork();
   if (child == 0) {
-    ::alarm(60);
+    ::alarm(200);
     for (int number = 0; number <= STDERR_FILENO; ++number) ::close(number);
     const auto store = store_of(server.address());
     bool is_good = set(*store, "k", "v") && get(*store, "k") == "v";

@@ -174,7 +174,7 @@ TEST(Fork, WhileOtherThreadsWorkTheChildCanUseItsCaches) {
     const pid_t child = fork();
     ASSERT_NE(child, -1);
     if (child == 0) {
-      alarm(20);  // a deadlock ends as a failure
+      alarm(100);  // a deadlock ends as a failure
       CacheRegistry own(loaded_locmem());
       bool good = true;
       for (int n = 0; n < 1000; ++n) {
@@ -198,7 +198,7 @@ TEST(Fork, AComputationUnderWayIsNotTheChilds) {
   const int value = registry["default"].get_or_set("k", [&] {
     // The owner of this flight does not exist in the child's other calls: nobody waits.
     EXPECT_EQ(status_of([&] {
-                alarm(20);
+                alarm(100);
                 std::thread([&] {
                   if (registry["default"].get_or_set("k", [] { return 2; }) != 2) _exit(3);
                 }).join();

@@ -75,7 +75,7 @@ TEST(RegistryPlugins, WhatCreateThrowsIsSaidWithTheFile) {
 // For a child process, since the dynamic loader cannot be used afterwards. Prints what is thrown
 // for `config`, and for a plugin that is right, on another thread.
 [[noreturn]] void print_refusals(const Config& config) {
-  ::alarm(60);  // a loader that waits for ever ends as a failure
+  ::alarm(200);  // a loader that waits for ever ends as a failure
   std::cerr << "first: " << refusal(config) << '\n';
   std::cerr << "again: " << refusal(config) << '\n';
   std::thread([] { std::cerr << "later: " << refusal(with_backend("good")) << '\n'; }).join();

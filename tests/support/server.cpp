@@ -28,7 +28,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr auto kStartLimit = 20s;  // generous: a sanitizer build on a busy machine
+constexpr auto kStartLimit = 60s;  // generous: a sanitizer build on a busy machine
 constexpr auto kStopLimit = 2s;
 constexpr int kPortAttempts = 10;
 

@@ -17,7 +17,7 @@
 namespace polycache {
 namespace {
 
-constexpr unsigned kPatience = 20;  // seconds; a deadlock ends by a signal
+constexpr unsigned kPatience = 100;  // seconds; a deadlock ends by a signal
 
 TEST(Fork, MeetsThreadsInTheColdPaths) {
   CacheRegistry registry({.caches = {{"default", {.backend = "dummy"}}}},

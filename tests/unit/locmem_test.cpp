@@ -806,7 +806,7 @@ TEST_F(Locmem, AChildUsesWhatItInherited) {
     ASSERT_GE(child, 0);
     if (child == 0) {
       // Every key, so every lock; a child that hangs is ended by the alarm.
-      alarm(20);
+      alarm(100);
       bool good = true;
       for (int i = 0; i < 200; ++i) good &= contains(*session, "k" + std::to_string(i));
       for (int i = 0; i < 200; ++i) good &= set(*session, "k" + std::to_string(i), "c");

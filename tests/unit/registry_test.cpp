@@ -676,17 +676,21 @@ TEST_F(RegistryTest, WaitersOfAComputationGetAValueThatLooksLikeAFrameWhole) {
   CacheRegistry registry({.caches = {{"a", {.backend = "dummy"}}}}, environment());
   const std::string value("\xC1pc\x01\0\0\0\0inner", 13);
   std::atomic<bool> computing{false};
+  std::atomic<bool> joining{false};
   std::thread owner([&] {
     EXPECT_EQ(registry["a"].get_or_set("k",
                                        [&] {
                                          computing = true;
-                                         std::this_thread::sleep_for(100ms);  // others join
+                                         while (!joining) std::this_thread::yield();
+                                         std::this_thread::sleep_for(500ms);  // it joins
                                          return value;
                                        }),
               value);
   });
   while (!computing) std::this_thread::yield();
-  EXPECT_EQ(registry["a"].get_or_set("k", [] { return std::string("computed again"); }), value);
+  Cache& cache = registry["a"];
+  joining = true;
+  EXPECT_EQ(cache.get_or_set("k", [] { return std::string("computed again"); }), value);
   owner.join();
 }
 

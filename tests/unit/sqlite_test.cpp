@@ -995,7 +995,7 @@ TEST_F(SqliteFile, ABusyFileIsWaitedForNoLongerThanToldAndIsReadMeanwhile) {
   EXPECT_THROW(session->incr("k", 1), BackendError);
   const auto waited = std::chrono::steady_clock::now() - start;
   EXPECT_GE(waited, 100ms);
-  EXPECT_LT(waited, 5s);
+  EXPECT_LT(waited, 60s);
   EXPECT_EQ(get(*session, "k"), "v");
   other.execute("COMMIT");
   EXPECT_TRUE(put(*session, "k", "w"));
@@ -1182,7 +1182,7 @@ TEST_F(SqliteFile, AForkGoesOnWithoutAThreadThatDoesNotComeOutOfSqlite) {
   });
   while (!is_inside) std::this_thread::yield();
   const pid_t child = start_child([&] {
-    ::alarm(30);
+    ::alarm(100);
     try {
       get(*session, "k");
     } catch (const BackendError& error) {

@@ -123,7 +123,9 @@ Server::Call::Call(Server& server, std::size_t& hint, Purpose purpose, Deadline 
 
 void Server::Call::enter() {
   ticket_ = server_.pace_.enter();
-  if (!ticket_) server_.throw_not_yet();
+  if (ticket_) return;
+  may_not_connect_ = true;
+  server_.throw_not_yet();
 }
 
 Connection& Server::Call::begin(Check check) {
@@ -172,7 +174,7 @@ void Server::Call::failed(const BackendError& error) noexcept {
   if (lease_->met_large_value()) return went_well();  // it did nothing wrong
   admitted_ = false;
   if (ticket_) note_ticket(error);
-  server_.remember(error);
+  if (!may_not_connect_) server_.remember(error);  // else it says what the last failure was
   if (lease_->told_of_no_memory()) return server_.note_no_memory();
   server_.note_failure(purpose_, error.kind());
 }

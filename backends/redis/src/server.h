@@ -75,6 +75,7 @@ class Server {
     const Pool::Lease lease_;
     std::optional<ReconnectPace::Ticket> ticket_ = {};  // if it connects
     bool admitted_ = false;                             // and its end not noted yet
+    bool may_not_connect_ = false;                      // since the last attempt failed just now
   };
 
   const std::string& name() const noexcept { return name_; }
