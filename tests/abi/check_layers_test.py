@@ -54,7 +54,7 @@ BAD = {
     "the core knows no OpenSSL": ("core/src/registry.cpp", "openssl/ssl.h"),
     "the network knows no users": ("core/net/src/tls.cpp", "polycache/registry.h"),
     "the network's headers know no OpenSSL": ("core/net/include/polycache/net/tls.h", "openssl/ssl.h"),
-    "a store in a file knows no network": ("backends/sqlite/session.cpp", "polycache/net/socket.h"),
+    "a store in a file knows no network": ("backends/sqlite/src/session.cpp", "polycache/net/socket.h"),
     "a store speaks TLS by the network": ("backends/redis/src/connection.cpp", "openssl/ssl.h"),
     "a layer knows no backend": ("layers/metrics/metrics.cpp", "polycache/backends/redis.h"),
     "nothing private of others": ("backends/redis/src/session.cpp", "no_destructor.h"),
