@@ -17,8 +17,7 @@ install(TARGETS polycache polycache_testing EXPORT polycache-targets
   LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(EXPORT polycache-targets NAMESPACE polycache:: DESTINATION ${polycache_package_dir})
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/core/include/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
-install(DIRECTORY ${PROJECT_SOURCE_DIR}/core/testing/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/polycache/testing
-  FILES_MATCHING PATTERN "*.h")
+install(DIRECTORY ${PROJECT_SOURCE_DIR}/testing/include/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 
 # A file of targets for each static library, so that find_package(polycache) alone asks for
 # no client library, and a component for no other's.

@@ -1,7 +1,7 @@
 """Compares the tables of faults with the tests that exist.
 
 Every number from 1 to LAST_FAULT has exactly one row: in docs/reliability.md, where the row names
-at least one test (`Suite.Name`) of a source below tests/ or in core/testing/, or in docs/plans.md,
+at least one test (`Suite.Name`) of a source below tests/ or in testing/, or in docs/plans.md,
 where the row names the feature that the fault belongs to.
 """
 
@@ -20,7 +20,7 @@ NAME = re.compile(r"`([A-Za-z]\w*\.\w+|\w+)`")
 def tests_of(root: pathlib.Path) -> set[str]:
     names = set()
     folder = root / "tests"
-    for source in [*sorted(folder.rglob("*.cpp")), *sorted((root / "core/testing").glob("*.h"))]:
+    for source in [*sorted(folder.rglob("*.cpp")), *sorted((root / "testing").rglob("*.h"))]:
         text = source.read_text(encoding="utf-8")
         for pattern in (TEST, TYPED_TEST):
             names.update(".".join(match) for match in pattern.findall(text))

@@ -1,4 +1,4 @@
-// What core/testing gives to the tests of others: scoped caches, the recording layer, the
+// What testing/ gives to the tests of others: scoped caches, the recording layer, the
 // chaos layer.
 
 #include <gmock/gmock.h>
