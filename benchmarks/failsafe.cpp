@@ -8,12 +8,12 @@
 // microsecond (beside it the same one where the policy is "throw"); F2, taking a connection and
 // giving it back takes at most 100 ns.
 
-#include <polycache/backend.h>
+#include <polycache/author/backend.h>
+#include <polycache/author/plugin.h>
 #include <polycache/backends/memcached.h>
 #include <polycache/backends/redis.h>
-#include <polycache/connection_pool.h>
 #include <polycache/error.h>
-#include <polycache/plugin.h>
+#include <polycache/net/connection_pool.h>
 #include <polycache/polycache.h>
 
 #include <chrono>

@@ -17,8 +17,8 @@
 #include <string>
 #include <string_view>
 
+#include "polycache/author/plugin.h"
 #include "polycache/error.h"
-#include "polycache/plugin.h"
 
 namespace polycache::hashed {
 namespace {

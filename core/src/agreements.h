@@ -10,7 +10,7 @@
 #include <string_view>
 #include <vector>
 
-#include "polycache/backend.h"
+#include "polycache/author/backend.h"
 
 namespace polycache {
 

@@ -1,11 +1,11 @@
-#include "polycache/backend.h"
+#include "polycache/author/backend.h"
 
 #include <string>
 
-#include "polycache/counter.h"
+#include "polycache/author/counter.h"
+#include "polycache/author/extension.h"
+#include "polycache/author/layer.h"
 #include "polycache/error.h"
-#include "polycache/extension.h"
-#include "polycache/layer.h"
 
 namespace polycache {
 

@@ -10,9 +10,9 @@
 #include "flights.h"
 #include "frame.h"
 #include "operation.h"
+#include "polycache/author/extension.h"
+#include "polycache/author/text.h"
 #include "polycache/error.h"
-#include "polycache/extension.h"
-#include "polycache/text.h"
 
 namespace polycache {
 namespace {

@@ -5,9 +5,9 @@
 #include <utility>
 
 #include "backend_call.h"
+#include "polycache/author/extension.h"
+#include "polycache/author/text.h"
 #include "polycache/error.h"
-#include "polycache/extension.h"
-#include "polycache/text.h"
 
 namespace polycache {
 

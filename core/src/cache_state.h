@@ -15,7 +15,7 @@
 #include "failsafe.h"
 #include "flights.h"
 #include "key_policy.h"
-#include "polycache/backend.h"
+#include "polycache/author/backend.h"
 #include "polycache/config.h"
 #include "polycache/options.h"
 #include "polycache/registry.h"

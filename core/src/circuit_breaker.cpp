@@ -1,4 +1,4 @@
-#include "polycache/circuit_breaker.h"
+#include "polycache/net/circuit_breaker.h"
 
 #include <algorithm>
 #include <mutex>

@@ -1,4 +1,4 @@
-#include "polycache/clock.h"
+#include "polycache/author/clock.h"
 
 #include <atomic>
 #include <ctime>

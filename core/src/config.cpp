@@ -11,8 +11,8 @@
 
 #include "config_json.h"
 #include "config_problems.h"
+#include "polycache/author/text.h"
 #include "polycache/error.h"
-#include "polycache/text.h"
 #include "shown.h"
 #include "substitution.h"
 #include "write_access.h"

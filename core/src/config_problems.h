@@ -10,8 +10,8 @@
 #include <utility>
 #include <vector>
 
+#include "polycache/author/text.h"
 #include "polycache/error.h"
-#include "polycache/text.h"
 
 namespace polycache {
 

@@ -1,10 +1,10 @@
-#include "polycache/counter.h"
+#include "polycache/author/counter.h"
 
 #include <charconv>
 #include <string>
 
+#include "polycache/author/text.h"
 #include "polycache/error.h"
-#include "polycache/text.h"
 
 namespace polycache {
 

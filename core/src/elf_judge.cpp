@@ -16,9 +16,9 @@
 #include <system_error>
 #include <vector>
 
-#include "polycache/descriptor.h"
+#include "polycache/author/descriptor.h"
+#include "polycache/author/text.h"
 #include "polycache/error.h"
-#include "polycache/text.h"
 
 namespace polycache {
 namespace {

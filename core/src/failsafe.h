@@ -14,10 +14,10 @@
 #include <string>
 #include <string_view>
 
-#include "polycache/backend.h"
-#include "polycache/circuit_breaker.h"
-#include "polycache/clock.h"
+#include "polycache/author/backend.h"
+#include "polycache/author/clock.h"
 #include "polycache/error.h"
+#include "polycache/net/circuit_breaker.h"
 
 namespace polycache {
 

@@ -7,7 +7,7 @@
 #include <mutex>
 #include <utility>
 
-#include "polycache/fork.h"
+#include "polycache/author/fork.h"
 
 namespace polycache {
 

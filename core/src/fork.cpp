@@ -1,4 +1,4 @@
-#include "polycache/fork.h"
+#include "polycache/author/fork.h"
 
 #include <pthread.h>
 

@@ -1,4 +1,4 @@
-#include "polycache/fork_gate.h"
+#include "polycache/author/fork_gate.h"
 
 #include <chrono>
 #include <mutex>

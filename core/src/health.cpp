@@ -7,7 +7,7 @@
 #include <exception>
 
 #include "backend_call.h"
-#include "polycache/extension.h"
+#include "polycache/author/extension.h"
 
 namespace polycache {
 namespace {

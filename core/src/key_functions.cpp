@@ -7,8 +7,8 @@
 
 #include "cold_mutex.h"
 #include "no_destructor.h"
+#include "polycache/author/text.h"
 #include "polycache/error.h"
-#include "polycache/text.h"
 
 namespace polycache {
 namespace {

@@ -11,7 +11,7 @@
 #include <string_view>
 
 #include "key_bytes.h"
-#include "polycache/backend.h"
+#include "polycache/author/backend.h"
 #include "polycache/key.h"
 
 namespace polycache {

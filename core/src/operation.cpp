@@ -6,7 +6,7 @@
 #include <exception>
 #include <typeinfo>
 
-#include "polycache/text.h"
+#include "polycache/author/text.h"
 
 namespace polycache {
 

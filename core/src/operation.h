@@ -12,9 +12,9 @@
 
 #include "backend_call.h"
 #include "cache_state.h"
+#include "polycache/author/extension.h"
 #include "polycache/cache.h"
 #include "polycache/error.h"
-#include "polycache/extension.h"
 
 namespace polycache {
 

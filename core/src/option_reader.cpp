@@ -1,4 +1,4 @@
-#include "polycache/option_reader.h"
+#include "polycache/author/option_reader.h"
 
 #include <algorithm>
 #include <cctype>
@@ -7,8 +7,8 @@
 #include <optional>
 #include <utility>
 
+#include "polycache/author/text.h"
 #include "polycache/error.h"
-#include "polycache/text.h"
 #include "rounded_up.h"
 #include "shown.h"
 

@@ -22,8 +22,8 @@
 
 #include "elf_judge.h"
 #include "no_destructor.h"
+#include "polycache/author/text.h"
 #include "polycache/error.h"
-#include "polycache/text.h"
 #include "write_access.h"
 
 namespace polycache {

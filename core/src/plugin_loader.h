@@ -12,7 +12,7 @@
 #include <string_view>
 #include <vector>
 
-#include "polycache/plugin.h"
+#include "polycache/author/plugin.h"
 
 namespace polycache {
 

@@ -11,9 +11,9 @@
 #include "backend_call.h"
 #include "cold_mutex.h"
 #include "health.h"
+#include "polycache/author/extension.h"
+#include "polycache/author/text.h"
 #include "polycache/error.h"
-#include "polycache/extension.h"
-#include "polycache/text.h"
 #include "registry_builder.h"
 #include "thread_caches.h"
 

@@ -20,10 +20,10 @@
 #include "key_functions.h"
 #include "no_destructor.h"
 #include "plugin_loader.h"
+#include "polycache/author/extension.h"
+#include "polycache/author/text.h"
 #include "polycache/error.h"
-#include "polycache/extension.h"
 #include "polycache/key.h"
-#include "polycache/text.h"
 #include "shown.h"
 
 namespace polycache {

@@ -1,7 +1,7 @@
 // The symbol that programs refer to (export.h), in a file of its own: programs that take other
 // sources of the core, as fuzz targets do, must not define it again.
 
-#include "polycache/export.h"
+#include "polycache/detail/export.h"
 
 namespace polycache {
 

@@ -11,8 +11,8 @@
 #include <memory>
 #include <system_error>
 
-#include "polycache/descriptor.h"
-#include "polycache/text.h"
+#include "polycache/author/descriptor.h"
+#include "polycache/author/text.h"
 #include "write_access.h"
 
 namespace polycache {

@@ -1,4 +1,4 @@
-#include "polycache/text.h"
+#include "polycache/author/text.h"
 
 #include <arpa/inet.h>
 

@@ -9,7 +9,7 @@
 
 #include "cold_mutex.h"
 #include "no_destructor.h"
-#include "polycache/clock.h"
+#include "polycache/author/clock.h"
 
 namespace polycache {
 

@@ -1,7 +1,7 @@
 // A store of one's own: a folder with one file per entry. Files appear whole, by rename, so only
 // writers take turns. Threads share the folder's name alone, so the factory is of the same class.
-#include <polycache/counter.h>
-#include <polycache/plugin.h>
+#include <polycache/author/counter.h>
+#include <polycache/author/plugin.h>
 #include <sys/file.h>
 #include <unistd.h>
 #include <filesystem>

@@ -3,9 +3,9 @@
 //
 //   "sessions": {"backend": "short_keys", "location": "sessions", "options": {"max_entries": 1000}}
 
+#include <polycache/author/plugin.h>
 #include <polycache/backends/locmem.h>
 #include <polycache/error.h>
-#include <polycache/plugin.h>
 
 #include <memory>
 #include <string>

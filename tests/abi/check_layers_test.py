@@ -19,27 +19,30 @@ check_layers = importlib.util.module_from_spec(importlib.util.spec_from_loader("
 loader.exec_module(check_layers)
 
 GOOD = {
-    "core/include/polycache/backend.h": '#include <string>\n#include "polycache/error.h"\n',
-    "core/include/polycache/cache.h": '#include "polycache/backend.h"\n',
+    "core/include/polycache/author/backend.h": '#include <string>\n#include "polycache/error.h"\n',
+    "core/include/polycache/cache.h": '#include "polycache/author/backend.h"\n',
     "core/include/polycache/codec_json.h": "#include <nlohmann/json.hpp>\n",
     "core/src/plugin_loader.cpp": '#include <boost/dll/shared_library.hpp>\n#include "own.h"\n',
     "core/src/own.h": "#include <unistd.h>\n",
     "backends/redis/src/connection.cpp": '#include <hiredis/hiredis.h>\n#include "connection.h"\n',
-    "backends/redis/src/connection.h": '#include "polycache/backend.h"\n#include "polycache/net/socket.h"\n',
+    "backends/redis/src/connection.h": '#include "polycache/author/backend.h"\n#include "polycache/net/socket.h"\n',
     "core/net/include/polycache/net/socket.h": '#include "polycache/error.h"\n',
     "core/net/src/tls.cpp": '#include <openssl/ssl.h>\n#include "polycache/net/socket.h"\n',
     "backends/memcached/src/libmemcached.cpp": "#include <libmemcached/memcached.h>\n",
     "testing/include/polycache/testing/suite.h": '#include <gtest/gtest.h>\n#include "polycache/cache.h"\n',
     "plugins/redis.cpp": '#include "polycache/backends/redis.h"\n',
-    "plugins/hashed.cpp": '#include <openssl/evp.h>\n#include "polycache/plugin.h"\n',
+    "plugins/hashed.cpp": '#include <openssl/evp.h>\n#include "polycache/author/plugin.h"\n',
     "recipes/memoize/include/polycache/memoize.h": '#include "polycache/cache.h"\n',
     "examples/hello/main.cpp": "#include <polycache/polycache.h>\n",
-    "examples/custom_backend/folder.cpp": "#include <polycache/plugin.h>\n",
+    "examples/custom_backend/folder.cpp": "#include <polycache/author/plugin.h>\n",
 }
 
 BAD = {
-    "authors' headers know no users": ("core/include/polycache/layer.h", "polycache/cache.h"),
-    "authors' headers know no Boost": ("core/include/polycache/text.h", "boost/dll/config.hpp"),
+    "authors' headers know no users": ("core/include/polycache/author/layer.h", "polycache/cache.h"),
+    "what lies in a folder of authors is theirs": ("core/include/polycache/net/pool.h", "polycache/key.h"),
+    "authors' headers know no details of users": ("core/include/polycache/author/layer.h", "polycache/detail/refusals.h"),
+    "authors' headers know no network": ("core/include/polycache/author/layer.h", "polycache/net/socket.h"),
+    "authors' headers know no Boost": ("core/include/polycache/author/text.h", "boost/dll/config.hpp"),
     "users' headers know no Boost": ("core/include/polycache/registry.h", "boost/any.hpp"),
     "users' headers know no JSON": ("core/include/polycache/config.h", "nlohmann/json.hpp"),
     "Boost.DLL has its file": ("core/src/registry.cpp", "boost/dll/shared_library.hpp"),
@@ -62,8 +65,8 @@ BAD = {
     "nothing by way of paths": ("tools/polycache.cpp", "../core/src/own.h"),
     "what is for tests knows no store": ("testing/include/polycache/testing/suite.h", "polycache/backends/redis.h"),
     "a plugin knows no registry": ("plugins/redis.cpp", "polycache/registry.h"),
-    "a recipe knows no backend": ("recipes/memoize/memoize.cpp", "polycache/backend.h"),
-    "an example is a user": ("examples/hello/main.cpp", "polycache/plugin.h"),
+    "a recipe knows no backend": ("recipes/memoize/memoize.cpp", "polycache/author/backend.h"),
+    "an example is a user": ("examples/hello/main.cpp", "polycache/author/plugin.h"),
     "a tool is a user": ("tools/polycache.cpp", "polycache/backends/locmem.h"),
     "nobody knows strangers": ("core/src/text.cpp", "fmt/format.h"),
 }

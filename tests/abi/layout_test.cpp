@@ -8,11 +8,11 @@
 #include <cstring>
 #include <type_traits>
 
-#include "polycache/backend.h"
+#include "polycache/author/backend.h"
+#include "polycache/author/extension.h"
+#include "polycache/author/layer.h"
+#include "polycache/author/plugin.h"
 #include "polycache/error.h"
-#include "polycache/extension.h"
-#include "polycache/layer.h"
-#include "polycache/plugin.h"
 
 namespace polycache {
 namespace {

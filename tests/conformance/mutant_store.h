@@ -17,9 +17,9 @@
 #include <thread>
 #include <utility>
 
-#include "polycache/counter.h"
-#include "polycache/extension.h"
-#include "polycache/plugin.h"
+#include "polycache/author/counter.h"
+#include "polycache/author/extension.h"
+#include "polycache/author/plugin.h"
 
 namespace polycache::testing {
 

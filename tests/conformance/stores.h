@@ -4,7 +4,7 @@
 
 #include <vector>
 
-#include "polycache/plugin.h"
+#include "polycache/author/plugin.h"
 #include "polycache/testing/backend_conformance.h"
 
 namespace polycache::testing {

@@ -6,20 +6,20 @@
 #define POLYCACHE_TESTS_DOCS_PRELUDE_H
 
 #include <gtest/gtest.h>
+#include <polycache/author/counter.h>
+#include <polycache/author/extension.h>
+#include <polycache/author/fork.h>
+#include <polycache/author/layer.h>
+#include <polycache/author/plugin.h>
+#include <polycache/author/text.h>
 #include <polycache/backends/dummy.h>
 #include <polycache/backends/locmem.h>
 #include <polycache/codec_binary.h>
 #include <polycache/codec_json.h>
-#include <polycache/counter.h>
-#include <polycache/extension.h>
-#include <polycache/fork.h>
-#include <polycache/layer.h>
-#include <polycache/plugin.h>
 #include <polycache/polycache.h>
 #include <polycache/testing/manual_clock.h>
 #include <polycache/testing/scoped_caches.h>
 #include <polycache/testing/test_context.h>
-#include <polycache/text.h>
 
 #if __has_include(<boost/program_options.hpp>)
 #include <polycache/program_options.h>

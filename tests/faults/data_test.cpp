@@ -18,10 +18,10 @@
 #include <utility>
 #include <vector>
 
+#include "polycache/author/plugin.h"
 #include "polycache/backends/locmem.h"
 #include "polycache/codec_binary.h"
 #include "polycache/error.h"
-#include "polycache/plugin.h"
 #include "polycache/polycache.h"
 #include "polycache/testing/manual_clock.h"
 

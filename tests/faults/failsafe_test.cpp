@@ -20,12 +20,12 @@
 #include <utility>
 #include <vector>
 
+#include "polycache/author/extension.h"
+#include "polycache/author/layer.h"
+#include "polycache/author/plugin.h"
 #include "polycache/backends/locmem.h"
-#include "polycache/circuit_breaker.h"
 #include "polycache/error.h"
-#include "polycache/extension.h"
-#include "polycache/layer.h"
-#include "polycache/plugin.h"
+#include "polycache/net/circuit_breaker.h"
 #include "polycache/registry.h"
 #include "polycache/testing/manual_clock.h"
 #include "support/server.h"

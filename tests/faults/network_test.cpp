@@ -29,10 +29,10 @@
 #include <utility>
 #include <vector>
 
+#include "polycache/author/descriptor.h"
 #include "polycache/backends/memcached.h"
 #include "polycache/backends/redis.h"
 #include "polycache/backends/sqlite.h"
-#include "polycache/descriptor.h"
 #include "polycache/error.h"
 #include "polycache/registry.h"
 #include "polycache/testing/test_context.h"

@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-#include "polycache/option_reader.h"
+#include "polycache/author/option_reader.h"
 #include "support/server.h"
 #ifdef POLYCACHE_TEST_WITH_TLS
 #include "support/certificates.h"

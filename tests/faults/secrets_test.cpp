@@ -17,14 +17,14 @@
 #include <string_view>
 #include <vector>
 
+#include "polycache/author/option_reader.h"
+#include "polycache/author/text.h"
 #include "polycache/backends/locmem.h"
 #include "polycache/backends/memcached.h"
 #include "polycache/backends/redis.h"
 #include "polycache/backends/sqlite.h"
 #include "polycache/error.h"
-#include "polycache/option_reader.h"
 #include "polycache/polycache.h"
-#include "polycache/text.h"
 #include "support/peer.h"
 #include "support/server.h"
 

@@ -27,8 +27,8 @@
 #include <utility>
 #include <vector>
 
+#include "polycache/author/extension.h"
 #include "polycache/backends/sqlite.h"
-#include "polycache/extension.h"
 #include "polycache/polycache.h"
 #include "polycache/testing/manual_clock.h"
 #include "polycache/testing/test_context.h"

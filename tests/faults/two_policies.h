@@ -15,8 +15,8 @@
 #include <utility>
 #include <vector>
 
+#include "polycache/author/plugin.h"
 #include "polycache/error.h"
-#include "polycache/plugin.h"
 #include "polycache/registry.h"
 
 namespace polycache::testing {

@@ -13,8 +13,8 @@
 #include <string_view>
 #include <vector>
 
+#include "polycache/author/plugin.h"
 #include "polycache/codec_json.h"
-#include "polycache/plugin.h"
 #include "polycache/polycache.h"
 
 namespace {

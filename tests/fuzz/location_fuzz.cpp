@@ -15,11 +15,11 @@
 #include <string_view>
 #include <vector>
 
+#include "polycache/author/clock.h"
+#include "polycache/author/option_reader.h"
+#include "polycache/author/plugin.h"
 #include "polycache/backends/locmem.h"
-#include "polycache/clock.h"
 #include "polycache/error.h"
-#include "polycache/option_reader.h"
-#include "polycache/plugin.h"
 #ifdef WITH_MEMCACHED
 #include "polycache/backends/memcached.h"
 #endif

@@ -6,13 +6,13 @@
 #include <mutex>
 #include <string>
 
+#include "polycache/author/plugin.h"
 #include "polycache/backends/dummy.h"
 #include "polycache/backends/locmem.h"
 #include "polycache/backends/memcached.h"
 #include "polycache/backends/redis.h"
 #include "polycache/backends/sqlite.h"
 #include "polycache/error.h"
-#include "polycache/plugin.h"
 #include "polycache/polycache.h"
 #include "support/server.h"
 

@@ -11,9 +11,9 @@
 #include <thread>
 #include <vector>
 
+#include "polycache/author/plugin.h"
 #include "polycache/backends/dummy.h"
 #include "polycache/backends/locmem.h"
-#include "polycache/plugin.h"
 #include "polycache/polycache.h"
 
 using namespace std::chrono_literals;

@@ -4,7 +4,7 @@
 #include <string>
 #include <string_view>
 
-#include "polycache/plugin.h"
+#include "polycache/author/plugin.h"
 
 POLYCACHE_ABI_MARK;
 

@@ -13,7 +13,7 @@
 #include <thread>
 #include <vector>
 
-#include "polycache/plugin.h"
+#include "polycache/author/plugin.h"
 #include "polycache/polycache.h"
 #include "support/server.h"
 

@@ -7,8 +7,8 @@
 #include <utility>
 #include <vector>
 
-#include "polycache/layer.h"
-#include "polycache/plugin.h"
+#include "polycache/author/layer.h"
+#include "polycache/author/plugin.h"
 
 namespace shout {
 namespace {

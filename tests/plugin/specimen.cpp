@@ -5,8 +5,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "polycache/author/plugin.h"
 #include "polycache/error.h"
-#include "polycache/plugin.h"
 
 #ifndef SPECIMEN_NAME
 #define SPECIMEN_NAME "good"

@@ -1,4 +1,4 @@
-#include "polycache/circuit_breaker.h"
+#include "polycache/net/circuit_breaker.h"
 
 #include <gtest/gtest.h>
 
@@ -7,7 +7,7 @@
 #include <thread>
 #include <vector>
 
-#include "polycache/backoff.h"
+#include "polycache/net/backoff.h"
 #include "polycache/testing/manual_clock.h"
 
 using namespace std::chrono_literals;

@@ -1,4 +1,4 @@
-#include "polycache/connection_pool.h"
+#include "polycache/net/connection_pool.h"
 
 #include <gtest/gtest.h>
 #include <pthread.h>

@@ -6,8 +6,8 @@
 #include <array>
 #include <string>
 
+#include "polycache/author/extension.h"
 #include "polycache/error.h"
-#include "polycache/extension.h"
 #include "polycache/testing/test_context.h"
 
 using namespace std::chrono_literals;

@@ -1,7 +1,7 @@
 // A fork that meets other threads in the library's cold paths. Each child must be able to use
 // them: none of their locks may come locked into it.
 
-#include "polycache/fork.h"
+#include "polycache/author/fork.h"
 
 #include <gtest/gtest.h>
 #include <sys/wait.h>

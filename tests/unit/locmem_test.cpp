@@ -17,8 +17,8 @@
 #include <thread>
 #include <vector>
 
+#include "polycache/author/extension.h"
 #include "polycache/error.h"
-#include "polycache/extension.h"
 #include "polycache/testing/manual_clock.h"
 #include "polycache/testing/test_context.h"
 

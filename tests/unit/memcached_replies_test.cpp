@@ -19,9 +19,9 @@
 #include <utility>
 #include <vector>
 
+#include "polycache/author/extension.h"
 #include "polycache/backends/memcached.h"
 #include "polycache/error.h"
-#include "polycache/extension.h"
 #include "polycache/testing/test_context.h"
 #include "reply.h"
 #include "support/peer.h"

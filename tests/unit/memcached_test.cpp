@@ -27,9 +27,9 @@
 #include <utility>
 #include <vector>
 
+#include "polycache/author/extension.h"
+#include "polycache/author/fork.h"
 #include "polycache/error.h"
-#include "polycache/extension.h"
-#include "polycache/fork.h"
 #include "polycache/testing/manual_clock.h"
 #include "polycache/testing/test_context.h"
 #include "support/server.h"

@@ -16,8 +16,8 @@
 #include <vector>
 
 #include "endpoint.h"
+#include "polycache/author/extension.h"
 #include "polycache/error.h"
-#include "polycache/extension.h"
 #include "polycache/testing/test_context.h"
 #include "support/peer.h"
 #include "support/server.h"

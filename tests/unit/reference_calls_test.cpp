@@ -10,8 +10,8 @@
 #include <unordered_map>
 #include <vector>
 
+#include "polycache/author/plugin.h"
 #include "polycache/backends/locmem.h"
-#include "polycache/plugin.h"
 #include "polycache/polycache.h"
 #include "polycache/testing/manual_clock.h"
 

@@ -13,12 +13,12 @@
 #include <sstream>
 #include <thread>
 
+#include "polycache/author/extension.h"
+#include "polycache/author/layer.h"
+#include "polycache/author/plugin.h"
 #include "polycache/backends/dummy.h"
 #include "polycache/backends/locmem.h"
 #include "polycache/error.h"
-#include "polycache/extension.h"
-#include "polycache/layer.h"
-#include "polycache/plugin.h"
 #include "polycache/testing/manual_clock.h"
 
 using namespace std::chrono_literals;

@@ -29,8 +29,8 @@
 
 #include "key_hash.h"
 #include "patience.h"
-#include "polycache/extension.h"
-#include "polycache/fork_gate.h"
+#include "polycache/author/extension.h"
+#include "polycache/author/fork_gate.h"
 #include "polycache/testing/manual_clock.h"
 #include "polycache/testing/test_context.h"
 #include "support/sqlite_file.h"

@@ -1,11 +1,11 @@
-#include "polycache/text.h"
+#include "polycache/author/text.h"
 
 #include <gtest/gtest.h>
 
 #include <array>
 #include <string>
 
-#include "polycache/counter.h"
+#include "polycache/author/counter.h"
 #include "polycache/error.h"
 
 using namespace std::chrono_literals;

@@ -11,8 +11,8 @@
 #include <cstdint>
 #include <limits>
 
-#include "polycache/backend.h"
-#include "polycache/clock.h"
+#include "polycache/author/backend.h"
+#include "polycache/author/clock.h"
 
 namespace polycache::locmem {
 

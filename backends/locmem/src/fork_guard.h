@@ -7,7 +7,7 @@
 #include <mutex>
 #include <set>
 
-#include "polycache/backend.h"
+#include "polycache/author/backend.h"
 
 namespace polycache::locmem {
 

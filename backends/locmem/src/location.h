@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include "polycache/backend.h"
+#include "polycache/author/backend.h"
 #include "settings.h"
 #include "store.h"
 

@@ -5,7 +5,7 @@
 
 #include "location.h"
 #include "polycache/abi.h"
-#include "polycache/text.h"
+#include "polycache/author/text.h"
 #include "session.h"
 #include "settings.h"
 

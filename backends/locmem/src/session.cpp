@@ -3,7 +3,7 @@
 #include <new>
 #include <utility>
 
-#include "polycache/text.h"
+#include "polycache/author/text.h"
 
 namespace polycache::locmem {
 

@@ -5,8 +5,8 @@
 #include <memory>
 #include <string>
 
-#include "polycache/backend.h"
-#include "polycache/extension.h"
+#include "polycache/author/backend.h"
+#include "polycache/author/extension.h"
 #include "store.h"
 
 namespace polycache::locmem {

@@ -6,8 +6,8 @@
 #include <limits>
 #include <vector>
 
-#include "polycache/backend.h"
-#include "polycache/option_reader.h"
+#include "polycache/author/backend.h"
+#include "polycache/author/option_reader.h"
 
 namespace polycache::locmem {
 

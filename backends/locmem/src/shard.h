@@ -14,7 +14,7 @@
 #include "order.h"
 #include "order_s3_fifo.h"
 #include "page_source.h"
-#include "polycache/backend.h"
+#include "polycache/author/backend.h"
 #include "settings.h"
 #include "spin_lock.h"
 #include "table.h"

@@ -9,7 +9,7 @@
 #include <thread>
 #include <utility>
 
-#include "polycache/counter.h"
+#include "polycache/author/counter.h"
 #include "polycache/error.h"
 
 namespace polycache::locmem {

@@ -4,7 +4,7 @@
 #include <cstring>
 
 #include "libmemcached.h"
-#include "polycache/text.h"
+#include "polycache/author/text.h"
 #include "text_connection.h"
 
 namespace polycache::memcached {

@@ -18,8 +18,8 @@
 
 #include "item.h"
 #include "lifetime.h"
+#include "polycache/author/function_ref.h"
 #include "polycache/error.h"
-#include "polycache/function_ref.h"
 #include "redial.h"
 #include "settings.h"
 #include "term.h"

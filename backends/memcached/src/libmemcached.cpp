@@ -10,8 +10,8 @@
 #include <string>
 #include <utility>
 
-#include "polycache/descriptor.h"
-#include "polycache/text.h"
+#include "polycache/author/descriptor.h"
+#include "polycache/author/text.h"
 
 namespace polycache::memcached {
 namespace {

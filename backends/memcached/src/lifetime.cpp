@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <limits>
 
-#include "polycache/clock.h"
+#include "polycache/author/clock.h"
 
 namespace polycache::memcached {
 namespace {

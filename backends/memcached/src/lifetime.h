@@ -14,7 +14,7 @@
 #include <chrono>
 #include <cstdint>
 
-#include "polycache/backend.h"
+#include "polycache/author/backend.h"
 
 namespace polycache::memcached {
 

@@ -8,8 +8,8 @@
 #include <cstdint>
 #include <mutex>
 
-#include "polycache/backoff.h"
-#include "polycache/clock.h"
+#include "polycache/author/clock.h"
+#include "polycache/net/backoff.h"
 
 namespace polycache::memcached {
 

@@ -6,8 +6,8 @@
 #include <exception>
 #include <utility>
 
-#include "polycache/counter.h"
-#include "polycache/text.h"
+#include "polycache/author/counter.h"
+#include "polycache/author/text.h"
 
 namespace polycache::memcached {
 namespace {

@@ -16,9 +16,9 @@
 
 #include "connection.h"
 #include "libmemcached.h"
-#include "polycache/backend.h"
+#include "polycache/author/backend.h"
+#include "polycache/author/extension.h"
 #include "polycache/error.h"
-#include "polycache/extension.h"
 #include "settings.h"
 #include "shared_server.h"
 

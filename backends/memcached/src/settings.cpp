@@ -5,7 +5,7 @@
 #include <limits>
 #include <optional>
 
-#include "polycache/text.h"
+#include "polycache/author/text.h"
 
 namespace polycache::memcached {
 namespace {

@@ -12,9 +12,9 @@
 #include <variant>
 #include <vector>
 
-#include "polycache/connection_pool.h"
+#include "polycache/author/option_reader.h"
+#include "polycache/net/connection_pool.h"
 #include "polycache/net/tls.h"
-#include "polycache/option_reader.h"
 
 namespace polycache::memcached {
 

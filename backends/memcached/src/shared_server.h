@@ -13,11 +13,11 @@
 #include <string_view>
 
 #include "connection.h"
-#include "polycache/backoff.h"
-#include "polycache/circuit_breaker.h"
-#include "polycache/clock.h"
-#include "polycache/connection_pool.h"
+#include "polycache/author/clock.h"
 #include "polycache/error.h"
+#include "polycache/net/backoff.h"
+#include "polycache/net/circuit_breaker.h"
+#include "polycache/net/connection_pool.h"
 #include "polycache/warning.h"
 #include "settings.h"
 

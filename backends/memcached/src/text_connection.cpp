@@ -9,8 +9,8 @@
 #include <cstring>
 #include <utility>
 
-#include "polycache/fork.h"
-#include "polycache/text.h"
+#include "polycache/author/fork.h"
+#include "polycache/author/text.h"
 
 namespace polycache::memcached {
 namespace {

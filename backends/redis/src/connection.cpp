@@ -10,8 +10,8 @@
 #include <utility>
 
 #include "command.h"
-#include "polycache/fork.h"
-#include "polycache/text.h"
+#include "polycache/author/fork.h"
+#include "polycache/author/text.h"
 #include "server_error.h"
 
 namespace polycache::redis {

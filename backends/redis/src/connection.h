@@ -25,8 +25,8 @@
 #include <vector>
 
 #include "endpoint.h"
+#include "polycache/author/function_ref.h"
 #include "polycache/error.h"
-#include "polycache/function_ref.h"
 #include "polycache/net/deadline.h"
 #include "polycache/net/socket.h"
 #include "reply.h"

@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "polycache/text.h"
+#include "polycache/author/text.h"
 
 namespace polycache::redis {
 namespace {

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "polycache/backoff.h"
+#include "polycache/net/backoff.h"
 
 namespace polycache::redis {
 namespace {

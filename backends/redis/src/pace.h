@@ -11,7 +11,7 @@
 #include <cstdint>
 #include <optional>
 
-#include "polycache/clock.h"
+#include "polycache/author/clock.h"
 
 namespace polycache::redis {
 

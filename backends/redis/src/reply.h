@@ -8,7 +8,7 @@
 #include <optional>
 #include <string_view>
 
-#include "polycache/function_ref.h"
+#include "polycache/author/function_ref.h"
 
 namespace polycache::redis {
 

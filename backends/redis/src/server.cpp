@@ -8,8 +8,8 @@
 #include <utility>
 
 #include "command.h"
+#include "polycache/author/text.h"
 #include "polycache/error.h"
-#include "polycache/text.h"
 
 namespace polycache::redis {
 namespace {

@@ -19,10 +19,10 @@
 #include "connection.h"
 #include "endpoint.h"
 #include "pace.h"
-#include "polycache/circuit_breaker.h"
-#include "polycache/clock.h"
-#include "polycache/connection_pool.h"
-#include "polycache/extension.h"
+#include "polycache/author/clock.h"
+#include "polycache/author/extension.h"
+#include "polycache/net/circuit_breaker.h"
+#include "polycache/net/connection_pool.h"
 #include "polycache/warning.h"
 
 namespace polycache::redis {

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <array>
 
-#include "polycache/text.h"
+#include "polycache/author/text.h"
 
 namespace polycache::redis {
 namespace {

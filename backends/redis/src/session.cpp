@@ -5,8 +5,8 @@
 #include <unordered_set>
 #include <utility>
 
+#include "polycache/author/text.h"
 #include "polycache/error.h"
-#include "polycache/text.h"
 #include "server_error.h"
 
 namespace polycache::redis {

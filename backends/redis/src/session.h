@@ -17,8 +17,8 @@
 
 #include "command.h"
 #include "connection.h"
-#include "polycache/backend.h"
-#include "polycache/extension.h"
+#include "polycache/author/backend.h"
+#include "polycache/author/extension.h"
 #include "script.h"
 #include "server.h"
 

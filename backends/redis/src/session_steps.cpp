@@ -4,9 +4,9 @@
 #include <exception>
 #include <utility>
 
-#include "polycache/counter.h"
+#include "polycache/author/counter.h"
+#include "polycache/author/text.h"
 #include "polycache/error.h"
-#include "polycache/text.h"
 #include "server_error.h"
 #include "session.h"
 

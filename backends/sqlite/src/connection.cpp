@@ -11,7 +11,7 @@
 #include <utility>
 
 #include "checksum.h"
-#include "polycache/text.h"
+#include "polycache/author/text.h"
 
 namespace polycache::sqlite {
 namespace {

@@ -14,8 +14,8 @@
 #include <utility>
 
 #include "patience.h"
+#include "polycache/author/fork_gate.h"
 #include "polycache/error.h"
-#include "polycache/fork_gate.h"
 
 namespace polycache::sqlite {
 

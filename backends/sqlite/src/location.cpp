@@ -12,9 +12,9 @@
 #include <unistd.h>
 
 #include "connection.h"
-#include "polycache/descriptor.h"
+#include "polycache/author/descriptor.h"
+#include "polycache/author/text.h"
 #include "polycache/error.h"
-#include "polycache/text.h"
 
 namespace polycache::sqlite {
 namespace {

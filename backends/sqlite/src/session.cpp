@@ -8,9 +8,9 @@
 #include <utility>
 #include <vector>
 
-#include "polycache/counter.h"
-#include "polycache/fork.h"
-#include "polycache/text.h"
+#include "polycache/author/counter.h"
+#include "polycache/author/fork.h"
+#include "polycache/author/text.h"
 
 namespace polycache::sqlite {
 namespace {

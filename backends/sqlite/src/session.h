@@ -20,8 +20,8 @@
 
 #include "location.h"
 #include "patience.h"
-#include "polycache/backend.h"
-#include "polycache/extension.h"
+#include "polycache/author/backend.h"
+#include "polycache/author/extension.h"
 #include "store_share.h"
 #include "table.h"
 

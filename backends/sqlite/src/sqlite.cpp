@@ -14,7 +14,7 @@
 
 #include "location.h"
 #include "patience.h"
-#include "polycache/text.h"
+#include "polycache/author/text.h"
 #include "session.h"
 #include "store_share.h"
 

@@ -3,8 +3,8 @@
 #include <sstream>
 #include <utility>
 
-#include "polycache/fork.h"
-#include "polycache/text.h"
+#include "polycache/author/fork.h"
+#include "polycache/author/text.h"
 
 namespace polycache::sqlite {
 

@@ -8,7 +8,7 @@
 
 #include "checksum.h"
 #include "location.h"
-#include "polycache/text.h"
+#include "polycache/author/text.h"
 
 namespace polycache::sqlite {
 namespace {

@@ -22,7 +22,7 @@
 #include "connection.h"
 #include "key_hash.h"
 #include "patience.h"
-#include "polycache/backend.h"
+#include "polycache/author/backend.h"
 
 namespace polycache::sqlite {
 

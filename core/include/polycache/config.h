@@ -28,9 +28,9 @@
 #include <string_view>
 #include <vector>
 
-#include "polycache/export.h"
-#include "polycache/null_text.h"
-#include "polycache/option_reader.h"
+#include "polycache/author/option_reader.h"
+#include "polycache/detail/export.h"
+#include "polycache/detail/null_text.h"
 #include "polycache/options.h"
 
 namespace polycache {

@@ -15,7 +15,7 @@
 #include <string_view>
 #include <utility>
 
-#include "polycache/export.h"
+#include "polycache/detail/export.h"
 
 namespace polycache {
 

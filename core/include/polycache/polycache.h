@@ -3,13 +3,13 @@
 
 #pragma once
 
-#include "polycache/abi.h"        // IWYU pragma: export
-#include "polycache/cache.h"      // IWYU pragma: export
-#include "polycache/codec.h"      // IWYU pragma: export
-#include "polycache/config.h"     // IWYU pragma: export
-#include "polycache/error.h"      // IWYU pragma: export
-#include "polycache/extension.h"  // IWYU pragma: export
-#include "polycache/key.h"        // IWYU pragma: export
-#include "polycache/options.h"    // IWYU pragma: export
-#include "polycache/registry.h"   // IWYU pragma: export
-#include "polycache/warning.h"    // IWYU pragma: export
+#include "polycache/abi.h"               // IWYU pragma: export
+#include "polycache/author/extension.h"  // IWYU pragma: export
+#include "polycache/cache.h"             // IWYU pragma: export
+#include "polycache/codec.h"             // IWYU pragma: export
+#include "polycache/config.h"            // IWYU pragma: export
+#include "polycache/error.h"             // IWYU pragma: export
+#include "polycache/key.h"               // IWYU pragma: export
+#include "polycache/options.h"           // IWYU pragma: export
+#include "polycache/registry.h"          // IWYU pragma: export
+#include "polycache/warning.h"           // IWYU pragma: export

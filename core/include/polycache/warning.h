@@ -6,7 +6,7 @@
 #include <functional>
 #include <string_view>
 
-#include "polycache/export.h"
+#include "polycache/detail/export.h"
 
 namespace polycache {
 

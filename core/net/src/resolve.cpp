@@ -2,7 +2,7 @@
 
 #include <sys/socket.h>
 
-#include "polycache/descriptor.h"
+#include "polycache/author/descriptor.h"
 
 namespace polycache::net {
 namespace {

@@ -15,7 +15,7 @@
 #include <cstring>
 #include <utility>
 
-#include "polycache/descriptor.h"
+#include "polycache/author/descriptor.h"
 #include "polycache/net/resolve.h"
 #include "polycache/net/tls.h"
 #include "tls_stream.h"

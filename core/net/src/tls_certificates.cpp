@@ -14,9 +14,9 @@
 #include <utility>
 
 #include "clean_errors.h"
-#include "polycache/descriptor.h"
+#include "polycache/author/descriptor.h"
+#include "polycache/author/text.h"
 #include "polycache/net/tls.h"
-#include "polycache/text.h"
 #include "tls_gate.h"
 #include "tls_stream.h"
 

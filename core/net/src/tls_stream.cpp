@@ -17,9 +17,9 @@
 #include <utility>
 
 #include "clean_errors.h"
+#include "polycache/author/text.h"
 #include "polycache/net/resolve.h"
 #include "polycache/net/tls.h"
-#include "polycache/text.h"
 #include "tls_gate.h"
 
 namespace polycache::net {

@@ -51,11 +51,11 @@
 #include <utility>
 #include <vector>
 
-#include "polycache/extension.h"
+#include "polycache/author/extension.h"
+#include "polycache/author/text.h"
 #include "polycache/polycache.h"
 #include "polycache/testing/manual_clock.h"
 #include "polycache/testing/watchdog.h"
-#include "polycache/text.h"
 
 namespace polycache::testing {
 

@@ -35,14 +35,14 @@
 #include <utility>
 #include <vector>
 
-#include "polycache/clock.h"
-#include "polycache/counter.h"
+#include "polycache/author/clock.h"
+#include "polycache/author/counter.h"
+#include "polycache/author/extension.h"
+#include "polycache/author/layer.h"
+#include "polycache/author/plugin.h"
+#include "polycache/author/text.h"
 #include "polycache/error.h"
-#include "polycache/extension.h"
-#include "polycache/layer.h"
-#include "polycache/plugin.h"
 #include "polycache/testing/shared_by_name.h"
-#include "polycache/text.h"
 
 namespace polycache::testing {
 

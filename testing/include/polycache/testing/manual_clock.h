@@ -13,7 +13,7 @@
 #include <atomic>
 #include <chrono>
 
-#include "polycache/clock.h"
+#include "polycache/author/clock.h"
 
 namespace polycache::testing {
 

@@ -24,10 +24,10 @@
 #include <utility>
 #include <vector>
 
-#include "polycache/backend.h"
-#include "polycache/counter.h"
-#include "polycache/extension.h"
-#include "polycache/plugin.h"
+#include "polycache/author/backend.h"
+#include "polycache/author/counter.h"
+#include "polycache/author/extension.h"
+#include "polycache/author/plugin.h"
 #include "polycache/testing/shared_by_name.h"
 
 namespace polycache::testing {

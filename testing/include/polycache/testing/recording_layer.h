@@ -28,12 +28,12 @@
 #include <utility>
 #include <vector>
 
-#include "polycache/clock.h"
-#include "polycache/extension.h"
-#include "polycache/layer.h"
-#include "polycache/plugin.h"
+#include "polycache/author/clock.h"
+#include "polycache/author/extension.h"
+#include "polycache/author/layer.h"
+#include "polycache/author/plugin.h"
+#include "polycache/author/text.h"
 #include "polycache/testing/shared_by_name.h"
-#include "polycache/text.h"
 
 namespace polycache::testing {
 

@@ -34,7 +34,7 @@
 #include <utility>
 #include <vector>
 
-#include "polycache/plugin.h"
+#include "polycache/author/plugin.h"
 #include "polycache/registry.h"
 #include "polycache/testing/chaos_layer.h"
 #include "polycache/testing/manual_clock.h"

@@ -12,7 +12,7 @@
 #include <string_view>
 #include <utility>
 
-#include "polycache/clock.h"
+#include "polycache/author/clock.h"
 
 namespace polycache::testing {
 

@@ -15,10 +15,10 @@
 #include <utility>
 #include <vector>
 
-#include "polycache/backend.h"
+#include "polycache/author/backend.h"
+#include "polycache/author/option_reader.h"
+#include "polycache/author/plugin.h"
 #include "polycache/error.h"
-#include "polycache/option_reader.h"
-#include "polycache/plugin.h"
 
 namespace polycache::testing {
 

@@ -23,9 +23,9 @@
 #include <memory>
 #include <string_view>
 
-#include "polycache/backend.h"
-#include "polycache/option_reader.h"
-#include "polycache/plugin.h"
+#include "polycache/author/backend.h"
+#include "polycache/author/option_reader.h"
+#include "polycache/author/plugin.h"
 
 namespace polycache::locmem {
 

@@ -19,7 +19,7 @@
 #include <string>
 #include <string_view>
 
-#include "polycache/option_reader.h"
+#include "polycache/author/option_reader.h"
 #include "polycache/warning.h"
 
 struct ssl_ctx_st;

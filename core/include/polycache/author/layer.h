@@ -10,7 +10,7 @@
 #include <memory>
 #include <utility>
 
-#include "polycache/backend.h"
+#include "polycache/author/backend.h"
 
 namespace polycache {
 

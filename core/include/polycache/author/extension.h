@@ -11,8 +11,8 @@
 #include <span>
 #include <string_view>
 
-#include "polycache/backend.h"
-#include "polycache/circuit_breaker.h"
+#include "polycache/author/backend.h"
+#include "polycache/net/circuit_breaker.h"
 
 namespace polycache {
 

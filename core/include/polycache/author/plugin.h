@@ -26,9 +26,9 @@
 #include <string_view>
 
 #include "polycache/abi.h"
-#include "polycache/backend.h"
+#include "polycache/author/backend.h"
+#include "polycache/author/option_reader.h"
 #include "polycache/error.h"
-#include "polycache/option_reader.h"
 
 namespace polycache {
 

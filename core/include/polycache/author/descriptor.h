@@ -11,7 +11,7 @@
 #include <cerrno>
 #include <cstddef>
 
-#include "polycache/export.h"
+#include "polycache/detail/export.h"
 
 namespace polycache {
 

@@ -28,7 +28,7 @@
 #include <variant>
 #include <vector>
 
-#include "polycache/export.h"
+#include "polycache/detail/export.h"
 
 namespace polycache {
 

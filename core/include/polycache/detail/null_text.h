@@ -8,7 +8,7 @@
 #include <string_view>
 #include <type_traits>
 
-#include "polycache/export.h"
+#include "polycache/detail/export.h"
 
 namespace polycache::detail {
 

@@ -10,7 +10,7 @@
 #include <string>
 #include <string_view>
 
-#include "polycache/export.h"
+#include "polycache/detail/export.h"
 
 namespace polycache {
 

@@ -19,9 +19,9 @@
 #include <string>
 #include <string_view>
 
-#include "polycache/clock.h"
-#include "polycache/export.h"
-#include "polycache/function_ref.h"
+#include "polycache/author/clock.h"
+#include "polycache/author/function_ref.h"
+#include "polycache/detail/export.h"
 #include "polycache/warning.h"
 
 namespace polycache {

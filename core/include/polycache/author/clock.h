@@ -12,7 +12,7 @@
 #include <chrono>
 #include <cstdint>
 
-#include "polycache/export.h"
+#include "polycache/detail/export.h"
 
 namespace polycache {
 

@@ -9,7 +9,7 @@
 #include <chrono>
 #include <cstdint>
 
-#include "polycache/export.h"
+#include "polycache/detail/export.h"
 
 namespace polycache {
 

@@ -24,9 +24,9 @@
 #include <vector>
 
 #include "polycache/codec.h"
-#include "polycache/export.h"
+#include "polycache/detail/export.h"
+#include "polycache/detail/null_text.h"
 #include "polycache/key.h"
-#include "polycache/null_text.h"
 #include "polycache/options.h"
 
 namespace polycache {

@@ -29,10 +29,10 @@
 #include <cstdint>
 #include <string_view>
 
-#include "polycache/backoff.h"
-#include "polycache/clock.h"
+#include "polycache/author/clock.h"
+#include "polycache/detail/export.h"
 #include "polycache/error.h"
-#include "polycache/export.h"
+#include "polycache/net/backoff.h"
 
 namespace polycache {
 

@@ -5,7 +5,7 @@
 #include <type_traits>
 #include <utility>
 
-#include "polycache/export.h"
+#include "polycache/detail/export.h"
 
 namespace polycache {
 

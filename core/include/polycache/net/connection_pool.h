@@ -28,8 +28,8 @@
 #include <new>
 #include <utility>
 
-#include "polycache/clock.h"
-#include "polycache/fork.h"
+#include "polycache/author/clock.h"
+#include "polycache/author/fork.h"
 
 namespace polycache {
 

@@ -7,7 +7,7 @@
 #include <optional>
 #include <string_view>
 
-#include "polycache/export.h"
+#include "polycache/detail/export.h"
 
 namespace polycache {
 

@@ -22,7 +22,7 @@
 
 #include <atomic>
 
-#include "polycache/export.h"
+#include "polycache/detail/export.h"
 
 namespace polycache {
 
