@@ -22,8 +22,11 @@ GOOD = {
     "core/include/polycache/author/backend.h": '#include <string>\n#include "polycache/error.h"\n',
     "core/include/polycache/cache.h": '#include "polycache/author/backend.h"\n',
     "core/include/polycache/codec_json.h": "#include <nlohmann/json.hpp>\n",
-    "core/src/plugin_loader.cpp": '#include <boost/dll/shared_library.hpp>\n#include "own.h"\n',
-    "core/src/own.h": "#include <unistd.h>\n",
+    "core/src/plugins/loader.cpp": '#include <boost/dll/shared_library.hpp>\n#include "plugins/own.h"\n',
+    "core/src/plugins/own.h": "#include <unistd.h>\n",
+    "core/src/registry/builder.cpp": '#include "plugins/own.h"\n#include "polycache/config.h"\n',
+    "core/src/front/cache_state.h": '#include "polycache/config.h"\n#include "polycache/registry.h"\n',
+    "core/src/base/wide.h": "#include <string>\n",
     "backends/redis/src/connection.cpp": '#include <hiredis/hiredis.h>\n#include "connection.h"\n',
     "backends/redis/src/connection.h": '#include "polycache/author/backend.h"\n#include "polycache/net/socket.h"\n',
     "core/net/include/polycache/net/socket.h": '#include "polycache/error.h"\n',
@@ -45,30 +48,35 @@ BAD = {
     "authors' headers know no Boost": ("core/include/polycache/author/text.h", "boost/dll/config.hpp"),
     "users' headers know no Boost": ("core/include/polycache/registry.h", "boost/any.hpp"),
     "users' headers know no JSON": ("core/include/polycache/config.h", "nlohmann/json.hpp"),
-    "Boost.DLL has its file": ("core/src/registry.cpp", "boost/dll/shared_library.hpp"),
-    "JSON has its file": ("core/src/config.cpp", "nlohmann/json.hpp"),
-    "the core knows no store": ("core/src/registry.cpp", "polycache/backends/locmem.h"),
-    "the core knows no client library": ("core/src/registry.cpp", "sqlite3.h"),
+    "Boost.DLL has its file": ("core/src/registry/registry.cpp", "boost/dll/shared_library.hpp"),
+    "JSON has its file": ("core/src/config/config.cpp", "nlohmann/json.hpp"),
+    "the core knows no store": ("core/src/registry/registry.cpp", "polycache/backends/locmem.h"),
+    "the core knows no client library": ("core/src/registry/registry.cpp", "sqlite3.h"),
     "a backend knows no users": ("backends/redis/src/session.cpp", "polycache/registry.h"),
     "a backend knows no other": ("backends/redis/src/session.cpp", "polycache/backends/sqlite.h"),
     "a client library has its files": ("backends/redis/src/session.cpp", "hiredis/hiredis.h"),
     "a client library has one pair of files": ("backends/memcached/src/connection.cpp", "libmemcached/memcached.h"),
     "a connection has its own library": ("backends/redis/src/connection.cpp", "sqlite3.h"),
-    "the core knows no network": ("core/src/registry.cpp", "polycache/net/socket.h"),
-    "the core knows no OpenSSL": ("core/src/registry.cpp", "openssl/ssl.h"),
+    "the core knows no network": ("core/src/registry/registry.cpp", "polycache/net/socket.h"),
+    "the core knows no OpenSSL": ("core/src/registry/registry.cpp", "openssl/ssl.h"),
     "the network knows no users": ("core/net/src/tls.cpp", "polycache/registry.h"),
     "the network's headers know no OpenSSL": ("core/net/include/polycache/net/tls.h", "openssl/ssl.h"),
     "a store in a file knows no network": ("backends/sqlite/src/session.cpp", "polycache/net/socket.h"),
     "a store speaks TLS by the network": ("backends/redis/src/connection.cpp", "openssl/ssl.h"),
     "a layer knows no backend": ("layers/metrics/metrics.cpp", "polycache/backends/redis.h"),
     "nothing private of others": ("backends/redis/src/session.cpp", "no_destructor.h"),
-    "nothing by way of paths": ("tools/polycache.cpp", "../core/src/own.h"),
+    "nothing by way of paths": ("tools/polycache.cpp", "../core/src/plugins/own.h"),
     "what is for tests knows no store": ("testing/include/polycache/testing/suite.h", "polycache/backends/redis.h"),
     "a plugin knows no registry": ("plugins/redis.cpp", "polycache/registry.h"),
     "a recipe knows no backend": ("recipes/memoize/memoize.cpp", "polycache/author/backend.h"),
     "an example is a user": ("examples/hello/main.cpp", "polycache/author/plugin.h"),
     "a tool is a user": ("tools/polycache.cpp", "polycache/backends/locmem.h"),
-    "nobody knows strangers": ("core/src/text.cpp", "fmt/format.h"),
+    "the front knows no registry": ("core/src/front/frame.h", "polycache/registry.h"),
+    "the front knows no plugins": ("core/src/front/cache.cpp", "plugins/own.h"),
+    "the configuration knows no front": ("core/src/config/config.cpp", "polycache/cache.h"),
+    "the base knows none above it": ("core/src/base/wide.h", "plugins/own.h"),
+    "a room is a folder": ("core/src/attic/lost.h", "plugins/own.h"),
+    "nobody knows strangers": ("core/src/base/text.cpp", "fmt/format.h"),
 }
 
 
@@ -94,7 +102,7 @@ class CheckLayers(unittest.TestCase):
 
     def test_each_broken_rule_is_told_with_its_place(self):
         for rule, (file, include) in BAD.items():
-            is_ours = include.startswith(("polycache/", "../", "no_"))
+            is_ours = include.startswith(("polycache/", "../", "no_", "plugins/"))
             quoted = f'"{include}"' if is_ours else f"<{include}>"
             with self.subTest(rule):
                 text = GOOD.get(file, "")
@@ -103,13 +111,17 @@ class CheckLayers(unittest.TestCase):
                 self.assertIn(f"{file}:{text.count(chr(10)) + 1}: ", output)
                 self.assertIn("1 problem(s)", output)
 
+    def test_an_arrow_that_is_wrong_no_more_is_told(self):
+        _, output = run({**GOOD, "core/src/front/cache_state.h": '#include "polycache/registry.h"\n'})
+        self.assertIn("does not include polycache/config.h", output)
+
     def test_a_plugin_has_one_backend(self):
         _, output = run({**GOOD, "plugins/both.cpp": '#include "polycache/backends/redis.h"\n'
                                                      '#include "polycache/backends/sqlite.h"\n'})
         self.assertIn("plugins/both.cpp:2: ", output)
 
     def test_what_is_commented_out_does_not_count(self):
-        status, output = run({**GOOD, "core/src/text.cpp": "//   #include <fmt/format.h>\n"})
+        status, output = run({**GOOD, "core/src/base/text.cpp": "//   #include <fmt/format.h>\n"})
         self.assertEqual(status, 0, output)
 
     def test_no_sources_and_no_library_are_problems(self):

@@ -12,12 +12,12 @@
 #include <string>
 #include <string_view>
 
+#include "base/write_access.h"
 #include "polycache/backends/locmem.h"
 #include "polycache/config.h"
 #include "polycache/error.h"
 #include "polycache/registry.h"
 #include "support/server.h"
-#include "write_access.h"
 
 namespace polycache {
 namespace {

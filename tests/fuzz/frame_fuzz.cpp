@@ -2,7 +2,7 @@
 // a cache whose store holds them. A frame that is readable has a payload and says so in its
 // head; what is wrapped comes out again; no operation throws what its reader did not ask for.
 
-#include "frame.h"
+#include "front/frame.h"
 
 #include <cstddef>
 #include <cstdint>

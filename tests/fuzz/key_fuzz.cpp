@@ -13,7 +13,7 @@
 #include <string_view>
 #include <vector>
 
-#include "key_policy.h"
+#include "front/key_policy.h"
 
 namespace {
 

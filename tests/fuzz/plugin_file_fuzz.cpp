@@ -12,8 +12,8 @@
 #include <string>
 #include <vector>
 
-#include "elf_judge.h"
-#include "plugin_loader.h"
+#include "plugins/elf_judge.h"
+#include "plugins/loader.h"
 #include "polycache/error.h"
 
 namespace {

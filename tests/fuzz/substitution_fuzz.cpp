@@ -1,7 +1,7 @@
 // Strings with ${...} from anywhere. No problem shows what a variable or a file holds; a
 // string without "${" stays as it is; without a variable nothing of the secret comes out.
 
-#include "substitution.h"
+#include "config/substitution.h"
 
 #include <cstddef>
 #include <cstdint>

@@ -1,7 +1,7 @@
 // Finding and loading plugins, and what is said about those that do not fit. One source,
 // specimen.cpp, gives all the wrong ones.
 
-#include "plugin_loader.h"
+#include "plugins/loader.h"
 
 #include <dlfcn.h>
 #include <elf.h>

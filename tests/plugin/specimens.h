@@ -15,7 +15,7 @@
 #include <string_view>
 #include <vector>
 
-#include "plugin_loader.h"
+#include "plugins/loader.h"
 #include "polycache/error.h"
 
 namespace polycache::testing {

@@ -2,8 +2,8 @@
 
 #include <gtest/gtest.h>
 
-#include "frame.h"
-#include "key_policy.h"
+#include "front/frame.h"
+#include "front/key_policy.h"
 #include "polycache/error.h"
 
 namespace polycache {

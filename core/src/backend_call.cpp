@@ -1,7 +1,0 @@
-#include "backend_call.h"
-
-namespace polycache {
-
-constinit thread_local BackendCall* BackendCall::current_ = nullptr;
-
-}  // namespace polycache

@@ -1,0 +1,180 @@
+#include "base/write_access.h"
+
+#include <grp.h>
+#include <pwd.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdlib>
+#include <optional>
+#include <string_view>
+#include <system_error>
+#include <vector>
+
+namespace polycache {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Group {
+  std::string name;
+  std::vector<std::string> members;  // without those whose first group it is
+};
+
+// Buffers for what the user database says; groups of thousands of members do not fit, and
+// count as everybody's.
+constexpr std::size_t kDatabaseBuffer = std::size_t{64} << 10U;
+
+std::optional<Group> find_group(gid_t id) {
+  std::vector<char> buffer(kDatabaseBuffer);
+  group entry{};
+  group* found = nullptr;
+  if (::getgrgid_r(id, &entry, buffer.data(), buffer.size(), &found) != 0 || found == nullptr) {
+    return std::nullopt;
+  }
+  Group result{.name = entry.gr_name, .members = {}};
+  for (char** member = entry.gr_mem; *member != nullptr; ++member) {
+    result.members.emplace_back(*member);
+  }
+  return result;
+}
+
+constexpr int kMostLinks = 40;  // on the way to a file, as the kernel has it
+
+std::string user_name(uid_t id) {
+  std::vector<char> buffer(kDatabaseBuffer);
+  passwd entry{};
+  passwd* found = nullptr;
+  const int error = ::getpwuid_r(id, &entry, buffer.data(), buffer.size(), &found);
+  return error == 0 && found != nullptr ? entry.pw_name : std::string();
+}
+
+// Whether that group is nobody but the owner: it bears his name or number, as user-private
+// groups do, and nobody else was put into it.
+bool is_owners_own(gid_t group_id, uid_t owner) {
+  const std::optional<Group> found = find_group(group_id);
+  if (!found) return group_id == owner;  // as in a container, where neither has a name
+  const std::string name = user_name(owner);
+  for (const std::string& member : found->members) {
+    if (member != name) return false;
+  }
+  return found->name == name || group_id == owner;
+}
+
+// An access control list: the bits of the group then stand for everybody whom it names.
+bool has_access_list(const fs::path& path) {
+  return ::getxattr(path.c_str(), "system.posix_acl_access", nullptr, 0) > 0;
+}
+
+bool is_read_only(const fs::path& path) {
+  struct statvfs status {};
+  return ::statvfs(path.c_str(), &status) == 0 && (status.f_flag & ST_RDONLY) != 0;
+}
+
+// Which of the mode's bits let others in.
+struct Others {
+  bool group = false;
+  bool everybody = false;
+
+  bool any() const noexcept { return group || everybody; }
+};
+
+Others others_of(const fs::path& path, const struct stat& status) {
+  Others others;
+  others.everybody = (status.st_mode & S_IWOTH) != 0;
+  if ((status.st_mode & S_IWGRP) != 0) {
+    const bool nobody_else = status.st_gid == 0 || is_owners_own(status.st_gid, status.st_uid);
+    others.group = !nobody_else || has_access_list(path);
+  }
+  if (others.any() && is_read_only(path)) return {};
+  return others;
+}
+
+std::string in_quotes(const fs::path& path) { return '"' + path.string() + '"'; }
+
+// "can be written to by the group \"staff\" and everybody; run: chmod go-w \"/x\"".
+std::string sentence(const Others& others, const struct stat& status, const fs::path& path) {
+  std::string text = "can be written to by ";
+  if (others.group) {
+    const std::optional<Group> group = find_group(status.st_gid);
+    text +=
+        group ? "the group \"" + group->name + '"' : "the group " + std::to_string(status.st_gid);
+    if (others.everybody) text += " and ";
+  }
+  if (others.everybody) text += "everybody";
+  text += "; run: chmod ";
+  if (others.group) text += 'g';
+  if (others.everybody) text += 'o';
+  return text + "-w " + in_quotes(path);
+}
+
+std::string judge_folder(const fs::path& folder) {
+  struct stat status {};
+  if (::stat(folder.c_str(), &status) != 0 || !S_ISDIR(status.st_mode)) return {};
+  const bool sticky = (status.st_mode & S_ISVTX) != 0;
+  if (sticky) return {};  // others may add, not replace: judge_entry()
+  const Others others = others_of(folder, status);
+  if (!others.any()) return {};
+  return sentence(others, status, folder);
+}
+
+// What lies in a folder in which everybody may put things must be ours: `entry` is the file
+// or a link to it.
+std::string judge_entry(const fs::path& folder, const struct stat& entry) {
+  struct stat status {};
+  if (::stat(folder.c_str(), &status) != 0 || (status.st_mode & S_ISVTX) == 0) return {};
+  const bool trusted =
+      entry.st_uid == 0 || entry.st_uid == ::geteuid() || entry.st_uid == status.st_uid;
+  if (trusted || !others_of(folder, status).any()) return {};
+  const std::string name = user_name(entry.st_uid);
+  return "belongs to another user, " +
+         (name.empty() ? "number " + std::to_string(entry.st_uid) : '"' + name + '"') +
+         ", and lies in " + in_quotes(folder) +
+         ", where everybody can put files; move it to a folder of your own";
+}
+
+std::string judge_holder(const fs::path& file, const struct stat& entry) {
+  const fs::path folder = file.parent_path();
+  if (const std::string problem = judge_folder(folder); !problem.empty()) {
+    return "lies in the folder " + in_quotes(folder) + ", which " + problem;
+  }
+  return judge_entry(folder, entry);
+}
+
+// Whether other users can replace one of the links over which a path leads to a file.
+std::string judge_links(fs::path path) {
+  std::error_code error;
+  struct stat entry {};
+  for (int links = 0; links < kMostLinks; ++links) {
+    if (::lstat(path.c_str(), &entry) != 0 || !S_ISLNK(entry.st_mode)) return {};
+    if (std::string problem = judge_holder(path, entry); !problem.empty()) return problem;
+    path = path.parent_path() / fs::read_symlink(path, error);
+  }
+  return {};
+}
+
+}  // namespace
+
+std::string writable_by_others(const fs::path& file) {
+  std::error_code error;
+  const fs::path named = fs::absolute(file, error);
+  const fs::path real = error ? fs::path() : fs::canonical(named, error);
+  struct stat status {};
+  if (error || ::stat(real.c_str(), &status) != 0 || !S_ISREG(status.st_mode)) return {};
+  const Others others = others_of(real, status);
+  if (others.any()) return sentence(others, status, real);
+  std::string problem = judge_holder(real, status);
+  return problem.empty() ? judge_links(named) : problem;
+}
+
+std::string folder_writable_by_others(const fs::path& folder) { return judge_folder(folder); }
+
+bool writable_files_allowed() noexcept {
+  const char* const value = ::secure_getenv("POLYCACHE_ALLOW_WRITABLE_FILES");
+  return value != nullptr && std::string_view(value) == "1";
+}
+
+}  // namespace polycache

@@ -1,0 +1,751 @@
+#include "polycache/config.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cstdlib>
+#include <optional>
+#include <span>
+#include <system_error>
+#include <utility>
+
+#include "base/shown.h"
+#include "base/write_access.h"
+#include "config/json.h"
+#include "config/problems.h"
+#include "config/substitution.h"
+#include "polycache/author/text.h"
+#include "polycache/error.h"
+
+namespace polycache {
+namespace {
+
+using Kind = JsonNode::Kind;
+
+constexpr std::size_t kMostOfFile = std::size_t{16} << 20U;
+
+constexpr std::array<std::string_view, 6> kTopMembers{
+    "$schema", "plugin_path", "allow_writable_plugins", "caches", "loaders", "queries"};
+
+struct Renamed {
+  std::string_view django;
+  std::string_view ours;
+};
+
+constexpr std::array<Renamed, 10> kDjangoMembers{{
+    {"BACKEND", R"("backend")"},
+    {"LOCATION", R"("location")"},
+    {"TIMEOUT", R"("timeout")"},
+    {"OPTIONS", R"("options")"},
+    {"KEY_PREFIX", R"("key_prefix")"},
+    {"VERSION", R"("version")"},
+    {"KEY_FUNCTION", R"("key_function")"},
+    {"MAX_ENTRIES", R"("max_entries" in "options")"},
+    {"CULL_FREQUENCY", R"("cull_frequency" in "options")"},
+    {"CACHES", R"("caches")"},
+}};
+
+// By the last part of the dotted path.
+constexpr std::array<Renamed, 8> kDjangoBackends{{
+    {"DummyCache", R"("dummy")"},
+    {"LocMemCache", R"("locmem")"},
+    {"DatabaseCache", R"("sqlite")"},
+    {"FileBasedCache", R"("sqlite")"},
+    {"PyLibMCCache", R"("memcached")"},
+    {"PyMemcacheCache", R"("memcached")"},
+    {"MemcachedCache", R"("memcached")"},
+    {"RedisCache", R"("redis")"},
+}};
+
+std::optional<std::string_view> ours(std::span<const Renamed> names, std::string_view django) {
+  const auto* const found = std::find_if(names.data(), names.data() + names.size(),
+                                         [&](const Renamed& n) { return n.django == django; });
+  if (found == names.data() + names.size()) return std::nullopt;
+  return found->ours;
+}
+
+std::string_view kind_of(const JsonNode& node) {
+  switch (node.kind) {
+    case Kind::null:
+      return "null";
+    case Kind::boolean:
+      return node.boolean ? "true" : "false";
+    case Kind::integer:
+    case Kind::huge_integer:
+    case Kind::number:
+      return "a number";
+    case Kind::string:
+      return "a string";
+    case Kind::list:
+      return "a list";
+    case Kind::object:
+      return "an object";
+  }
+  return "something else";
+}
+
+std::string listed(std::span<const std::string_view> words) {
+  std::string text;
+  for (const std::string_view word : words) {
+    if (!text.empty()) text += ", ";
+    text += quote(word);
+  }
+  return text;
+}
+
+// Why this cannot be an option; empty if it can.
+std::string_view option_problem(const JsonNode& node) {
+  if (node.name.empty()) return "an option needs a name";
+  if (node.name == "MAX_ENTRIES") return R"(this is Django's name; write "max_entries")";
+  if (node.name == "CULL_FREQUENCY") return R"(this is Django's name; write "cull_frequency")";
+  if (node.kind == Kind::huge_integer) return "the integer does not fit into 64 bits";
+  if (node.kind == Kind::null) {
+    return "null is no option's value; leave the option out instead";
+  }
+  if (node.kind == Kind::object) {
+    return "an option is a bool, a number, a string or a list of strings; objects cannot be "
+           "nested in options";
+  }
+  return "";
+}
+
+// What apply() can be told, and what keeps a message readable.
+std::string problem_of_alias(std::string_view alias) {
+  if (alias.empty()) return "an alias must not be empty";
+  const bool printable = std::all_of(alias.begin(), alias.end(), [](char c) {
+    const auto byte = static_cast<unsigned char>(c);
+    return byte >= 0x20 && byte != 0x7f;
+  });
+  if (!printable) return "the alias " + quote(alias) + " holds a control character";
+  if (alias.find_first_of(".=") != std::string_view::npos) {
+    return "the alias " + quote(alias) + " must hold neither '.' nor '='";
+  }
+  return "";
+}
+
+// Takes what a JSON tree says over into a Config, and notes every problem on the way.
+// Values are shown in messages only where no password can be: in members whose values are
+// words or numbers of ours, and never if they came out of a ${...}.
+class ConfigReader {
+ public:
+  // `source` and the line make a place; for an assignment there is only `source`.
+  enum class Lines : unsigned char { shown, none };
+
+  ConfigReader(Config& config, ConfigProblems& problems, std::string source, Lines lines)
+      : config_(config), problems_(problems), source_(std::move(source)), lines_(lines) {}
+
+  void read_document(const JsonNode& root, std::string_view text);
+  void read_cache_member(const JsonNode& node, const std::string& path, CacheConfig& cache);
+  void read_option(const JsonNode& node, const std::string& path, OptionMap& options);
+
+  void reject(int line, std::string_view member, std::string_view problem) {
+    problems_.add(place(line), member, problem, line);
+  }
+
+ private:
+  using ReadMember = void (ConfigReader::*)(const JsonNode& node, const std::string& path,
+                                            CacheConfig& cache);
+  struct CacheMember {
+    std::string_view name;
+    ReadMember read;
+  };
+  static const std::array<CacheMember, 11> kCacheMembers;
+
+  void read_caches(const JsonNode& node);
+  void read_cache(const JsonNode& node);
+  void read_section(const JsonNode& node, std::string_view text);
+  void reject_top_member(const JsonNode& node);
+  void reject_cache_member(const JsonNode& node, const std::string& path);
+
+  void backend(const JsonNode& node, const std::string& path, CacheConfig& cache);
+  void location(const JsonNode& node, const std::string& path, CacheConfig& cache);
+  void timeout(const JsonNode& node, const std::string& path, CacheConfig& cache);
+  void key_prefix(const JsonNode& node, const std::string& path, CacheConfig& cache);
+  void version(const JsonNode& node, const std::string& path, CacheConfig& cache);
+  void key_function(const JsonNode& node, const std::string& path, CacheConfig& cache);
+  void key_warnings(const JsonNode& node, const std::string& path, CacheConfig& cache);
+  void on_error(const JsonNode& node, const std::string& path, CacheConfig& cache);
+  void clear(const JsonNode& node, const std::string& path, CacheConfig& cache);
+  void layers(const JsonNode& node, const std::string& path, CacheConfig& cache);
+  void options(const JsonNode& node, const std::string& path, CacheConfig& cache);
+
+  std::optional<LayerConfig> layer(const JsonNode& node, const std::string& path);
+  void read_options(const JsonNode& node, const std::string& path, OptionMap& options);
+  std::optional<ErrorPolicy> error_policy(const JsonNode& node, const std::string& path);
+
+  // A string with its substitutions made; nothing if it is none or has a problem.
+  std::optional<std::string> string(const JsonNode& node, const std::string& path);
+  // The same of one string or a list of strings.
+  std::optional<std::vector<std::string>> strings(const JsonNode& node, const std::string& path);
+  std::optional<std::vector<std::string>> items(const JsonNode& node, const std::string& path);
+
+  std::string place(int line) const {
+    return lines_ == Lines::shown ? source_ + ':' + std::to_string(line) : source_;
+  }
+  void note(const JsonNode& node, const std::string& path) {
+    config_.places.insert_or_assign(path, place(node.line));
+  }
+  void expected(const JsonNode& node, const std::string& path, std::string_view what);
+  // The same, and shows the value if that can be no secret.
+  void expected_word(const JsonNode& node, const std::string& path, std::string_view what);
+
+  Config& config_;
+  ConfigProblems& problems_;
+  std::string source_;
+  Lines lines_;
+};
+
+const std::array<ConfigReader::CacheMember, 11> ConfigReader::kCacheMembers{{
+    {"backend", &ConfigReader::backend},
+    {"location", &ConfigReader::location},
+    {"timeout", &ConfigReader::timeout},
+    {"key_prefix", &ConfigReader::key_prefix},
+    {"version", &ConfigReader::version},
+    {"key_function", &ConfigReader::key_function},
+    {"key_warnings", &ConfigReader::key_warnings},
+    {"on_error", &ConfigReader::on_error},
+    {"clear", &ConfigReader::clear},
+    {"layers", &ConfigReader::layers},
+    {"options", &ConfigReader::options},
+}};
+
+void ConfigReader::expected(const JsonNode& node, const std::string& path, std::string_view what) {
+  std::string problem = std::string("expected ").append(what).append(", got ");
+  problem.append(kind_of(node));
+  const bool scalar = node.kind != Kind::null && node.kind != Kind::list &&
+                      node.kind != Kind::object && node.kind != Kind::string;
+  if (scalar && what.starts_with("a string")) problem += "; put it in quotes";
+  reject(node.line, path, problem);
+}
+
+void ConfigReader::expected_word(const JsonNode& node, const std::string& path,
+                                 std::string_view what) {
+  std::string problem = std::string("expected ").append(what);
+  if (node.kind == Kind::string) {
+    if (node.text.find("${") != std::string::npos) {
+      problem += "; what its ${...} stands for is not shown";
+    } else {
+      problem += is_word_like(node.text) ? ", got " + quote(node.text)
+                                         : std::string(", got a text that is not shown");
+    }
+  } else if (node.kind == Kind::integer) {
+    problem += ", got " + std::to_string(node.integer);
+  } else {
+    problem.append(", got ").append(kind_of(node));
+  }
+  reject(node.line, path, problem);
+}
+
+std::optional<std::string> ConfigReader::string(const JsonNode& node, const std::string& path) {
+  Substituted value = substitute(node.text, config_.folder);
+  if (value.problem.empty() && value.text.find('\0') != std::string::npos) {
+    value.problem = "must not hold a zero byte";
+  }
+  if (!value.problem.empty()) {
+    reject(node.line, path, value.problem);
+    return std::nullopt;
+  }
+  if (value.changed) config_.hidden.insert(path);
+  return std::move(value.text);
+}
+
+std::optional<std::vector<std::string>> ConfigReader::strings(const JsonNode& node,
+                                                              const std::string& path) {
+  if (node.kind == Kind::list) return items(node, path);
+  if (node.kind != Kind::string) {
+    expected(node, path, "a string or a list of strings");
+    return std::nullopt;
+  }
+  auto one = string(node, path);
+  if (!one) return std::nullopt;
+  return std::vector<std::string>{std::move(*one)};
+}
+
+std::optional<std::vector<std::string>> ConfigReader::items(const JsonNode& node,
+                                                            const std::string& path) {
+  std::vector<std::string> result;
+  for (std::size_t i = 0; i < node.children.size(); ++i) {
+    const JsonNode& item = node.children[i];
+    const std::string item_path = path + '[' + std::to_string(i) + ']';
+    note(item, item_path);
+    if (item.kind != Kind::string) {
+      expected(item, item_path, "a string");
+    } else if (auto value = string(item, item_path)) {
+      // Whoever shows the list as a whole must know it, too.
+      if (config_.hidden.contains(item_path)) config_.hidden.insert(path);
+      result.push_back(std::move(*value));
+    }
+  }
+  if (result.size() != node.children.size()) return std::nullopt;
+  return result;
+}
+
+void ConfigReader::backend(const JsonNode& node, const std::string& path, CacheConfig& cache) {
+  if (node.kind != Kind::string) return expected(node, path, "a backend's name or a path");
+  auto value = string(node, path);
+  if (!value) return;
+  const std::size_t dot = value->rfind('.');
+  if (dot != std::string::npos && value->find('/') == std::string::npos) {
+    if (const auto name = ours(kDjangoBackends, std::string_view(*value).substr(dot + 1))) {
+      return reject(node.line, path,
+                    std::string("this is Django's name of a backend; write ").append(*name));
+    }
+  }
+  if (value->empty()) {
+    return reject(node.line, path, "must not be empty; write a backend's name, such as \"locmem\"");
+  }
+  cache.backend = std::move(*value);
+}
+
+void ConfigReader::location(const JsonNode& node, const std::string& path, CacheConfig& cache) {
+  if (auto value = strings(node, path)) cache.location = std::move(*value);
+}
+
+void ConfigReader::timeout(const JsonNode& node, const std::string& path, CacheConfig& cache) {
+  constexpr std::string_view what =
+      R"(a duration such as "5m", a number of seconds, or null for never)";
+  std::optional<Timeout> timeout;
+  if (node.kind == Kind::null) {
+    timeout = never;
+  } else if (node.kind == Kind::integer) {
+    timeout = std::chrono::seconds(node.integer);
+  } else if (node.kind == Kind::number || node.kind == Kind::huge_integer) {
+    timeout = std::chrono::duration<double>(node.number);
+  } else if (node.kind == Kind::string) {
+    const auto value = string(node, path);
+    if (!value) return;
+    if (const auto parsed = parse_duration(*value)) timeout = *parsed;
+    if (*value == "null" || *value == "never") timeout = never;
+  }
+  if (!timeout) return expected_word(node, path, what);
+  const bool negative = timeout->value().count() < 0 || node.number < 0;
+  if (negative) {
+    return reject(node.line, path,
+                  "must not be negative; write 0 to keep nothing, or null to keep values for ever");
+  }
+  cache.timeout = *timeout;
+}
+
+void ConfigReader::key_prefix(const JsonNode& node, const std::string& path, CacheConfig& cache) {
+  if (node.kind != Kind::string) return expected(node, path, "a string");
+  if (auto value = string(node, path)) cache.key_prefix = std::move(*value);
+}
+
+void ConfigReader::version(const JsonNode& node, const std::string& path, CacheConfig& cache) {
+  std::optional<int> version;
+  if (node.kind == Kind::string) {
+    const auto value = string(node, path);
+    if (!value) return;
+    int number = 0;
+    const char* const end = value->data() + value->size();
+    const auto [rest, error] = std::from_chars(value->data(), end, number);
+    if (error == std::errc() && rest == end) version = number;
+  } else if (node.kind == Kind::integer && std::in_range<int>(node.integer)) {
+    version = static_cast<int>(node.integer);
+  }
+  if (!version) return expected_word(node, path, "an integer of 32 bits");
+  cache.version = *version;
+}
+
+void ConfigReader::key_function(const JsonNode& node, const std::string& path, CacheConfig& cache) {
+  if (node.kind != Kind::string) return expected(node, path, "a key function's name");
+  auto value = string(node, path);
+  if (!value) return;
+  if (value->empty()) {
+    return reject(node.line, path, "must not be empty; leave it out for \"default\"");
+  }
+  cache.key_function = std::move(*value);
+}
+
+void ConfigReader::key_warnings(const JsonNode& node, const std::string& path, CacheConfig& cache) {
+  std::optional<bool> wanted;
+  if (node.kind == Kind::string) {
+    const auto value = string(node, path);
+    if (!value) return;
+    if (*value == "true" || *value == "false") wanted = *value == "true";
+  } else if (node.kind == Kind::boolean) {
+    wanted = node.boolean;
+  }
+  if (!wanted) return expected_word(node, path, "true or false");
+  cache.key_warnings = *wanted;
+}
+
+std::optional<ErrorPolicy> ConfigReader::error_policy(const JsonNode& node,
+                                                      const std::string& path) {
+  if (node.kind == Kind::string) {
+    const auto value = string(node, path);
+    if (!value) return std::nullopt;
+    if (*value == "miss") return ErrorPolicy::miss;
+    if (*value == "throw") return ErrorPolicy::throw_error;
+  }
+  expected_word(node, path, R"("miss" or "throw")");
+  return std::nullopt;
+}
+
+void ConfigReader::on_error(const JsonNode& node, const std::string& path, CacheConfig& cache) {
+  if (node.kind != Kind::object) {
+    if (node.kind != Kind::string) {
+      return expected_word(node, path, R"("miss", "throw", or an object with "read" and "write")");
+    }
+    if (const auto policy = error_policy(node, path)) cache.on_error = {*policy, *policy};
+    return;
+  }
+  for (const JsonNode& member : node.children) {
+    const std::string member_path = path + '.' + member.name;
+    note(member, member_path);
+    if (member.name != "read" && member.name != "write") {
+      reject(member.line, member_path, R"(unknown member; known are "read", "write")");
+    } else if (const auto policy = error_policy(member, member_path)) {
+      (member.name == "read" ? cache.on_error.read : cache.on_error.write) = *policy;
+    }
+  }
+}
+
+void ConfigReader::clear(const JsonNode& node, const std::string& path, CacheConfig& cache) {
+  if (node.kind == Kind::string) {
+    const auto value = string(node, path);
+    if (!value) return;
+    if (*value == "store" || *value == "prefix") {
+      cache.clear = *value == "store" ? ClearScope::store : ClearScope::prefix;
+      return;
+    }
+  }
+  expected_word(node, path, R"("store" or "prefix")");
+}
+
+void ConfigReader::layers(const JsonNode& node, const std::string& path, CacheConfig& cache) {
+  if (node.kind != Kind::list) {
+    return expected(node, path, R"(a list such as ["metrics"], outermost first)");
+  }
+  cache.layers.clear();
+  for (std::size_t i = 0; i < node.children.size(); ++i) {
+    const std::string item_path = path + '[' + std::to_string(i) + ']';
+    note(node.children[i], item_path);
+    if (auto one = layer(node.children[i], item_path)) cache.layers.push_back(std::move(*one));
+  }
+}
+
+std::optional<LayerConfig> ConfigReader::layer(const JsonNode& node, const std::string& path) {
+  LayerConfig result;
+  const auto take_name = [&](const JsonNode& name, const std::string& name_path) {
+    if (name.kind != Kind::string) return expected(name, name_path, "a layer's name");
+    auto value = string(name, name_path);
+    if (!value) return;
+    if (value->empty()) return reject(name.line, name_path, "must not be empty");
+    result.name = std::move(*value);
+  };
+  if (node.kind == Kind::string) {
+    take_name(node, path);
+  } else if (node.kind != Kind::object) {
+    expected(node, path, R"(a layer's name, or {"name": "...", "options": {...}})");
+  } else {
+    bool named = false;
+    for (const JsonNode& member : node.children) {
+      const std::string member_path = path + '.' + member.name;
+      note(member, member_path);
+      if (member.name == "name") {
+        named = true;
+        take_name(member, member_path);
+      } else if (member.name == "options") {
+        read_options(member, member_path, result.options);
+      } else {
+        reject(member.line, member_path, R"(unknown member; known are "name", "options")");
+      }
+    }
+    if (!named) reject(node.line, path + ".name", "is missing; a layer needs one");
+  }
+  if (result.name.empty()) return std::nullopt;
+  return result;
+}
+
+void ConfigReader::options(const JsonNode& node, const std::string& path, CacheConfig& cache) {
+  cache.options.clear();
+  read_options(node, path, cache.options);
+}
+
+void ConfigReader::read_options(const JsonNode& node, const std::string& path, OptionMap& options) {
+  if (node.kind != Kind::object) {
+    return expected(node, path, R"(an object such as {"max_entries": 1000})");
+  }
+  for (const JsonNode& option : node.children) {
+    const std::string option_path = path + '.' + option.name;
+    note(option, option_path);
+    read_option(option, option_path, options);
+  }
+}
+
+void ConfigReader::read_option(const JsonNode& node, const std::string& path, OptionMap& options) {
+  if (const auto problem = option_problem(node); !problem.empty()) {
+    return reject(node.line, path, problem);
+  }
+  std::optional<OptionValue> value;
+  if (node.kind == Kind::boolean) {
+    value = node.boolean;
+  } else if (node.kind == Kind::integer) {
+    value = node.integer;
+  } else if (node.kind == Kind::number) {
+    value = node.number;
+  } else if (node.kind == Kind::string) {
+    if (auto text = string(node, path)) value = std::move(*text);
+  } else if (node.kind == Kind::list) {
+    if (auto list = items(node, path)) value = std::move(*list);
+  }
+  if (value) options.insert_or_assign(node.name, std::move(*value));
+}
+
+void ConfigReader::reject_cache_member(const JsonNode& node, const std::string& path) {
+  if (const auto name = ours(kDjangoMembers, node.name)) {
+    return reject(node.line, path, std::string("this is Django's name; write ").append(*name));
+  }
+  std::array<std::string_view, kCacheMembers.size()> known;
+  std::transform(kCacheMembers.begin(), kCacheMembers.end(), known.begin(),
+                 [](const CacheMember& member) { return member.name; });
+  if (const auto near = nearest(node.name, known)) {
+    return reject(node.line, path, "unknown member; did you mean " + quote(*near) + "?");
+  }
+  reject(node.line, path,
+         "unknown member; known are " + listed(known) +
+             "; what is the backend's own stands in \"options\"");
+}
+
+void ConfigReader::read_cache_member(const JsonNode& node, const std::string& path,
+                                     CacheConfig& cache) {
+  const auto member = std::find_if(kCacheMembers.begin(), kCacheMembers.end(),
+                                   [&](const CacheMember& m) { return m.name == node.name; });
+  if (member == kCacheMembers.end()) return reject_cache_member(node, path);
+  note(node, path);
+  (this->*member->read)(node, path, cache);
+}
+
+void ConfigReader::read_cache(const JsonNode& node) {
+  if (const std::string problem = problem_of_alias(node.name); !problem.empty()) {
+    return reject(node.line, "caches", problem);
+  }
+  const std::string path = "caches." + node.name;
+  note(node, path);
+  if (node.kind != Kind::object) {
+    return expected(node, path, R"(an object such as {"backend": "locmem"})");
+  }
+  CacheConfig cache;
+  bool names_backend = false;
+  for (const JsonNode& member : node.children) {
+    names_backend = names_backend || member.name == "backend" || member.name == "BACKEND";
+    read_cache_member(member, path + '.' + member.name, cache);
+  }
+  if (!names_backend) {
+    reject(node.line, path + ".backend", "is missing; write a backend's name, such as \"locmem\"");
+  }
+  config_.caches.insert_or_assign(node.name, std::move(cache));
+}
+
+void ConfigReader::read_caches(const JsonNode& node) {
+  if (node.kind != Kind::object) {
+    return expected(node, "caches", R"(an object such as {"default": {"backend": "locmem"}})");
+  }
+  if (node.children.empty()) {
+    reject(node.line, "caches",
+           R"(names no cache; the least is {"default": {"backend": "locmem"}})");
+  }
+  for (const JsonNode& cache : node.children) read_cache(cache);
+}
+
+void ConfigReader::read_section(const JsonNode& node, std::string_view text) {
+  if (node.kind != Kind::object && node.kind != Kind::list) {
+    return expected(node, node.name, "an object or a list");
+  }
+  config_.sections.insert_or_assign(
+      node.name, ConfigSection{.json = std::string(text.substr(node.begin, node.end - node.begin)),
+                               .place = place(node.value_line)});
+}
+
+void ConfigReader::reject_top_member(const JsonNode& node) {
+  if (const auto name = ours(kDjangoMembers, node.name)) {
+    return reject(node.line, node.name, std::string("this is Django's name; write ").append(*name));
+  }
+  const bool is_cache = std::any_of(node.children.begin(), node.children.end(), [](const auto& m) {
+    return m.name == "backend" || m.name == "BACKEND";
+  });
+  if (is_cache) {
+    return reject(node.line, node.name, R"(unknown member; a cache stands inside of "caches")");
+  }
+  if (const auto near = nearest(node.name, kTopMembers)) {
+    return reject(node.line, node.name, "unknown member; did you mean " + quote(*near) + "?");
+  }
+  reject(node.line, node.name, "unknown member; known are " + listed(kTopMembers));
+}
+
+void ConfigReader::read_document(const JsonNode& root, std::string_view text) {
+  if (root.kind != Kind::object) return expected(root, "", R"(an object: {"caches": {...}})");
+  bool has_caches = false;
+  for (const JsonNode& member : root.children) {
+    note(member, member.name);
+    if (member.name == "caches" || member.name == "CACHES") has_caches = true;
+    if (member.name == "caches") {
+      read_caches(member);
+    } else if (member.name == "plugin_path") {
+      if (const auto folders = strings(member, "plugin_path")) {
+        config_.plugin_path.assign(folders->begin(), folders->end());
+      }
+    } else if (member.name == "allow_writable_plugins") {
+      if (member.kind != Kind::boolean) expected_word(member, member.name, "true or false");
+      config_.allow_writable_plugins = member.boolean;
+    } else if (member.name == "loaders" || member.name == "queries") {
+      read_section(member, text);
+    } else if (member.name == "$schema") {
+      if (member.kind != Kind::string) expected(member, "$schema", "a string");
+    } else {
+      reject_top_member(member);
+    }
+  }
+  if (!has_caches) {
+    reject(root.line, "caches",
+           R"(is missing; the least is "caches": {"default": {"backend": "locmem"}})");
+  }
+}
+
+// `writers`: what is wrong with who may write to the file; empty if nothing.
+Config read_config(std::string_view text, std::string_view source, std::filesystem::path folder,
+                   std::string_view writers) {
+  Config config;
+  config.folder = std::move(folder);
+  ConfigProblems problems;
+  if (!writers.empty()) problems.add(source, "", writers);
+  ConfigReader reader(config, problems, std::string(source), ConfigReader::Lines::shown);
+  if (text.size() > kMostOfFile) {
+    problems.add(source, "", "is larger than " + std::to_string(kMostOfFile / 1024) + " KiB");
+    problems.throw_if_any();
+  }
+  const auto root = parse_json(text, [&](int line, std::string_view member, std::string_view what) {
+    reader.reject(line, member, what);
+  });
+  if (root) reader.read_document(*root, text);
+  problems.throw_if_any();
+  return config;
+}
+
+Config load(const std::filesystem::path& file, std::string_view remedy) {
+  const FileText content = read_file(file, kMostOfFile);
+  if (!content.problem.empty()) {
+    throw ConfigError((file.string() + ": " + content.problem).append(remedy));
+  }
+  // Absolute, so that it still holds when the program changes its working folder.
+  std::error_code error;
+  const std::filesystem::path absolute = std::filesystem::absolute(file, error);
+  Config config = read_config(content.text, file.string(), (error ? file : absolute).parent_path(),
+                              writers_of(file));
+  config.file = error ? file : absolute;
+  return config;
+}
+
+// "default.timeout=60s" in its parts.
+struct Assignment {
+  std::string_view alias;
+  std::string_view member;  // "timeout", "options.max_entries"
+  std::string_view value;
+};
+
+Assignment split(std::string_view text, ConfigProblems& problems, std::string_view place) {
+  const std::size_t equals = text.find('=');
+  const std::size_t dot = text.substr(0, equals).find('.');
+  if (equals == std::string_view::npos || dot == std::string_view::npos) {
+    // Whatever it is, it may hold a password.
+    problems.add(place, "", R"(expected ALIAS.MEMBER=VALUE, such as "default.timeout=60s")");
+    problems.throw_if_any();
+  }
+  return {text.substr(0, dot), text.substr(dot + 1, equals - dot - 1), text.substr(equals + 1)};
+}
+
+// Whether it can be the name of an alias or a member, and not the beginning of a URL.
+bool is_name(std::string_view text) {
+  return std::all_of(text.begin(), text.end(), [](char c) {
+    return is_plain_character(c) || c == ' ' || static_cast<unsigned char>(c) >= 0x80;
+  });
+}
+
+// JSON, or else a string. What is always a string needs no quotes: "default.key_prefix=7". An
+// option may be a string, too, such as a password of digits; it is kept as it was written, and
+// read as a number where the store wants one.
+JsonNode assigned_value(const Assignment& assignment, ConfigReader& reader) {
+  JsonNode as_text{.kind = Kind::string, .text = std::string(assignment.value)};
+  bool twice = false;
+  auto node = parse_json(assignment.value, [&](int, std::string_view member, std::string_view) {
+    if (member.empty()) return;
+    twice = true;
+  });
+  if (!node) return as_text;
+  if (twice)
+    reader.reject(
+        0, std::string("caches.").append(assignment.alias) + '.' + std::string(assignment.member),
+        "a member of it is given twice");
+  const bool always_text = assignment.member == "backend" || assignment.member == "location" ||
+                           assignment.member == "key_prefix" || assignment.member == "key_function";
+  const bool option = assignment.member.starts_with("options.") && node->kind != Kind::null;
+  const bool scalar =
+      node->kind != Kind::list && node->kind != Kind::object && node->kind != Kind::string;
+  return (always_text || option) && scalar ? as_text : std::move(*node);
+}
+
+// Forgets where a member and its parts stood, since they are about to change.
+template <class Names>
+void forget(Names& names, std::string_view path, auto name_of) {
+  std::erase_if(names, [&](const auto& entry) {
+    const std::string_view name = name_of(entry);
+    if (!name.starts_with(path)) return false;
+    return name.size() == path.size() || name[path.size()] == '.' || name[path.size()] == '[';
+  });
+}
+
+}  // namespace
+
+Config Config::from_file(const std::filesystem::path& file) { return load(file, ""); }
+
+Config Config::from_json(std::string_view text, std::string_view source_name) {
+  return read_config(text, source_name, {}, {});
+}
+
+Config Config::from_environment() {
+  // Not for a program with more rights than its user: that one must not choose its plugins.
+  const char* const file = ::secure_getenv("POLYCACHE_CONFIG");
+  if (file == nullptr || *file == '\0') return {.caches = {{"default", {.backend = "locmem"}}}};
+  return load(file, "; it is the file that POLYCACHE_CONFIG names");
+}
+
+void Config::apply(std::string_view assignment, std::string_view place) {
+  ConfigProblems problems;
+  const Assignment parts = split(assignment, problems, place);
+  if (!is_name(parts.member) || !(is_name(parts.alias) || caches.contains(parts.alias))) {
+    problems.add(place, "",
+                 R"(expected ALIAS.MEMBER=VALUE, such as "default.timeout=60s"; what stands in )"
+                 "front of the '=' is no alias and member, and is not shown since it may hold a "
+                 "password");
+    problems.throw_if_any();
+  }
+  if (const std::string problem = problem_of_alias(parts.alias); !problem.empty()) {
+    problems.add(place, "", problem);
+    problems.throw_if_any();
+  }
+  const std::string path =
+      std::string("caches.").append(parts.alias).append(".").append(parts.member);
+  Config changed = *this;
+  forget(changed.places, path, [](const auto& entry) -> std::string_view { return entry.first; });
+  forget(changed.hidden, path, [](const auto& entry) -> std::string_view { return entry; });
+
+  ConfigReader reader(changed, problems, std::string(place), ConfigReader::Lines::none);
+  JsonNode node = assigned_value(parts, reader);
+  changed.places.try_emplace(std::string("caches.").append(parts.alias), place);
+  CacheConfig& cache = changed.caches[std::string(parts.alias)];
+  constexpr std::string_view options = "options.";
+  if (parts.member.starts_with(options)) {
+    node.name = parts.member.substr(options.size());
+    changed.places.insert_or_assign(path, std::string(place));
+    reader.read_option(node, path, cache.options);
+  } else {
+    node.name = parts.member;
+    reader.read_cache_member(node, path, cache);
+  }
+  problems.throw_if_any();
+  changed.applied.push_back({std::string(assignment), std::string(place)});
+  *this = std::move(changed);
+}
+
+}  // namespace polycache

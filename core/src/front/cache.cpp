@@ -1,0 +1,662 @@
+#include "polycache/cache.h"
+
+#include <cxxabi.h>
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include "front/cache_state.h"
+#include "front/flights.h"
+#include "front/frame.h"
+#include "front/operation.h"
+#include "polycache/author/extension.h"
+#include "polycache/author/text.h"
+#include "polycache/error.h"
+
+namespace polycache {
+namespace {
+
+// What reading an entry came to.
+enum class Outcome : unsigned char { absent, value, undecodable, damaged };
+
+struct Reading {
+  Outcome outcome = Outcome::absent;
+  std::unique_ptr<const std::string> thrown;  // what a codec's exception said
+
+  bool has_value() const noexcept { return outcome == Outcome::value; }
+  bool unreadable() const noexcept {
+    return outcome == Outcome::undecodable || outcome == Outcome::damaged;
+  }
+};
+
+// Hands a value to `decode`. Never throws: it runs inside the store's code.
+template <class Decode>
+void read_value(Reading& reading, std::string_view value, Decode&& decode) noexcept {
+  reading.outcome = Outcome::undecodable;
+  try {
+    if (decode(value)) reading.outcome = Outcome::value;
+  } catch (const std::exception& error) {
+    try {
+      reading.thrown = std::make_unique<const std::string>(error.what());
+    } catch (...) {  // out of memory: the warning says less
+    }
+  } catch (...) {  // a user's codec may throw anything
+  }
+}
+
+// The digits of a number that is followed by blanks only, else nothing.
+std::string_view digits_before_blanks(std::string_view bytes) noexcept {
+  const std::size_t size = bytes.find_last_not_of(' ') + 1;  // 0 if there is nothing else
+  const std::string_view digits = bytes.substr(0, size);
+  const bool is_padded =
+      size < bytes.size() && digits.find_first_not_of("0123456789") == std::string_view::npos;
+  return is_padded ? digits : std::string_view();
+}
+
+// Takes a value out of its frame first. Bytes that are no T may be a number that the store
+// itself has padded; a T that blanks belong to never comes to that.
+template <class Decode>
+void read_entry(const CacheState& state, Reading& reading, std::string_view stored,
+                Decode&& decode) noexcept {
+  if (frame::is_frame(stored)) [[unlikely]] {
+    const auto payload = frame::payload(stored);
+    if (!payload) {
+      reading.outcome = Outcome::damaged;
+      return;
+    }
+    stored = *payload;
+  }
+  read_value(reading, stored, decode);
+  if (reading.outcome == Outcome::undecodable && state.store_pads_numbers()) [[unlikely]] {
+    const std::string_view digits = digits_before_blanks(stored);
+    if (!digits.empty()) read_value(reading, digits, decode);
+  }
+}
+
+void warn_unreadable(const CacheState& state, std::string_view final_key, const Reading& reading) {
+  if (reading.outcome == Outcome::damaged) {
+    state.warn(
+        Warning::Kind::entry_damaged, final_key,
+        "the entry " + quote(final_key) + " is damaged or of a newer format; it counts as a miss");
+  } else if (reading.outcome == Outcome::undecodable) {
+    std::string message =
+        "the entry " + quote(final_key) + " is not of the type that was asked for";
+    if (reading.thrown) message += " (its codec threw: " + *reading.thrown + ")";
+    state.warn(Warning::Kind::undecodable_value, final_key, message + "; it counts as a miss");
+  }
+}
+
+// Reads the entry itself, never a replica that may lag behind.
+bool read_authoritative(Backend& session, std::string_view key, ValueSink sink) {
+  if (auto* const ttl = static_cast<TtlExtension*>(session.extension(TtlExtension::id))) {
+    return ttl->get(key, [&](std::string_view value, Ttl) { sink(value); });
+  }
+  return session.get(key, sink);
+}
+
+// An encoder's buffer: the cache's own, so that calls allocate nothing, unless an operation
+// around this one is using it.
+class Scratch {
+ public:
+  explicit Scratch(std::string& home, bool& taken) noexcept
+      : home_(home), taken_(taken), is_home_(!taken) {
+    taken = true;
+  }
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+  ~Scratch() {
+    if (!is_home_) return;
+    taken_ = false;
+    if (home_.capacity() > most_kept) [[unlikely]]
+      home_ = std::string();
+  }
+
+  std::string& buffer() noexcept { return is_home_ ? home_ : own_; }
+
+ private:
+  static constexpr std::size_t most_kept = std::size_t{1} << 16U;
+
+  std::string& home_;
+  bool& taken_;
+  const bool is_home_;
+  std::string own_;
+};
+
+// The bytes to store: framed if they would be taken for a frame otherwise.
+std::string_view stored_form(std::string_view value, std::string& framed) {
+  if (!frame::is_frame(value)) [[likely]]
+    return value;
+  framed = frame::wrap(value);
+  return framed;
+}
+
+// The final keys of a bulk operation, in one allocation.
+class FinalKeys {
+ public:
+  FinalKeys(const CacheState& state, std::optional<int> version, std::size_t count)
+      : state_(state), version_(version), count_(count) {
+    ends_.reserve(count);
+  }
+
+  void add(std::string_view key) {
+    FinalKey final_key;
+    state_.compose(final_key, key, version_);
+    if (text_.empty()) {  // the others are mostly about as long
+      text_.reserve(std::min(count_ * final_key.view().size(), kMostReserved));
+    }
+    text_.append(final_key.view());
+    ends_.push_back(text_.size());
+  }
+
+  // After the last add().
+  std::vector<std::string_view> views() const {
+    std::vector<std::string_view> views;
+    views.reserve(ends_.size());
+    std::size_t begin = 0;
+    for (const std::size_t end : ends_) {
+      views.push_back(std::string_view(text_).substr(begin, end - begin));
+      begin = end;
+    }
+    return views;
+  }
+
+ private:
+  static constexpr std::size_t kMostReserved = std::size_t{64} << 10U;
+
+  const CacheState& state_;
+  std::optional<int> version_;
+  const std::size_t count_;
+  std::string text_;
+  std::vector<std::size_t> ends_;
+};
+
+}  // namespace
+
+Cache::Cache(std::shared_ptr<CacheState> state) noexcept : state_(std::move(state)) {}
+
+Cache::~Cache() = default;
+
+void Cache::close() noexcept { session_.reset(); }
+
+void Cache::end(std::shared_ptr<CacheState> ended) {
+  if (!scratch_taken_) scratch_ = std::string();
+  move_to(std::move(ended));
+}
+
+void Cache::move_to(std::shared_ptr<CacheState> state) {
+  // The session closes last, and before the state it is of: its end may run a handler, which
+  // may use this cache, and must find the new state.
+  const std::shared_ptr<CacheState> old = std::exchange(state_, std::move(state));
+  const std::unique_ptr<Backend> session = std::move(session_);
+}
+
+const std::string& Cache::alias() const noexcept { return state_->alias(); }
+
+int Cache::version() const noexcept { return state_->keys().version(); }
+
+std::string Cache::final_key(KeyView key, ReadOptions options) const {
+  const std::shared_ptr<CacheState> state = state_;  // a key function may move this cache on
+  FinalKey final_key;
+  state->keys().compose(final_key, key.text(), options.version);
+  return std::string(final_key.view());
+}
+
+Backend& Cache::backend() {
+  if (!session_) session_ = state_->connect();
+  return *session_;
+}
+
+std::vector<std::string_view> Cache::texts(std::initializer_list<KeyView> keys) {
+  std::vector<std::string_view> texts;
+  texts.reserve(keys.size());
+  for (const KeyView key : keys) texts.push_back(key.text());
+  return texts;
+}
+
+bool Cache::get_bytes(KeyView key, ReadOptions options, Decode decode) {
+  const Operation::Busy busy(*this);
+  FinalKey final_key;
+  const std::string_view id = state_->compose(final_key, key.text(), options.version);
+  Operation operation(*this, "get", id);
+  Reading reading;
+  const bool found = operation.run<bool>(Access::read, false, [&](Backend& session) {
+    return session.get(
+        id, [&](std::string_view stored) { read_entry(*state_, reading, stored, decode); });
+  });
+  if (!found) return false;
+  if (reading.unreadable()) [[unlikely]]
+    warn_unreadable(*state_, id, reading);
+  return reading.has_value();
+}
+
+bool Cache::pop_bytes(KeyView key, ReadOptions options, Decode decode) {
+  const Operation::Busy busy(*this);
+  FinalKey final_key;
+  const std::string_view id = state_->compose(final_key, key.text(), options.version);
+  Operation operation(*this, "pop", id);
+  Reading reading;
+  const auto take = [&](std::string_view stored) { read_entry(*state_, reading, stored, decode); };
+  operation.run_or_throw([&](Backend& session) {
+    if (auto* const pop = Operation::extension<PopExtension>(session)) {
+      return pop->pop(id, take);
+    }
+    auto* const compare = Operation::extension<CompareExtension>(session);
+    // Ends when nobody else changed the entry between the two steps.
+    for (;;) {
+      std::string stored;
+      if (!read_authoritative(session, id, [&](std::string_view bytes) { stored = bytes; })) {
+        return false;
+      }
+      const bool mine =
+          compare != nullptr ? compare->erase_if_equal(id, stored) : session.erase(id);
+      if (mine) {
+        take(stored);
+        return true;
+      }
+    }
+  });
+  if (reading.unreadable()) [[unlikely]]
+    warn_unreadable(*state_, id, reading);
+  return reading.has_value();
+}
+
+bool Cache::put_bytes(KeyView key, Encode encode, const WriteOptions& options, PutMode mode) {
+  const Operation::Busy busy(*this);
+  FinalKey final_key;
+  const std::string_view id = state_->compose(final_key, key.text(), options.version);
+  Operation operation(*this, mode == PutMode::always ? "set" : "add", id);
+  const std::optional<Ttl> ttl = state_->resolve(options.timeout);
+  if (!ttl) {
+    if (mode == PutMode::always) {
+      operation.run_or_throw([&](Backend& session) { return session.erase(id); });
+      return true;
+    }
+    return operation.run<bool>(Access::write, false, [&](Backend& session) {
+      return !session.contains(id, [](std::string_view) {});
+    });
+  }
+  Scratch scratch(scratch_, scratch_taken_);
+  std::string framed;
+  const std::string_view bytes = stored_form(encode(scratch.buffer()), framed);
+  return operation.run<bool>(Access::write, false,
+                             [&](Backend& session) { return session.put(id, bytes, *ttl, mode); });
+}
+
+// One get_or_set: the store is used in steps, so that a computation finds the session free. After
+// a step that failed there is no other: each could cost another time limit.
+class Cache::GetOrSet {
+ public:
+  GetOrSet(Cache& cache, std::string_view final_key, const WriteOptions& options, Decode decode,
+           FunctionRef<void()> compute, Encode encode) noexcept
+      : cache_(cache),
+        state_(*cache.state_),
+        key_(final_key),
+        options_(options),
+        decode_(decode),
+        compute_(compute),
+        encode_(encode) {}
+  GetOrSet(const GetOrSet&) = delete;
+  GetOrSet& operator=(const GetOrSet&) = delete;
+
+  void run() {
+    const Reading first = look(Where::anywhere, nullptr);
+    if (first.has_value()) return;
+    if (first.unreadable()) {
+      warn_unreadable(state_, key_, first);
+      replace_ = true;
+    }
+    if (Computation::contains(&state_, key_)) {
+      throw CacheError(state_.alias() + ": the key " + quote(key_) +
+                       " was asked for inside its own computation");
+    }
+    for (;;) {
+      Flights::Ticket ticket = state_.flights().join(key_);
+      if (ticket.owner()) {
+        const Computation inside(&state_, key_);  // nothing that runs here waits
+        return own(ticket);
+      }
+      if (Computation::any()) break;
+      if (const std::optional<std::string> bytes = ticket.wait()) {
+        Reading reading;
+        read_value(reading, *bytes, decode_);
+        if (reading.has_value()) return;
+        break;
+      }
+      if (ticket.timed_out()) break;
+    }
+    const Computation inside(&state_, key_);
+    compute_and_store(nullptr);
+  }
+
+ private:
+  enum class Where : unsigned char { anywhere, authoritative };
+
+  // Looks at the entry; `landing` gets a copy of the value's bytes.
+  Reading look(Where where, std::string* landing) {
+    Reading reading;
+    const auto take = [&](std::string_view stored) {
+      read_entry(state_, reading, stored, [&](std::string_view bytes) {
+        if (!decode_(bytes)) return false;
+        if (landing != nullptr) *landing = bytes;
+        return true;
+      });
+    };
+    Operation operation(cache_, "get_or_set", key_);
+    operation.run<bool>(Access::read, false, [&](Backend& session) {
+      return where == Where::authoritative ? read_authoritative(session, key_, take)
+                                           : session.get(key_, take);
+    });
+    store_failed_ |= operation.failed();
+    return reading;
+  }
+
+  void own(Flights::Ticket& ticket) {
+    // Another thread may have landed between the first look and now.
+    std::string landing;
+    if (!store_failed_ && look(Where::authoritative, &landing).has_value()) {
+      ticket.land(std::move(landing));
+    } else {
+      compute_and_store(&ticket);
+    }
+  }
+
+  void compute_and_store(Flights::Ticket* ticket) {
+    compute_();
+    Scratch scratch(cache_.scratch_, cache_.scratch_taken_);
+    std::string_view bytes;
+    try {
+      bytes = encode_(scratch.buffer());
+    } catch (const std::exception& error) {
+      state_.warn(Warning::Kind::other, key_,
+                  "the value computed for " + quote(key_) +
+                      " was not stored: its codec threw: " + error.what());
+      return;
+    } catch (const abi::__forced_unwind&) {  // pthread_cancel: not ours to stop
+      throw;
+    } catch (...) {  // a user's codec may throw anything
+      state_.warn(Warning::Kind::other, key_,
+                  "the value computed for " + quote(key_) + " was not stored: its codec threw");
+      return;
+    }
+    std::string landing(ticket != nullptr ? bytes : std::string_view());
+    const std::optional<Ttl> ttl = state_.resolve(options_.timeout);
+    // Where another process was quicker, everybody gets its value.
+    if (ttl && !store_failed_ && !store(bytes, *ttl) && !replace_ && !store_failed_) {
+      look(Where::authoritative, &landing);
+    }
+    if (ticket != nullptr) ticket->land(std::move(landing));
+  }
+
+  bool store(std::string_view bytes, Ttl ttl) {
+    std::string framed;
+    const std::string_view form = stored_form(bytes, framed);
+    Operation operation(cache_, "get_or_set", key_);
+    const bool stored = operation.run<bool>(Access::write, false, [&](Backend& session) {
+      return session.put(key_, form, ttl, replace_ ? PutMode::always : PutMode::if_absent);
+    });
+    store_failed_ |= operation.failed();
+    return stored;
+  }
+
+  Cache& cache_;
+  CacheState& state_;
+  std::string_view key_;
+  const WriteOptions& options_;
+  Decode decode_;
+  FunctionRef<void()> compute_;
+  Encode encode_;
+  bool replace_ = false;       // there is an entry that nobody can read
+  bool store_failed_ = false;  // in an earlier step
+};
+
+void Cache::get_or_set_bytes(KeyView key, const WriteOptions& options, Decode decode,
+                             FunctionRef<void()> compute, Encode encode) {
+  const Operation::Busy busy(*this);
+  FinalKey final_key;
+  const std::string_view id = state_->compose(final_key, key.text(), options.version);
+  GetOrSet(*this, id, options, decode, compute, encode).run();
+}
+
+void Cache::get_many_bytes(std::span<const std::string_view> keys, ReadOptions options,
+                           IndexedDecode decode) {
+  const Operation::Busy busy(*this);
+  if (keys.empty()) return;
+  FinalKeys final_keys(*state_, options.version, keys.size());
+  for (const std::string_view key : keys) final_keys.add(key);
+  const std::vector<std::string_view> views = final_keys.views();
+  Operation operation(*this, "get_many", views.front());
+  std::vector<std::pair<std::size_t, Reading>> unreadable;
+  operation.run_many<bool>(Access::read, views, false, [&](Backend& session) {
+    session.get_many(views, [&](std::size_t i, std::string_view stored) {
+      Reading reading;
+      read_entry(*state_, reading, stored,
+                 [&](std::string_view bytes) { return decode(i, bytes); });
+      if (reading.unreadable()) [[unlikely]]
+        unreadable.emplace_back(i, std::move(reading));
+    });
+    return true;
+  });
+  for (const auto& [i, reading] : unreadable) warn_unreadable(*state_, views[i], reading);
+}
+
+std::vector<std::string> Cache::put_many_items(std::span<const ItemView> items,
+                                               const WriteOptions& options) {
+  const Operation::Busy busy(*this);
+  if (items.empty()) return {};
+  FinalKeys final_keys(*state_, options.version, items.size());
+  for (const ItemView& item : items) final_keys.add(item.key());
+  const std::vector<std::string_view> views = final_keys.views();
+  Operation operation(*this, "set_many", views.front());
+  const std::optional<Ttl> ttl = state_->resolve(options.timeout);
+  if (!ttl) {
+    operation.run_or_throw([&](Backend& session) { return session.erase_many(views); });
+    return {};
+  }
+
+  // Values that an encoder wrote are copied behind one another; others stay where they are.
+  std::vector<Item> stored;
+  stored.reserve(items.size());
+  std::vector<std::string> copies;
+  Scratch scratch(scratch_, scratch_taken_);
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    const std::string_view bytes = items[i].encode(scratch.buffer());
+    const std::less<const char*> before;
+    const char* const begin = scratch.buffer().data();
+    const bool in_scratch =
+        !before(bytes.data(), begin) && before(bytes.data(), begin + scratch.buffer().size() + 1);
+    if (in_scratch || frame::is_frame(bytes)) {
+      if (copies.empty()) copies.reserve(items.size());  // views into it must not move
+      copies.push_back(frame::is_frame(bytes) ? frame::wrap(bytes) : std::string(bytes));
+      stored.push_back({views[i], copies.back(), *ttl});
+    } else {
+      stored.push_back({views[i], bytes, *ttl});
+    }
+  }
+
+  std::vector<std::string> failed;
+  const bool done = operation.run_many<bool>(Access::write, views, false, [&](Backend& session) {
+    session.put_many(stored, PutMode::always,
+                     [&](std::size_t i) { failed.emplace_back(items[i].key()); });
+    return true;
+  });
+  if (!done) {
+    failed.clear();
+    for (const ItemView& item : items) failed.emplace_back(item.key());
+  }
+  return failed;
+}
+
+bool Cache::touch(KeyView key, const WriteOptions& options) {
+  const Operation::Busy busy(*this);
+  FinalKey final_key;
+  const std::string_view id = state_->compose(final_key, key.text(), options.version);
+  Operation operation(*this, "touch", id);
+  const std::optional<Ttl> ttl = state_->resolve(options.timeout);
+  if (!ttl) {
+    return operation.run_or_throw([&](Backend& session) { return session.erase(id); });
+  }
+  return operation.run<bool>(Access::write, false,
+                             [&](Backend& session) { return session.touch(id, *ttl); });
+}
+
+bool Cache::contains(KeyView key, ReadOptions options) {
+  const Operation::Busy busy(*this);
+  FinalKey final_key;
+  const std::string_view id = state_->compose(final_key, key.text(), options.version);
+  Operation operation(*this, "contains", id);
+  bool readable = true;
+  const bool found = operation.run<bool>(Access::read, false, [&](Backend& session) {
+    return session.contains(id, [&](std::string_view head) {
+      readable = !frame::is_frame(head) || frame::is_readable(head);
+    });
+  });
+  return found && readable;
+}
+
+bool Cache::erase(KeyView key, ReadOptions options) {
+  const Operation::Busy busy(*this);
+  FinalKey final_key;
+  const std::string_view id = state_->compose(final_key, key.text(), options.version);
+  Operation operation(*this, "erase", id);
+  return operation.run_or_throw([&](Backend& session) { return session.erase(id); });
+}
+
+std::size_t Cache::erase_many(std::initializer_list<KeyView> keys, ReadOptions options) {
+  return erase_many_keys(texts(keys), options);
+}
+
+std::size_t Cache::erase_many_keys(std::span<const std::string_view> keys, ReadOptions options) {
+  const Operation::Busy busy(*this);
+  if (keys.empty()) return 0;
+  FinalKeys final_keys(*state_, options.version, keys.size());
+  for (const std::string_view key : keys) final_keys.add(key);
+  const std::vector<std::string_view> views = final_keys.views();
+  Operation operation(*this, "erase_many", views.front());
+  return operation.run_or_throw([&](Backend& session) { return session.erase_many(views); });
+}
+
+std::int64_t Cache::incr(KeyView key, std::int64_t delta, const CounterOptions& options) {
+  const Operation::Busy busy(*this);
+  FinalKey final_key;
+  const std::string_view id = state_->compose(final_key, key.text(), options.version);
+  Operation operation(*this, "incr", id);
+  const std::optional<Ttl> ttl = state_->resolve(options.timeout);
+  // Ends when nobody else makes or removes the counter between the two steps. A store that
+  // refuses it altogether is told apart by what is there after it did, which is nothing.
+  constexpr int most_tries = 100;
+  constexpr int most_refusals = 3;
+  for (int tries = 0, refusals = 0; tries < most_tries && refusals < most_refusals; ++tries) {
+    const auto sum = operation.run_or_throw([&](Backend& session) -> std::optional<std::int64_t> {
+      try {
+        return session.incr(id, delta);
+      } catch (const ValueError&) {
+        bool framed = false;
+        session.get(id, [&](std::string_view stored) { framed = frame::is_frame(stored); });
+        if (framed)
+          throw ValueError(ValueError::Kind::not_a_counter,
+                           "the entry carries metadata and is no plain counter");
+        throw;
+      }
+    });
+    if (sum) return *sum;
+    if (!options.initial) {
+      throw KeyNotFound(alias() + ": incr: there is no key " + quote(id) +
+                        "; set it first, or give an initial value");
+    }
+    std::int64_t first = 0;
+    if (__builtin_add_overflow(*options.initial, delta, &first)) {
+      throw ValueError(ValueError::Kind::overflow, alias() + ": incr of the key " + quote(id) +
+                                                       ": initial + delta is beyond 64 bits");
+    }
+    if (!ttl) return first;
+    bool there = true;
+    const bool stored = operation.run_or_throw([&](Backend& session) {
+      if (session.put(id, std::to_string(first), *ttl, PutMode::if_absent)) return true;
+      there = session.contains(id, [](std::string_view) {});
+      return false;
+    });
+    if (stored) return first;
+    if (!there) ++refusals;
+  }
+  throw BackendError(
+      BackendError::Kind::storage, "",
+      alias() + ": incr of the key " + quote(id) + ": the store does not take the new counter");
+}
+
+std::int64_t Cache::decr(KeyView key, std::int64_t delta, const CounterOptions& options) {
+  if (delta == std::numeric_limits<std::int64_t>::min()) {
+    throw ValueError(ValueError::Kind::overflow, alias() + ": decr of the key " +
+                                                     quote(key.text()) +
+                                                     ": the delta is beyond 64 bits when negated");
+  }
+  return incr(key, -delta, options);
+}
+
+int Cache::incr_version(KeyView key, int delta, ReadOptions options) {
+  const Operation::Busy busy(*this);
+  const int from = options.version.value_or(version());
+  int to = 0;
+  FinalKey source;
+  state_->compose(source, key.text(), from);
+  if (__builtin_add_overflow(from, delta, &to)) {
+    throw ValueError(ValueError::Kind::overflow, alias() + ": incr_version of the key " +
+                                                     quote(source.view()) +
+                                                     ": the version would be beyond an int");
+  }
+  FinalKey target;
+  if (to != from) state_->compose(target, key.text(), to);
+  Operation operation(*this, "incr_version", source.view());
+  // Bytes are moved as they are, metadata included.
+  const bool found = operation.run_or_throw([&](Backend& session) {
+    std::string bytes;
+    std::optional<Ttl> left;
+    bool live = false;
+    if (auto* const ttl = Operation::extension<TtlExtension>(session)) {
+      live = ttl->get(source.view(), [&](std::string_view value, Ttl remaining) {
+        bytes = value;
+        left = remaining;
+      });
+    } else {
+      live = session.get(source.view(), [&](std::string_view value) { bytes = value; });
+      left = state_->resolve({});
+    }
+    if (!live || to == from || target.view() == source.view()) return live;
+    if (left && !session.put(target.view(), bytes, *left, PutMode::always)) {
+      throw BackendError(BackendError::Kind::storage, "", "the store refused the value it had");
+    }
+    session.erase(source.view());
+    return true;
+  });
+  if (!found) {
+    throw KeyNotFound(alias() + ": incr_version: there is no key " + quote(source.view()) +
+                      "; set it first");
+  }
+  return to;
+}
+
+int Cache::decr_version(KeyView key, int delta, ReadOptions options) {
+  if (delta == std::numeric_limits<int>::min()) {
+    throw ValueError(ValueError::Kind::overflow, alias() + ": decr_version of the key " +
+                                                     quote(key.text()) +
+                                                     ": the version would be beyond an int");
+  }
+  return incr_version(key, -delta, options);
+}
+
+void Cache::clear() {
+  const Operation::Busy busy(*this);
+  Operation operation(*this, "clear", "");
+  operation.run_or_throw([&](Backend& session) {
+    if (state_->clear_scope() == ClearScope::store) {
+      session.clear();
+      return true;
+    }
+    // The registry made sure that it is there.
+    Operation::extension<ErasePrefixExtension>(session)->erase_prefix(state_->keys().prefix() +
+                                                                      ":");
+    return true;
+  });
+}
+
+}  // namespace polycache

@@ -1,0 +1,130 @@
+#include "front/failsafe.h"
+
+#include <algorithm>
+#include <mutex>
+#include <utility>
+
+#include "base/cold_mutex.h"
+
+namespace polycache {
+namespace {
+
+constexpr std::chrono::seconds kTellEvery{60};
+
+// Failsafe::down_
+constexpr unsigned kDownForAll = 1;
+constexpr unsigned kDownForWrites = 2;
+
+std::int64_t nanoseconds(std::chrono::steady_clock::time_point moment) noexcept {
+  return std::chrono::nanoseconds(moment.time_since_epoch()).count();
+}
+
+unsigned what_is_down(Access access, BackendError::Kind kind) noexcept {
+  using Kind = BackendError::Kind;
+  if (kind == Kind::unsupported) return 0;
+  const bool nothing_heard =
+      kind == Kind::unreachable || kind == Kind::timeout || kind == Kind::protocol;
+  return access == Access::write && !nothing_heard ? kDownForWrites : kDownForAll;
+}
+
+}  // namespace
+
+bool Failsafe::admit(Access access) noexcept {
+  if (!traits_.breaks_circuits) return own_.admit(access);
+  return traits_.breaker == nullptr || !traits_.breaker->refuses(Access::read);
+}
+
+Failsafe::News Failsafe::note_failure(Access access, const BackendError& error, bool thrown) {
+  News news;
+  if (!traits_.breaks_circuits) news.breaker = own_.failed(access, error.kind());
+  const auto now = clock_.steady_now();
+  std::string text = error.what();
+  std::string copy = text;
+  const std::lock_guard lock(cold_mutex());
+  troubled_.store(true, std::memory_order_relaxed);
+  down_.fetch_or(what_is_down(access, error.kind()), std::memory_order_relaxed);
+  last_error_.swap(copy);
+  Told& told = thrown ? thrown_ : told_.at(static_cast<std::size_t>(error.kind()));
+  if (!thrown) ++told.untold;
+  if (told.last && now - *told.last < kTellEvery) {
+    if (!thrown && sum_due_.load(std::memory_order_relaxed) == 0) {
+      sum_due_.store(nanoseconds(*told.last + kTellEvery), std::memory_order_relaxed);
+    }
+    return news;
+  }
+  if (!thrown) {
+    news.failures = std::exchange(told.untold, 0) + refused_.exchange(0, std::memory_order_relaxed);
+    if (told.last) news.since = std::chrono::ceil<std::chrono::seconds>(now - *told.last);
+    news.what.swap(text);
+  }
+  told.last = now;
+  recovery_due_ = true;
+  return news;
+}
+
+// What was not told while it was too early, and nothing has failed since.
+// REQUIRES: the cold mutex.
+Failsafe::News Failsafe::sum_up(std::chrono::steady_clock::time_point now) {
+  News news;
+  for (Told& told : told_) {
+    if (told.untold == 0) continue;
+    news.failures += std::exchange(told.untold, 0);
+    news.since = std::max(news.since, std::chrono::ceil<std::chrono::seconds>(now - *told.last));
+    told.last = now;
+  }
+  news.failures += refused_.exchange(0, std::memory_order_relaxed);
+  news.what = last_error_;
+  sum_due_.store(0, std::memory_order_relaxed);
+  recovery_due_ = true;
+  return news;
+}
+
+Failsafe::News Failsafe::note_success(Access access, bool is_whole) {
+  News news;
+  if (!traits_.breaks_circuits) news.breaker = own_.succeeded(access);
+  const unsigned before = down_.load(std::memory_order_relaxed);
+  const unsigned healed = access == Access::write ? 0 : before & ~kDownForAll;
+  const unsigned after = is_whole ? healed : before;
+  const std::int64_t due = sum_due_.load(std::memory_order_relaxed);
+  const auto now = due != 0 ? clock_.steady_now() : std::chrono::steady_clock::time_point();
+  const bool sum_is_due = due != 0 && nanoseconds(now) >= due;
+  const bool all_is_well = due == 0 && after == 0 && own_.calm() && is_whole;
+  if (before == after && !sum_is_due && !all_is_well) return news;
+  const std::lock_guard lock(cold_mutex());
+  if (sum_is_due) {
+    const CircuitBreaker::Change breaker = news.breaker;
+    news = sum_up(now);
+    news.breaker = breaker;
+  }
+  down_.store(after, std::memory_order_relaxed);
+  if (after != 0 || !is_whole) return news;
+  if (std::exchange(recovery_due_, false)) {
+    news.recovered = true;
+    news.went_without = refused_.exchange(0, std::memory_order_relaxed);
+    for (Told& told : told_) news.went_without += std::exchange(told.untold, 0);
+    sum_due_.store(0, std::memory_order_relaxed);
+  }
+  if (own_.calm() && sum_due_.load(std::memory_order_relaxed) == 0) {
+    troubled_.store(false, std::memory_order_relaxed);
+  }
+  return news;
+}
+
+CircuitBreaker::State Failsafe::breaker_state(Access access) const noexcept {
+  if (!traits_.breaks_circuits) return own_.state(access);
+  return traits_.breaker != nullptr ? traits_.breaker->state(access)
+                                    : CircuitBreaker::State::closed;
+}
+
+std::chrono::milliseconds Failsafe::pause_left(Access access) const noexcept {
+  if (!traits_.breaks_circuits) return own_.pause_left(access);
+  return traits_.breaker != nullptr ? traits_.breaker->pause_left(access)
+                                    : std::chrono::milliseconds::zero();
+}
+
+std::string Failsafe::last_error() const {
+  const std::lock_guard lock(cold_mutex());
+  return last_error_;
+}
+
+}  // namespace polycache

@@ -1,0 +1,81 @@
+// How one alias makes its final keys. Immutable, shared between threads.
+
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstring>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "front/key_bytes.h"
+#include "polycache/author/backend.h"
+#include "polycache/key.h"
+
+namespace polycache {
+
+// A final key, on the stack unless it is long: composing one costs no allocation and needs
+// no buffer that a nested operation could overwrite.
+class FinalKey {
+ public:
+  FinalKey() noexcept {}  // NOLINT: the text stays as it is until KeyPolicy::compose()
+  FinalKey(const FinalKey&) = delete;
+  FinalKey& operator=(const FinalKey&) = delete;
+
+  std::string_view view() const noexcept { return {text_, size_}; }
+
+ private:
+  friend class KeyPolicy;
+
+  const char* text_;
+  std::size_t size_;
+  std::unique_ptr<std::string> large_;
+  char small_[max_portable_key_bytes + 6];
+};
+
+class KeyPolicy {
+ public:
+  // An empty function means the default one. `keeps_head` says that all final keys of one
+  // prefix and version begin with the same text, "prefix:version:".
+  KeyPolicy(std::string prefix, int version, KeyFunction function, bool keeps_head);
+
+  int version() const noexcept { return version_; }
+  const std::string& prefix() const noexcept { return prefix_; }
+
+  // "prefix:version:" if every final key of the alias's version begins so, else empty.
+  std::string_view head() const noexcept { return keeps_head_ ? head_ : std::string_view(); }
+
+  // Makes the final key and returns why memcached would refuse it.
+  KeyIssues compose(FinalKey& out, std::string_view key, std::optional<int> version) const {
+    if (room_ > max_portable_key_bytes + 1) __builtin_unreachable();  // for GCC's warnings
+    if (key.size() >= room_ || (version && *version != version_)) [[unlikely]] {
+      return compose_large(out, key, version.value_or(version_));
+    }
+    // Heads are short: their text and some zeros behind it are copied in one piece.
+    std::memcpy(out.small_, short_head_.data(), short_head_.size());
+    if (head_.size() > short_head_.size()) [[unlikely]] {
+      std::memcpy(out.small_, head_.data(), head_.size());
+    }
+    bool bad_byte = head_has_bad_byte_;
+    bad_byte |= copy_key(out.small_ + head_.size(), key.data(), key.size());
+    out.text_ = out.small_;
+    out.size_ = head_.size() + key.size();
+    return {.bad_byte = bad_byte};
+  }
+
+ private:
+  KeyIssues compose_large(FinalKey& out, std::string_view key, int version) const;
+
+  std::string prefix_;
+  std::string head_;
+  std::array<char, 16> short_head_{};  // the beginning of head_
+  KeyFunction function_;
+  std::size_t room_ = 0;  // keys shorter than this are put behind the head, as they are
+  int version_;
+  bool keeps_head_;
+  bool head_has_bad_byte_;
+};
+
+}  // namespace polycache

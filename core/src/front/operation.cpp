@@ -1,0 +1,155 @@
+#include "front/operation.h"
+
+#include <cxxabi.h>
+
+#include <algorithm>
+#include <exception>
+#include <typeinfo>
+
+#include "polycache/author/text.h"
+
+namespace polycache {
+
+bool Cache::Operation::throws(Access access, Failing failing) const noexcept {
+  if (failing == Failing::loudly) return true;
+  const OnError policy = state().on_error();
+  return (access == Access::read ? policy.read : policy.write) == ErrorPolicy::throw_error;
+}
+
+// Null if there is none to ask. A session that is not open yet is no reason to open one.
+const AdmissionExtension* Cache::Operation::admission() const noexcept {
+  if (!session_ || !state().failsafe().store_breaks_circuits()) return nullptr;
+  return extension<AdmissionExtension>(*session_);
+}
+
+bool Cache::Operation::admitted(Access access, Failing failing, Keys keys) {
+  Failsafe& failsafe = state().failsafe();
+  const bool loud = throws(access, failing);
+  if (failsafe.admit(access)) [[likely]] {
+    if (loud) return true;  // the store's own exception says more
+    const AdmissionExtension* const store = admission();
+    if (store == nullptr || std::any_of(keys.begin(), keys.end(), [&](std::string_view key) {
+          return store->admits(key, access);
+        })) {
+      return true;
+    }
+  }
+  failsafe.note_refusal();
+  failed_ = true;
+  if (loud) throw_refusal(access);
+  return false;
+}
+
+void Cache::Operation::throw_refusal(Access access) const {
+  const Failsafe& failsafe = state().failsafe();
+  const std::string last = failsafe.last_error();
+  const bool probed = failsafe.breaker_state(access) == CircuitBreaker::State::half_open;
+  const std::string until =
+      probed ? "another operation is trying it now"
+             : "next try in " + std::to_string(failsafe.pause_left(access).count()) + " ms";
+  throw BackendError(BackendError::Kind::unreachable, "",
+                     state().alias() + ": " + name_ +
+                         ": the store was not asked, since it keeps failing (circuit breaker " +
+                         "open, " + until + ")" +
+                         (last.empty() ? "" : "; the last failure: " + last));
+}
+
+void Cache::Operation::deliver(BackendCall& call) {
+  while (!call.quiet()) {  // a handler that closes a session may make it say more
+    for (const BackendCall::Kept& kept : call.take()) {
+      state().deliver(kept);
+    }
+  }
+}
+
+void Cache::Operation::settle(Access access, BackendCall& call) {
+  Failsafe::News news;
+  if (state().failsafe().troubled()) {
+    const AdmissionExtension* const store = admission();
+    news = state().failsafe().note_success(access, store == nullptr || store->admits_all());
+  }
+  deliver(call);
+  tell(news);
+}
+
+void Cache::Operation::note_failure(Access access, Failing failing, const BackendError& error) {
+  failed_ = true;
+  tell(state().failsafe().note_failure(access, error, throws(access, failing)));
+}
+
+void Cache::Operation::tell(const Failsafe::News& news) {
+  const auto times = [](std::uint64_t count) {
+    return std::to_string(count) + (count == 1 ? " operation" : " operations");
+  };
+  if (news.failures > 0) {
+    std::string message = std::string(name_) + ": going on without the store: " + news.what;
+    if (news.failures > 1) {
+      message += " (" + times(news.failures) + " failed in the last " +
+                 std::to_string(news.since.count()) + " s)";
+    }
+    state().warn(Warning::Kind::degraded, key_, message, news.failures);
+  }
+  if (news.breaker == CircuitBreaker::Change::opened) {
+    state().warn(Warning::Kind::breaker_opened, "",
+                 "the store keeps failing and is not used for now; next try in " +
+                     std::to_string(state().failsafe().pause_left(Access::write).count()) + " ms");
+  } else if (news.breaker == CircuitBreaker::Change::closed) {
+    state().warn(Warning::Kind::breaker_closed, "", "the store is used again");
+  }
+  if (news.recovered) {
+    std::string message = "the store answers again";
+    if (news.went_without > 0) {
+      message += " (" + times(news.went_without) + " more went without it)";
+    }
+    state().warn(Warning::Kind::recovered, "", message, news.went_without + 1);
+  }
+}
+
+void Cache::Operation::throw_named(const ValueError& error) const {
+  const std::string message =
+      state().alias() + ": " + name_ + " of the key " + quote(key_) + ": " + error.what();
+  if (dynamic_cast<const KeyNotFound*>(&error) != nullptr) throw KeyNotFound(message);
+  throw ValueError(error.kind(), message);
+}
+
+// With alias and operation in front, as warnings have them. A class of a plugin's own stays what it
+// is, and keeps its message.
+void Cache::Operation::rethrow(const BackendError& error) const {
+  if (typeid(error) != typeid(BackendError)) throw;
+  throw BackendError(state().alias() + ": " + name_ + ": ", error);
+}
+
+void Cache::Operation::give_up(Access access, Failing failing, BackendCall& call) {
+  // Whatever else a plugin throws becomes a BackendError that names it.
+  const auto foreign = [&](const std::string& what) {
+    return BackendError(BackendError::Kind::storage, "", state().plugin() + " threw " + what);
+  };
+  const auto decide = [&](const BackendError& error) {
+    note_failure(access, failing, error);
+    deliver(call);
+  };
+  try {
+    throw;
+  } catch (const BackendError& error) {
+    decide(error);
+    if (throws(access, failing)) rethrow(error);
+  } catch (const ValueError& error) {
+    settle(access, call);
+    throw_named(error);
+  } catch (const CacheError&) {
+    settle(access, call);
+    throw;
+  } catch (const abi::__forced_unwind&) {  // pthread_cancel: not ours to stop
+    throw;
+  } catch (const std::exception& error) {
+    const BackendError translated = foreign(error.what());
+    decide(translated);
+    if (throws(access, failing)) rethrow(translated);
+  } catch (...) {
+    const BackendError translated = foreign("something that is no std::exception");
+    decide(translated);
+    if (throws(access, failing)) rethrow(translated);
+  }
+}
+
+}  // namespace polycache

@@ -1,0 +1,541 @@
+#include "registry/builder.h"
+
+#include <cxxabi.h>
+
+#include <algorithm>
+#include <charconv>
+#include <chrono>
+#include <filesystem>
+#include <mutex>
+#include <set>
+#include <span>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "base/cold_mutex.h"
+#include "base/no_destructor.h"
+#include "base/shown.h"
+#include "config/problems.h"
+#include "front/backend_call.h"
+#include "plugins/key_functions.h"
+#include "plugins/loader.h"
+#include "polycache/author/extension.h"
+#include "polycache/author/text.h"
+#include "polycache/error.h"
+#include "polycache/key.h"
+#include "registry/agreements.h"
+
+namespace polycache {
+namespace {
+
+// BackendContext::process_wide.
+std::shared_ptr<void> process_wide_object(std::string_view id,
+                                          FunctionRef<std::shared_ptr<void>()> make) {
+  static NoDestructor<std::map<std::string, std::weak_ptr<void>, std::less<>>> objects;
+  {
+    const std::lock_guard lock(cold_mutex());
+    const auto it = objects->find(id);
+    if (it != objects->end()) {
+      if (std::shared_ptr<void> known = it->second.lock()) return known;
+    }
+  }
+  std::shared_ptr<void> made = make();  // an author's code: not under our lock
+  const std::lock_guard lock(cold_mutex());
+  std::erase_if(*objects, [](const auto& object) { return object.second.expired(); });
+  std::weak_ptr<void>& slot = (*objects)[std::string(id)];
+  if (std::shared_ptr<void> others = slot.lock()) return others;
+  slot = made;
+  return made;
+}
+
+// How messages call a registry.
+std::string name_of(const Config& config, const Environment& environment) {
+  if (!environment.name.empty()) return "the registry " + quote(environment.name);
+  if (config.file.empty()) return "a registry made in code";
+  return "the registry of \"" + config.file.string() + '"';
+}
+
+// A word, a number, a few short words, or a path: nothing that could hold a password as connection
+// strings do.
+bool is_plain(std::string_view text) {
+  const bool is_rooted = text.starts_with('/') || text.starts_with("./") || text.starts_with("../");
+  return is_word_like(text) || (is_rooted && std::all_of(text.begin(), text.end(), [](char c) {
+                                  return is_plain_character(c) || c == '/';
+                                }));
+}
+
+// What describe() shows of an option.
+std::string shown(const OptionValue& value) {
+  if (const auto* b = std::get_if<bool>(&value)) return *b ? "true" : "false";
+  if (const auto* i = std::get_if<std::int64_t>(&value)) return std::to_string(*i);
+  if (const auto* d = std::get_if<double>(&value)) {
+    char text[32];
+    return {text, std::to_chars(text, text + sizeof text, *d).ptr};
+  }
+  if (const auto* s = std::get_if<std::string>(&value)) return is_plain(*s) ? *s : "...";
+  std::string list;
+  for (const std::string& item : std::get<std::vector<std::string>>(value)) {
+    list.append(list.empty() ? "" : ", ").append(shown(OptionValue(item)));
+  }
+  return list;
+}
+
+// What backends report goes here: to the handler, or to the operation under way.
+std::function<void(const Warning&)> make_reporter(std::string alias, WarningHandler handler) {
+  return [alias = std::move(alias), handler = std::move(handler)](const Warning& warning) {
+    if (BackendCall* const call = BackendCall::current()) {
+      try {
+        call->keep(warning, alias);
+      } catch (...) {  // out of memory: the warning is lost, the operation is not
+      }
+      return;
+    }
+    if (!handler) return;
+    Warning complete = warning;
+    complete.alias = alias;
+    try {
+      handler(complete);
+    } catch (...) {  // there is no operation whose caller could get it
+    }
+  };
+}
+
+// A URL, or another text with a password, that was put into the wrong member.
+constexpr std::string_view kNoPluginName =
+    "expected a name, or the path of a plugin's file; what stands there is neither, and is not "
+    "shown since it may hold a password";
+
+class Builder {
+ public:
+  Builder(const Config& config, const Environment& environment, std::uint64_t registry)
+      : config_(config),
+        environment_(environment),
+        configuration_(std::make_shared<const Configuration>(
+            Configuration{registry, name_of(config, environment)})),
+        search_path_(plugin_search_path(absolute_plugin_path(config))) {}
+
+  BuiltAliases build() {
+    for (const auto& [alias, cache] : config_.caches) factory_of(alias);
+    BuiltAliases built;
+    for (auto& [alias, work] : work_) built.emplace(alias, finish(alias, work));
+    if (!environment_.defer_errors) throw_problems();
+    for (const auto& [alias, cache] : config_.caches) warn_of_clearing(alias, cache);
+    return built;
+  }
+
+ private:
+  struct Problem {
+    std::string place;  // "caches.json:12", or empty
+    std::string member;
+    std::string text;
+    bool plugin;  // a PluginError rather than a ConfigError
+  };
+
+  // One alias in the making.
+  struct Work {
+    enum class Progress : unsigned char { under_way, done } progress = Progress::under_way;
+    std::shared_ptr<BackendFactory> factory;  // layers included; null: wrong
+    CacheInfo info;
+    std::shared_ptr<KeyPolicy> keys;
+    std::vector<Problem> problems;
+  };
+
+  static std::vector<std::filesystem::path> absolute_plugin_path(const Config& config) {
+    std::vector<std::filesystem::path> folders;
+    for (const std::filesystem::path& folder : config.plugin_path) {
+      folders.push_back(folder.is_absolute() ? folder : config.folder / folder);
+    }
+    return folders;
+  }
+
+  WritableFiles writable() const noexcept {
+    return config_.allow_writable_plugins ? WritableFiles::allowed : WritableFiles::refused;
+  }
+
+  // Where a member stands; of one that is missing, where what should hold it stands.
+  std::string place_of(std::string_view member) const {
+    for (;;) {
+      const auto place = config_.places.find(member);
+      if (place != config_.places.end()) return place->second;
+      const std::size_t dot = member.rfind('.');
+      if (dot == std::string_view::npos) return "";
+      member = member.substr(0, dot);
+    }
+  }
+
+  void note(Work& work, std::string_view member, std::string_view problem, bool plugin = false) {
+    work.problems.push_back({place_of(member), std::string(member), std::string(problem), plugin});
+  }
+
+  // The factory of an alias, made at the first question. Null if it is wrong.
+  std::shared_ptr<BackendFactory> factory_of(const std::string& alias) {
+    const auto [it, fresh] = work_.try_emplace(alias);
+    Work& work = it->second;
+    if (!fresh) return work.factory;
+    make(alias, config_.caches.find(alias)->second, work);
+    work.progress = Work::Progress::done;
+    if (!work.problems.empty()) work.factory = nullptr;
+    return work.factory;
+  }
+
+  void make(const std::string& alias, const CacheConfig& cache, Work& work) {
+    const std::string path = "caches." + alias;
+    work.info.alias = alias;
+    describe(path, cache, work.info);
+    make_keys(path, cache, work);
+    if (alias.empty() || alias.find('.') != std::string::npos) {
+      note(work, path, "an alias is not empty and has no dot; give it another name");
+    }
+    if (cache.timeout.value() < std::chrono::milliseconds::zero()) {
+      note(work, path + ".timeout", "is negative; zero means that nothing is kept");
+    }
+    if (cache.backend.empty()) {
+      note(work, path + ".backend", R"(is missing; name a store, e.g. "locmem")");
+      return;
+    }
+    std::shared_ptr<BackendFactory> factory =
+        make_stage(PluginKind::backend, path, ".backend", cache.backend, cache.location,
+                   cache.options, nullptr, work);
+    // The list says the outermost first; it is built from the inside.
+    for (std::size_t i = cache.layers.size(); factory && i-- > 0;) {
+      const LayerConfig& layer = cache.layers[i];
+      factory = make_stage(PluginKind::layer, path + ".layers[" + std::to_string(i) + "]", ".name",
+                           layer.name, no_location_, layer.options, factory, work);
+      if (is_plugin_like(layer.name)) {
+        work.info.layers.insert(work.info.layers.begin(), layer.name);
+      }
+    }
+    if (factory && factory->traits().key_rules == KeyRules::strict &&
+        check_key(cache.key_prefix).bad_byte) {
+      note(work, path + ".key_prefix",
+           "has a space or a control character, which this store cannot have in a key");
+    }
+    if (factory && work.keys && factory->traits().key_rules == KeyRules::strict &&
+        work.keys->head().size() >= max_portable_key_bytes) {
+      note(work, path + ".key_prefix",
+           "leaves no room for a key: this store has keys of at most 250 bytes, prefix and version "
+           "included; make it shorter");
+    }
+    if (factory && cache.clear == ClearScope::prefix) check_clear(path, *factory, work);
+    work.factory = std::move(factory);
+  }
+
+  // What the configuration says, without what may be secret.
+  void describe(const std::string& path, const CacheConfig& cache, CacheInfo& info) const {
+    if (is_plugin_like(cache.backend)) info.backend = cache.backend;
+    info.key_prefix = cache.key_prefix;
+    info.version = cache.version;
+    info.timeout = cache.timeout;
+    info.on_error = cache.on_error;
+    info.clear = cache.clear;
+    info.key_function = is_plugin_like(cache.key_function) ? cache.key_function : "...";
+    info.key_warnings = cache.key_warnings;
+    const bool hidden = config_.hidden.contains(path + ".location");
+    for (const std::string& location : cache.location) {
+      info.location.push_back(hidden ? "..." : without_credentials(location));
+    }
+    OptionReader reader(path, cache.location, cache.options, [](auto, auto) {});
+    reader.hide(hidden_options(path));
+    for (const auto& [name, value] : cache.options) {
+      info.options.emplace(name, reader.is_hidden(name) ? "..." : shown(value));
+    }
+  }
+
+  // Finds one plugin and lets it make its factory.
+  std::shared_ptr<BackendFactory> make_stage(PluginKind kind, const std::string& path,
+                                             const std::string& name_member,
+                                             const std::string& name,
+                                             const std::vector<std::string>& location,
+                                             const OptionMap& options,
+                                             std::shared_ptr<BackendFactory> inner, Work& work) {
+    const std::string& alias = work.info.alias;
+    LoadedPlugin plugin;
+    if (!is_plugin_like(name)) {
+      note(work, path + name_member, kNoPluginName, true);
+      return nullptr;
+    }
+    try {
+      plugin = find_plugin(kind, name, environment_.linked_plugins, search_path_, config_.folder,
+                           writable());
+    } catch (const PluginError& error) {
+      note(work, path + name_member, error.what(), true);
+      return nullptr;
+    }
+    if (kind == PluginKind::backend) {
+      work.info.backend = plugin.descriptor->name;
+      work.info.plugin_file = plugin.file;
+      work.info.plugin_version = plugin.descriptor->plugin_version;
+    }
+
+    const std::size_t problems_before = work.problems.size();
+    OptionReader reader(
+        path, location, options,
+        [&](std::string_view member, std::string_view problem) { note(work, member, problem); });
+    reader.hide(hidden_options(path));
+    const auto sibling = [&](std::string_view other) { return sibling_of(alias, other); };
+    const auto agree = [&](std::string_view id, std::string_view what,
+                           std::span<const SharedOption> shared) {
+      reject_disagreements(reader, what, note_agreement(configuration_, alias, id, shared));
+    };
+    const BackendContext context{.alias = alias,
+                                 .clock = *environment_.clock,
+                                 .key_head = work.keys ? work.keys->head() : std::string_view(),
+                                 .inner = std::move(inner),
+                                 .sibling = sibling,
+                                 .report = make_reporter(alias, environment_.on_warning),
+                                 .process_wide = process_wide_object,
+                                 .agree = agree};
+    const std::string whose =
+        plugin.file.empty() ? "the plugin " + quote(name) : "the plugin " + plugin.file;
+    std::shared_ptr<BackendFactory> factory;
+    try {
+      factory = plugin.descriptor->create(reader, context);
+      if (!factory) note(work, path, whose + " made no store", true);
+      reader.reject_unread();
+    } catch (const PluginError& error) {
+      note(work, path, error.what(), true);
+    } catch (const ConfigError& error) {
+      note(work, path, error.what());
+    } catch (const std::exception& error) {
+      note(work, path, whose + " threw while it made the store: " + error.what(), true);
+    } catch (const abi::__forced_unwind&) {  // pthread_cancel: not ours to stop
+      throw;
+    } catch (...) {  // a foreign plugin may throw anything
+      note(work, path, whose + " threw something that is no std::exception while it made the store",
+           true);
+    }
+    return work.problems.size() == problems_before ? factory : nullptr;
+  }
+
+  // One sentence for each option, however many aliases say something else.
+  void reject_disagreements(const OptionReader& reader, std::string_view what,
+                            const std::vector<Disagreement>& differences) const {
+    std::set<std::string_view> said;
+    for (const Disagreement& other : differences) {
+      if (!said.insert(other.option).second) continue;
+      const bool same = other.registry.empty();
+      reader.reject(other.option, "is " + other.here + (same ? "" : " in " + configuration_->name) +
+                                      ", but " + other.there + " for the alias " +
+                                      quote(other.alias) + (same ? "" : " of " + other.registry) +
+                                      "; both use " + std::string(what) +
+                                      ": give them the same value, or two locations");
+    }
+  }
+
+  std::set<std::string, std::less<>> hidden_options(const std::string& path) const {
+    std::set<std::string, std::less<>> names;
+    const std::string start = path + ".options.";
+    for (auto it = config_.hidden.lower_bound(start);
+         it != config_.hidden.end() && it->starts_with(start); ++it) {
+      names.insert(it->substr(start.size()));
+    }
+    return names;
+  }
+
+  std::shared_ptr<BackendFactory> sibling_of(const std::string& alias, std::string_view other) {
+    if (!config_.caches.contains(other)) {
+      throw ConfigError("there is no alias " + quote(other) + "; there are " + known_aliases());
+    }
+    const auto work = work_.find(other);
+    if (work != work_.end() && work->second.progress == Work::Progress::under_way) {
+      throw ConfigError("the aliases " + quote(alias) + " and " + quote(other) +
+                        " are made of each other; break the circle");
+    }
+    std::shared_ptr<BackendFactory> factory = factory_of(std::string(other));
+    if (factory) return factory;
+    const std::string problem = "the alias " + quote(other) + " that it needs is wrong";
+    if (only_plugins(work_.find(other)->second)) throw PluginError(problem);
+    throw ConfigError(problem);
+  }
+
+  static bool only_plugins(const Work& work) {
+    return std::all_of(work.problems.begin(), work.problems.end(),
+                       [](const Problem& problem) { return problem.plugin; });
+  }
+
+  std::string known_aliases() const {
+    std::string list;
+    for (const auto& [alias, cache] : config_.caches) {
+      list.append(list.empty() ? "" : ", ").append(quote(alias));
+    }
+    return list;
+  }
+
+  void make_keys(const std::string& path, const CacheConfig& cache, Work& work) {
+    KeyFunction function;
+    bool keeps_head = true;
+    if (!is_plugin_like(cache.key_function) && !registered_key_function(cache.key_function)) {
+      note(work, path + ".key_function", kNoPluginName, true);
+      return;
+    }
+    if (cache.key_function != "default") {
+      try {
+        keeps_head = find_key_function(cache.key_function, function);
+      } catch (const PluginError& error) {
+        note(work, path + ".key_function", error.what(), true);
+        return;
+      }
+    }
+    work.keys = std::make_shared<KeyPolicy>(cache.key_prefix, cache.version, std::move(function),
+                                            keeps_head);
+  }
+
+  // Returns whether it keeps the head.
+  bool find_key_function(const std::string& name, KeyFunction& function) {
+    if (auto registered = registered_key_function(name)) {
+      function = std::move(*registered);
+      return false;
+    }
+    // "path/libmy_keys.so:my_function"
+    const std::size_t colon = name.rfind(':');
+    if (colon != std::string::npos && name.find('/') != std::string::npos &&
+        name.find('/', colon) == std::string::npos) {
+      const std::filesystem::path file = name.substr(0, colon);
+      function = load_key_function(file.is_absolute() ? file : config_.folder / file,
+                                   name.substr(colon + 1), writable());
+      return false;
+    }
+    const LoadedPlugin plugin =
+        find_plugin(PluginKind::key_function, name, environment_.linked_plugins, search_path_,
+                    config_.folder, writable());
+    function = plugin.descriptor->key_function;
+    return (plugin.descriptor->flags & kKeepsHead) != 0;
+  }
+
+  void check_clear(const std::string& path, BackendFactory& factory, Work& work) {
+    const std::string member = path + ".clear";
+    if (work.keys && work.keys->head().empty()) {
+      note(work, member,
+           R"("prefix" needs a key function whose keys begin with prefix and version; )"
+           R"(raise "version" instead of clearing, or say "clear": "store")");
+      return;
+    }
+    try {
+      const std::unique_ptr<Backend> session = factory.connect();
+      if (session && session->extension(ErasePrefixExtension::id) != nullptr) return;
+    } catch (const std::exception& error) {
+      note(work, member, std::string("could not be checked: ") + error.what());
+      return;
+    } catch (const abi::__forced_unwind&) {  // pthread_cancel: not ours to stop
+      throw;
+    } catch (...) {  // a foreign plugin may throw anything
+      note(work, member, "could not be checked: the store opened no session");
+      return;
+    }
+    note(work, member,
+         R"("prefix" is more than this store can do; raise "version" instead of clearing, )"
+         R"(or say "clear": "store")");
+  }
+
+  // As far as the configuration says so: one location written in two ways is two here.
+  bool share_a_store(const std::string& one, const std::string& another) const {
+    const Work& first = work_.find(one)->second;
+    const Work& second = work_.find(another)->second;
+    if (!first.factory || !second.factory || first.info.backend != second.info.backend)
+      return false;
+    if (!second.keys || second.keys->head().empty()) return false;  // its keys are its function's
+    const CacheConfig& a = config_.caches.find(one)->second;
+    const CacheConfig& b = config_.caches.find(another)->second;
+    // Parts of a store have these options in all stock stores.
+    const auto same = [&](std::string_view option) {
+      const auto mine = a.options.find(option);
+      const auto its = b.options.find(option);
+      if (mine == a.options.end() || its == b.options.end()) {
+        return mine == a.options.end() && its == b.options.end();
+      }
+      return mine->second == its->second;
+    };
+    return a.location == b.location && same("database") && same("table");
+  }
+
+  // Clearing the prefix "shop" removes what begins with "shop:", and so all of "shop:eu".
+  void warn_of_clearing(const std::string& alias, const CacheConfig& cache) const {
+    if (cache.clear != ClearScope::prefix || !environment_.on_warning) return;
+    std::string others;
+    for (const auto& [other, inner] : config_.caches) {
+      if (inner.key_prefix == cache.key_prefix || !share_a_store(alias, other)) continue;
+      if (!(inner.key_prefix + ':').starts_with(cache.key_prefix + ':')) continue;
+      others.append(others.empty() ? "" : ", ").append(quote(other));
+      others.append(" (prefix ").append(quote(inner.key_prefix)).append(")");
+    }
+    if (others.empty()) return;
+    const std::string message =
+        "clear() removes every key that begins with " + quote(cache.key_prefix + ':') +
+        ", and so the entries of " + others +
+        ", which share the store; give each a prefix that does not begin with another one and ':'";
+    // Kept while a configuration is made, and delivered when nothing is locked.
+    make_reporter(alias, environment_.on_warning)({.message = message});
+  }
+
+  BuiltAlias finish(const std::string& alias, Work& work) {
+    BuiltAlias built;
+    if (work.factory && work.keys) {
+      const CacheConfig& cache = config_.caches.find(alias)->second;
+      built.state =
+          std::make_shared<CacheState>(CacheState::Parts{.info = work.info,
+                                                         .keys = *work.keys,
+                                                         .timeout = cache.timeout,
+                                                         .on_error = cache.on_error,
+                                                         .clear = cache.clear,
+                                                         .key_warnings = cache.key_warnings,
+                                                         .clock = *environment_.clock,
+                                                         .on_warning = environment_.on_warning,
+                                                         .factory = work.factory});
+    }
+    if (!work.problems.empty()) {
+      ConfigProblems own;
+      for (const Problem& problem : work.problems) {
+        add_to(own, problem);
+        add_to(problems_, problem);
+        plugins_only_ &= problem.plugin;
+      }
+      built.error = own.message();
+      built.plugin_error = only_plugins(work);
+      work.info.location.clear();  // not understood: it may be anything
+    }
+    work.info.error = built.error;
+    built.info = work.info;
+    built.configuration = configuration_;
+    return built;
+  }
+
+  static void add_to(ConfigProblems& problems, const Problem& problem) {
+    int line = 0;
+    const std::size_t colon = problem.place.rfind(':');
+    if (colon != std::string::npos) {
+      std::from_chars(problem.place.data() + colon + 1, problem.place.data() + problem.place.size(),
+                      line);
+    }
+    problems.add(problem.place, problem.member, problem.text, line);
+  }
+
+  void throw_problems() {
+    if (problems_.empty()) return;
+    if (plugins_only_) throw PluginError(problems_.message());
+    throw ConfigError(problems_.message());
+  }
+
+  const Config& config_;
+  const Environment& environment_;
+  const std::shared_ptr<const Configuration> configuration_;
+  const std::vector<std::filesystem::path> search_path_;
+  const std::vector<std::string> no_location_;
+  std::map<std::string, Work, std::less<>> work_;
+  ConfigProblems problems_;  // of all aliases
+  bool plugins_only_ = true;
+};
+
+}  // namespace
+
+void BuiltAlias::throw_error() const {
+  if (plugin_error) throw PluginError(error);
+  throw ConfigError(error);
+}
+
+BuiltAliases build_aliases(const Config& config, const Environment& environment,
+                           std::uint64_t registry) {
+  return Builder(config, environment, registry).build();
+}
+
+}  // namespace polycache

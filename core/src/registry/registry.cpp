@@ -1,0 +1,438 @@
+#include "polycache/registry.h"
+
+#include <cxxabi.h>
+
+#include <atomic>
+#include <filesystem>
+#include <mutex>
+#include <utility>
+#include <vector>
+
+#include "base/cold_mutex.h"
+#include "front/backend_call.h"
+#include "polycache/author/extension.h"
+#include "polycache/author/text.h"
+#include "polycache/error.h"
+#include "registry/builder.h"
+#include "registry/health.h"
+#include "registry/thread_caches.h"
+
+namespace polycache {
+namespace {
+
+constinit std::atomic<std::uint64_t> next_registry{1};
+
+// Lets the stores of a configuration that is over give back what no operation has: sessions of
+// other threads may stay open for long.
+void close_idle(const BuiltAliases& aliases) noexcept {
+  for (const auto& [alias, built] : aliases) {
+    if (!built.state || built.state.use_count() == 1) continue;
+    try {
+      const std::unique_ptr<Backend> session = built.state->connect();
+      auto* const idle = static_cast<IdleExtension*>(session->extension(IdleExtension::id));
+      if (idle != nullptr) idle->close_idle();
+    } catch (...) {  // a foreign store may throw anything; there is nothing to give back then
+    }
+  }
+}
+
+// Where a configuration came from.
+struct Origin {
+  std::filesystem::path file;
+  std::vector<Config::Applied> applied;
+};
+
+Origin origin_of(Config& config) { return {std::move(config.file), std::move(config.applied)}; }
+
+// There is no operation whose caller could get the handler's exception.
+void call_handler(const WarningHandler& handler, const Warning& warning) {
+  try {
+    if (handler) handler(warning);
+  } catch (const abi::__forced_unwind&) {  // pthread_cancel: not ours to stop
+    throw;
+  } catch (...) {  // a user's handler may throw anything
+  }
+}
+
+// What stores reported while they were made, when nothing is locked: the handler may use any
+// cache.
+void deliver(BackendCall& reports, const WarningHandler& handler) {
+  while (!reports.quiet()) {
+    for (const BackendCall::Kept& kept : reports.take()) call_handler(handler, kept.warning());
+  }
+}
+
+Config read_again(const Origin& origin) {
+  if (origin.file.empty()) {
+    throw ConfigError(
+        "this configuration was not read from a file; give the new one to reconfigure()");
+  }
+  Config config = Config::from_file(origin.file);
+  for (const Config::Applied& change : origin.applied) {
+    config.apply(change.assignment, change.place);
+  }
+  return config;
+}
+
+}  // namespace
+
+struct CacheRegistry::State {
+  const std::uint64_t id = next_registry.fetch_add(1, std::memory_order_relaxed);
+
+  // Raised after `aliases` has changed, with release; a thread that sees it takes the lock
+  // and so sees the aliases.
+  std::atomic<std::uint64_t> generation{1};
+
+  std::mutex building;  // one reconfigure at a time; the cold mutex is taken under it
+
+  // Guarded by cold_mutex().
+  std::shared_ptr<const BuiltAliases> aliases;
+  std::shared_ptr<const Environment> environment;
+  Origin origin;
+
+  std::shared_ptr<const BuiltAliases> snapshot() const {
+    const std::lock_guard lock(cold_mutex());
+    return aliases;
+  }
+
+  // What is known at one moment, and what is to be known from now on.
+  struct Known {
+    std::shared_ptr<const BuiltAliases> aliases;
+    std::shared_ptr<const Environment> environment;
+    Origin origin;
+  };
+
+  Known known() const {
+    const std::lock_guard lock(cold_mutex());
+    return {aliases, environment, origin};
+  }
+
+  // Swaps: what was known before dies with `fresh`, outside the lock.
+  void put(Known& fresh) noexcept {
+    const std::lock_guard lock(cold_mutex());
+    aliases.swap(fresh.aliases);
+    environment.swap(fresh.environment);
+    std::swap(origin, fresh.origin);
+    generation.fetch_add(1, std::memory_order_release);
+  }
+
+  // Takes the configuration that read(known()) returns, in the environment given or the old one.
+  void change(FunctionRef<Config(const Known&)> read,
+              std::shared_ptr<const Environment> environment_of_it) {
+    BackendCall reports;
+    Known fresh;
+    fresh.environment = std::move(environment_of_it);
+    WarningHandler handler;
+    try {
+      const std::lock_guard lock(building);
+      const Known before = known();
+      if (!fresh.environment) fresh.environment = before.environment;
+      handler = fresh.environment->on_warning;
+      Config config = read(before);
+      fresh.aliases =
+          std::make_shared<const BuiltAliases>(build_aliases(config, *fresh.environment, id));
+      fresh.origin = origin_of(config);
+      put(fresh);
+    } catch (...) {
+      deliver(reports, handler);
+      throw;
+    }
+    close_idle(*fresh.aliases);
+    fresh = {};  // the old aliases: what nobody uses any more dies when nothing is locked
+    deliver(reports, handler);
+  }
+
+  std::pair<std::shared_ptr<const BuiltAliases>, std::uint64_t> now() const {
+    const std::lock_guard lock(cold_mutex());
+    return {aliases, generation.load(std::memory_order_relaxed)};
+  }
+
+  // The state of that alias and the generation it belongs to.
+  std::pair<std::shared_ptr<CacheState>, std::uint64_t> state_of(std::string_view alias) const {
+    const auto [all, of_now] = now();
+    const auto it = all->find(alias);
+    if (it == all->end()) throw ConfigError(unknown(alias, *all));
+    if (!it->second.state) it->second.throw_error();
+    return {it->second.state, of_now};
+  }
+
+  // Moves a thread's cache to the configuration of now. Apart, as the next, so that finding
+  // a cache saves no registers for it.
+  [[gnu::noinline]] Cache& renew(ThreadCaches& mine, ThreadCaches::Slot& slot) const {
+    auto [fresh, of_now] = state_of(slot.alias);
+    slot.generation = of_now;
+    Cache& cache = *slot.cache;
+    cache.move_to(std::move(fresh));  // what closes there may use caches, and move the slots
+    move_older(mine);
+    return cache;
+  }
+
+  // Moves the thread's other idle caches, too, so that one that is hardly ever used keeps no old
+  // store; and lets go of those of other registries that have ended.
+  void move_older(ThreadCaches& mine) const noexcept {
+    try {
+      for (;;) {
+        const auto [all, of_now] = now();
+        ThreadCaches::Slot* const slot = mine.find_older(id, of_now);
+        if (slot == nullptr) break;
+        const auto it = all->find(slot->alias);
+        if (it == all->end() || !it->second.state) {
+          mine.end(*slot);
+        } else {
+          slot->generation = of_now;
+          slot->cache->move_to(it->second.state);
+        }
+      }
+    } catch (...) {  // out of memory: at the next call
+    }
+    mine.release_ended();
+  }
+
+  // The calling thread's first cache of that alias.
+  [[gnu::noinline]] Cache& make_cache(std::string_view alias) const {
+    ThreadCaches& mine = ThreadCaches::of_this_thread();
+    auto [fresh, of_now] = state_of(alias);
+    Cache& cache = *mine.add({.registry = id,
+                              .generation = of_now,
+                              .alias = std::string(alias),
+                              .cache = std::make_unique<Cache>(std::move(fresh))})
+                        .cache;
+    move_older(mine);
+    return cache;
+  }
+
+  static std::string unknown(std::string_view alias, const BuiltAliases& all) {
+    std::string text = "there is no cache " + quote(alias) + "; ";
+    if (all.empty()) return text + "the configuration has none";
+    text += "there are";
+    const char* separator = " ";
+    std::vector<std::string_view> names;
+    for (const auto& [name, built] : all) {
+      text += separator + quote(name);
+      separator = ", ";
+      names.push_back(name);
+    }
+    if (const auto near = nearest(alias, names)) text += "; did you mean " + quote(*near) + "?";
+    return text;
+  }
+};
+
+CacheRegistry::CacheRegistry(Config config, Environment environment)
+    : state_(std::make_shared<State>()) {
+  state_->aliases =
+      std::make_shared<const BuiltAliases>(build_aliases(config, environment, state_->id));
+  state_->environment = std::make_shared<const Environment>(std::move(environment));
+  state_->origin = origin_of(config);
+  ThreadCaches::registry_begins(state_->id);
+}
+
+CacheRegistry::~CacheRegistry() {
+  ThreadCaches::registry_ends(state_->id);
+  if (ThreadCaches* const mine = ThreadCaches::current()) mine->release_ended();
+  close_idle(*state_->snapshot());
+}
+
+Cache& CacheRegistry::operator[](std::string_view alias) {
+  State& state = *state_;
+  const std::uint64_t now = state.generation.load(std::memory_order_acquire);
+  if (ThreadCaches* const mine = ThreadCaches::current()) [[likely]] {
+    if (ThreadCaches::Slot* const slot = mine->find(state.id, alias)) [[likely]] {
+      if (slot->generation != now && !slot->cache->busy()) [[unlikely]]
+        return state.renew(*mine, *slot);
+      return *slot->cache;
+    }
+  }
+  return state.make_cache(alias);
+}
+
+std::unique_ptr<Cache> CacheRegistry::open(std::string_view alias) {
+  return std::make_unique<Cache>(state_->state_of(alias).first);
+}
+
+void CacheRegistry::reconfigure(Config config) {
+  state_->change([&](const State::Known&) { return std::move(config); }, nullptr);
+}
+
+void CacheRegistry::reconfigure(Config config, Environment environment) {
+  state_->change([&](const State::Known&) { return std::move(config); },
+                 std::make_shared<const Environment>(std::move(environment)));
+}
+
+void CacheRegistry::reload() {
+  try {
+    // Read while nobody else changes anything: else an older file could be taken after a newer.
+    state_->change([](const State::Known& known) { return read_again(known.origin); }, nullptr);
+  } catch (const ConfigError& error) {
+    const std::shared_ptr<const Environment> environment = state_->known().environment;
+    const std::string message =
+        std::string("the configuration stays as it is, since the new one is wrong: ") +
+        error.what();
+    call_handler(environment->on_warning,
+                 {.kind = Warning::Kind::reload_failed, .message = message});
+    throw;
+  }
+}
+
+std::vector<CacheHealth> CacheRegistry::health() const {
+  std::vector<CacheHealth> all;
+  const std::shared_ptr<const BuiltAliases> aliases = state_->snapshot();
+  for (const auto& [alias, built] : *aliases) {
+    if (built.state) {
+      all.push_back(check_health(*built.state));
+    } else {
+      CacheHealth& health = all.emplace_back();
+      health.alias = alias;
+      health.last_error = built.error;
+    }
+  }
+  return all;
+}
+
+void CacheRegistry::close_all() noexcept {
+  ThreadCaches* const mine = ThreadCaches::current();
+  if (mine == nullptr) return;
+  mine->close(state_->id);
+  state_->move_older(*mine);
+}
+
+bool CacheRegistry::contains(std::string_view alias) const {
+  return state_->snapshot()->contains(alias);
+}
+
+std::vector<std::string> CacheRegistry::aliases() const {
+  std::vector<std::string> names;
+  for (const auto& [alias, built] : *state_->snapshot()) names.push_back(alias);
+  return names;
+}
+
+std::vector<std::string> CacheRegistry::thread_aliases() const {
+  const ThreadCaches* const mine = ThreadCaches::current();
+  return mine == nullptr ? std::vector<std::string>() : mine->aliases(state_->id);
+}
+
+std::vector<CacheInfo> CacheRegistry::describe() const {
+  std::vector<CacheInfo> infos;
+  for (const auto& [alias, built] : *state_->snapshot()) infos.push_back(built.info);
+  return infos;
+}
+
+namespace {
+
+// The program-wide registry: made once, never destroyed. All of these are constant-
+// initialised, so that a static object's constructor may use caches too.
+constinit std::mutex making;                             // one maker at a time
+constinit CacheRegistry* made = nullptr;                 // guarded by `making`
+constinit ScopedGlobalRegistry* newest_scope = nullptr;  // of all threads; guarded by `making`
+
+// `made`, where nobody has to be asked who is calling: null before it is made and while there
+// are scopes. Release when set, acquire when used.
+constinit std::atomic<CacheRegistry*> global{nullptr};
+
+// Its address tells threads apart.
+constinit thread_local char this_thread = 0;
+
+}  // namespace
+
+struct GlobalScopes {
+  // The registry of the calling thread's newest scope; of a thread that has none, the one that
+  // all threads with scopes agree on. REQUIRES: `making` is held, and there is a scope.
+  static CacheRegistry& current() {
+    for (const ScopedGlobalRegistry* scope = newest_scope; scope != nullptr;
+         scope = scope->older_) {
+      if (scope->thread_ == &this_thread) return *scope->registry_;
+    }
+    for (const ScopedGlobalRegistry* scope = newest_scope; scope != nullptr;
+         scope = scope->older_) {
+      if (scope->registry_ == newest_scope->registry_ || !is_newest_of_its_thread(*scope)) continue;
+      throw CacheError(
+          "several threads have replaced the global registry, each by its own, and this thread "
+          "has not said which one it belongs to: give it a ScopedGlobalRegistry, or a registry");
+    }
+    return *newest_scope->registry_;
+  }
+
+  static bool is_newest_of_its_thread(const ScopedGlobalRegistry& scope) {
+    const ScopedGlobalRegistry* newest = newest_scope;
+    while (newest->thread_ != scope.thread_) newest = newest->older_;
+    return newest == &scope;
+  }
+};
+
+namespace {
+
+// REQUIRES: `making` is held.
+CacheRegistry& make_global(Config config, Environment environment) {
+  made = new CacheRegistry(std::move(config), std::move(environment));
+  global.store(made, std::memory_order_release);
+  return *made;
+}
+
+[[gnu::noinline]] CacheRegistry& find_global_registry() {
+  BackendCall reports;
+  Environment environment;
+  const WarningHandler handler = environment.on_warning;
+  CacheRegistry* found = nullptr;
+  {
+    std::unique_lock lock(making);
+    if (newest_scope != nullptr) return GlobalScopes::current();
+    if (made == nullptr) {
+      try {
+        make_global(Config::from_environment(), std::move(environment));
+      } catch (...) {
+        lock.unlock();
+        deliver(reports, handler);
+        throw;
+      }
+    }
+    found = made;
+    global.store(made, std::memory_order_release);
+  }
+  deliver(reports, handler);
+  return *found;
+}
+
+}  // namespace
+
+void configure(Config config, Environment environment) {
+  BackendCall reports;
+  const WarningHandler handler = environment.on_warning;
+  {
+    std::unique_lock lock(making);
+    CacheRegistry* const registry = newest_scope != nullptr ? &GlobalScopes::current() : made;
+    if (registry != nullptr) {
+      lock.unlock();
+      registry->reconfigure(std::move(config), std::move(environment));
+    } else {
+      try {
+        make_global(std::move(config), std::move(environment));
+      } catch (...) {
+        lock.unlock();
+        deliver(reports, handler);
+        throw;
+      }
+    }
+  }
+  deliver(reports, handler);
+}
+
+CacheRegistry& global_registry() {
+  CacheRegistry* const registry = global.load(std::memory_order_acquire);
+  return registry != nullptr ? *registry : find_global_registry();
+}
+
+ScopedGlobalRegistry::ScopedGlobalRegistry(CacheRegistry& registry)
+    : registry_(&registry), thread_(&this_thread) {
+  const std::lock_guard lock(making);
+  older_ = std::exchange(newest_scope, this);
+  global.store(nullptr, std::memory_order_release);
+}
+
+ScopedGlobalRegistry::~ScopedGlobalRegistry() {
+  const std::lock_guard lock(making);
+  ScopedGlobalRegistry** link = &newest_scope;
+  while (*link != this) link = &(*link)->older_;
+  *link = older_;
+  if (newest_scope == nullptr) global.store(made, std::memory_order_release);
+}
+
+}  // namespace polycache
