@@ -18,12 +18,12 @@
 
 #include "connection.h"
 #include "endpoint.h"
-#include "pace.h"
 #include "polycache/author/clock.h"
 #include "polycache/author/extension.h"
 #include "polycache/net/circuit_breaker.h"
 #include "polycache/net/connection_pool.h"
 #include "polycache/warning.h"
+#include "reconnect_pace.h"
 
 namespace polycache::redis {
 

@@ -1,4 +1,4 @@
-#include "pace.h"
+#include "reconnect_pace.h"
 
 #include <algorithm>
 
