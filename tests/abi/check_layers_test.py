@@ -31,6 +31,7 @@ GOOD = {
     "backends/redis/src/connection.h": '#include "polycache/author/backend.h"\n#include "polycache/net/socket.h"\n',
     "core/net/include/polycache/net/socket.h": '#include "polycache/error.h"\n',
     "core/net/src/tls.cpp": '#include <openssl/ssl.h>\n#include "polycache/net/socket.h"\n',
+    "backends/redis/test/redis_test.cpp": '#include <gtest/gtest.h>\n#include "polycache/polycache.h"\n',
     "backends/memcached/src/libmemcached.cpp": "#include <libmemcached/memcached.h>\n",
     "testing/include/polycache/testing/suite.h": '#include <gtest/gtest.h>\n#include "polycache/cache.h"\n',
     "plugins/redis.cpp": '#include "polycache/backends/redis.h"\n',

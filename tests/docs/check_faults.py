@@ -1,7 +1,7 @@
 """Compares the tables of faults with the tests that exist.
 
 Every number from 1 to LAST_FAULT has exactly one row: in docs/reliability.md, where the row names
-at least one test (`Suite.Name`) of a source below tests/ or in testing/, or in docs/plans.md,
+at least one test (`Suite.Name`) of a source in tests/, backends/*/test or testing/, or in docs/plans.md,
 where the row names the feature that the fault belongs to.
 """
 
@@ -19,12 +19,13 @@ NAME = re.compile(r"`([A-Za-z]\w*\.\w+|\w+)`")
 
 def tests_of(root: pathlib.Path) -> set[str]:
     names = set()
-    folder = root / "tests"
-    for source in [*sorted(folder.rglob("*.cpp")), *sorted((root / "testing").rglob("*.h"))]:
+    folders = [root / "tests", *sorted((root / "backends").glob("*/test"))]
+    sources = [source for folder in folders for source in sorted(folder.rglob("*.cpp"))]
+    for source in [*sources, *sorted((root / "testing").rglob("*.h"))]:
         text = source.read_text(encoding="utf-8")
         for pattern in (TEST, TYPED_TEST):
             names.update(".".join(match) for match in pattern.findall(text))
-    for lists in sorted(folder.rglob("CMakeLists.txt")):
+    for lists in [lists for folder in folders for lists in sorted(folder.rglob("CMakeLists.txt"))]:
         names.update(CTEST.findall(lists.read_text(encoding="utf-8")))
     return names
 

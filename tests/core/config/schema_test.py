@@ -221,7 +221,7 @@ def variants(document):
 def main():
     program, source = sys.argv[1], pathlib.Path(sys.argv[2])
     schema = json.loads((source / "docs" / "config.schema.json").read_text(encoding="utf-8"))
-    samples = source / "tests" / "unit" / "config_samples"
+    samples = source / "tests" / "core" / "config" / "config_samples"
     good = sorted((samples / "good").glob("*.json"))
     bad = sorted((samples / "bad").glob("*.json"))
     examples = sorted(f for f in (source / "examples").rglob("*.json") if not f.name.startswith("CMake"))

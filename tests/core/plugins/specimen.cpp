@@ -1,5 +1,5 @@
 // The one source of all plugins that the loader's tests load, or must refuse. What is wrong
-// with each is said by the definitions that tests/plugin/CMakeLists.txt gives it.
+// with each is said by the definitions that tests/core/plugins/CMakeLists.txt gives it.
 
 #include <memory>
 #include <stdexcept>
