@@ -107,18 +107,37 @@ def is_whole_file(block):
     return block.text.startswith("#include")
 
 
-def program(block):
-    if is_whole_file(block):
-        return f'#line 1 "{block.place}"\n' + block.text
+def parts(block):
+    """What of a block stands in a file, and what in a function."""
     outside = []
     inside = []
     for piece in pieces(block.text):
         bare = re.sub(r"//[^\n]*|/\*.*?\*/", "", piece, flags=re.S).strip()
         scope = outside if FILE_SCOPE.match(bare) or FUNCTION.match(bare) else inside
         scope.append(piece)
-    return (f'#line 1 "{block.place} (file scope)"\n' + "".join(outside) +
-            f'\n#line 1 "{block.place} (in a function)"\nvoid snippet(SURROUNDINGS) {{ {{' +
-            "".join(inside) + "\n} }\n")
+    return "".join(outside), "".join(inside)
+
+
+def function(number, block, text):
+    return (f'\n#line 1 "{block.place} (in a function)"\n'
+            f"void snippet{number}(SURROUNDINGS) {{ {{{text}\n}} }}\n")
+
+
+def programs(snippets):
+    """Where each program is from, its text, and whether prelude.h comes first. Blocks that have
+    nothing but statements share a program, since the compiler takes longer for the prelude."""
+    together = ""
+    for number, block in enumerate(snippets):
+        if is_whole_file(block):
+            yield block.place, f'#line 1 "{block.place}"\n' + block.text, False
+            continue
+        outside, inside = parts(block)
+        if outside:
+            yield (block.place, f'#line 1 "{block.place} (file scope)"\n' + outside +
+                   function(number, block, inside), True)
+        else:
+            together += function(number, block, inside)
+    yield "blocks of statements", together, True
 
 
 def check_snippets(root, work, arguments):
@@ -130,18 +149,18 @@ def check_snippets(root, work, arguments):
     subprocess.run([*command, "-x", "c++-header", str(prelude), "-o", f"{prelude}.gch"], check=True)
 
     def compile_one(numbered):
-        number, block = numbered
-        source = work / f"snippet{number}.cpp"
-        source.write_text(program(block), encoding="utf-8")
-        before = [] if is_whole_file(block) else ["-include", str(prelude)]
+        number, (place, text, needs_prelude) = numbered
+        source = work / f"program{number}.cpp"
+        source.write_text(text, encoding="utf-8")
+        before = ["-include", str(prelude)] if needs_prelude else []
         done = subprocess.run([*command, *before, "-fsyntax-only", str(source)],
                               capture_output=True, text=True)
-        return block.place, done.returncode, done.stderr
+        return place, done.returncode, done.stderr
 
     problems = []
     snippets = blocks(root, "cpp")
     with concurrent.futures.ThreadPoolExecutor(max_workers=2) as pool:
-        for place, code, said in pool.map(compile_one, enumerate(snippets)):
+        for place, code, said in pool.map(compile_one, enumerate(programs(snippets))):
             if code != 0:
                 problems.append(f"{place}: does not compile\n{said}")
     print(f"{len(snippets)} snippets")

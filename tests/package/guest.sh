@@ -17,7 +17,7 @@ if [ "$way" = fetch_content ] && [ "${CMAKE_GENERATOR:-}" = Ninja ]; then
   program=$WORK/build/Debug/host
 fi
 "$CMAKE" -S "$SOURCE/tests/package/guest" -B "$WORK/build" -DHOST_WAY="$way" \
-  -DCMAKE_BUILD_TYPE=Debug -DPOLYCACHE_SOURCE="$SOURCE" -DPOLYCACHE_WITH_SQLITE=OFF \
+  -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS_DEBUG=-g0 -DPOLYCACHE_SOURCE="$SOURCE" -DPOLYCACHE_WITH_SQLITE=OFF \
   -DPOLYCACHE_WITH_MEMCACHED=OFF -DPOLYCACHE_WITH_REDIS=OFF
 "$CMAKE" --build "$WORK/build" --target host --parallel 2
 unset POLYCACHE_CONFIG POLYCACHE_PLUGIN_PATH
