@@ -44,7 +44,7 @@ class Broken final : public polycache::Backend {
   bool put(std::string_view, std::string_view, polycache::Ttl, polycache::PutMode) override {
     fail();
   }
-  bool touch(std::string_view, polycache::Ttl) override { fail(); }
+  bool touch(std::string_view, polycache::Ttl, polycache::ValueSink) override { fail(); }
   bool erase(std::string_view) override { fail(); }
   void clear() override { fail(); }
 

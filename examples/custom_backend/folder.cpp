@@ -24,9 +24,11 @@ struct Folder final : BackendFactory, Backend {
     if (mode != PutMode::always && read(key) == (mode == PutMode::if_absent)) return false;
     return write(key, bytes, end_of(ttl));
   }
-  bool touch(string_view key, Ttl ttl) override {
+  bool touch(string_view key, Ttl ttl, ValueSink head) override {
     const auto turn = take_turn();
-    return read(key) && write(key, value, end_of(ttl));
+    if (!read(key) || !write(key, value, end_of(ttl))) return false;
+    head(value);
+    return true;
   }
   bool erase(string_view key) override {
     const auto turn = take_turn();

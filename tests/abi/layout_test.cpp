@@ -17,7 +17,7 @@
 namespace polycache {
 namespace {
 
-static_assert(POLYCACHE_ABI_VERSION == 2, "write the numbers of the new version below");
+static_assert(POLYCACHE_ABI_VERSION == 3, "write the numbers of the new version below");
 static_assert(sizeof(void*) == 8, "the numbers are those of 64-bit machines");
 
 // The descriptor is read before anything else is known of a plugin: these numbers hold in
@@ -34,9 +34,9 @@ static_assert(offsetof(PluginDescriptor, library_version) == 32);
 static_assert(offsetof(PluginDescriptor, compiler) == 40);
 static_assert(offsetof(PluginDescriptor, name) == 48);
 static_assert(offsetof(PluginDescriptor, plugin_version) == 56);
-static_assert(offsetof(PluginDescriptor, create) == 64);
-static_assert(offsetof(PluginDescriptor, key_function) == 72);
-static_assert(sizeof(PluginDescriptor) == 80);
+static_assert(offsetof(PluginDescriptor, payload) == 64);
+static_assert(sizeof(PluginPayload) == 8);
+static_assert(sizeof(PluginDescriptor) == 72);
 static_assert(static_cast<unsigned>(PluginKind::backend) == 1);
 static_assert(static_cast<unsigned>(PluginKind::layer) == 2);
 static_assert(static_cast<unsigned>(PluginKind::key_function) == 3);
@@ -51,7 +51,7 @@ static_assert(static_cast<int>(PutMode::if_present) == 2);
 static_assert(sizeof(ValueSink) == 16 && std::is_trivially_copyable_v<ValueSink>);
 static_assert(sizeof(IndexSink) == sizeof(ValueSink));
 static_assert(sizeof(IndexedValueSink) == sizeof(ValueSink));
-static_assert(sizeof(StoreTraits) == 16 && offsetof(StoreTraits, key_rules) == 0);
+static_assert(sizeof(StoreTraits) == 128 && offsetof(StoreTraits, key_rules) == 0);
 static_assert(offsetof(StoreTraits, breaks_circuits) == 1);
 static_assert(offsetof(StoreTraits, breaker) == 8);
 static_assert(static_cast<int>(KeyRules::portable) == 0);
@@ -72,7 +72,7 @@ static_assert(sizeof(Warning) == 64);
 static_assert(offsetof(Warning, count) == 56);
 static_assert(sizeof(HealthExtension::Server) == 56);
 static_assert(sizeof(SharedOption) == 48);
-static_assert(sizeof(BackendContext) == 136);
+static_assert(sizeof(BackendContext) == 160);
 
 // What is thrown on one side and caught on the other.
 static_assert(sizeof(CacheError) == 16);
@@ -82,13 +82,15 @@ static_assert(sizeof(KeyNotFound) == sizeof(ValueError));
 
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Winvalid-offsetof"  // it has a reference; the compilers can
-static_assert(offsetof(BackendContext, alias) == 0);
-static_assert(offsetof(BackendContext, key_head) == 24);
-static_assert(offsetof(BackendContext, inner) == 40);
-static_assert(offsetof(BackendContext, sibling) == 56);
-static_assert(offsetof(BackendContext, report) == 72);
-static_assert(offsetof(BackendContext, process_wide) == 104);
-static_assert(offsetof(BackendContext, agree) == 120);
+static_assert(offsetof(BackendContext, size) == 0);
+static_assert(offsetof(BackendContext, alias) == 8);
+static_assert(offsetof(BackendContext, key_head) == 32);
+static_assert(offsetof(BackendContext, inner) == 48);
+static_assert(offsetof(BackendContext, sibling) == 64);
+static_assert(offsetof(BackendContext, report) == 80);
+static_assert(offsetof(BackendContext, process_wide) == 112);
+static_assert(offsetof(BackendContext, agree) == 128);
+static_assert(offsetof(BackendContext, find_service) == 144);
 #pragma GCC diagnostic pop
 
 // The place of a virtual function in its table, as the Itanium C++ ABI writes it into a
@@ -113,7 +115,7 @@ std::ptrdiff_t slot(Member member) {
 TEST(VirtualTables, Backend) {
   EXPECT_EQ(slot(&Backend::get), 2);
   EXPECT_EQ(slot(&Backend::put), 3);
-  EXPECT_EQ(slot(&Backend::touch), 4);
+  EXPECT_EQ(slot<bool (Backend::*)(std::string_view, Ttl, ValueSink)>(&Backend::touch), 4);
   EXPECT_EQ(slot(&Backend::erase), 5);
   EXPECT_EQ(slot(&Backend::clear), 6);
   EXPECT_EQ(slot(&Backend::contains), 7);
@@ -132,7 +134,8 @@ TEST(VirtualTables, Factories) {
   EXPECT_EQ(slot(&BackendFactory::connect), 2);
   EXPECT_EQ(slot(&BackendFactory::traits), 3);
   EXPECT_EQ(slot(&BackendFactory::validate_key), 4);
-  EXPECT_EQ(slot(OpenLayerFactory::wrap_member()), 5);
+  EXPECT_EQ(slot(&BackendFactory::extension), 5);
+  EXPECT_EQ(slot(OpenLayerFactory::wrap_member()), 6);
 }
 
 TEST(VirtualTables, Clock) {

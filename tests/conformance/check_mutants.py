@@ -85,6 +85,8 @@ NOTICED_BY = {
     "touch_empties": "TouchGivesANewLifetime",
     "touch_keeps_the_lifetime": "TouchGivesANewLifetime",
     "touch_revives_expired": "AnExpiredEntryIsAbsentForEveryOperation",
+    "touch_shows_10_bytes": "TouchShowsTheHeadOfTheValue",
+    "touch_shows_no_head": "TouchShowsTheHeadOfTheValue",
     "touch_says_false_without_a_lifetime": "TouchGivesANewLifetime",
     "ttl_finds_expired": "AnExpiredEntryIsAbsentForEveryOperation",
     "ttl_is_the_whole_lifetime": "TtlTellsWhatIsLeft",

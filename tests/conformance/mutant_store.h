@@ -92,7 +92,7 @@ class MutantSession final : public Backend,
     return true;
   }
 
-  bool touch(std::string_view key, Ttl ttl) override {
+  bool touch(std::string_view key, Ttl ttl, ValueSink head) override {
     const auto turn = take_turn();
     MutantEntry* const entry = makes("touch_revives_expired") ? find_any(key) : find(key);
     if (entry == nullptr) {
@@ -102,6 +102,9 @@ class MutantSession final : public Backend,
     const bool was_forever = entry->deadline == kForever;
     if (!makes("touch_keeps_the_lifetime")) entry->deadline = deadline(ttl);
     if (makes("touch_empties")) entry->value.clear();
+    if (!makes("touch_shows_no_head")) {
+      head(std::string_view(entry->value).substr(0, makes("touch_shows_10_bytes") ? 10 : 64));
+    }
     return !(was_forever && makes("touch_says_false_without_a_lifetime"));
   }
 

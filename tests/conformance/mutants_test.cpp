@@ -30,11 +30,13 @@ class FiveFunctions final : public Backend {
     table_->entries.insert_or_assign(std::string(key), MutantEntry{std::string(value), end(ttl)});
     return true;
   }
-  bool touch(std::string_view key, Ttl ttl) override {
+  bool touch(std::string_view key, Ttl ttl, ValueSink head) override {
     const std::lock_guard lock(table_->mutex);
     MutantEntry* const entry = find(key);
-    if (entry != nullptr) entry->deadline = end(ttl);
-    return entry != nullptr;
+    if (entry == nullptr) return false;
+    entry->deadline = end(ttl);
+    head(entry->value);
+    return true;
   }
   bool erase(std::string_view key) override {
     const std::lock_guard lock(table_->mutex);

@@ -366,7 +366,7 @@ class Reporting final : public Backend {
     report_of_the_store({.kind = Warning::Kind::other, .message = "and something else"});
     return false;
   }
-  bool touch(std::string_view, Ttl) override { return true; }
+  bool touch(std::string_view, Ttl, ValueSink) override { return true; }
   bool erase(std::string_view) override { return true; }
   void clear() override {}
 };

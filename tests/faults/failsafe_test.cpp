@@ -62,7 +62,7 @@ class Session final : public Backend {
     return true;
   }
   bool put(std::string_view, std::string_view, Ttl, PutMode) override { return write(); }
-  bool touch(std::string_view, Ttl) override { return write(); }
+  bool touch(std::string_view, Ttl, ValueSink) override { return write(); }
   bool erase(std::string_view) override { return write(); }
   void clear() override { write(); }
 
@@ -370,7 +370,7 @@ class SessionOfServers final : public Backend, private AdmissionExtension {
     return true;
   }
   bool put(std::string_view key, std::string_view, Ttl, PutMode) override { return write(key); }
-  bool touch(std::string_view key, Ttl) override { return write(key); }
+  bool touch(std::string_view key, Ttl, ValueSink) override { return write(key); }
   bool erase(std::string_view key) override { return write(key); }
   void clear() override {}
   void* extension(std::string_view name) noexcept override {

@@ -37,7 +37,10 @@ class OneEntry final : public polycache::Backend {
     written = value;
     return true;
   }
-  bool touch(std::string_view, polycache::Ttl) override { return true; }
+  bool touch(std::string_view, polycache::Ttl, polycache::ValueSink head) override {
+    head(stored);
+    return true;
+  }
   bool erase(std::string_view) override { return true; }
   void clear() override {}
   std::optional<std::int64_t> incr(std::string_view, std::int64_t) override {

@@ -139,7 +139,7 @@ void make(const polycache::PluginDescriptor& store, const Wish& wish) {
       .report = [](const polycache::Warning& warning) { expect_no_secret(warning.message); },
       .process_wide = process_wide};
   try {
-    const auto factory = store.create(reader, context);
+    const auto factory = store.payload.create(reader, context);
     reader.reject_unread();
   } catch (const polycache::CacheError& error) {
     expect_no_secret(error.what());

@@ -47,7 +47,7 @@ class MapFactory final : public BackendFactory {
       factory_.map_.insert_or_assign(std::string(key), std::string(value));
       return true;
     }
-    bool touch(std::string_view key, Ttl) override {
+    bool touch(std::string_view key, Ttl, ValueSink) override {
       const std::lock_guard lock(factory_.mutex_);
       return factory_.map_.contains(key);
     }

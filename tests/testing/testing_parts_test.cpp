@@ -349,7 +349,7 @@ class Plain final : public Backend {
  public:
   bool get(std::string_view, ValueSink) override { return false; }
   bool put(std::string_view, std::string_view, Ttl, PutMode) override { return true; }
-  bool touch(std::string_view, Ttl) override { return false; }
+  bool touch(std::string_view, Ttl, ValueSink) override { return false; }
   bool erase(std::string_view) override { return false; }
   void clear() override {}
 };

@@ -12,7 +12,7 @@ class Session final : public Backend {
   bool put(std::string_view, std::string_view, Ttl, PutMode mode) override {
     return mode != PutMode::if_present;
   }
-  bool touch(std::string_view, Ttl) override { return false; }
+  bool touch(std::string_view, Ttl, ValueSink) override { return false; }
   bool erase(std::string_view) override { return false; }
   void clear() override {}
 

@@ -37,7 +37,9 @@ bool Session::put(std::string_view key, std::string_view value, Ttl ttl, PutMode
   return stored(store_.put(key, value, ttl, mode), key, value);
 }
 
-bool Session::touch(std::string_view key, Ttl ttl) { return store_.touch(key, ttl); }
+bool Session::touch(std::string_view key, Ttl ttl, ValueSink head) {
+  return store_.touch(key, ttl, head);
+}
 
 bool Session::erase(std::string_view key) { return store_.erase(key); }
 

@@ -28,7 +28,7 @@ class Session final : public Backend,
 
   bool get(std::string_view key, ValueSink sink) override;
   bool put(std::string_view key, std::string_view value, Ttl ttl, PutMode mode) override;
-  bool touch(std::string_view key, Ttl ttl) override;
+  bool touch(std::string_view key, Ttl ttl, ValueSink head) override;
   bool erase(std::string_view key) override;
   void clear() override;
   bool contains(std::string_view key, ValueSink head) override;

@@ -321,15 +321,23 @@ std::optional<std::int64_t> Store::incr(std::string_view key, std::int64_t delta
   return result == PutResult::stored ? std::optional(sum) : std::nullopt;
 }
 
-bool Store::touch(std::string_view key, Ttl ttl) {
+bool Store::touch(std::string_view key, Ttl ttl, ValueSink head) {
+  constexpr std::size_t kHead = 64;  // as contains() promises
   const std::uint64_t hash = hash_(key);
   const std::int64_t deadline = this->deadline(clock_.now(), ttl);
   Shard& shard = shard_of(hash);
-  Operation operation(budget_, listener());
-  const std::lock_guard lock(shard.lock());
-  Entry* const found = shard.find(hash, key, operation);
-  if (found != nullptr) shard.set_deadline(*found, deadline);
-  return found != nullptr;
+  char shown[kHead];
+  std::size_t size = 0;
+  {
+    Operation operation(budget_, listener());
+    const std::lock_guard lock(shard.lock());
+    Entry* const found = shard.find(hash, key, operation);
+    if (found == nullptr) return false;
+    shard.set_deadline(*found, deadline);
+    size = found->value().copy(shown, kHead);
+  }
+  head({shown, size});
+  return true;
 }
 
 // --- removing ---

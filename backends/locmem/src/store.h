@@ -49,7 +49,7 @@ class Store final : public Forkable {
 
   // Never no_room, as put_if_equal().
   PutResult put(std::string_view key, std::string_view value, Ttl ttl, PutMode mode);
-  bool touch(std::string_view key, Ttl ttl);
+  bool touch(std::string_view key, Ttl ttl, ValueSink head);
   bool erase(std::string_view key);
   void clear();
   std::optional<std::int64_t> incr(std::string_view key, std::int64_t delta);

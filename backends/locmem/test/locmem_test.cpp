@@ -708,7 +708,7 @@ TEST_F(Locmem, EachClockHasItsOwnStores) {
                                  .sibling = no_sibling,
                                  .report = [](const Warning&) {},
                                  .process_wide = process_wide};
-    return locmem::plugin.create(reader, context);
+    return locmem::plugin.payload.create(reader, context);
   };
   const auto a = make(clock_);
   const auto b = make(other_clock);
@@ -728,13 +728,13 @@ class LocmemAliases : public Locmem {
       return slot;
     };
     const auto no_sibling = [](std::string_view) -> std::shared_ptr<BackendFactory> { return {}; };
-    return locmem::plugin.create(reader, BackendContext{.alias = alias,
-                                                        .clock = clock_,
-                                                        .key_head = "",
-                                                        .inner = nullptr,
-                                                        .sibling = no_sibling,
-                                                        .report = [](const Warning&) {},
-                                                        .process_wide = process_wide});
+    return locmem::plugin.payload.create(reader, BackendContext{.alias = alias,
+                                                                .clock = clock_,
+                                                                .key_head = "",
+                                                                .inner = nullptr,
+                                                                .sibling = no_sibling,
+                                                                .report = [](const Warning&) {},
+                                                                .process_wide = process_wide});
   }
   std::map<std::string, std::shared_ptr<void>, std::less<>> objects_;
 };

@@ -199,23 +199,26 @@ Session::Try Session::replace(Connection& server, std::string_view key, const Fo
 
 // Reading is repeated by the connection where it was stale; what breaks after that, here: a
 // lifetime may be set twice.
-bool Session::touch(std::string_view key, Ttl ttl) {
+bool Session::touch(std::string_view key, Ttl ttl, ValueSink head) {
   return at(key, Access::write, [&](Connection& server) {
     try {
-      return touch(server, key, ttl);
+      return touch(server, key, ttl, head);
     } catch (const BackendError& error) {
       if (error.kind() != BackendError::Kind::unreachable || !server.take_second_chance()) throw;
     }
-    return touch(server, key, ttl);
+    return touch(server, key, ttl, head);
   });
 }
 
 // Not memcached's own touch, which leaves the flags, and so the deadline in them.
-bool Session::touch(Connection& server, std::string_view key, Ttl ttl) {
+bool Session::touch(Connection& server, std::string_view key, Ttl ttl, ValueSink head) {
   for (;;) {
     const auto found = find(server, key, Want::value_and_version);
     if (!found) return false;
+    char shown[64];  // the value's own place is the connection's
+    const std::size_t size = found->value.copy(shown, sizeof shown);
     const Try result = replace(server, key, *found, found->value, lifetime_for(ttl, now()));
+    if (result == Try::done) head({shown, size});
     if (result != Try::again) return result == Try::done;
   }
 }

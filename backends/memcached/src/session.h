@@ -51,7 +51,7 @@ class Session final : public Backend,
 
   bool get(std::string_view key, ValueSink sink) override;
   bool put(std::string_view key, std::string_view value, Ttl ttl, PutMode mode) override;
-  bool touch(std::string_view key, Ttl ttl) override;
+  bool touch(std::string_view key, Ttl ttl, ValueSink head) override;
   bool erase(std::string_view key) override;
   void clear() override;
   bool contains(std::string_view key, ValueSink head) override;
@@ -132,7 +132,7 @@ class Session final : public Backend,
   bool put_if_present(Connection& server, std::string_view key, std::string_view value, Ttl ttl);
   Try replace(Connection& server, std::string_view key, const Found& found, std::string_view value,
               Lifetime lifetime);
-  bool touch(Connection& server, std::string_view key, Ttl ttl);
+  bool touch(Connection& server, std::string_view key, Ttl ttl, ValueSink head);
 
   void find_many(std::span<const std::string_view> keys,
                  FunctionRef<void(std::size_t, const Found&)> sink);

@@ -215,14 +215,18 @@ bool Session::get(std::string_view key, ValueSink sink) {
   return type == Type::string;
 }
 
-bool Session::contains(std::string_view key, ValueSink head) {
-  commands_.clear();
-  commands_.begin("*2\r\n$6\r\nEXISTS\r\n");
-  commands_.word(key);
+void Session::compose_head(std::string_view key) {
   commands_.begin("*4\r\n$8\r\nGETRANGE\r\n");
   commands_.word(key);
   commands_.word("0");
   commands_.word(kHeadBytes);
+}
+
+bool Session::contains(std::string_view key, ValueSink head) {
+  commands_.clear();
+  commands_.begin("*2\r\n$6\r\nEXISTS\r\n");
+  commands_.word(key);
+  compose_head(key);
   bool exists = false;
   const auto deliver = [&](std::string_view value) {
     if (!exists) return;
@@ -601,7 +605,7 @@ void Session::read_put(PutBatch& batch, Connection& connection, std::size_t item
   }
 }
 
-bool Session::touch(std::string_view key, Ttl ttl) {
+bool Session::touch(std::string_view key, Ttl ttl, ValueSink head) {
   commands_.clear();
   compose_type_check(key);
   if (ttl.is_forever()) {
@@ -615,15 +619,21 @@ bool Session::touch(std::string_view key, Ttl ttl) {
     commands_.word(key);
     commands_.number(redis_lifetime(ttl));
   }
+  compose_head(key);
   bool other_type = false;
   bool exists = false;
+  const auto deliver = [&](std::string_view value) {
+    if (exists && !other_type) head(value);
+  };
   run(0, Purpose::erase, deadline(), Repeat::if_broken, [&](Connection& connection) {
-    const Expected expected{.types = one_of(Type::integer)};
+    const Expected number{.types = one_of(Type::integer)};
+    const Expected text{.types = one_of(Type::string), .tolerated = is_wrong_type};
     connection.send(commands_.bytes(), commands_.count());
     other_type = receive_type_check(connection);
-    for (std::size_t i = 1; i < commands_.count(); ++i) {
-      exists = receive(connection, expected, ignore).integer != 0;
+    for (std::size_t i = 2; i < commands_.count(); ++i) {
+      exists = receive(connection, number, ignore).integer != 0;
     }
+    receive(connection, text, deliver);
   });
   if (other_type) warn_of_other_type(key);
   return exists && !other_type;

@@ -46,7 +46,7 @@ class Session final : public Backend,
   [[gnu::hot]] bool get(std::string_view key, ValueSink sink) override;
   [[gnu::hot]] bool put(std::string_view key, std::string_view value, Ttl ttl,
                         PutMode mode) override;
-  bool touch(std::string_view key, Ttl ttl) override;
+  bool touch(std::string_view key, Ttl ttl, ValueSink head) override;
   bool erase(std::string_view key) override;
   void clear() override;
   bool contains(std::string_view key, ValueSink head) override;
@@ -146,6 +146,7 @@ class Session final : public Backend,
                                               Deadline deadline);
   void erase_other_type(std::string_view key, Deadline deadline);
   void compose_type_check(std::string_view key);
+  void compose_head(std::string_view key);
   static bool receive_type_check(Connection& connection);
 
   [[gnu::hot]] static std::int64_t redis_lifetime(Ttl ttl) noexcept;

@@ -487,8 +487,11 @@ bool Session::put(std::string_view key, std::string_view value, Ttl ttl, PutMode
   });
 }
 
-bool Session::touch(std::string_view key, Ttl ttl) {
-  return write(0, [&](Table& table, const Moment& now) { return table.touch(key, ttl, now); });
+bool Session::touch(std::string_view key, Ttl ttl, ValueSink head) {
+  const bool found = write(
+      0, [&](Table& table, const Moment& now) { return table.touch(key, ttl, buffer_, now); });
+  if (found) head(buffer_);
+  return found;
 }
 
 bool Session::erase(std::string_view key) {

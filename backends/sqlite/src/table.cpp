@@ -335,7 +335,8 @@ void Table::prepare_changing() {
     statement.emplace(connection_, sql);
   };
   prepare(touch_, "UPDATE " + t + " SET expires = ?4, written = ?5" +
-                      and_checksum("polycache_checksum(checksum >> 32, ?5, ?4)") + live());
+                      and_checksum("polycache_checksum(checksum >> 32, ?5, ?4)") + live() +
+                      " RETURNING substr(value, 1, 64)");
   prepare(erase_, "DELETE FROM " + t + live());
   prepare(replace_value_, "UPDATE " + t + " SET written = ?4, value = ?5" +
                               and_checksum("polycache_checksum(?8, ?4, expires)") + live());
@@ -437,9 +438,13 @@ bool Table::put(std::string_view key, std::string_view value, Ttl ttl, PutMode m
   return connection_.changes() > 0;
 }
 
-bool Table::touch(std::string_view key, Ttl ttl, const Moment& now) {
-  bind_live(*touch_, key, now).bind(4, now.expires_after(ttl)).bind(5, now.order).run();
-  return connection_.changes() > 0;
+bool Table::touch(std::string_view key, Ttl ttl, std::string& head, const Moment& now) {
+  const Resetting resetting(*touch_);
+  bind_live(*touch_, key, now).bind(4, now.expires_after(ttl)).bind(5, now.order);
+  if (!touch_->step()) return false;
+  head.assign(touch_->bytes(0));
+  touch_->step();  // to the end: that commits
+  return true;
 }
 
 bool Table::erase(std::string_view key, const Moment& now) {

@@ -110,7 +110,8 @@ class Table {
 
   // Each returns whether it stored or removed something.
   bool put(std::string_view key, std::string_view value, Ttl ttl, PutMode mode, const Moment& now);
-  bool touch(std::string_view key, Ttl ttl, const Moment& now);
+  // `head` becomes the first 64 bytes of the value.
+  bool touch(std::string_view key, Ttl ttl, std::string& head, const Moment& now);
   bool erase(std::string_view key, const Moment& now);
   bool replace_value(std::string_view key, std::string_view value, const Moment& now);
   bool put_if_equal(std::string_view key, std::string_view expected, std::string_view value,

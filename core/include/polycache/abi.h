@@ -13,7 +13,7 @@
 // Raise by one whenever anything reachable from backend.h or plugin.h changes its
 // layout, its virtual functions or its meaning.
 #ifndef POLYCACHE_ABI_VERSION  // the tests build plugins of another version
-#define POLYCACHE_ABI_VERSION 2
+#define POLYCACHE_ABI_VERSION 3
 #endif
 
 // The standard library decides the layout of what crosses the boundary; the compiler

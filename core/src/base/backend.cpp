@@ -63,6 +63,8 @@ void* Layer::extension(std::string_view id) noexcept {
   return passes ? inner_->extension(id) : nullptr;
 }
 
+void* BackendFactory::extension(std::string_view) noexcept { return nullptr; }
+
 LayerFactory::~LayerFactory() = default;
 
 }  // namespace polycache

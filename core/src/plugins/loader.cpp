@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstddef>
 #include <cstdlib>
 #include <cstring>
 #include <map>
@@ -305,6 +306,11 @@ std::optional<Symbol> own_symbol(const shared_library& library, const char* name
 
 // --- Descriptors ---
 
+// The one that the first version of this ABI had. Fields that were appended since are read only
+// where `size` says that they are there.
+constexpr std::size_t kSmallestDescriptor =
+    offsetof(PluginDescriptor, payload) + sizeof(PluginPayload);
+
 // Whether `descriptor` is one that this program understands; field after field, since
 // before `size` and the ABI are accepted nothing is known about what follows. `where`
 // begins every message.
@@ -313,9 +319,9 @@ void check_descriptor(const std::string& where, const PluginDescriptor& descript
   if (std::memcmp(descriptor.magic, "plycache", sizeof(descriptor.magic)) != 0) {
     fail("has no polycache descriptor behind \"polycache_plugin\"; write POLYCACHE_PLUGIN(...)");
   }
-  if (descriptor.size < sizeof(PluginDescriptor)) {
+  if (descriptor.size < kSmallestDescriptor) {
     fail("has a descriptor of " + std::to_string(descriptor.size) + " bytes, this program needs " +
-         std::to_string(sizeof(PluginDescriptor)) + ": build it with the headers of polycache " +
+         std::to_string(kSmallestDescriptor) + ": build it with the headers of polycache " +
          POLYCACHE_VERSION);
   }
   if (descriptor.abi_version != POLYCACHE_ABI_VERSION || descriptor.abi == nullptr ||
@@ -328,15 +334,18 @@ void check_descriptor(const std::string& where, const PluginDescriptor& descript
   if (descriptor.name == nullptr || !is_word(descriptor.name)) {
     fail("has a name that is no word of letters, digits, \"_\" and \"-\"");
   }
-  const bool is_key_function = descriptor.kind == PluginKind::key_function;
-  if (!is_key_function && descriptor.kind != PluginKind::backend &&
-      descriptor.kind != PluginKind::layer) {
-    fail("is of kind " + std::to_string(static_cast<std::uint32_t>(descriptor.kind)) +
-         ", which polycache " POLYCACHE_VERSION " does not know");
+  const auto require = [&](bool is_there) {
+    if (!is_there) fail("has a descriptor without its function");
+  };
+  switch (descriptor.kind) {
+    case PluginKind::backend:
+    case PluginKind::layer:
+      return require(descriptor.payload.create != nullptr);
+    case PluginKind::key_function:
+      return require(descriptor.payload.key_function != nullptr);
   }
-  if (is_key_function ? descriptor.key_function == nullptr : descriptor.create == nullptr) {
-    fail("has a descriptor without its function");
-  }
+  fail("is of kind " + std::to_string(static_cast<std::uint32_t>(descriptor.kind)) +
+       ", which polycache " POLYCACHE_VERSION " does not know");
 }
 
 void require_kind(const std::string& where, const PluginDescriptor& descriptor, PluginKind kind) {
@@ -385,8 +394,7 @@ const PluginDescriptor* find_linked(PluginKind kind, std::string_view name,
                                     std::span<const PluginDescriptor* const> linked) {
   const PluginDescriptor* found = nullptr;
   for (const PluginDescriptor* descriptor : linked) {
-    if (descriptor == nullptr) throw PluginError("a linked plugin is null");
-    check_descriptor("a linked plugin", *descriptor);
+    if (!linked_plugin_problem(descriptor).empty()) continue;  // the registry has told of it
     if (descriptor->kind != kind || descriptor->name != name || descriptor == found) continue;
     if (found != nullptr) {
       throw PluginError("two different linked plugins are called " + quote(name) +
@@ -543,6 +551,19 @@ const fs::path& own_plugin_folder() {
 
 }  // namespace
 
+std::string linked_plugin_problem(const PluginDescriptor* descriptor) {
+  if (descriptor == nullptr) return "is null";
+  try {
+    check_descriptor("", *descriptor);
+    return {};
+  } catch (const PluginError& error) {
+    const bool has_name = std::memcmp(descriptor->magic, "plycache", 8) == 0 &&
+                          descriptor->size >= offsetof(PluginDescriptor, plugin_version) &&
+                          descriptor->name != nullptr && is_word(descriptor->name);
+    return (has_name ? quote(descriptor->name) : "it") + error.what();
+  }
+}
+
 LoadedPlugin find_plugin(PluginKind kind, std::string_view name,
                          std::span<const PluginDescriptor* const> linked,
                          std::span<const fs::path> search_path, const fs::path& folder,
@@ -602,7 +623,8 @@ std::vector<std::string> available_plugins(PluginKind kind,
                                            std::span<const fs::path> search_path) {
   std::set<std::string> names;
   for (const PluginDescriptor* descriptor : linked) {
-    if (descriptor != nullptr && descriptor->kind == kind) names.insert(descriptor->name);
+    if (!linked_plugin_problem(descriptor).empty()) continue;
+    if (descriptor->kind == kind) names.insert(descriptor->name);
   }
   for (const fs::path& folder : search_path) {
     std::error_code error;

@@ -25,11 +25,15 @@ struct LoadedPlugin {
   std::string file = {};                         // empty: linked into the program
 };
 
-// The plugin of that kind and name: among `linked`, else in the first folder of
-// `search_path` that has polycache_NAME.so or libpolycache_NAME.so. A file that exists but
-// is wrong ends the search. A `name` with a '/' is a path, relative to `folder`; its
-// descriptor may say any name. Throws PluginError: every folder that was tried, with a
-// suggestion; or what is wrong with the file, naming both sides.
+// What is wrong with a plugin that the program has linked, as what follows its name in a sentence.
+// Empty: nothing.
+std::string linked_plugin_problem(const PluginDescriptor* descriptor);
+
+// The plugin of that kind and name: among those of `linked` that have no problem, else in the first
+// folder of `search_path` that has polycache_NAME.so or libpolycache_NAME.so. A file that exists
+// but is wrong ends the search. A `name` with a '/' is a path, relative to `folder`; its descriptor
+// may say any name. Throws PluginError: every folder that was tried, with a suggestion; or what is
+// wrong with the file, naming both sides.
 LoadedPlugin find_plugin(PluginKind kind, std::string_view name,
                          std::span<const PluginDescriptor* const> linked,
                          std::span<const std::filesystem::path> search_path,

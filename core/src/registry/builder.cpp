@@ -116,6 +116,7 @@ class Builder {
         search_path_(plugin_search_path(absolute_plugin_path(config))) {}
 
   BuiltAliases build() {
+    check_linked_plugins();
     for (const auto& [alias, cache] : config_.caches) factory_of(alias);
     BuiltAliases built;
     for (auto& [alias, work] : work_) built.emplace(alias, finish(alias, work));
@@ -140,6 +141,19 @@ class Builder {
     std::shared_ptr<KeyPolicy> keys;
     std::vector<Problem> problems;
   };
+
+  // One that is wrong is named here, once, and no alias is blamed for it.
+  void check_linked_plugins() {
+    for (std::size_t i = 0; i < environment_.linked_plugins.size(); ++i) {
+      const std::string problem = linked_plugin_problem(environment_.linked_plugins[i]);
+      if (problem.empty()) continue;
+      const std::string name = "linked_plugins[" + std::to_string(i) + "]";
+      problems_.add("", name, problem, 0);
+      if (!environment_.defer_errors || !environment_.on_warning) continue;
+      const std::string message = name + ": " + problem;
+      make_reporter({}, environment_.on_warning)({.message = message});
+    }
+  }
 
   static std::vector<std::filesystem::path> absolute_plugin_path(const Config& config) {
     std::vector<std::filesystem::path> folders;
@@ -278,6 +292,10 @@ class Builder {
                            std::span<const SharedOption> shared) {
       reject_disagreements(reader, what, note_agreement(configuration_, alias, id, shared));
     };
+    const auto find_service = [&](std::string_view id) -> std::shared_ptr<void> {
+      const auto found = environment_.services.find(id);
+      return found == environment_.services.end() ? nullptr : found->second;
+    };
     const BackendContext context{.alias = alias,
                                  .clock = *environment_.clock,
                                  .key_head = work.keys ? work.keys->head() : std::string_view(),
@@ -285,12 +303,13 @@ class Builder {
                                  .sibling = sibling,
                                  .report = make_reporter(alias, environment_.on_warning),
                                  .process_wide = process_wide_object,
-                                 .agree = agree};
+                                 .agree = agree,
+                                 .find_service = find_service};
     const std::string whose =
         plugin.file.empty() ? "the plugin " + quote(name) : "the plugin " + plugin.file;
     std::shared_ptr<BackendFactory> factory;
     try {
-      factory = plugin.descriptor->create(reader, context);
+      factory = plugin.descriptor->payload.create(reader, context);
       if (!factory) note(work, path, whose + " made no store", true);
       reader.reject_unread();
     } catch (const PluginError& error) {
@@ -399,7 +418,7 @@ class Builder {
     const LoadedPlugin plugin =
         find_plugin(PluginKind::key_function, name, environment_.linked_plugins, search_path_,
                     config_.folder, writable());
-    function = plugin.descriptor->key_function;
+    function = plugin.descriptor->payload.key_function;
     return (plugin.descriptor->flags & kKeepsHead) != 0;
   }
 

@@ -260,8 +260,8 @@ std::unique_ptr<BackendFactory> create_nothing(const OptionReader& /*options*/,
 
 constexpr PluginDescriptor linked_one = backend_plugin("one", "1.0", create_nothing);
 
-std::string refusal_of(const PluginDescriptor& descriptor) {
-  return refusal([&] { find_plugin(PluginKind::backend, "one", std::array{&descriptor}, {}, {}); });
+std::string problem_of(const PluginDescriptor& descriptor) {
+  return linked_plugin_problem(&descriptor);
 }
 
 TEST(PluginDescriptors, OneThatIsLinkedInIsFoundBeforeAnyFile) {
@@ -291,47 +291,86 @@ TEST(PluginDescriptors, TwoOfOneNameAreAnErrorTheSameTwiceIsNot) {
             &linked_one);
 }
 
-TEST(PluginDescriptors, NullIsAnError) {
-  constexpr const PluginDescriptor* none = nullptr;
-  EXPECT_EQ(refusal([&] { find_plugin(PluginKind::backend, "one", std::array{none}, {}, {}); }),
-            "a linked plugin is null");
+TEST(PluginDescriptors, NullIsAnError) { EXPECT_EQ(linked_plugin_problem(nullptr), "is null"); }
+
+TEST(PluginDescriptors, AGoodOneIsFoundBesideOnesThatAreWrong) {
+  PluginDescriptor wrong = linked_one;
+  wrong.size = 40;
+  const std::array<const PluginDescriptor*, 3> all{nullptr, &wrong, &linked_one};
+  EXPECT_EQ(find_plugin(PluginKind::backend, "one", all, {}, {}).descriptor, &linked_one);
+  EXPECT_THAT(available_plugins(PluginKind::backend, all, {}), ElementsAre("one"));
+}
+
+// The descriptor of the first version of this ABI, frozen: plugins that have it stay plugins
+// whatever is appended to PluginDescriptor.
+struct FirstDescriptor {
+  char magic[8];
+  std::uint32_t size;
+  std::uint32_t abi_version;
+  std::uint32_t kind;
+  std::uint32_t flags;
+  const char* abi;
+  const char* library_version;
+  const char* compiler;
+  const char* name;
+  const char* plugin_version;
+  CreateFactory create;
+};
+
+TEST(PluginDescriptors, TheFirstAndShortestIsAccepted) {
+  const FirstDescriptor first{{'p', 'l', 'y', 'c', 'a', 'c', 'h', 'e'},
+                              sizeof(FirstDescriptor),
+                              POLYCACHE_ABI_VERSION,
+                              1,
+                              0,
+                              POLYCACHE_ABI,
+                              "0.1.0",
+                              "a compiler",
+                              "one",
+                              "1.0",
+                              create_nothing};
+  // Nothing lies behind it that may be read.
+  const auto* const seen = reinterpret_cast<const PluginDescriptor*>(&first);
+  EXPECT_EQ(linked_plugin_problem(seen), "");
+  const LoadedPlugin plugin = find_plugin(PluginKind::backend, "one", std::array{seen}, {}, {});
+  EXPECT_EQ(plugin.descriptor->payload.create, &create_nothing);
 }
 
 TEST(PluginDescriptors, WrongFieldsAreRefused) {
   PluginDescriptor wrong = linked_one;
   wrong.magic[0] = 'P';
-  EXPECT_THAT(refusal_of(wrong), HasSubstr("no polycache descriptor"));
+  EXPECT_THAT(problem_of(wrong), HasSubstr("no polycache descriptor"));
 
   wrong = linked_one;
   wrong.size = 40;
   wrong.name = nullptr;  // beyond its size: must not be looked at
-  EXPECT_THAT(refusal_of(wrong), HasSubstr("has a descriptor of 40 bytes, this program needs " +
-                                           std::to_string(sizeof(PluginDescriptor))));
+  EXPECT_THAT(problem_of(wrong), HasSubstr("it has a descriptor of 40 bytes, this program needs " +
+                                           std::to_string(sizeof(FirstDescriptor))));
 
   wrong = linked_one;
   wrong.abi_version = 99;
   wrong.abi = "99_libcxx_2";
-  EXPECT_THAT(refusal_of(wrong),
-              HasSubstr("it was built for plugin ABI 99, this program for 2; also, it was built "
+  EXPECT_THAT(problem_of(wrong),
+              HasSubstr("it was built for plugin ABI 99, this program for 3; also, it was built "
                         "with libc++, ABI 2, this program with libstdc++, string ABI 1"));
 
   wrong = linked_one;
   wrong.abi = nullptr;
-  EXPECT_THAT(refusal_of(wrong),
+  EXPECT_THAT(problem_of(wrong),
               HasSubstr("its ABI mark is \"\", this program's is \"" POLYCACHE_ABI "\""));
 
   wrong = linked_one;
   wrong.kind = static_cast<PluginKind>(9);
-  EXPECT_THAT(refusal_of(wrong), HasSubstr("is of kind 9, which polycache"));
+  EXPECT_THAT(problem_of(wrong), HasSubstr("\"one\" is of kind 9, which polycache"));
 
   wrong = linked_one;
-  wrong.create = nullptr;
-  EXPECT_THAT(refusal_of(wrong), HasSubstr("has a descriptor without its function"));
+  wrong.payload.create = nullptr;
+  EXPECT_THAT(problem_of(wrong), HasSubstr("has a descriptor without its function"));
 
   for (const char* const name : {static_cast<const char*>(nullptr), "", "two words", "a/b"}) {
     wrong = linked_one;
     wrong.name = name;
-    EXPECT_THAT(refusal_of(wrong), HasSubstr("has a name that is no word"));
+    EXPECT_THAT(problem_of(wrong), HasSubstr("has a name that is no word"));
   }
 }
 
@@ -627,7 +666,7 @@ class Recorder final : public Backend {
     values_.emplace_back(value);
     return true;
   }
-  bool touch(std::string_view /*key*/, Ttl /*ttl*/) override { return false; }
+  bool touch(std::string_view /*key*/, Ttl /*ttl*/, ValueSink /*head*/) override { return false; }
   bool erase(std::string_view /*key*/) override { return false; }
   void clear() override {}
 

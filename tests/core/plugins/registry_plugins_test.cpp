@@ -242,7 +242,7 @@ class Notebook final : public Backend {
     arrived().push_back("put " + std::string(key) + " " + std::string(value));
     return true;
   }
-  bool touch(std::string_view /*key*/, Ttl /*ttl*/) override { return false; }
+  bool touch(std::string_view /*key*/, Ttl /*ttl*/, ValueSink /*head*/) override { return false; }
   bool erase(std::string_view /*key*/) override { return false; }
   void clear() override {}
 };

@@ -31,7 +31,10 @@ class Specimen final : public polycache::Backend {
            polycache::PutMode /*mode*/) override {
     return true;
   }
-  bool touch(std::string_view /*key*/, polycache::Ttl /*ttl*/) override { return false; }
+  bool touch(std::string_view /*key*/, polycache::Ttl /*ttl*/,
+             polycache::ValueSink /*head*/) override {
+    return false;
+  }
   bool erase(std::string_view /*key*/) override { return false; }
   void clear() override {}
 };

@@ -60,7 +60,7 @@ class FlakySession final : public Backend {
     report_({.kind = Warning::Kind::value_refused, .message = "it is too large"});
     return false;
   }
-  bool touch(std::string_view, Ttl) override {
+  bool touch(std::string_view, Ttl, ValueSink) override {
     fail();
     return true;
   }
@@ -295,6 +295,44 @@ TEST_F(RegistryTest, ADeferredErrorKeepsItsType) {
     } catch (const ConfigError&) {
     }
   }
+}
+
+TEST_F(RegistryTest, ALinkedPluginThatIsDamagedIsNamedAndHarmsNoOtherAlias) {
+  PluginDescriptor damaged = mark;
+  damaged.abi_version = 99;
+  Environment with_damage = environment();
+  with_damage.linked_plugins.insert(with_damage.linked_plugins.begin() + 1, &damaged);
+  const Config config{.caches = {{"good", {.backend = "locmem"}}}};
+  EXPECT_THAT(error_of([&] { CacheRegistry registry(config, with_damage); }),
+              HasSubstr("linked_plugins[1]: \"mark\" does not fit this program"));
+  with_damage.defer_errors = true;
+  CacheRegistry registry(config, with_damage);
+  EXPECT_TRUE(registry["good"].set("k", 1));
+  EXPECT_THAT(warnings, ElementsAre(HasSubstr("linked_plugins[1]: \"mark\" does not fit")));
+}
+
+struct Bus {
+  static constexpr std::string_view id = "test.bus/1";
+};
+
+TEST_F(RegistryTest, AStoreFindsWhatTheProgramGivesByName) {
+  static std::shared_ptr<Bus> found;
+  static bool found_another = false;
+  constexpr PluginDescriptor asking = backend_plugin(
+      "asking", "1.0",
+      [](const OptionReader&, const BackendContext& context) -> std::unique_ptr<BackendFactory> {
+        found = context.service<Bus>();
+        found_another = context.find_service("test.bus/2") != nullptr;
+        return std::make_unique<FlakyFactory>(context.report);
+      });
+  Environment with_bus = environment();
+  with_bus.linked_plugins.push_back(&asking);
+  const auto bus = std::make_shared<Bus>();
+  with_bus.services["test.bus/1"] = bus;
+  const CacheRegistry registry({.caches = {{"a", {.backend = "asking"}}}}, with_bus);
+  EXPECT_EQ(found, bus);
+  EXPECT_FALSE(found_another);
+  found = nullptr;
 }
 
 TEST_F(RegistryTest, DescribeShowsWhatIsConfiguredWithoutSecrets) {

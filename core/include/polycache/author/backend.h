@@ -8,6 +8,7 @@
 
 #pragma once
 
+#include <array>
 #include <cassert>
 #include <chrono>
 #include <cstddef>
@@ -83,8 +84,13 @@ class POLYCACHE_API Backend {
   // stored, an older value of the key is gone, and a warning says so.
   virtual bool put(std::string_view key, std::string_view value, Ttl ttl, PutMode mode) = 0;
 
-  // Gives a live entry a new lifetime. Returns whether there was one.
-  virtual bool touch(std::string_view key, Ttl ttl) = 0;
+  // Gives a live entry a new lifetime. Returns whether there was one, and if so calls `head` once
+  // with at least the first 64 bytes of its value, or with all of a shorter one, as contains()
+  // does.
+  virtual bool touch(std::string_view key, Ttl ttl, ValueSink head) = 0;
+  bool touch(std::string_view key, Ttl ttl) {
+    return touch(key, ttl, [](std::string_view) {});
+  }
 
   // Returns whether there was a live entry.
   virtual bool erase(std::string_view key) = 0;
@@ -134,6 +140,8 @@ enum class KeyRules : std::uint8_t {
   custom,    // BackendFactory::validate_key() decides
 };
 
+// Returned by value between a plugin and the core, so its size is fixed. A field that is added
+// takes its bytes from `reserved`, and means by zero what plugins meant that did not know it.
 struct StoreTraits {
   KeyRules key_rules = KeyRules::portable;
 
@@ -145,6 +153,7 @@ struct StoreTraits {
   // before it calls, whether reads are refused, so that a refused call costs no exception;
   // what is refused to writes alone is the store's own affair. Lives as long as the factory.
   const CircuitBreaker* breaker = nullptr;
+  std::array<std::byte, 112> reserved = {};
 };
 
 // One configured store, shared by all threads; thread-safe. Holds what sessions
@@ -168,6 +177,11 @@ class POLYCACHE_API BackendFactory {
   // constructor takes the KeyRules.
   virtual void validate_key(std::string_view final_key,
                             FunctionRef<void(std::string_view)> warn) const;
+
+  // Optional abilities of the store as a whole (statistics, maintenance), which need no session
+  // and no thread of their own. By name, as Backend::extension(). Thread-safe; the interface is
+  // owned by this object. Default: null.
+  virtual void* extension(std::string_view id) noexcept;
 };
 
 // An option of something that is shared, as the alias that is configured means it.
@@ -180,6 +194,9 @@ struct SharedOption {
 // `sibling`, `process_wide` and `agree` are valid during that call only; the rest may be
 // copied.
 struct BackendContext {
+  // Of this struct, as the core has it. Fields are only ever appended: a plugin that was built
+  // with newer headers looks at no field beyond it.
+  std::uint32_t size = sizeof(BackendContext);
   std::string_view alias;
   const Clock& clock;
 
@@ -218,9 +235,19 @@ struct BackendContext {
                    std::span<const SharedOption> options)>
       agree = accept_any;
 
+  // Something that the program gives to its stores (Environment::services), by name; null if it
+  // gives none of that name. Hold it in the factory. What a store needs from its surroundings
+  // comes this way, never as a new field.
+  FunctionRef<std::shared_ptr<void>(std::string_view id)> find_service = no_service;
+  template <class Service>
+  std::shared_ptr<Service> service() const {
+    return std::static_pointer_cast<Service>(find_service(Service::id));
+  }
+
   // For contexts that are made without a registry.
   static void accept_any(std::string_view /*id*/, std::string_view /*what*/,
                          std::span<const SharedOption> /*options*/) {}
+  static std::shared_ptr<void> no_service(std::string_view /*id*/) { return nullptr; }
 };
 
 }  // namespace polycache

@@ -25,7 +25,9 @@ class POLYCACHE_API Layer : public Backend {
   bool put(std::string_view key, std::string_view value, Ttl ttl, PutMode mode) override {
     return inner_->put(key, value, ttl, mode);
   }
-  bool touch(std::string_view key, Ttl ttl) override { return inner_->touch(key, ttl); }
+  bool touch(std::string_view key, Ttl ttl, ValueSink head) override {
+    return inner_->touch(key, ttl, head);
+  }
   bool erase(std::string_view key) override { return inner_->erase(key); }
   void clear() override { inner_->clear(); }
   bool contains(std::string_view key, ValueSink head) override {

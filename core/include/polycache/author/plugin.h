@@ -43,9 +43,17 @@ using PluginKeyFunction = void (*)(std::string& out, std::string_view key, std::
 // default function's do ("prefix:version:"), so "clear": "prefix" works.
 inline constexpr std::uint32_t kKeepsHead = 1;
 
-// The layout is frozen: fields are only ever appended, and a reader looks at no
-// field beyond `size`. Everything before `create` is plain C, and is read and
-// accepted before anything after it is.
+// What a plugin brings; which member counts is decided by the kind. A kind to come points with
+// `data` to a struct of its own, so that it needs no new member.
+union PluginPayload {
+  CreateFactory create;            // backend, layer: throws ConfigError if the options are wrong
+  PluginKeyFunction key_function;  // key_function
+  const void* data;
+};
+
+// The layout is frozen: fields are only ever appended, and a reader looks at no field beyond
+// `size`, so that a plugin with a shorter descriptor stays one. Everything before `payload` is
+// plain C, and is read and accepted before anything after it is.
 struct PluginDescriptor {
   char magic[8];              // "plycache", not null-terminated
   std::uint32_t size;         // of this struct, as the plugin saw it
@@ -57,14 +65,12 @@ struct PluginDescriptor {
   const char* compiler;         // for messages only
   const char* name;             // the word in the configuration file
   const char* plugin_version;   // for messages only
-  CreateFactory create;         // backend, layer: throws ConfigError if the options are wrong
-  PluginKeyFunction key_function;
+  PluginPayload payload;
 };
 
 namespace detail {
 constexpr PluginDescriptor describe_plugin(PluginKind kind, const char* name, const char* version,
-                                           CreateFactory create, PluginKeyFunction key_function,
-                                           std::uint32_t flags) noexcept {
+                                           PluginPayload payload, std::uint32_t flags) noexcept {
   return {{'p', 'l', 'y', 'c', 'a', 'c', 'h', 'e'},
           sizeof(PluginDescriptor),
           POLYCACHE_ABI_VERSION,
@@ -75,8 +81,7 @@ constexpr PluginDescriptor describe_plugin(PluginKind kind, const char* name, co
           __VERSION__,
           name,
           version,
-          create,
-          key_function};
+          payload};
 }
 }  // namespace detail
 
@@ -84,18 +89,19 @@ constexpr PluginDescriptor describe_plugin(PluginKind kind, const char* name, co
 // digits and '_'; the function is not null.
 constexpr PluginDescriptor backend_plugin(const char* name, const char* version,
                                           CreateFactory create) noexcept {
-  return detail::describe_plugin(PluginKind::backend, name, version, create, nullptr, 0);
+  return detail::describe_plugin(PluginKind::backend, name, version, {.create = create}, 0);
 }
 
 constexpr PluginDescriptor layer_plugin(const char* name, const char* version,
                                         CreateFactory create) noexcept {
-  return detail::describe_plugin(PluginKind::layer, name, version, create, nullptr, 0);
+  return detail::describe_plugin(PluginKind::layer, name, version, {.create = create}, 0);
 }
 
 constexpr PluginDescriptor key_function_plugin(const char* name, const char* version,
                                                PluginKeyFunction function,
                                                std::uint32_t flags = 0) noexcept {
-  return detail::describe_plugin(PluginKind::key_function, name, version, nullptr, function, flags);
+  return detail::describe_plugin(PluginKind::key_function, name, version,
+                                 {.key_function = function}, flags);
 }
 
 }  // namespace polycache

@@ -770,6 +770,28 @@ TEST_P(BackendConformance, ContainsShowsTheHeadOfTheValue) {
   EXPECT_TRUE(same_bytes(head, value.substr(0, head.size())));
 }
 
+TEST_P(BackendConformance, TouchShowsTheHeadOfTheValue) {
+  store().set("short", "abc");
+  std::string value;
+  for (int i = 0; i < 1000; ++i) value += std::to_string(i);
+  store().set("long", value);
+  std::string head;
+  int shown = 0;
+  const auto take = [&](std::string_view bytes) {
+    head = bytes;
+    ++shown;
+  };
+  for (const Ttl ttl : {Ttl(1h), Ttl::forever()}) {
+    EXPECT_TRUE(store().backend().touch(store().final_key("short"), ttl, take));
+    EXPECT_EQ(head, "abc");
+    EXPECT_TRUE(store().backend().touch(store().final_key("long"), ttl, take));
+    EXPECT_GE(head.size(), 64U);
+    EXPECT_TRUE(same_bytes(head, value.substr(0, head.size())));
+    EXPECT_FALSE(store().backend().touch(store().final_key("absent"), ttl, take));
+  }
+  EXPECT_EQ(shown, 4) << "once for each live entry";
+}
+
 // --- Timeouts ---
 
 TEST_P(BackendConformance, AnEntryLivesAsLongAsItWasTold) {

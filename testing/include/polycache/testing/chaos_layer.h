@@ -292,9 +292,10 @@ class ChaosLayer final : public Layer,
           });
         });
   }
-  bool touch(std::string_view key, Ttl ttl) override {
+  bool touch(std::string_view key, Ttl ttl, ValueSink head) override {
     return losable(
-        "touch", [&] { return inner().touch(key, ttl); }, [&] { return is_there(key); }, [] {});
+        "touch", [&] { return inner().touch(key, ttl, head); }, [&] { return is_there(key); },
+        [] {});
   }
 
   bool erase(std::string_view key) override {

@@ -95,11 +95,15 @@ class MemorySession final : public Backend,
       return true;
     });
   }
-  bool touch(std::string_view key, Ttl ttl) override {
-    return change(key, [&](MemoryStore::Entry& entry) {
+  bool touch(std::string_view key, Ttl ttl, ValueSink head) override {
+    std::string shown;
+    const bool found = change(key, [&](MemoryStore::Entry& entry) {
       entry.deadline = deadline(ttl);
+      shown = entry.value.substr(0, 64);
       return true;
     });
+    if (found) head(shown);  // outside the lock
+    return found;
   }
   bool erase(std::string_view key) override {
     return store_->with(key, clock_, [&](auto& entries, auto it) {

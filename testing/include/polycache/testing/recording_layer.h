@@ -189,9 +189,9 @@ class RecordingLayer final : public Layer,
     return one(put_name(mode), {.key = std::string(key), .value = std::string(value), .ttl = ttl},
                [&](RecordedCall::Item&) { return inner().put(key, value, ttl, mode); });
   }
-  bool touch(std::string_view key, Ttl ttl) override {
+  bool touch(std::string_view key, Ttl ttl, ValueSink head) override {
     return one("touch", {.key = std::string(key), .ttl = ttl},
-               [&](RecordedCall::Item&) { return inner().touch(key, ttl); });
+               [&](RecordedCall::Item&) { return inner().touch(key, ttl, head); });
   }
   bool erase(std::string_view key) override {
     return one("erase", {.key = std::string(key)},

@@ -65,7 +65,7 @@ class TestContext {
                                        warnings_.emplace_back(warning.message);
                                      },
                                  .process_wide = process_wide};
-    auto factory = plugin.create(reader, context);
+    auto factory = plugin.payload.create(reader, context);
     reader.reject_unread();
     return factory;
   }
