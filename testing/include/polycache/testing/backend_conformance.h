@@ -1,5 +1,6 @@
 // What every store must do, as a GoogleTest suite for authors of backends. Include it in
-// one source file of a test program and say what is to be tested:
+// one source file of a test program (in others too, if they define
+// POLYCACHE_CONFORMANCE_IN_ANOTHER_FILE before) and say what is to be tested:
 //
 //   #include "polycache/testing/backend_conformance.h"
 //
@@ -516,6 +517,8 @@ struct polycache::Codec<polycache::testing::Thrower> {
 };
 
 namespace polycache::testing {
+
+#ifndef POLYCACHE_CONFORMANCE_IN_ANOTHER_FILE
 
 // --- Values ---
 
@@ -1962,5 +1965,7 @@ TEST_P(KeepsNothingConformance, ComputationsThatNeedEachOtherEnd) {
               2);
   });
 }
+
+#endif  // POLYCACHE_CONFORMANCE_IN_ANOTHER_FILE
 
 }  // namespace polycache::testing
