@@ -1,6 +1,7 @@
 // What most test programs include, parsed once for all of them (a precompiled header). Sources
 // include what they use nevertheless: the preset "release" builds them without it. Nothing of
-// polycache/testing/: where its namespace is known, "testing" inside polycache is no longer gtest's.
+// polycache/testing/: where its namespace is known, "testing" inside polycache is no longer
+// gtest's.
 
 #pragma once
 
