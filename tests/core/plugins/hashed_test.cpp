@@ -22,7 +22,7 @@ const PluginDescriptor& hashed() {
 
 std::string final_key(std::string_view key, std::string_view prefix = "shop", int version = 2) {
   std::string out;
-  hashed().key_function(out, key, prefix, version);
+  hashed().payload.key_function(out, key, prefix, version);
   return out;
 }
 
@@ -37,7 +37,7 @@ TEST(Hashed, APortableKeyStaysPlain) {
 
 TEST(Hashed, AppendsToWhatIsThere) {
   std::string out(300, 'x');
-  hashed().key_function(out, "k", "p", 1);
+  hashed().payload.key_function(out, "k", "p", 1);
   EXPECT_EQ(out, std::string(300, 'x') + "p:1:k");
 }
 
