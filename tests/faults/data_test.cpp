@@ -89,12 +89,18 @@ class Data : public ::testing::Test {
     return std::exchange(heard_, {});
   }
 
-  // Every operation that reads, on the entry as it is: a value or a miss with a warning.
+  // Every operation that reads, on the entry as it is: a value, or a miss with a warning. What
+  // became a frame whose time is over, say, is a miss of which nobody is warned.
   template <class T>
   void expect_value_or_miss(std::string_view what) {
     heard();
     const bool found = cache().get<T>("k").has_value();
-    EXPECT_EQ(heard().size(), found ? 0U : 1U) << what;
+    const std::size_t warnings = heard().size();
+    if (raw("k").starts_with("\xC1pc")) {
+      EXPECT_LE(warnings, found ? 0U : 1U) << what;
+    } else {
+      EXPECT_EQ(warnings, found ? 0U : 1U) << what;
+    }
     EXPECT_EQ(cache().get_many<T>({"k", "none"})[0].has_value(), found) << what;
     EXPECT_TRUE(!found || cache().contains("k")) << what;
     bool computed = false;
@@ -164,9 +170,10 @@ TEST_F(Data, AnEncodingThatWasDamagedAnywhereIsAMissOrAValue) {
 
 TEST_F(Data, AnEntryOfANewerFormatIsAMissAndStaysUntilTheFunctionRuns) {
   const std::vector<std::pair<const char*, std::string>> newer{
-      {"another format", std::string("\xC1pc\x02\0\0\0\0new", 11)},
+      {"another format", std::string("\xC1pc\x02\0\x20\0\0", 8) + std::string(24, '\0') + "new"},
+      {"a flag to come", std::string("\xC1pc\x01\x40\x20\0\0", 8) + std::string(24, '\0') + "new"},
       {"a field that must be understood",
-       std::string("\xC1pc\x01\x06\0\0\0\x80\x01\0\0\0x", 14) + "new"},
+       std::string("\xC1pc\x01\0\x23\0\0", 8) + std::string(24, '\0') + "\x80\x01x" + "new"},
   };
   for (const auto& [what, bytes] : newer) {
     SCOPED_TRACE(what);
@@ -176,9 +183,8 @@ TEST_F(Data, AnEntryOfANewerFormatIsAMissAndStaysUntilTheFunctionRuns) {
     EXPECT_THAT(heard(), ElementsAre(Warning::Kind::entry_damaged));
     EXPECT_FALSE(cache().contains("k"));
     EXPECT_FALSE(cache().get_many<std::string>({"k"})[0].has_value());
-    EXPECT_FALSE(cache().add("k", "mine"));
-    EXPECT_THROW(cache().incr("k"), ValueError);
-    cache().touch("k", 2h);
+    EXPECT_THROW(cache().incr("k"), KeyNotFound);
+    EXPECT_FALSE(cache().touch("k", 2h));
     EXPECT_EQ(raw("k"), bytes);
     // A function that fails leaves it, too; one that runs replaces it.
     const auto fails = []() -> std::string { throw std::runtime_error("no value today"); };

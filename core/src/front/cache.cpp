@@ -7,8 +7,8 @@
 #include <utility>
 
 #include "front/cache_state.h"
+#include "front/entry.h"
 #include "front/flights.h"
-#include "front/frame.h"
 #include "front/operation.h"
 #include "polycache/author/extension.h"
 #include "polycache/author/text.h"
@@ -17,8 +17,8 @@
 namespace polycache {
 namespace {
 
-// What reading an entry came to.
-enum class Outcome : unsigned char { absent, value, undecodable, damaged };
+// What reading an entry came to. `not_live`: one that counts as absent (EntryState).
+enum class Outcome : unsigned char { absent, value, undecodable, not_live, damaged };
 
 struct Reading {
   Outcome outcome = Outcome::absent;
@@ -59,13 +59,14 @@ std::string_view digits_before_blanks(std::string_view bytes) noexcept {
 template <class Decode>
 void read_entry(const CacheState& state, Reading& reading, std::string_view stored,
                 Decode&& decode) noexcept {
-  if (frame::is_frame(stored)) [[unlikely]] {
-    const auto payload = frame::payload(stored);
-    if (!payload) {
-      reading.outcome = Outcome::damaged;
+  if (is_framed(stored)) [[unlikely]] {
+    const JudgedEntry entry = judge_frame(stored, state.clock());
+    if (entry.state != EntryState::live) {
+      reading.outcome =
+          entry.state == EntryState::unreadable ? Outcome::damaged : Outcome::not_live;
       return;
     }
-    stored = *payload;
+    stored = entry.payload;
   }
   read_value(reading, stored, decode);
   if (reading.outcome == Outcome::undecodable && state.store_pads_numbers()) [[unlikely]] {
@@ -93,6 +94,64 @@ bool read_authoritative(Backend& session, std::string_view key, ValueSink sink) 
     return ttl->get(key, [&](std::string_view value, Ttl) { sink(value); });
   }
   return session.get(key, sink);
+}
+
+bool is_live(std::string_view stored, const CacheState& state) noexcept {
+  return judge_entry(stored, state.clock()).state == EntryState::live;
+}
+
+// Whether there is a live entry, where `ask(head)` shows the head of what the store has and returns
+// whether it has something. A head that says too little makes the whole entry be read.
+template <class Ask>
+bool is_live_by_head(Backend& session, std::string_view key, const CacheState& state, Ask&& ask) {
+  std::optional<EntryState> judged;
+  const bool found = ask([&](std::string_view head) { judged = judge_head(head, state.clock()); });
+  if (!found || judged) return found && judged == EntryState::live;
+  bool live = false;
+  read_authoritative(session, key, [&](std::string_view stored) { live = is_live(stored, state); });
+  return live;
+}
+
+bool contains_live(Backend& session, std::string_view key, const CacheState& state) {
+  return is_live_by_head(session, key, state,
+                         [&](auto&& head) { return session.contains(key, head); });
+}
+
+// The stored bytes of something that counts as absent; empty if there is nothing, or a live entry.
+std::optional<std::string> find_not_live(Backend& session, std::string_view key,
+                                         const CacheState& state) {
+  std::optional<std::string> found;
+  read_authoritative(session, key, [&](std::string_view stored) {
+    if (!is_live(stored, state)) found = std::string(stored);
+  });
+  return found;
+}
+
+// Stores in the place of something that counts as absent, if it is still the same. Returns whether
+// it did. Without compare/1 it is erased first, and another writer may come in between.
+bool replace_not_live(Backend& session, std::string_view key, std::string_view old,
+                      std::string_view value, Ttl ttl) {
+  auto* const compare = static_cast<CompareExtension*>(session.extension(CompareExtension::id));
+  if (compare != nullptr) return compare->put_if_equal(key, old, value, ttl);
+  session.erase(key);
+  return session.put(key, value, ttl, PutMode::if_absent);
+}
+
+// Stores if there is no live entry; returns whether it did.
+bool put_if_not_live(Backend& session, std::string_view key, std::string_view value, Ttl ttl,
+                     const CacheState& state) {
+  // Ends when nobody else changes what is there between the two steps.
+  constexpr int kMostTries = 100;
+  for (int tries = 0; tries < kMostTries; ++tries) {
+    if (session.put(key, value, ttl, PutMode::if_absent)) return true;
+    bool is_framed_there = false;  // a plain value is live, and need not be read
+    session.contains(key, [&](std::string_view head) { is_framed_there = is_framed(head); });
+    if (!is_framed_there) return false;
+    const std::optional<std::string> old = find_not_live(session, key, state);
+    if (!old) return false;
+    if (replace_not_live(session, key, *old, value, ttl)) return true;
+  }
+  return false;
 }
 
 // An encoder's buffer: the cache's own, so that calls allocate nothing, unless an operation
@@ -125,9 +184,9 @@ class Scratch {
 
 // The bytes to store: framed if they would be taken for a frame otherwise.
 std::string_view stored_form(std::string_view value, std::string& framed) {
-  if (!frame::is_frame(value)) [[likely]]
+  if (!is_framed(value)) [[likely]]
     return value;
-  framed = frame::wrap(value);
+  framed = make_frame({}, {}, value);
   return framed;
 }
 
@@ -273,14 +332,16 @@ bool Cache::put_bytes(KeyView key, Encode encode, const WriteOptions& options, P
       return true;
     }
     return operation.run<bool>(Access::write, false, [&](Backend& session) {
-      return !session.contains(id, [](std::string_view) {});
+      return !contains_live(session, id, *state_);
     });
   }
   Scratch scratch(scratch_, scratch_taken_);
   std::string framed;
   const std::string_view bytes = stored_form(encode(scratch.buffer()), framed);
-  return operation.run<bool>(Access::write, false,
-                             [&](Backend& session) { return session.put(id, bytes, *ttl, mode); });
+  return operation.run<bool>(Access::write, false, [&](Backend& session) {
+    return mode == PutMode::always ? session.put(id, bytes, *ttl, mode)
+                                   : put_if_not_live(session, id, bytes, *ttl, *state_);
+  });
 }
 
 // One get_or_set: the store is used in steps, so that a computation finds the session free. After
@@ -302,10 +363,8 @@ class Cache::GetOrSet {
   void run() {
     const Reading first = look(Where::anywhere, nullptr);
     if (first.has_value()) return;
-    if (first.unreadable()) {
-      warn_unreadable(state_, key_, first);
-      replace_ = true;
-    }
+    if (first.unreadable()) warn_unreadable(state_, key_, first);
+    replace_ = first.outcome == Outcome::undecodable;
     if (Computation::contains(&state_, key_)) {
       throw CacheError(state_.alias() + ": the key " + quote(key_) +
                        " was asked for inside its own computation");
@@ -393,7 +452,8 @@ class Cache::GetOrSet {
     const std::string_view form = stored_form(bytes, framed);
     Operation operation(cache_, "get_or_set", key_);
     const bool stored = operation.run<bool>(Access::write, false, [&](Backend& session) {
-      return session.put(key_, form, ttl, replace_ ? PutMode::always : PutMode::if_absent);
+      return replace_ ? session.put(key_, form, ttl, PutMode::always)
+                      : put_if_not_live(session, key_, form, ttl, state_);
     });
     store_failed_ |= operation.failed();
     return stored;
@@ -406,7 +466,7 @@ class Cache::GetOrSet {
   Decode decode_;
   FunctionRef<void()> compute_;
   Encode encode_;
-  bool replace_ = false;       // there is an entry that nobody can read
+  bool replace_ = false;       // there is an entry of another type
   bool store_failed_ = false;  // in an earlier step
 };
 
@@ -465,9 +525,9 @@ std::vector<std::string> Cache::put_many_items(std::span<const ItemView> items,
     const char* const begin = scratch.buffer().data();
     const bool in_scratch =
         !before(bytes.data(), begin) && before(bytes.data(), begin + scratch.buffer().size() + 1);
-    if (in_scratch || frame::is_frame(bytes)) {
+    if (in_scratch || is_framed(bytes)) {
       if (copies.empty()) copies.reserve(items.size());  // views into it must not move
-      copies.push_back(frame::is_frame(bytes) ? frame::wrap(bytes) : std::string(bytes));
+      copies.push_back(is_framed(bytes) ? make_frame({}, {}, bytes) : std::string(bytes));
       stored.push_back({views[i], copies.back(), *ttl});
     } else {
       stored.push_back({views[i], bytes, *ttl});
@@ -496,8 +556,10 @@ bool Cache::touch(KeyView key, const WriteOptions& options) {
   if (!ttl) {
     return operation.run_or_throw([&](Backend& session) { return session.erase(id); });
   }
-  return operation.run<bool>(Access::write, false,
-                             [&](Backend& session) { return session.touch(id, *ttl); });
+  return operation.run<bool>(Access::write, false, [&](Backend& session) {
+    return is_live_by_head(session, id, *state_,
+                           [&](auto&& head) { return session.touch(id, *ttl, head); });
+  });
 }
 
 bool Cache::contains(KeyView key, ReadOptions options) {
@@ -505,13 +567,8 @@ bool Cache::contains(KeyView key, ReadOptions options) {
   FinalKey final_key;
   const std::string_view id = state_->compose(final_key, key.text(), options.version);
   Operation operation(*this, "contains", id);
-  bool readable = true;
-  const bool found = operation.run<bool>(Access::read, false, [&](Backend& session) {
-    return session.contains(id, [&](std::string_view head) {
-      readable = !frame::is_frame(head) || frame::is_readable(head);
-    });
-  });
-  return found && readable;
+  return operation.run<bool>(Access::read, false,
+                             [&](Backend& session) { return contains_live(session, id, *state_); });
 }
 
 bool Cache::erase(KeyView key, ReadOptions options) {
@@ -547,16 +604,18 @@ std::int64_t Cache::incr(KeyView key, std::int64_t delta, const CounterOptions& 
   constexpr int most_tries = 100;
   constexpr int most_refusals = 3;
   for (int tries = 0, refusals = 0; tries < most_tries && refusals < most_refusals; ++tries) {
+    std::optional<std::string> not_live;  // what is there and counts as absent
     const auto sum = operation.run_or_throw([&](Backend& session) -> std::optional<std::int64_t> {
       try {
         return session.incr(id, delta);
       } catch (const ValueError&) {
         bool framed = false;
-        session.get(id, [&](std::string_view stored) { framed = frame::is_frame(stored); });
-        if (framed)
-          throw ValueError(ValueError::Kind::not_a_counter,
-                           "the entry carries metadata and is no plain counter");
-        throw;
+        session.contains(id, [&](std::string_view head) { framed = is_framed(head); });
+        if (!framed) throw;
+        not_live = find_not_live(session, id, *state_);
+        if (not_live) return std::nullopt;
+        throw ValueError(ValueError::Kind::not_a_counter,
+                         "the entry carries metadata and is no plain counter");
       }
     });
     if (sum) return *sum;
@@ -572,7 +631,9 @@ std::int64_t Cache::incr(KeyView key, std::int64_t delta, const CounterOptions& 
     if (!ttl) return first;
     bool there = true;
     const bool stored = operation.run_or_throw([&](Backend& session) {
-      if (session.put(id, std::to_string(first), *ttl, PutMode::if_absent)) return true;
+      const std::string counter = std::to_string(first);
+      if (not_live) return replace_not_live(session, id, *not_live, counter, *ttl);
+      if (session.put(id, counter, *ttl, PutMode::if_absent)) return true;
       there = session.contains(id, [](std::string_view) {});
       return false;
     });
@@ -621,6 +682,7 @@ int Cache::incr_version(KeyView key, int delta, ReadOptions options) {
       live = session.get(source.view(), [&](std::string_view value) { bytes = value; });
       left = state_->resolve({});
     }
+    live = live && is_live(bytes, *state_);
     if (!live || to == from || target.view() == source.view()) return live;
     if (left && !session.put(target.view(), bytes, *left, PutMode::always)) {
       throw BackendError(BackendError::Kind::storage, "", "the store refused the value it had");

@@ -41,6 +41,7 @@ class CacheState {
   const CacheInfo& info() const noexcept { return parts_.info; }
   const std::string& alias() const noexcept { return parts_.info.alias; }
   const KeyPolicy& keys() const noexcept { return parts_.keys; }
+  const Clock& clock() const noexcept { return parts_.clock; }
   OnError on_error() const noexcept { return parts_.on_error; }
   ClearScope clear_scope() const noexcept { return parts_.clear; }
   Flights& flights() noexcept { return flights_; }

@@ -2,7 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include "front/frame.h"
 #include "front/key_policy.h"
 #include "polycache/error.h"
 
@@ -71,38 +70,6 @@ TEST(RegisterKeyFunction, ATakenNameIsAnError) {
   EXPECT_THROW(register_key_function("default", default_key_function), ConfigError);
   EXPECT_THROW(register_key_function("", default_key_function), ConfigError);
   EXPECT_THROW(register_key_function("empty", KeyFunction()), ConfigError);
-}
-
-TEST(Frame, WrapsAndUnwraps) {
-  for (const std::string_view value : {"", "x", "\xC1pc", "\xC1pc\x01"}) {
-    const std::string framed = frame::wrap(value);
-    EXPECT_TRUE(frame::is_frame(framed));
-    EXPECT_EQ(frame::payload(framed), value);
-    EXPECT_TRUE(frame::is_readable(framed));
-  }
-}
-
-TEST(Frame, OfTheFirstReleaseStaysReadable) {
-  EXPECT_EQ(frame::wrap("v"), std::string("\xC1pc\x01\0\0\0\0v", 9));
-  // A field that may be skipped, and one that must be understood.
-  EXPECT_EQ(frame::payload(std::string("\xC1pc\x01\x07\0\0\0\x01\x02\0\0\0abv", 16)), "v");
-  EXPECT_FALSE(frame::payload(std::string("\xC1pc\x01\x07\0\0\0\x81\x02\0\0\0abv", 16)));
-}
-
-TEST(Frame, CutOrFlippedIsUnreadableOrReadableButNeverOutOfBounds) {
-  const std::string good("\xC1pc\x01\x07\0\0\0\x01\x02\0\0\0abpayload", 22);
-  for (std::size_t size = 3; size < good.size(); ++size) {
-    const std::string cut = good.substr(0, size);
-    const auto payload = frame::payload(cut);
-    EXPECT_EQ(payload.has_value(), size >= 15) << size;
-    frame::is_readable(cut);
-  }
-  for (std::size_t bit = 24; bit < good.size() * 8; ++bit) {
-    std::string flipped = good;
-    flipped[bit / 8] = static_cast<char>(flipped[bit / 8] ^ (1 << (bit % 8)));
-    frame::payload(flipped);
-    frame::is_readable(flipped);
-  }
 }
 
 }  // namespace

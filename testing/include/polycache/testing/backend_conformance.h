@@ -440,6 +440,58 @@ class StoreFixture : public ::testing::TestWithParam<ConformanceCase> {
     store().erase_many(keys);
   }
 
+  // What a store may have under a key although it counts as absent (core/src/front/entry.h).
+  struct NotLive {
+    const char* what;
+    std::string bytes;
+    bool is_unreadable = false;
+  };
+
+  // A frame of format 1.
+  static std::string frame(unsigned flags, std::int64_t created, std::int64_t fresh_until,
+                           std::uint32_t stale_seconds, const std::string& fields,
+                           const std::string& value) {
+    std::string bytes("\xC1pc\x01");
+    const auto number = [&](std::uint64_t n, int size) {
+      for (; size > 0; --size, n >>= 8U) bytes.push_back(static_cast<char>(n & 0xffU));
+    };
+    number(flags, 1);
+    number(32 + fields.size(), 3);
+    number(static_cast<std::uint64_t>(created), 8);
+    number(static_cast<std::uint64_t>(fresh_until), 8);
+    number(0, 4);
+    number(stale_seconds, 4);
+    return bytes + fields + value;
+  }
+
+  std::int64_t milliseconds_now() const {
+    return std::chrono::floor<std::chrono::milliseconds>(clock_of_store()->system_now())
+        .time_since_epoch()
+        .count();
+  }
+
+  std::vector<NotLive> entries_that_are_not_live() const {
+    const std::int64_t now = milliseconds_now();
+    const std::string skipped = "\x01\x50" + std::string(80, 'f');
+    return {
+        {"stale: its time is over, in its window", frame(0, now - 9000, now - 1, 3600, {}, "v")},
+        {"stale: marked", frame(2, now, 0, 0, {}, "v")},
+        {"stale: written by a clock that is ahead", frame(0, now + 60'000, 0, 0, {}, "v")},
+        {"negative", frame(1, now, now + 3'600'000, 0, {}, {})},
+        {"dead: its time is over", frame(0, now - 9000, now - 1, 0, {}, "v")},
+        {"dead: a negative one whose time is over", frame(1, now - 9000, now - 1, 0, {}, {})},
+        {"leased", frame(16, now, 0, 0, {}, {})},
+        {"unreadable: a newer format", "\xC1pc\x7F of a newer format", true},
+        {"unreadable: cut", std::string("\xC1pc\x01", 4), true},
+        {"unreadable: of the first draft", std::string("\xC1pc\x01\0\0\0\0v", 9), true},
+        {"unreadable: a flag to come", frame(64, 0, 0, 0, {}, "v"), true},
+        {"unreadable: a field that must be understood",
+         frame(0, 0, 0, 0, std::string("\x80\0", 2), "v"), true},
+        {"unreadable: such a field beyond what the head shows",
+         frame(0, 0, 0, 0, skipped + std::string("\x80\0", 2), "v"), true},
+    };
+  }
+
   // In a child process. The time is enough for a store without locks to fail on a busy machine.
   static bool is_time_up() {
     const auto worked = std::chrono::milliseconds(1000 * std::clock() / CLOCKS_PER_SEC);
@@ -669,7 +721,7 @@ TEST_P(BackendConformance, ValuesThatBeginLikeAFrameComeBack) {
   }
 }
 
-TEST_P(BackendConformance, AnUnreadableFrameIsAMissAndLeftAlone) {
+TEST_P(BackendConformance, AnUnreadableEntryIsAMissAndReadingLeavesItThere) {
   const std::string newer("\xC1pc\x7F of a newer format");
   store().backend().put(store().final_key("k"), newer, Ttl(1min), PutMode::always);
   EXPECT_FALSE(store().get("k"));
@@ -678,11 +730,77 @@ TEST_P(BackendConformance, AnUnreadableFrameIsAMissAndLeftAlone) {
   std::string raw;
   store().backend().get(store().final_key("k"), [&](std::string_view bytes) { raw = bytes; });
   EXPECT_EQ(raw, newer);
-  if (quirks().has_counters) {
-    EXPECT_THROW(store().incr("k"), ValueError);
+}
+
+// What the store has under a key, and the front counts as absent: every operation does what it does
+// for a key that is not there, but for erase, which tells what the store had.
+TEST_P(BackendConformance, AnEntryThatIsNotLiveIsAbsentForEveryOperation) {
+  for (const NotLive& entry : entries_that_are_not_live()) {
+    SCOPED_TRACE(entry.what);
+    const auto store_it = [&] {
+      store().backend().put(store().final_key("k"), entry.bytes, Ttl(1min), PutMode::always);
+    };
+    store_it();
+    EXPECT_FALSE(store().get("k"));
+    EXPECT_FALSE(store().get_many({"k"})[0]);
+    EXPECT_TRUE(store().get_many_map({"k"}).empty());
+    EXPECT_FALSE(store().visit("k", [](std::string_view) {}));
+    EXPECT_FALSE(store().contains("k"));
+    EXPECT_FALSE(store().touch("k", 1h));
+    EXPECT_THROW(store().incr_version("k"), KeyNotFound);
+    EXPECT_TRUE(store().add("none", 1, 0s)) << "as of a key that is not there";
+    EXPECT_TRUE(store().add("k", 1, 0s)) << "there is no live entry";
+    EXPECT_TRUE(store().erase("k")) << "the store had something";
+    EXPECT_FALSE(store().erase("k"));
+    store_it();
+    EXPECT_FALSE(store().pop("k"));
+    EXPECT_FALSE(store().erase("k")) << "pop has removed it";
+    store_it();
+    EXPECT_TRUE(store().add("k", "added"));
+    EXPECT_EQ(store().get("k"), "added");
+    EXPECT_FALSE(store().add("k", "again"));
+    store_it();
+    EXPECT_TRUE(store().set("k", "set"));
+    EXPECT_EQ(store().get("k"), "set");
+    store_it();
+    EXPECT_EQ(store().get_or_set("k", [] { return std::string("computed"); }), "computed");
+    EXPECT_EQ(store().get("k"), "computed");
+    if (!quirks().has_counters) continue;
+    store_it();
+    EXPECT_THROW(store().incr("k"), KeyNotFound);
+    EXPECT_EQ(store().incr("k", 2, {.initial = 40}), 42);
+    EXPECT_EQ(store().get<int>("k"), 42);
+    EXPECT_EQ(store().incr("k"), 43);
   }
-  EXPECT_EQ(store().get_or_set("k", [] { return std::string("computed"); }), "computed");
-  EXPECT_EQ(store().get("k"), "computed");
+}
+
+TEST_P(BackendConformance, OnlyAnUnreadableEntryIsWarnedOf) {
+  for (const NotLive& entry : entries_that_are_not_live()) {
+    SCOPED_TRACE(entry.what);
+    const std::size_t before = warnings_of(Warning::Kind::entry_damaged);
+    store().backend().put(store().final_key("k"), entry.bytes, Ttl(1min), PutMode::always);
+    EXPECT_FALSE(store().get("k"));
+    EXPECT_EQ(warnings_of(Warning::Kind::entry_damaged) - before, entry.is_unreadable ? 1U : 0U);
+  }
+}
+
+TEST_P(BackendConformance, AnEntryWithMetadataIsReadAsItsValue) {
+  const std::int64_t now = milliseconds_now();
+  const std::string fields = "\x01\x50" + std::string(80, 'f');  // beyond what a head shows
+  for (const std::string& framed :
+       {frame(0, 0, 0, 0, {}, "value"), frame(0, now, now + 3'600'000, 60, {}, "value"),
+        frame(0, now, 0, 0, fields, "value")}) {
+    store().backend().put(store().final_key("k"), framed, Ttl(1min), PutMode::always);
+    EXPECT_EQ(store().get("k"), "value");
+    EXPECT_TRUE(store().contains("k"));
+    EXPECT_TRUE(store().touch("k", 1h));
+    EXPECT_FALSE(store().add("k", "other"));
+    EXPECT_EQ(store().get_or_set("k", [] { return std::string("computed"); }), "value");
+    if (quirks().has_counters) {
+      EXPECT_THROW(store().incr("k"), ValueError);
+    }
+    EXPECT_EQ(store().pop("k"), "value");
+  }
 }
 
 TEST_P(BackendConformance, TypesComeBackAsTheyWere) {

@@ -2,7 +2,7 @@
 // a cache whose store holds them. A frame that is readable has a payload and says so in its
 // head; what is wrapped comes out again; no operation throws what its reader did not ask for.
 
-#include "front/frame.h"
+#include "front/entry.h"
 
 #include <cstddef>
 #include <cstdint>
@@ -69,40 +69,45 @@ polycache::Cache& cache() {
 }
 
 void check_functions(std::string_view bytes) {
-  namespace frame = polycache::frame;
-  require(frame::payload(frame::wrap(bytes)) == bytes, "what was wrapped did not come out");
-  if (!frame::is_frame(bytes)) return;
-  const auto payload = frame::payload(bytes);
-  require(!payload || frame::is_readable(bytes), "a readable frame whose head denies it");
-  require(!payload || frame::is_readable(bytes.substr(0, 64)), "a cut head denies its frame");
-  require(!payload || payload->size() <= bytes.size(), "a payload beyond its frame");
+  using polycache::EntryState;
+  const auto& clock = polycache::Clock::real();
+  const auto wrapped = polycache::make_frame({}, {}, bytes);
+  require(polycache::judge_entry(wrapped, clock).payload == bytes,
+          "what was wrapped did not come out");
+  const polycache::JudgedEntry judged = polycache::judge_entry(bytes, clock);
+  require(judged.payload.size() <= bytes.size(), "a payload beyond its frame");
+  for (const std::size_t shown : {std::size_t{64}, bytes.size()}) {
+    const auto by_head = polycache::judge_head(bytes.substr(0, shown), clock);
+    require(!by_head || *by_head == judged.state, "the head says something else than the entry");
+  }
 }
 
 void check_cache() {
-  namespace frame = polycache::frame;
-  const bool framed = frame::is_frame(stored);
-  const std::optional<std::string_view> payload =
-      framed ? frame::payload(stored) : std::optional<std::string_view>(stored);
+  using polycache::EntryState;
+  const polycache::JudgedEntry judged = polycache::judge_entry(stored, polycache::Clock::real());
+  const bool live = judged.state == EntryState::live;
   const auto text = cache().get<std::string>("k");
-  require(text.has_value() == payload.has_value() && (!text || *text == *payload),
-          "a cache reads something else than the frame's payload");
-  require(!text || cache().contains("k"), "an entry that can be read is not contained");
+  require(text.has_value() == live && (!text || *text == judged.payload),
+          "a cache reads something else than the entry's payload");
+  require(cache().contains("k") == live, "contains and get disagree");
+  require(cache().touch("k") == live, "touch and get disagree");
   static_cast<void>(cache().get<std::int64_t>("k"));
   static_cast<void>(cache().get<nlohmann::json>("k"));
   for (const auto& value : cache().get_many<std::string>({"a", "b"})) {
     require(value == text, "get_many reads something else");
   }
   require(cache().get_or_set("k", [] { return std::string("made"); }) ==
-              (payload ? std::string(*payload) : "made"),
+              (live ? std::string(judged.payload) : "made"),
           "get_or_set");
   try {
     cache().incr("k");
   } catch (const polycache::ValueError&) {
   }
-  if (!payload) return;
-  cache().set("k", *payload);
-  require(frame::is_frame(OneEntry::written) ? frame::payload(OneEntry::written) == payload
-                                             : OneEntry::written == *payload,
+  if (!live) return;
+  cache().set("k", judged.payload);
+  const polycache::JudgedEntry written =
+      polycache::judge_entry(OneEntry::written, polycache::Clock::real());
+  require(written.state == EntryState::live && written.payload == judged.payload,
           "a value that was read did not survive being written");
 }
 
@@ -113,7 +118,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   check_functions(stored);
   check_cache();
   // The same behind a magic, which chance seldom finds.
-  stored.insert(0, polycache::frame::magic);
+  stored.insert(0, polycache::kEntryMagic);
   check_functions(stored);
   check_cache();
   return 0;

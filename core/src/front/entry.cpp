@@ -1,0 +1,123 @@
+#include "front/entry.h"
+
+#include <chrono>
+
+namespace polycache {
+namespace {
+
+constexpr char kFormat = 1;
+constexpr std::size_t kShown = 64;  // of an entry, by Backend::contains
+constexpr std::uint8_t kUnderstood = kNegative | kMarkedStale | kLeased;
+constexpr std::int64_t kSkew = 10'000;  // milliseconds that clocks of machines may differ by
+
+template <class Number>
+Number read_number(std::string_view bytes, std::size_t at, std::size_t size = sizeof(Number)) {
+  std::uint64_t value = 0;
+  for (std::size_t i = size; i-- > 0;) {
+    value = (value << 8U) | static_cast<unsigned char>(bytes[at + i]);
+  }
+  return static_cast<Number>(value);
+}
+
+template <class Number>
+void write_number(std::string& out, Number number, std::size_t size = sizeof(Number)) {
+  auto rest = static_cast<std::uint64_t>(number);
+  for (std::size_t i = 0; i < size; ++i, rest >>= 8U)
+    out.push_back(static_cast<char>(rest & 0xffU));
+}
+
+// Takes a varint from the front. Empty if it does not end, or is beyond 32 bits.
+std::optional<std::uint32_t> take_varint(std::string_view& bytes) noexcept {
+  std::uint64_t value = 0;
+  for (unsigned shift = 0; shift <= 28 && !bytes.empty(); shift += 7) {
+    const auto byte = static_cast<unsigned char>(bytes.front());
+    bytes.remove_prefix(1);
+    value |= std::uint64_t{byte & 0x7fU} << shift;
+    if ((byte & 0x80U) != 0) continue;
+    if (value > UINT32_MAX) return std::nullopt;
+    return static_cast<std::uint32_t>(value);
+  }
+  return std::nullopt;
+}
+
+bool are_understood(std::string_view fields) noexcept {
+  while (!fields.empty()) {
+    const auto id = static_cast<unsigned char>(fields.front());
+    fields.remove_prefix(1);
+    const auto size = take_varint(fields);
+    if (id >= 0x80 || !size || *size > fields.size()) return false;
+    fields.remove_prefix(*size);
+  }
+  return true;
+}
+
+// The fixed part and the length of the head; empty if this is none of ours.
+struct Parsed {
+  EntryHead head;
+  std::size_t length;
+};
+
+std::optional<Parsed> parse(std::string_view stored) noexcept {
+  if (stored.size() < kEntryHeadSize || stored[3] != kFormat) return std::nullopt;
+  const Parsed parsed{{.flags = read_number<std::uint8_t>(stored, 4),
+                       .created = read_number<std::int64_t>(stored, 8),
+                       .fresh_until = read_number<std::int64_t>(stored, 16),
+                       .compute_microseconds = read_number<std::uint32_t>(stored, 24),
+                       .stale_seconds = read_number<std::uint32_t>(stored, 28)},
+                      read_number<std::size_t>(stored, 5, 3)};
+  if (parsed.length < kEntryHeadSize || (parsed.head.flags & ~kUnderstood) != 0) {
+    return std::nullopt;
+  }
+  return parsed;
+}
+
+EntryState state_of(const EntryHead& head, const Clock& clock) noexcept {
+  if ((head.flags & kLeased) != 0) return EntryState::leased;
+  const bool has_times = head.created != 0 || head.fresh_until != 0;
+  const std::int64_t now = has_times
+                               ? std::chrono::floor<std::chrono::milliseconds>(clock.system_now())
+                                     .time_since_epoch()
+                                     .count()
+                               : 0;
+  const bool has_end = head.fresh_until != 0;
+  const bool is_over = has_end && now >= head.fresh_until;
+  if ((head.flags & kNegative) != 0) return is_over ? EntryState::dead : EntryState::negative;
+  // Unsigned: what stands in a damaged head can be any number.
+  const auto over = static_cast<std::uint64_t>(now) - static_cast<std::uint64_t>(head.fresh_until);
+  if (is_over && over >= std::uint64_t{head.stale_seconds} * 1000) return EntryState::dead;
+  const bool is_ahead = has_times && head.created > now && head.created - now > kSkew;
+  const bool is_stale = is_over || is_ahead || (head.flags & kMarkedStale) != 0;
+  return is_stale ? EntryState::stale : EntryState::live;
+}
+
+}  // namespace
+
+JudgedEntry judge_frame(std::string_view stored, const Clock& clock) noexcept {
+  const auto parsed = parse(stored);
+  if (!parsed || parsed->length > stored.size() ||
+      !are_understood(stored.substr(kEntryHeadSize, parsed->length - kEntryHeadSize))) {
+    return {EntryState::unreadable};
+  }
+  return {state_of(parsed->head, clock), stored.substr(parsed->length)};
+}
+
+std::optional<EntryState> judge_frame_head(std::string_view head, const Clock& clock) noexcept {
+  const auto parsed = parse(head);
+  if (parsed && parsed->length > head.size() && head.size() >= kShown) return std::nullopt;
+  return judge_frame(head, clock).state;
+}
+
+std::string make_frame(const EntryHead& head, std::string_view fields, std::string_view value) {
+  std::string frame;
+  frame.reserve(kEntryHeadSize + fields.size() + value.size());
+  frame.append(kEntryMagic).push_back(kFormat);
+  write_number(frame, head.flags);
+  write_number(frame, kEntryHeadSize + fields.size(), 3);
+  write_number(frame, head.created);
+  write_number(frame, head.fresh_until);
+  write_number(frame, head.compute_microseconds);
+  write_number(frame, head.stale_seconds);
+  return frame.append(fields).append(value);
+}
+
+}  // namespace polycache

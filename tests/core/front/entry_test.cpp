@@ -1,0 +1,220 @@
+// How the bytes under a key are judged, and that the format stays what it was.
+
+#include "front/entry.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "polycache/testing/manual_clock.h"
+
+namespace polycache {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr std::int64_t kNow = 1'700'000'000'000;  // milliseconds since 1970
+
+class EntryTest : public ::testing::Test {
+ protected:
+  EntryTest() {
+    clock_.set_wall_clock(std::chrono::system_clock::time_point(std::chrono::milliseconds(kNow)));
+  }
+
+  EntryState state_of(const EntryHead& head, std::string_view fields = {}) const {
+    const std::string frame = make_frame(head, fields, "value");
+    const JudgedEntry judged = judge_entry(frame, clock_);
+    const auto by_head = judge_head(std::string_view(frame).substr(0, 64), clock_);
+    EXPECT_TRUE(!by_head || *by_head == judged.state) << "the head says something else";
+    EXPECT_EQ(judged.payload, judged.state == EntryState::unreadable ? "" : "value");
+    return judged.state;
+  }
+
+  testing::ManualClock clock_;
+};
+
+TEST_F(EntryTest, APlainValueIsLive) {
+  for (const std::string_view value : {"", "x", "\xC1", "\xC1p", "pc\xC1"}) {
+    EXPECT_EQ(judge_entry(value, clock_).state, EntryState::live);
+    EXPECT_EQ(judge_entry(value, clock_).payload, value);
+    EXPECT_EQ(judge_head(value, clock_), EntryState::live);
+  }
+}
+
+TEST_F(EntryTest, AValueThatBeginsLikeAFrameIsWrapped) {
+  for (const std::string_view value : {"", "x", "\xC1pc", "\xC1pc\x01"}) {
+    const std::string frame = make_frame({}, {}, value);
+    EXPECT_TRUE(is_framed(frame));
+    EXPECT_EQ(judge_entry(frame, clock_).state, EntryState::live);
+    EXPECT_EQ(judge_entry(frame, clock_).payload, value);
+    EXPECT_EQ(judge_head(frame, clock_), EntryState::live);
+  }
+}
+
+TEST_F(EntryTest, StatesFollowFromFlagsAndTimes) {
+  struct Row {
+    const char* what;
+    EntryHead head;
+    EntryState state;
+  };
+  const std::vector<Row> rows{
+      {"nothing said", {}, EntryState::live},
+      {"fresh", {.created = kNow - 1, .fresh_until = kNow + 1}, EntryState::live},
+      {"fresh for ever", {.created = kNow}, EntryState::live},
+      {"over", {.created = kNow - 9, .fresh_until = kNow}, EntryState::dead},
+      {"over, in the window", {.fresh_until = kNow, .stale_seconds = 1}, EntryState::stale},
+      {"at the end of the window",
+       {.fresh_until = kNow - 999, .stale_seconds = 1},
+       EntryState::stale},
+      {"beyond the window", {.fresh_until = kNow - 1000, .stale_seconds = 1}, EntryState::dead},
+      {"the longest window", {.fresh_until = 1, .stale_seconds = UINT32_MAX}, EntryState::stale},
+      {"before 1970", {.fresh_until = -1}, EntryState::dead},
+      {"long before", {.fresh_until = INT64_MIN, .stale_seconds = 5}, EntryState::dead},
+      {"long after", {.created = kNow, .fresh_until = INT64_MAX}, EntryState::live},
+      {"marked stale", {.flags = kMarkedStale}, EntryState::stale},
+      {"written ten seconds ahead", {.created = kNow + 10'000}, EntryState::live},
+      {"written further ahead", {.created = kNow + 10'001}, EntryState::stale},
+      {"written at the end of time", {.created = INT64_MAX}, EntryState::stale},
+      {"negative", {.flags = kNegative}, EntryState::negative},
+      {"negative, fresh", {.flags = kNegative, .fresh_until = kNow + 1}, EntryState::negative},
+      {"negative, over",
+       {.flags = kNegative, .fresh_until = kNow, .stale_seconds = 9},
+       EntryState::dead},
+      {"leased", {.flags = kLeased}, EntryState::leased},
+      {"leased, whatever else",
+       {.flags = kLeased | kNegative, .fresh_until = 1},
+       EntryState::leased},
+      {"tagged, which is not understood yet", {.flags = kTagged}, EntryState::unreadable},
+      {"transformed, neither", {.flags = kTransformed}, EntryState::unreadable},
+      {"a flag to come", {.flags = 32}, EntryState::unreadable},
+      {"a flag to come", {.flags = 128}, EntryState::unreadable},
+  };
+  for (const Row& row : rows) EXPECT_EQ(state_of(row.head), row.state) << row.what;
+}
+
+TEST_F(EntryTest, FieldsAreSkippedUnlessTheyMustBeUnderstood) {
+  using namespace std::string_view_literals;
+  EXPECT_EQ(state_of({},
+                     "\x01\x02"
+                     "ab"sv),
+            EntryState::live);
+  EXPECT_EQ(state_of({}, "\x01\x00\x7f\x01x"sv), EntryState::live);
+  EXPECT_EQ(state_of({}, "\x01\x81\x00x"sv), EntryState::live) << "a length in two bytes";
+  EXPECT_EQ(state_of({}, "\x80\x00"sv), EntryState::unreadable);
+  EXPECT_EQ(state_of({},
+                     "\x01\x02"
+                     "ab\xff\x01x"sv),
+            EntryState::unreadable);
+  for (const std::string_view cut :
+       {"\x01"sv,
+        "\x01\x05"
+        "abcd"sv,
+        "\x01\x80"sv, "\x01\xff\xff\xff\xff\xff\xff"sv, "\x01\xff\xff\xff\xff\x1f"sv}) {
+    EXPECT_EQ(state_of({}, cut), EntryState::unreadable);
+  }
+}
+
+// What the first 64 bytes do not show is decided when the entry is read.
+TEST_F(EntryTest, AHeadThatIsLongerThanWhatIsShownSaysNothing) {
+  const std::string fields = std::string("\x01\x50", 2) + std::string(80, 'a') + "\x80" + '\0';
+  const std::string frame = make_frame({}, fields, "value");
+  EXPECT_EQ(judge_head(std::string_view(frame).substr(0, 64), clock_), std::nullopt);
+  EXPECT_EQ(judge_head(std::string_view(frame).substr(0, 63), clock_), EntryState::unreadable)
+      << "there is no more of it";
+  EXPECT_EQ(judge_entry(frame, clock_).state, EntryState::unreadable);
+}
+
+TEST_F(EntryTest, OneThatIsCutIsUnreadable) {
+  const std::string frame = make_frame({.created = 5},
+                                       std::string("\x01\x02"
+                                                   "ab",
+                                                   4),
+                                       "value");
+  for (std::size_t size = 3; size < frame.size(); ++size) {
+    const JudgedEntry judged = judge_entry(frame.substr(0, size), clock_);
+    EXPECT_EQ(judged.state, size >= 36 ? EntryState::live : EntryState::unreadable) << size;
+  }
+}
+
+TEST_F(EntryTest, OneThatIsDamagedAnywhereIsJudgedWithinItsBounds) {
+  const std::string frame = make_frame({.created = 5, .fresh_until = 7, .stale_seconds = 3},
+                                       std::string("\x01\x02"
+                                                   "ab",
+                                                   4),
+                                       "value");
+  for (std::size_t bit = 24; bit < frame.size() * 8; ++bit) {
+    std::string damaged = frame;
+    damaged[bit / 8] = static_cast<char>(damaged[bit / 8] ^ (1 << (bit % 8)));
+    judge_entry(damaged, clock_);
+    judge_head(damaged, clock_);
+  }
+}
+
+// Until it was decided how entries carry their times, a frame began with eight bytes.
+TEST_F(EntryTest, AFrameOfTheFirstDraftIsUnreadable) {
+  EXPECT_EQ(judge_entry(std::string("\xC1pc\x01\0\0\0\0v", 9), clock_).state,
+            EntryState::unreadable);
+  EXPECT_EQ(judge_entry(std::string("\xC1pc\x01\0\0\0\0", 8) + std::string(100, 'v'), clock_).state,
+            EntryState::unreadable);
+}
+
+// --- Golden bytes: entries that programs have stored ---
+
+std::string from_hex(std::string_view hex) {
+  std::string bytes;
+  int digits = 0;
+  int value = 0;
+  for (const char c : hex) {
+    if (c == ' ') continue;
+    value = value * 16 + (c <= '9' ? c - '0' : c - 'a' + 10);
+    if (++digits % 2 == 0) bytes.push_back(static_cast<char>(std::exchange(value, 0)));
+  }
+  return bytes;
+}
+
+struct Golden {
+  const char* hex;
+  EntryHead head;
+  EntryState state;
+};
+
+const Golden kGolden[] = {
+    {"c1 70 63 01 00 200000 0000000000000000 0000000000000000 00000000 00000000 76",
+     {},
+     EntryState::live},
+    {"c1 70 63 01 00 200000 0068e5cf8b010000 0a68e5cf8b010000 40e20100 3c000000 76",
+     {.created = kNow,
+      .fresh_until = kNow + 10,
+      .compute_microseconds = 123456,
+      .stale_seconds = 60},
+     EntryState::live},
+    {"c1 70 63 01 02 200000 0000000000000000 0000000000000000 00000000 00000000 76",
+     {.flags = kMarkedStale},
+     EntryState::stale},
+    {"c1 70 63 01 01 200000 0068e5cf8b010000 0000000000000000 00000000 00000000 76",
+     {.flags = kNegative, .created = kNow},
+     EntryState::negative},
+    {"c1 70 63 01 00 200000 0000000000000000 0100000000000000 00000000 00000000 76",
+     {.fresh_until = 1},
+     EntryState::dead},
+    {"c1 70 63 01 10 200000 0000000000000000 0000000000000000 00000000 00000000 76",
+     {.flags = kLeased},
+     EntryState::leased},
+};
+
+TEST_F(EntryTest, GoldenBytesStayWhatTheyAre) {
+  for (const Golden& golden : kGolden) {
+    const std::string bytes = from_hex(golden.hex);
+    EXPECT_EQ(make_frame(golden.head, {}, "v"), bytes) << golden.hex;
+    EXPECT_EQ(judge_entry(bytes, clock_).state, golden.state) << golden.hex;
+  }
+}
+
+}  // namespace
+}  // namespace polycache
