@@ -14,11 +14,7 @@ using std::string_view, std::chrono::milliseconds, std::filesystem::path;
 struct Folder final : BackendFactory, Backend {
   Folder(path folder, const Clock& time) : dir(std::move(folder)), clock(time) {}
   std::unique_ptr<Backend> connect() override { return std::make_unique<Folder>(dir, clock); }
-  bool get(string_view key, ValueSink sink) override {
-    const bool found = read(key);
-    if (found) sink(value);
-    return found;
-  }
+  bool get(string_view key, ValueSink sink) override { return read(key) && show(sink); }
   bool put(string_view key, string_view bytes, Ttl ttl, PutMode mode) override {
     const auto turn = take_turn();
     if (mode != PutMode::always && read(key) == (mode == PutMode::if_absent)) return false;
@@ -26,9 +22,7 @@ struct Folder final : BackendFactory, Backend {
   }
   bool touch(string_view key, Ttl ttl, ValueSink head) override {
     const auto turn = take_turn();
-    if (!read(key) || !write(key, value, end_of(ttl))) return false;
-    head(value);
-    return true;
+    return read(key) && write(key, value, end_of(ttl)) && show(head);
   }
   bool erase(string_view key) override {
     const auto turn = take_turn();
@@ -59,6 +53,7 @@ struct Folder final : BackendFactory, Backend {
     value.assign(std::istreambuf_iterator<char>(in.ignore()), {});
     return true;
   }
+  bool show(ValueSink sink) { return sink(value), true; }
   bool write(string_view key, string_view bytes, std::int64_t last) {
     std::ofstream out(dir / "new", std::ios::binary);
     out << last << ' ' << std::quoted(key) << ' ' << bytes << std::flush;
