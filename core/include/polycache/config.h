@@ -1,5 +1,5 @@
-// What the caches of a program are. Plain data, independent of any file format: build one
-// by hand, or read it from JSON (comments allowed; docs/configuration.md says all of it).
+// The caches of a program as plain data, independent of any file format. Build one by hand, or read
+// it from JSON (comments allowed; docs/configuration.md is the full reference).
 //
 //   {
 //     "plugin_path": ["plugins"],              // folders, relative to this file
@@ -37,8 +37,8 @@ namespace polycache {
 
 enum class ErrorPolicy : unsigned char { miss, throw_error };
 
-// What an operation does when its store fails. erase, pop, clear, counters and
-// incr_version, and a set that means erase, always throw.
+// What an operation does when its store fails. erase, pop, clear, counters, incr_version, and a set
+// that means erase always throw.
 struct OnError {
   ErrorPolicy read = ErrorPolicy::miss;   // get, get_many, contains, visit: a miss
   ErrorPolicy write = ErrorPolicy::miss;  // set, set_many, add, touch: false
@@ -52,9 +52,9 @@ struct LayerConfig {
 };
 
 struct CacheConfig {
-  std::string backend = {};                     // name of the plugin, or a path; required
+  std::string backend = {};                     // name or path of the plugin; required
   std::vector<std::string> location = {};       // meaning is the backend's
-  Timeout timeout = std::chrono::seconds(300);  // when a call gives none; zero: keep nothing
+  Timeout timeout = std::chrono::seconds(300);  // used if a call gives none; zero stores nothing
   std::string key_prefix = {};
   int version = 1;
   std::string key_function = "default";  // see key.h
@@ -65,30 +65,30 @@ struct CacheConfig {
   OptionMap options = {};                // meaning is the backend's
 };
 
-// A part of a configuration file that belongs to a recipe ("loaders", "queries"): kept as
-// it stands, with its place, and read by that recipe.
+// A part of a configuration file that belongs to a recipe ("loaders", "queries"). Kept as it was
+// written, with its place; the recipe reads it.
 struct ConfigSection {
-  std::string json;   // with its comments and its ${…}; whole: the braces do match
-  std::string place;  // "caches.json:30": where its first character stands
+  std::string json;   // with comments and ${…}; complete: its braces match
+  std::string place;  // "caches.json:30": position of its first character
 };
 
 struct POLYCACHE_API Config {
   std::map<std::string, CacheConfig, std::less<>> caches = {};
   std::vector<std::filesystem::path> plugin_path = {};
-  // Also loads plugins from files and folders that others can write to (docs/plugins.md).
+  // Whether to load plugins also from files and folders that others can write to (docs/plugins.md).
   bool allow_writable_plugins = false;
   std::map<std::string, ConfigSection, std::less<>> sections = {};
 
-  // For messages: where each member stands ("caches.default.timeout",
-  // "caches.default.layers[0].options.x", "caches.default.location[1]" → "caches.json:12"),
-  // which members must not be shown since ${…} was in them (a list, if in one of its items),
-  // and the file's folder, which relative plugin and key function paths start from. All
-  // empty for a Config made by hand.
+  // For messages: the place of each member ("caches.default.timeout",
+  // "caches.default.layers[0].options.x", "caches.default.location[1]" → "caches.json:12"), the
+  // members that must not be shown because they contained ${…} (a whole list, if one of its items
+  // did), and the file's folder, the base of relative plugin and key function paths. All empty for
+  // a Config made by hand.
   std::map<std::string, std::string, std::less<>> places = {};
   std::set<std::string, std::less<>> hidden = {};
   std::filesystem::path folder = {};
 
-  // For CacheRegistry::reload(): the file that was read, and what apply() changed since, in
+  // For CacheRegistry::reload(): the file that was read, and the changes made by apply() since, in
   // order. Empty for a Config made by hand.
   struct Applied {
     std::string assignment;
@@ -97,8 +97,8 @@ struct POLYCACHE_API Config {
   std::filesystem::path file = {};
   std::vector<Applied> applied = {};
 
-  // Each throws ConfigError that lists every problem with file, line and member; also for a
-  // null pointer.
+  // Each throws ConfigError, also for a null pointer; it lists every problem with file, line and
+  // member.
   static Config from_file(const std::filesystem::path& file);
   static Config from_json(std::string_view text, std::string_view source_name = "<string>");
   template <detail::PointerText S>
@@ -110,15 +110,15 @@ struct POLYCACHE_API Config {
     return from_json(detail::text_of(text), source_name);
   }
 
-  // The file that POLYCACHE_CONFIG names; if that is unset or empty, one alias, "default",
-  // on locmem.
+  // Reads the file that POLYCACHE_CONFIG names. If that is unset or empty, returns a single alias,
+  // "default", on locmem.
   static Config from_environment();
 
   // Changes one member of one alias, as a command line does: "default.timeout=60s",
-  // "default.location=redis://…", "default.options.max_entries=100". The value is JSON, or
-  // taken as a string where it is not JSON or the member is always one; ${…} works in it. An
-  // alias that is not there is made. `place` says in messages where this was written, such as
-  // "--cache". Throws ConfigError, and then changes nothing.
+  // "default.location=redis://…", "default.options.max_entries=100". The value is JSON; it is a
+  // string if it is not JSON or the member is always a string. ${…} works in it. A missing alias is
+  // created. `place` names the origin of the assignment in messages, such as "--cache". Throws
+  // ConfigError, and then changes nothing.
   void apply(std::string_view assignment, std::string_view place = "assignment");
   template <detail::PointerText S>
   void apply(S assignment, std::string_view place = "assignment") {

@@ -1,5 +1,5 @@
-// Everything a program needs: caches["alias"], configuration, keys, errors. Codecs beyond
-// the built-in ones are headers of their own: codec_json.h, codec_binary.h.
+// Everything a program needs: caches["alias"], configuration, keys, errors. Codecs other than the
+// built-in ones have their own headers: codec_json.h, codec_binary.h.
 
 #pragma once
 
