@@ -1,6 +1,6 @@
-// Descriptors 0 to 2 are standard input, output and error for every library in a process, also
-// where the program has closed them. A socket or file of ours that got such a number would be
-// written to by whatever prints a message.
+// In every process, libraries take descriptors 0 to 2 for standard input, output and error, even if
+// the program has closed them. If a socket or file of ours got such a number, any code that prints
+// a message would write to it.
 
 #pragma once
 
@@ -15,8 +15,8 @@
 
 namespace polycache {
 
-// The same open file under a number above 2: as it is, or moved there and closed on exec. A
-// negative number stays as it is; -1 with errno if it cannot be moved (then it is closed).
+// Returns the same open file under a number above 2: unchanged, or moved there and closed on exec.
+// A negative number is returned unchanged; -1 with errno if moving fails (the file is closed).
 inline int off_standard_streams(int descriptor) noexcept {
   if (descriptor < 0 || descriptor > STDERR_FILENO) [[likely]]
     return descriptor;
@@ -27,10 +27,10 @@ inline int off_standard_streams(int descriptor) noexcept {
   return moved;
 }
 
-// While it lives, those of the numbers 0 to 2 that were free are open on /dev/null: for a
-// library that opens descriptors by itself, and for sockets, which must not have such a number
-// for a moment either (a write to an unconnected one raises SIGPIPE). Costs three cheap system
-// calls. Does nothing where /dev/null cannot be opened.
+// During its lifetime, the free numbers among 0 to 2 are open on /dev/null. For libraries that open
+// descriptors themselves, and for sockets, which must not have such a number even briefly (a write
+// to an unconnected one raises SIGPIPE). Costs three cheap system calls. Does nothing if /dev/null
+// cannot be opened.
 class HeldStandardStreams {
  public:
   HeldStandardStreams() noexcept {

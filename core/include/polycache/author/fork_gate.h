@@ -1,11 +1,11 @@
-// Keeps fork() away while a thread of this process is inside a library that has mutexes of its
-// own, as SQLite does: a child would inherit one locked that another thread held, and hang.
+// Delays fork() while a thread of this process is inside a library that has its own mutexes, as
+// SQLite does: a child would inherit a mutex locked by another thread of the parent, and hang.
 //
-// Each connection has a pass. A thread enters the gate with it before it calls into the library
-// and leaves when it is back; that costs one exchange of a flag that no other thread writes. A
-// fork waits until every thread is outside, for 10 s at most, and threads that want to enter wait
-// for the fork. Code of others (sinks, handlers) never runs inside, so it may fork, or wait for a
-// thread that does.
+// Each connection has a pass. A thread enters the gate with it before each call into the library
+// and leaves afterwards; this costs one exchange of a flag that no other thread writes. A fork
+// waits until every thread is outside, for at most 10 s, and threads that want to enter wait for
+// the fork. Foreign code (sinks, handlers) never runs inside, so it may fork, or wait for a thread
+// that forks.
 //
 //   class Connection {
 //     ...
@@ -14,9 +14,9 @@
 //   const ForkGuard guard(connection.pass_);
 //   client_library_call(...);
 //
-// A child drops what it inherited before its first own call: the tables that the library keeps of
-// open files and locks are then those of a process that has opened nothing yet. There is one gate
-// in a process, however many copies of a store are linked and loaded.
+// A child drops its inherited connections before its first own call, so that the library's tables
+// of open files and locks are those of a process that has opened nothing yet. A process has only
+// one gate, however many copies of a store are linked and loaded.
 
 #pragma once
 
@@ -26,12 +26,12 @@
 
 namespace polycache {
 
-// Used by one thread at a time. Not on a thread's stack: a forked child still has it in its list
-// when the stack of a thread that does not exist there is used again.
+// Used by one thread at a time. Must not be on a thread's stack: a forked child still has it in its
+// list after the stack of a thread that does not exist there is reused.
 class POLYCACHE_API ForkPass {
  public:
-  // What becomes of an inherited connection. `abandon`: a thread of the parent did not come out of
-  // the library in time, so nothing of it can be called.
+  // How to drop an inherited connection. `abandon`: a thread of the parent did not leave the
+  // library in time, so that none of its functions may be called.
   enum class Inherited : unsigned char { close, abandon };
   using Drop = void (*)(void* owner, Inherited how) noexcept;
 
@@ -41,11 +41,11 @@ class POLYCACHE_API ForkPass {
   ForkPass& operator=(const ForkPass&) = delete;
   ~ForkPass();
 
-  // May be nested. Entering may drop the owner's connection: look at it afterwards.
+  // May be nested. Entering may drop the owner's connection: check it afterwards.
   void enter() noexcept {
     if (depth_++ > 0) return;
     inside_.store(true, std::memory_order_seq_cst);
-    // Ordered after that store, as a fork closes the gate before it reads the flags.
+    // Ordered after that store, because a fork closes the gate before it reads the flags.
     if (gate_.load(std::memory_order_seq_cst) != Gate::open) [[unlikely]]
       wait();
   }
@@ -54,11 +54,11 @@ class POLYCACHE_API ForkPass {
   }
   bool is_inside() const noexcept { return depth_ > 0; }
 
-  // False in a child that was forked although a thread did not come out for 10 s, and in its
-  // children: any call into the library could hang. REQUIRES: the caller is inside
+  // False in a child that was forked although a thread stayed inside for 10 s, and in its children:
+  // any call into the library could hang. REQUIRES: the caller is inside
   static bool library_is_usable() noexcept;
 
-  // Whether a fork waits for the threads that are inside: they should not sleep there.
+  // Whether a fork is waiting for the threads inside; they should not sleep there.
   static bool fork_is_waiting() noexcept {
     return gate_.load(std::memory_order_relaxed) == Gate::forking;
   }
@@ -68,7 +68,7 @@ class POLYCACHE_API ForkPass {
   enum class Gate : unsigned char {
     open,
     forking,
-    inherited,  // in a child that has connections of its parent to drop
+    inherited,  // in a child that still has to drop its parent's connections
   };
   void wait() noexcept;
 
@@ -82,7 +82,7 @@ class POLYCACHE_API ForkPass {
   ForkPass* next_ = nullptr;
 };
 
-// Inside during its life.
+// Keeps a pass inside during its lifetime.
 class ForkGuard {
  public:
   explicit ForkGuard(ForkPass& pass) noexcept : pass_(pass) { pass.enter(); }

@@ -12,11 +12,10 @@ namespace polycache {
 template <class Signature>
 class FunctionRef;
 
-// A callable passed by reference: two words, no allocation, no ownership. For parameters
-// only; valid during the call it is passed to. Takes anything that can be called with
-// Args, free functions included; where R is void, what it returns is dropped.
-// (std::function_ref of C++26, reduced to what we need; trivially copyable, so safe across
-// plugins.)
+// A callable passed by reference: two words, no allocation, no ownership. Use it only for
+// parameters; it is valid during the call it is passed to. Accepts anything that can be called with
+// Args, free functions included; if R is void, the result is dropped. (std::function_ref of C++26,
+// reduced to what we need; trivially copyable, so safe across plugins.)
 template <class R, class... Args>
 class FunctionRef<R(Args...)> {
  public:

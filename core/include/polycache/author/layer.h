@@ -1,9 +1,9 @@
-// A layer is a backend that wraps a backend: metrics, tracing, compression, fault
-// tolerance. Derive from Layer and override what you mean to change; everything else is
-// forwarded. Derive from LayerFactory and say in wrap() how one is made.
+// A layer is a backend that wraps a backend: metrics, tracing, compression, fault tolerance. Derive
+// from Layer and override the functions to change; the others are forwarded. Derive from
+// LayerFactory and create the layer in wrap().
 //
-// Caution: overriding get() does not change get_many(); a layer that must see every read
-// overrides both.
+// Caution: overriding get() does not change get_many(). A layer that must see every read overrides
+// both.
 
 #pragma once
 
@@ -14,7 +14,7 @@
 
 namespace polycache {
 
-// A session around a session.
+// A session that wraps a session.
 class POLYCACHE_API Layer : public Backend {
  public:
   // REQUIRES: inner != nullptr
@@ -45,9 +45,9 @@ class POLYCACHE_API Layer : public Backend {
   std::size_t erase_many(std::span<const std::string_view> keys) override {
     return inner_->erase_many(keys);
   }
-  // The store's HealthExtension and IdleExtension; otherwise null unless overridden: an
-  // extension of the store would go past this layer. A layer that changes neither keys nor
-  // bytes wraps and offers the ones it knows.
+  // Returns the store's HealthExtension and IdleExtension, otherwise null unless overridden,
+  // because other extensions of the store would bypass this layer. A layer that changes neither
+  // keys nor bytes wraps and offers the extensions it knows.
   void* extension(std::string_view id) noexcept override;
 
  protected:
@@ -57,8 +57,7 @@ class POLYCACHE_API Layer : public Backend {
   std::unique_ptr<Backend> inner_;
 };
 
-// A factory around a factory: sessions of the inner one, wrapped. Key rules are the inner
-// one's.
+// A factory that wraps a factory and its sessions. Its key rules are those of the inner one.
 class POLYCACHE_API LayerFactory : public BackendFactory {
  public:
   // REQUIRES: inner != nullptr
@@ -67,7 +66,8 @@ class POLYCACHE_API LayerFactory : public BackendFactory {
   ~LayerFactory() override;
 
   std::unique_ptr<Backend> connect() final { return wrap(inner_->connect()); }
-  // The store's, but for its breaker: a layer may answer without the store, and is asked.
+  // The store's traits without its breaker: a layer may answer without the store, so it must be
+  // called.
   StoreTraits traits() const noexcept override {
     StoreTraits traits = inner_->traits();
     traits.breaker = nullptr;

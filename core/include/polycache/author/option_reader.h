@@ -1,16 +1,16 @@
-// How a plugin reads what the configuration says about it.
+// How a plugin reads its part of the configuration.
 //
 //   explicit Options(const OptionReader& reader)
 //       : limit(reader.integer("max_entries", 0, 0)),
 //         wait(reader.duration("busy_timeout", 5s)) {}
 //
-// A problem does not stop the reading: it is recorded, the fallback is returned, and all
-// problems of the configuration are thrown together when everything has been read:
+// A problem does not stop the reading: it is recorded, the fallback is returned, and all problems
+// of the configuration are thrown together at the end:
 //
 //   caches.json:12: caches.default.options.max_entries: expected an integer, got "lots"
 //
-// An option that nobody asked for is unknown. After a plugin's create function the core
-// calls reject_unread(), so that a typing error in the file cannot pass:
+// An option that is never read is unknown. After a plugin's create function the core calls
+// reject_unread(), so that a typing error in the file is reported:
 //
 //   caches.json:12: caches.default.options.max_entires: unknown option; did you mean "max_entries"?
 
@@ -35,11 +35,11 @@ namespace polycache {
 using OptionValue = std::variant<bool, std::int64_t, double, std::string, std::vector<std::string>>;
 using OptionMap = std::map<std::string, OptionValue, std::less<>>;
 
-// Not thread-safe; lives during a create function only.
+// Not thread-safe; lives only during a create function.
 class POLYCACHE_API OptionReader {
  public:
-  // Told each problem: the member's full name ("caches.default.options.max_entries") and
-  // what is wrong with it.
+  // Receives each problem: the member's full name ("caches.default.options.max_entries") and a
+  // description.
   using ProblemHandler = std::function<void(std::string_view member, std::string_view problem)>;
 
   // `path` ("caches.default") is for messages. `location` and `options` must outlive the
@@ -47,8 +47,8 @@ class POLYCACHE_API OptionReader {
   OptionReader(std::string path, const std::vector<std::string>& location, const OptionMap& options,
                ProblemHandler on_problem = {});
 
-  // Keeps these options' values out of messages. Names that speak of a password, secret,
-  // token or user are kept out anyway.
+  // Keeps the values of these options out of messages. Names that suggest a password, secret, token
+  // or user are always kept out.
   void hide(std::set<std::string, std::less<>> names) { hidden_ = std::move(names); }
   bool is_hidden(std::string_view name) const;
 
@@ -56,9 +56,9 @@ class POLYCACHE_API OptionReader {
 
   bool has(std::string_view name) const noexcept;
 
-  // Each returns the option's value, or `fallback` if there is none or it is wrong: of
-  // another type, or outside [min, max]. Booleans and numbers may stand in a string
-  // ("true", "300"), which is what comes out of a ${...} or a command line.
+  // Each returns the option's value, or `fallback` if it is absent or wrong: of another type, or
+  // outside [min, max]. Booleans and numbers may be in a string ("true", "300"), as ${...} and
+  // command lines produce them.
   bool boolean(std::string_view name, bool fallback) const;
   std::int64_t integer(std::string_view name, std::int64_t fallback,
                        std::int64_t min = std::numeric_limits<std::int64_t>::min(),
@@ -79,19 +79,18 @@ class POLYCACHE_API OptionReader {
   std::string choice(std::string_view name, std::initializer_list<std::string_view> words,
                      std::string_view fallback) const;
 
-  // Records a problem that the author found: with an option of that name, or with the
-  // location.
+  // Records a problem that the plugin found, with an option of that name or with the location.
   void reject(std::string_view name, std::string_view problem) const;
   void reject_location(std::string_view problem) const;
 
   // For the core, after create().
   void reject_unread() const;
 
-  // Full name of an option, for an author's own messages.
+  // Full name of an option, for the plugin's own messages.
   std::string member(std::string_view name) const;
 
  private:
-  const OptionValue* find(std::string_view name) const;  // notes that it was asked for
+  const OptionValue* find(std::string_view name) const;  // marks it as read
   void expected(std::string_view name, std::string_view what, const OptionValue& got) const;
   void report(std::string_view member, std::string_view problem) const;
 

@@ -1,5 +1,5 @@
-// How a shared library says what it brings to polycache. The library that holds the
-// code defines a descriptor; the file that becomes the plugin exports it:
+// How a shared library declares what it adds to polycache. The library that contains the code
+// defines a descriptor; the file that becomes the plugin exports it:
 //
 //   // backends/mine/mine.cpp
 //   const polycache::PluginDescriptor mine::plugin =
@@ -8,15 +8,15 @@
 //   // plugins/mine.cpp
 //   POLYCACHE_PLUGIN(mine::plugin);
 //
-// A program that links the library instead gives &mine::plugin to
-// Environment::linked_plugins; any number of them can be linked together.
+// A program that links the library instead adds &mine::plugin to Environment::linked_plugins; any
+// number of plugins can be linked together.
 //
 // Rules for plugins:
 //  - once loaded, a plugin is never unloaded;
 //  - no objects with static storage duration and a non-trivial destructor;
-//  - no static constructor that throws: it would leave the dynamic loader locked for good;
-//  - let exceptions derived from CacheError fly; translate what your client library
-//    throws into BackendError.
+//  - no static constructor that throws: it would leave the dynamic loader locked for ever;
+//  - let exceptions derived from CacheError propagate; translate those of your client library into
+//    BackendError.
 
 #pragma once
 
@@ -39,31 +39,31 @@ using CreateFactory = std::unique_ptr<BackendFactory> (*)(const OptionReader& op
 using PluginKeyFunction = void (*)(std::string& out, std::string_view key, std::string_view prefix,
                                    int version);
 
-// Key functions: all final keys of one prefix and version begin with the same text, as the
-// default function's do ("prefix:version:"), so "clear": "prefix" works.
+// Key functions only: all final keys of one prefix and version begin with the same text, as those
+// of the default function do ("prefix:version:"), so that "clear": "prefix" works.
 inline constexpr std::uint32_t kKeepsHead = 1;
 
-// What a plugin brings; which member counts is decided by the kind. A kind to come points with
-// `data` to a struct of its own, so that it needs no new member.
+// The content of a plugin; the kind determines which member is valid. A future kind points `data`
+// at its own struct and so needs no new member.
 union PluginPayload {
   CreateFactory create;            // backend, layer: throws ConfigError if the options are wrong
   PluginKeyFunction key_function;  // key_function
   const void* data;
 };
 
-// The layout is frozen: fields are only ever appended, and a reader looks at no field beyond
-// `size`, so that a plugin with a shorter descriptor stays one. Everything before `payload` is
-// plain C, and is read and accepted before anything after it is.
+// The layout is frozen. Fields are only ever appended, and a reader reads no field beyond `size`,
+// so that a plugin with a shorter descriptor remains valid. Everything before `payload` is plain C;
+// the loader reads and accepts it before it reads anything after it.
 struct PluginDescriptor {
   char magic[8];              // "plycache", not null-terminated
-  std::uint32_t size;         // of this struct, as the plugin saw it
+  std::uint32_t size;         // of this struct, as compiled into the plugin
   std::uint32_t abi_version;  // POLYCACHE_ABI_VERSION
   PluginKind kind;
-  std::uint32_t flags;          // see below
+  std::uint32_t flags;          // kKeepsHead, or 0
   const char* abi;              // POLYCACHE_ABI, e.g. "1_libstdcxx_1"
   const char* library_version;  // POLYCACHE_VERSION of the headers it was built with
   const char* compiler;         // for messages only
-  const char* name;             // the word in the configuration file
+  const char* name;             // its name in configuration files
   const char* plugin_version;   // for messages only
   PluginPayload payload;
 };
@@ -106,7 +106,7 @@ constexpr PluginDescriptor key_function_plugin(const char* name, const char* ver
 
 }  // namespace polycache
 
-// Exports a descriptor as `polycache_plugin` and puts the ABI mark into the file. Once per
+// Exports a descriptor as `polycache_plugin` and puts the ABI mark into the file. Use it once per
 // shared library, at namespace scope, outside every namespace.
 #define POLYCACHE_PLUGIN(descriptor)                                                    \
   POLYCACHE_ABI_MARK;                                                                   \

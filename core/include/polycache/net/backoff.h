@@ -1,5 +1,5 @@
-// Growing pauses between tries, with jitter, so that many clients that lost one server do not
-// come back to it in step.
+// Growing pauses between attempts, with jitter, so that many clients that lost one server do not
+// reconnect in step.
 //
 // Not thread-safe.
 
@@ -20,9 +20,8 @@ class Backoff {
                     std::uint64_t seed) noexcept
       : first_(first), longest_(longest), pause_(first), random_(seed | 1U) {}
 
-  // The pause after one more failure: first, twice that, ..., longest; each of them shortened
-  // or lengthened by up to a fifth. `salt`, such as the time, tells processes apart that were
-  // forked from one.
+  // The pause after one more failure: first, twice that, ..., longest; each shortened or lengthened
+  // by up to a fifth. `salt`, such as the time, makes processes differ that were forked from one.
   std::chrono::nanoseconds next(std::uint64_t salt = 0) noexcept {
     const std::chrono::milliseconds pause = pause_;
     pause_ = std::min(longest_, pause_ * 2);

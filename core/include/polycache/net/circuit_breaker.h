@@ -1,4 +1,4 @@
-// Keeps calls from a server that is known to be down.
+// Stops calls to a server that is known to be down.
 //
 //   if (!breaker.admit(Access::read)) throw BackendError(...);  // at once, no system call
 //   try {
@@ -12,15 +12,14 @@
 //     throw;
 //   }
 //
-// It opens after some failures in a row, or when half of the calls of a while failed. Open, it
-// refuses every call for a pause, then admits one, the probe: its success closes the breaker,
-// its failure makes the next pause longer. (Nygard, "Release It!", 2007.)
+// It opens after several consecutive failures, or when half of the calls in a time window fail.
+// While open, it refuses every call for a pause, then admits one, the probe: its success closes the
+// breaker, its failure lengthens the next pause. (Nygard, "Release It!", 2007.)
 //
-// A server that answers, but takes no writes (out of memory, read-only, disk full), is one
-// that reads need not suffer for: such failures of writes keep back writes alone.
+// A server may answer yet refuse writes (out of memory, read-only, disk full). Such failures block
+// writes only; reads continue.
 //
-// As long as nothing fails it costs one relaxed load for each call. Thread-safe; usable in a
-// fork's child.
+// While nothing fails, each call costs one relaxed load. Thread-safe; usable in a fork's child.
 
 #pragma once
 
@@ -42,8 +41,8 @@ enum class Access : std::uint8_t { read, write };
 class POLYCACHE_API CircuitBreaker {
  public:
   struct Settings {
-    int failures_in_a_row = 5;  // open it
-    int window_calls = 20;      // so do failures of half the calls, if these are at least so many
+    int failures_in_a_row = 5;  // this many consecutive failures open it
+    int window_calls = 20;      // so does a failure rate of one half over at least this many calls
     std::chrono::milliseconds window{10'000};
     std::chrono::milliseconds first_pause{1'000};
     std::chrono::milliseconds longest_pause{30'000};
@@ -51,10 +50,10 @@ class POLYCACHE_API CircuitBreaker {
 
   enum class State : std::uint8_t {
     closed,     // calls go through
-    half_open,  // a probe is under way, or may be; all others are refused
+    half_open,  // a probe is or may be in progress; all other calls are refused
     open,
   };
-  // What succeeded() or failed() changed: something to tell others.
+  // What succeeded() or failed() changed, for reporting.
   enum class Change : std::uint8_t { none, opened, closed };
 
   // `clock` must outlive it.
@@ -64,17 +63,17 @@ class POLYCACHE_API CircuitBreaker {
   CircuitBreaker& operator=(const CircuitBreaker&) = delete;
   ~CircuitBreaker();
 
-  // Whether a call may be made. Whoever makes it reports how it ended, on the same thread; a
-  // probe of which nothing is heard for `longest_pause` counts as lost, and another call may be
-  // one. What other threads report while a probe is under way, of calls from before, does not
-  // decide.
+  // Whether a call may be made. The caller then reports the call's result on the same thread. A
+  // probe without a report for `longest_pause` counts as lost, and another call may become the
+  // probe. While a probe is in progress, reports of other threads about earlier calls have no
+  // effect.
   bool admit(Access access) noexcept {
     if (calm()) [[likely]]
       return true;
     return admit_in_trouble(access);
   }
 
-  // The same question without the right to a probe: false also says that a call would be one.
+  // Whether a call would be refused now; takes no right to probe. False if it would be a probe.
   bool refuses(Access access) const noexcept {
     if (calm()) [[likely]]
       return false;
@@ -87,21 +86,21 @@ class POLYCACHE_API CircuitBreaker {
     return note_success(access);
   }
 
-  // Unreachable, timeout and protocol count against the server; other kinds, on a write,
-  // against writes only, and `denied` and `unsupported` against neither: they will not go away
-  // by waiting.
+  // Unreachable, timeout and protocol count against the server. So do other kinds on a read; on a
+  // write they count against writes only. `denied` and `unsupported` count against neither, because
+  // waiting does not help.
   Change failed(Access access, BackendError::Kind kind) noexcept;
 
-  // Nothing has failed for a while.
+  // Whether nothing has failed for a while.
   bool calm() const noexcept { return calm_.load(std::memory_order_relaxed); }
 
   State state(Access access) const noexcept;
 
-  // Until a refused call may be a probe; zero if nothing is refused.
+  // Time until a refused call may be a probe; zero if nothing is refused.
   std::chrono::milliseconds pause_left(Access access) const noexcept;
 
  private:
-  // One breaker; there are two in here.
+  // One breaker; this class contains two.
   struct Circuit {
     Circuit(const Settings& settings, std::uint64_t seed) noexcept;
 
@@ -109,7 +108,7 @@ class POLYCACHE_API CircuitBreaker {
     // Nanoseconds of the steady clock. Closed: the window's end. Open: when a probe may go.
     // Half-open: when the probe counts as lost.
     std::atomic<std::int64_t> until{0};
-    std::atomic<const void*> prober{nullptr};  // half-open: the thread that probes
+    std::atomic<const void*> prober{nullptr};  // half-open: the probing thread
     std::atomic<int> in_a_row{0};
     std::atomic<int> calls{0};
     std::atomic<int> failures{0};
@@ -133,8 +132,8 @@ class POLYCACHE_API CircuitBreaker {
   const Clock& clock_;
   const Settings settings_;
   std::atomic<bool> calm_{true};
-  Circuit server_;  // asked by every call
-  Circuit writes_;  // asked by writes, too
+  Circuit server_;  // consulted by every call
+  Circuit writes_;  // consulted by writes, too
 };
 
 // "closed", "half_open", "open"; for logs and tests.

@@ -1,18 +1,17 @@
 // The connections of one process with one server, shared by its threads.
 //
-// A session takes a connection for an operation and gives it back afterwards; it gets the same
-// one again where it can, so that a thread that is alone pays one atomic exchange. Below the
-// limit nobody waits. Connections that nobody used for a while are closed on the back of other
-// operations, without a thread of their own. A fork's child begins with an empty pool, and its
-// parent's connections are abandoned.
+// A session takes a connection for an operation and returns it afterwards. It gets the same one
+// again if possible, so that a single thread pays one atomic exchange. Below the limit no thread
+// waits. Idle connections are closed as a side effect of other operations, without a separate
+// thread. A fork's child starts with an empty pool, and abandons its parent's connections.
 //
 //   ConnectionPool<Connection> pool(limits, clock, make_connection);
 //   auto lease = pool.take(slot, deadline);  // `slot`: a number that the session keeps
 //   if (!lease) throw BackendError(overloaded, ...);
 //   lease->ask(...);
 //
-// Who waits is served in turn: what is given back goes to the one that waited longest, so that
-// threads that come back at once do not starve it.
+// Waiting threads are served first in, first out: a returned connection goes to the longest waiter,
+// so that threads that return and take again at once do not starve it.
 
 #pragma once
 
@@ -38,10 +37,10 @@ struct PoolLimits {
   std::chrono::milliseconds idle_timeout{60'000};
 };
 
-// Connection: close() noexcept ends it so that it can be used again; is_open() says whether
-// there is something to end; abandon() noexcept is called once, in a fork's child, from a
-// thread that may find it in the middle of anything: it closes the descriptor and does nothing
-// else, and the object is not used or destroyed afterwards.
+// Connection: close() noexcept ends the connection, after which the object can connect again;
+// is_open() says whether there is a connection to end. abandon() noexcept is called once, in a
+// fork's child, from a thread that may find the object in any intermediate state: it must only
+// close the descriptor, and the object is neither used nor destroyed afterwards.
 //
 // Thread-safe. Must outlive its leases.
 template <class Connection>
@@ -50,7 +49,7 @@ class ConnectionPool {
   struct Slot;
 
  public:
-  // A connection in the hands of one thread; goes back at the end.
+  // A connection in use by one thread; returned to the pool on destruction.
   class Lease {
    public:
     Lease() noexcept = default;
@@ -77,15 +76,14 @@ class ConnectionPool {
     Slot* slot_ = nullptr;
   };
 
-  // `make` makes a connection object that has connected to nothing yet; it is called
-  // concurrently, never under a lock. `clock` must outlive the pool.
-  // REQUIRES: limits.max_connections > 0
+  // `make` returns a connection object that is not connected yet; it is called concurrently, never
+  // under a lock. `clock` must outlive the pool. REQUIRES: limits.max_connections > 0
   ConnectionPool(const PoolLimits& limits, const Clock& clock,
                  std::function<std::unique_ptr<Connection>()> make)
       : limits_(limits), clock_(clock), make_(std::move(make)), process_(new Process(*this)) {}
   ConnectionPool(const ConnectionPool&) = delete;
   ConnectionPool& operator=(const ConnectionPool&) = delete;
-  // REQUIRES: no lease is left, but for those of a parent process.
+  // REQUIRES: no lease is left, except those of a parent process.
   ~ConnectionPool() {
     Process* const process = process_.load(std::memory_order_acquire);
     if (process->forks == fork_count()) {
@@ -95,10 +93,10 @@ class ConnectionPool {
     }
   }
 
-  // A free connection, `hint`'s if it is free; waits for one until `deadline` (of
-  // std::chrono::steady_clock, not of the injected one: threads really wait) if all are in
-  // use. Empty if none became free. `hint` is 0 at first and then left alone by the caller.
-  // What `make` throws.
+  // Returns a free connection, preferably `hint`'s. If all are in use, waits for one until
+  // `deadline` (of std::chrono::steady_clock, not of the injected clock: threads really wait).
+  // Empty if none became free. `hint` starts at 0 and is then not changed by the caller. Throws
+  // what `make` throws.
   [[gnu::hot]] Lease take(std::size_t& hint, std::chrono::steady_clock::time_point deadline) {
     Process& process = here();
     Slot* slot = process.try_take(hint);
@@ -109,8 +107,8 @@ class ConnectionPool {
     return lease;
   }
 
-  // Closes connections that are not in use until no more than so many are open: for when
-  // sessions end, which may be the last that anybody hears of this store.
+  // Closes unused connections until at most `most_open` are open. Call it when a session ends:
+  // there may be no later operation to close idle connections.
   void shrink(std::size_t most_open) noexcept {
     Process& process = *process_.load(std::memory_order_acquire);
     if (process.forks != fork_count()) return;
@@ -120,7 +118,7 @@ class ConnectionPool {
     }
   }
 
-  // For tests and health: how many are open now; how many are in use.
+  // For tests and health: number of open connections; number in use.
   std::size_t open_connections() { return here().open.load(std::memory_order_relaxed); }
   std::size_t in_use() {
     std::size_t count = 0;
@@ -132,15 +130,15 @@ class ConnectionPool {
   }
 
  private:
-  // Apart in memory, so that threads with slots of their own do not disturb each other.
+  // On separate cache lines, so that threads with different slots do not slow each other down.
   struct alignas(64) Slot {
     std::atomic<bool> taken{false};
-    bool counted = false;        // among the open ones
-    std::int64_t last_used = 0;  // nanoseconds; like all but `taken`, of whoever took the slot
+    bool counted = false;        // included in `open`
+    std::int64_t last_used = 0;  // nanoseconds; all but `taken` belong to the taker
     std::unique_ptr<Connection> connection;
   };
 
-  // A thread that waits. Guarded by the mutex.
+  // A waiting thread. Guarded by the mutex.
   struct Waiter {
     std::condition_variable served;
     Slot* slot = nullptr;
@@ -148,8 +146,8 @@ class ConnectionPool {
     bool was_served = false;
   };
 
-  // A thread's place among those who wait; left in good order also where the thread is
-  // cancelled meanwhile. Lives under the mutex.
+  // A thread's place in the queue; cleans up even if the thread is cancelled. Lives under the
+  // mutex.
   struct WaitingRoom {
     explicit WaitingRoom(Process& of) noexcept : process(of) {
       process.waiting.fetch_add(1, std::memory_order_seq_cst);
@@ -178,13 +176,13 @@ class ConnectionPool {
     bool queued = false;
   };
 
-  // What a fork's child must not inherit.
+  // State that a fork's child must not inherit.
   struct Process {
     explicit Process(ConnectionPool& of)
         : pool(of), forks(fork_count()), slots(new Slot[of.limits_.max_connections]) {}
 
-    // Looks before it writes, so that those who search disturb nobody. The look has its place
-    // in the one order of `taken` and `waiting`: see wait_for_one().
+    // Reads before it writes, so that searching threads do not disturb others. The read is part of
+    // the single total order of `taken` and `waiting`: see wait_for_one().
     static bool claim(Slot& slot) noexcept {
       return !slot.taken.load(std::memory_order_seq_cst) &&
              !slot.taken.exchange(true, std::memory_order_seq_cst);
@@ -193,7 +191,7 @@ class ConnectionPool {
     Slot* try_take(std::size_t& hint) noexcept {
       if (claim(slots[hint])) [[likely]]
         return &slots[hint];
-      // The first ones are preferred, so that the last ones become idle.
+      // Prefers the first slots, so that the last ones become idle.
       for (std::size_t i = 0; i < pool.limits_.max_connections; ++i) {
         if (claim(slots[i])) {
           hint = i;
@@ -203,8 +201,8 @@ class ConnectionPool {
       return nullptr;
     }
 
-    // First `waiting`, then `taken` is looked at; who gives back writes `taken`, then looks at
-    // `waiting`: one of the two sees the other.
+    // Writes `waiting`, then reads `taken`; a returning thread writes `taken`, then reads
+    // `waiting`. At least one of the two sees the other.
     Slot* wait_for_one(std::size_t& hint, std::chrono::steady_clock::time_point deadline) {
       std::unique_lock lock(mutex);
       WaitingRoom place(*this);
@@ -226,7 +224,7 @@ class ConnectionPool {
       if (end_of_queue == &waiter.next) end_of_queue = link;
     }
 
-    // To the one that waited longest. REQUIRES: the mutex; somebody is in the queue.
+    // Hands the slot to the longest waiter. REQUIRES: the mutex is held; the queue is not empty.
     void hand_over(Slot& slot) noexcept {
       Waiter& waiter = *queue;
       leave_queue(waiter);
@@ -248,7 +246,7 @@ class ConnectionPool {
     }
 
     void give_back(Slot& slot) noexcept {
-      if (forks != fork_count()) return;  // a parent's, whose threads may have held the mutex
+      if (forks != fork_count()) return;  // a parent's; its threads may have held the mutex
       const std::int64_t now = pool.now();
       slot.last_used = now;
       count(slot, slot.connection != nullptr && slot.connection->is_open());
@@ -301,9 +299,9 @@ class ConnectionPool {
     Waiter** end_of_queue = &queue;
   };
 
-  // For idle times only. The machine's clock is read in its coarse form, a fifth of the price,
-  // which every operation pays twice; it stands still while the machine sleeps, and a server
-  // that closed a connection meanwhile is noticed otherwise.
+  // For idle times only. Reads the machine's clock in its coarse form, at a fifth of the cost,
+  // which every operation pays twice. It stops while the machine sleeps; a connection that the
+  // server closed meanwhile is detected by other means.
   std::int64_t now() const noexcept {
     if (is_real_) [[likely]] {
       timespec time{};
@@ -327,8 +325,8 @@ class ConnectionPool {
     return *process;
   }
 
-  // The parent's. Its threads are not here, and what they were doing will never be finished:
-  // the memory is kept, since nothing in it can be trusted to be destroyed.
+  // Abandons the parent's state. Its threads do not exist here and will never finish their work, so
+  // nothing in the memory can be destroyed safely; it is kept.
   static void abandon(Process& process) noexcept {
     for (std::size_t i = 0; i < process.pool.limits_.max_connections; ++i) {
       if (Connection* const connection = process.slots[i].connection.get()) connection->abandon();
@@ -336,7 +334,7 @@ class ConnectionPool {
     keep_for_ever(process);
   }
 
-  // In a list, so that a leak checker sees that it is known.
+  // Kept in a list, so that a leak checker finds it reachable.
   static void keep_for_ever(Process& process) noexcept {
     struct Kept {
       Process* process;
@@ -349,7 +347,7 @@ class ConnectionPool {
     }
   }
 
-  // Of a slot that was taken.
+  // REQUIRES: the slot is taken by this thread.
   void prepare(Slot& slot) {
     if (slot.connection == nullptr) slot.connection = make_();
     if (!slot.counted) return;
