@@ -1,8 +1,8 @@
 // The identity of the binary interface between this program and its plugins.
 //
-// Written as text ("1_libstdcxx_1") into every plugin's descriptor, and as the name of an
-// ELF section (".polycache_abi_1_libstdcxx_1") into its file, where the loader reads it
-// before any code of the file runs. A section name survives `strip`.
+// It is written as text ("1_libstdcxx_1") into every plugin's descriptor, and as the name of an ELF
+// section (".polycache_abi_1_libstdcxx_1") into its file. The loader reads the section name before
+// any code of the file runs. A section name survives `strip`.
 
 #pragma once
 
@@ -10,14 +10,14 @@
 
 #define POLYCACHE_VERSION "0.1.0"
 
-// Raise by one whenever anything reachable from backend.h or plugin.h changes its
-// layout, its virtual functions or its meaning.
-#ifndef POLYCACHE_ABI_VERSION  // the tests build plugins of another version
+// Increase by one whenever the layout, virtual functions or meaning of anything reachable from
+// backend.h or plugin.h changes.
+#ifndef POLYCACHE_ABI_VERSION  // tests build plugins with another version
 #define POLYCACHE_ABI_VERSION 3
 #endif
 
-// The standard library decides the layout of what crosses the boundary; the compiler
-// does not (g++ and clang++ on one libstdc++ are compatible).
+// The standard library determines the layout of everything that crosses the boundary; the compiler
+// does not (g++ and clang++ with the same libstdc++ are compatible).
 #if defined(_GLIBCXX_DEBUG)
 #define POLYCACHE_ABI_STDLIB libstdcxx_debug
 #define POLYCACHE_ABI_SWITCH _GLIBCXX_USE_CXX11_ABI
@@ -31,8 +31,8 @@
 #error "polycache: unknown C++ standard library"
 #endif
 
-// A sanitizer's runtime must be in the program before the plugin; a plugin built with
-// one does not fit a plain program.
+// A sanitizer's runtime must be loaded before the plugin; a plugin built with a sanitizer is
+// incompatible with a plain program.
 #if defined(__SANITIZE_ADDRESS__)
 #define POLYCACHE_ABI_SANITIZER "_asan"
 #elif defined(__SANITIZE_THREAD__)
@@ -56,9 +56,9 @@
   POLYCACHE_STRINGIFY(POLYCACHE_ABI_VERSION) \
   "_" POLYCACHE_STRINGIFY(POLYCACHE_ABI_STDLIB) "_" POLYCACHE_STRINGIFY(POLYCACHE_ABI_SWITCH)
 
-// Puts the mark into the file that is being compiled. "a": loaded, so that no strip tool
-// takes it for debug information; "R": kept by --gc-sections. POLYCACHE_PLUGIN does this; a
-// library that only holds key functions says POLYCACHE_ABI_MARK; once.
+// Puts the mark into the file being compiled. "a": loaded, so that no strip tool mistakes it for
+// debug information; "R": kept by --gc-sections. POLYCACHE_PLUGIN includes it; a library that
+// contains only key functions uses POLYCACHE_ABI_MARK; once.
 #define POLYCACHE_ABI_MARK                                                     \
   __asm__(".pushsection .polycache_abi_" POLYCACHE_ABI POLYCACHE_ABI_SANITIZER \
           ",\"aR\",%progbits\n\t.byte 0\n\t.popsection")

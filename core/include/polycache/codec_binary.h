@@ -1,38 +1,36 @@
-// Values as compact bytes, without a schema and without a macro. Chosen for a type in one
-// line, its members are found by the compiler:
+// Stores values as compact bytes, without a schema or a macro. One line chooses it for a type; the
+// compiler finds the members:
 //
 //   struct Point { int x; int y; std::string label; };
 //   template <> struct polycache::Codec<Point> : polycache::BinaryCodec<Point> {};
 //
-// What it can store: bool, integers, characters, floating point, enums, durations and time
-// points of system_clock; strings, sequences, sets and maps with the interface of the
-// standard containers; arrays, optional, variant, pair, tuple; structs of up to 16 public
-// members without a base class, and any of these inside any other, a type inside itself
-// (through a container) too. A class that has a Codec of its own may be a member as well.
-// All of them must be default constructible. Pointers, views and references are refused
-// when compiling.
+// It can store bool, integers, characters, floating point, enums, durations and time points of
+// system_clock; strings, sequences, sets and maps with the interface of the standard containers;
+// arrays, optional, variant, pair, tuple; structs of up to 16 public members without a base class;
+// and any of these inside any other, even a type inside itself (through a container). A member may
+// also be a class with its own Codec. All types must be default constructible. Pointers, views and
+// references fail to compile.
 //
-// The format. Everything is little endian; there is no padding.
+// The format is little endian and has no padding.
 //
-//   signature    8 bytes, a hash of the types of all members in their order: after a change
-//                of the struct old entries are misses. It does not see names: swapping two
-//                members of one type, or giving one another meaning, needs a new version or
-//                prefix.
+//   signature    8 bytes, a hash of the types of all members in order: after a change of the
+//                struct, old entries are misses. It ignores names: after swapping two members of
+//                one type or changing the meaning of one, use a new version or prefix.
 //   bool         1 byte, 0 or 1
-//   number, character, enum      as wide as its type; long double as its text
-//   size         7 bits a byte, lowest first, the high bit set in all bytes but the last
-//   sequence, string, set, map   size, then the elements; a map's are key, value
-//   array, pair, tuple, struct   its elements one after the other; if there are none, a 0
+//   number, character, enum      as many bytes as the type; long double as text
+//   size         7 bits per byte, lowest first; the high bit is set in all bytes but the last
+//   sequence, string, set, map   size, then the elements; those of a map are key, value
+//   array, pair, tuple, struct   its elements in order; a 0 byte if there are none
 //   optional     a bool, then the value if it is true
 //   variant      1 byte, the index, then that alternative
-//   duration     its count; a time point as the duration since the Unix epoch
+//   duration     its count; a time point is the duration since the Unix epoch
 //   a type with its own Codec    size, then the bytes that its Codec gives
 //
-// The signature is FNV-1a (64 bits) over a text that docs/values.md defines; it is the same
-// for every compiler. Reading trusts nothing: each size is compared with what is left of the
-// input before memory is taken, nesting is limited to 128 structs, and what follows the
-// value, a bool or optional that is neither 0 nor 1, an index that does not exist, a size in
-// more bytes than it needs, and a set or map with an element twice are refused.
+// The signature is FNV-1a (64 bits) over a text that docs/values.md defines; it is the same for
+// every compiler. Reading trusts no input: each size is compared with the remaining input before
+// memory is allocated, and nesting is limited to 128 structs. It rejects bytes after the value, a
+// bool or optional that is neither 0 nor 1, an index that does not exist, a size in more bytes than
+// needed, and a set or map with a repeated element.
 
 #pragma once
 
@@ -85,7 +83,7 @@ class Signature {
   std::uint64_t state_ = 0xcbf29ce484222325;
 };
 
-// Counts the structs that a walk through a value is in.
+// Counts the nested structs during the traversal of a value.
 class Depth {
  public:
   explicit Depth(int& depth) noexcept : depth_(depth) { ++depth_; }
@@ -112,8 +110,8 @@ T from_little_endian(const char* at) noexcept {
   return std::bit_cast<T>(bytes);
 }
 
-// Appends to a string whose size runs ahead of what is written, so that a number costs one
-// comparison and a copy. finish() sets the size right.
+// Appends to a string whose size is kept ahead of the written bytes, so that a number costs one
+// comparison and a copy. finish() corrects the size.
 class Writer {
  public:
   explicit Writer(std::string& out) : out_(out) {
@@ -161,7 +159,7 @@ class Writer {
   int depth_ = 0;
 };
 
-// Each function tells whether the input had what was asked for.
+// Each function returns whether the input contained the requested item.
 class Reader {
  public:
   explicit Reader(std::string_view bytes) noexcept
@@ -182,7 +180,7 @@ class Reader {
     at_ += size;
     return true;
   }
-  // The next `size` bytes where they lie. REQUIRES: size <= left().
+  // The next `size` bytes, not copied. REQUIRES: size <= left().
   std::string_view view(std::size_t size) noexcept {
     return {std::exchange(at_, at_ + size), size};
   }
@@ -192,7 +190,7 @@ class Reader {
     flag = byte == 1;
     return true;
   }
-  // A number of elements, each of which takes `least` bytes or more.
+  // Reads a number of elements, each of which takes at least `least` bytes.
   bool get_size(std::size_t& size, std::size_t least) noexcept {
     std::uint64_t number = 0;
     for (unsigned shift = 0; shift < 64; shift += 7) {
@@ -221,7 +219,7 @@ class Reader {
 template <class T>
 concept Character = AnyOf<T, char, wchar_t, char8_t, char16_t, char32_t>;
 
-// What may be copied as it lies in memory: every pattern of its bits is a value.
+// A type that may be copied as raw memory: every bit pattern is a value.
 template <class T>
 concept Plain = Integer<T> || Character<T> || AnyOf<T, float, double, std::byte>;
 
@@ -233,7 +231,7 @@ concept Sized = requires(const T& values) {
   values.end();
 };
 
-// Elements next to each other that can be copied at once: std::string, std::vector<int>.
+// Contiguous elements that can be copied at once: std::string, std::vector<int>.
 template <class T>
 concept PlainSequence = Sized<T> && Plain<typename T::value_type> &&
     std::contiguous_iterator<decltype(std::declval<const T&>().begin())> &&
@@ -242,7 +240,7 @@ concept PlainSequence = Sized<T> && Plain<typename T::value_type> &&
   values.data();
 };
 
-// Any other sequence. A class that holds itself, as nlohmann::json does, is none.
+// Any other sequence. A class that contains itself, as nlohmann::json does, is not one.
 template <class T>
 concept Growing = Sized<T> && !std::same_as<typename T::value_type, T> && !requires {
   typename T::key_type;
@@ -264,7 +262,7 @@ concept Map = Associative<T> && requires {
   typename T::mapped_type;
 };
 
-// A class whose Codec somebody wrote or chose: neither ours by default nor this one.
+// A class whose Codec the user wrote or chose: neither our default nor this one.
 template <class T>
 concept ChosenCodec =
     std::is_class_v<T> && !AnyOf<T, std::string, std::vector<std::byte>> &&
@@ -283,14 +281,14 @@ concept OwnCodec = Class<T> && Cacheable<T> && !std::derived_from<Codec<T>, Bina
 template <class T>
 concept Struct = Class<T> && std::is_aggregate_v<T>;
 
-// Asked of the compiler directly: clang 14 remembers of a struct that contains itself through
-// a map that it is not std::default_initializable, because it first asked too early.
+// Does not use std::default_initializable: for a struct that contains itself through a map, clang
+// 14 evaluates that concept too early and remembers a false result.
 template <class T>
 concept MadeOfNothing = requires {
   T{};
 };
 
-// A new T in `value`.
+// Creates a new T in `value`.
 template <class T>
 T& renew(std::optional<T>& value) {
   if constexpr (std::is_default_constructible_v<T>) {
@@ -316,8 +314,7 @@ inline constexpr bool has_base = requires {
   T{BaseOf<T>{}};
 };
 
-// An empty pair of braces initialises one member, whatever it is; 17 stands for any number
-// above 16.
+// An empty pair of braces initialises one member of any type; 17 means more than 16.
 template <class T>
 consteval std::size_t count_members() {
   // clang-format off
@@ -342,7 +339,7 @@ consteval std::size_t count_members() {
   // clang-format on
 }
 
-// References to the members, in order. None for a struct that is refused anyway, so that the
+// References to the members, in order. Empty for a struct that is rejected anyway, so that the
 // compiler reports only the reason.
 template <class T>
 auto members_of(T& value) {
@@ -375,7 +372,7 @@ auto members_of(T& value) {
 // Wire<T>::describe       adds the type to a signature; Enclosing are the structs around it
 // Wire<T>::write, read    read tells whether the bytes are a T
 
-// Says so when compiling, once for each type.
+// Reports an unsupported type at compile time, once for each type.
 template <class T>
 struct Refusal {
   static_assert(!std::same_as<T, T>,
@@ -421,7 +418,7 @@ struct Wire<T> {
   static bool read(Reader& in, T& value) noexcept { return in.get(value); }
 };
 
-// Its bits differ between machines and partly mean nothing, so the text is stored.
+// The bits differ between machines and are partly meaningless, so the text is stored.
 template <>
 struct Wire<long double> {
   static constexpr std::size_t least = 1;
@@ -553,8 +550,8 @@ requires(Container<T>&& PlainSequence<T>) struct Wire<T> {
   }
 };
 
-// Reserves for elements that the input promises, but no more than 16 times the memory that
-// the input itself takes: a small element may stand for a large object.
+// Reserves memory for the elements that the input announces, but at most 16 times the size of the
+// input: a small encoded element may become a large object.
 template <class T>
 void reserve_for(T& values, std::size_t size, const Reader& in) {
   if constexpr (requires { values.reserve(size); })
@@ -586,7 +583,7 @@ requires(Container<T>&& Growing<T> && !PlainSequence<T>) struct Wire<T> {
 
  private:
   static bool read_one(Reader& in, T& values) {
-    if constexpr (std::same_as<Element, bool>) {  // std::vector<bool> has no bool& to give
+    if constexpr (std::same_as<Element, bool>) {  // std::vector<bool> has no bool&
       bool element = false;
       if (!Wire<bool>::read(in, element)) return false;
       values.push_back(element);
@@ -655,7 +652,7 @@ requires(Container<T>&& Associative<T>) struct Wire<T> {
   }
 };
 
-// An array of fixed size, std::array or built in.
+// An array of fixed size: std::array or built-in.
 template <class Array, class Element, std::size_t size>
 struct ArrayWire {
   static constexpr std::size_t least = size == 0 ? 1 : size * Wire<Element>::least;
@@ -719,7 +716,7 @@ struct Wire<std::optional<T>> {
   }
 };
 
-// Types one after the other, between commas.
+// Adds the types in order, separated by commas.
 template <class Tuple, class... Enclosing>
 struct Described;
 template <class... Types, class... Enclosing>
@@ -738,7 +735,7 @@ template <class... Types>
 inline constexpr std::size_t least_of<std::tuple<Types...>> =
     std::max(std::size_t{1}, (Wire<std::remove_reference_t<Types>>::least + ... + std::size_t{0}));
 
-// Elements of a tuple, of values or of references, one after the other.
+// Writes the elements of a tuple, of values or of references, in order.
 template <class Tuple>
 void write_elements(Writer& out, const Tuple& elements) {
   std::apply(
@@ -763,7 +760,7 @@ bool read_elements(Reader& in, Tuple&& elements) {
       elements);
 }
 
-// A pair or tuple, whose types are those of Elements.
+// A pair or tuple; Elements lists its types.
 template <class T, class Elements>
 struct TupleWire {
   static constexpr std::size_t least = least_of<Elements>;
@@ -845,7 +842,7 @@ struct Wire<T> {
   }
 };
 
-// How many structs out T is, 1 for the innermost; 0 if it is none of Enclosing.
+// Which of Enclosing T is, counted from the innermost as 1; 0 if it is none of them.
 template <class T, class... Enclosing>
 consteval std::size_t levels_out() {
   std::size_t level = 0;
@@ -878,7 +875,7 @@ struct StructWire {
       signature.add(")");
     }
   }
-  // Throws std::length_error for a value that read() would refuse as too deep.
+  // Throws std::length_error for a value that read() would reject as too deep.
   static void write(Writer& out, const T& value) {
     const Depth inside(out.depth());
     if (out.depth() > max_depth)
@@ -895,7 +892,7 @@ template <class T>
 requires(Struct<T> && !OwnCodec<T>) struct Wire<T> : StructWire<T> {
 };
 
-// A struct whose own Codec is built on BinaryCodec means its members by it, not that Codec.
+// If a struct's own Codec is built on BinaryCodec, uses its members instead of calling that Codec.
 template <class T>
 struct Whole : Wire<T> {};
 template <class T>
@@ -924,7 +921,7 @@ struct BinaryCodec {
     return out.finish();
   }
 
-  // Empty if the bytes are of a type with other members, damaged, or not from this codec.
+  // Empty if the bytes are damaged, not from this codec, or of a type with other members.
   static std::optional<T> decode(std::string_view bytes) {
     detail::binary::Reader in(bytes);
     std::uint64_t signature = 0;
@@ -935,7 +932,7 @@ struct BinaryCodec {
         return std::nullopt;
       return value;
     } else {
-      return std::nullopt;  // refused when compiling, with the reason
+      return std::nullopt;  // rejected at compile time, with the reason
     }
   }
 };

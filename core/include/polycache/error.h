@@ -1,12 +1,11 @@
-// Everything this library throws. A miss is not an error: it is an empty
-// std::optional or a false.
+// Everything this library throws. A miss is not an error: it is an empty std::optional or false.
 //
-// Messages name the alias and, of an operation, its name ("default: get: ..."), the server or the
-// offending value and, where there is one, the remedy; never stored values, passwords or whole
-// URLs.
+// Messages name the alias and the operation, if any ("default: get: ..."), the server or the
+// offending value and, if there is one, the remedy. They never contain stored values, passwords or
+// whole URLs.
 //
-// Each class has its destructor out of line, so that its vtable and typeinfo
-// exist once, in libpolycache, and `catch` works across plugin boundaries.
+// Each class has its destructor out of line, so that its vtable and typeinfo exist once, in
+// libpolycache, and `catch` works across plugin boundaries.
 
 #pragma once
 
@@ -33,14 +32,14 @@ class POLYCACHE_API ConfigError : public CacheError {
   ~ConfigError() override;
 };
 
-// A plugin was not found, is not a plugin, or does not fit this program.
+// A plugin was not found, is not a plugin, or is incompatible with this program.
 class POLYCACHE_API PluginError : public ConfigError {
  public:
   using ConfigError::ConfigError;
   ~PluginError() override;
 };
 
-// The key cannot be used with this backend. Programming error; do not retry.
+// The key cannot be used with this backend. This is a programming error; do not retry.
 class POLYCACHE_API InvalidKey : public CacheError {
  public:
   // `message` is also the reason. For BackendFactory::validate_key(): the core adds the key.
@@ -48,13 +47,13 @@ class POLYCACHE_API InvalidKey : public CacheError {
   InvalidKey(std::string key, std::string reason, const std::string& message);
   ~InvalidKey() override;
 
-  // The final key (prefix and version included), or what stood in its place. Empty if the
-  // thrower did not say it.
+  // The final key (prefix and version included), or the text in its place. Empty if the thrower did
+  // not give it.
   const std::string& key() const noexcept { return key_; }
   // Why the key is refused: "it is 300 bytes long, more than 250". No secret, no remedy.
   const std::string& reason() const noexcept { return reason_; }
 
-  // For the core: completes an exception on its way, so that its type stays.
+  // For the core: completes an exception during propagation, so that its type is preserved.
   void set_key(std::string key) noexcept { key_ = std::move(key); }
 
  private:
@@ -62,15 +61,14 @@ class POLYCACHE_API InvalidKey : public CacheError {
   std::string reason_;
 };
 
-// An operation cannot be done with the value that is stored, or with the arguments. Nothing
-// changed.
+// The operation is impossible with the stored value or with the arguments. Nothing changed.
 class POLYCACHE_API ValueError : public CacheError {
  public:
   enum class Kind : unsigned char {
-    invalid_value,  // an argument cannot be used; also what a thrower did not say more about
-    not_a_counter,  // incr(), decr(): the stored value is no decimal 64-bit integer
+    invalid_value,  // an argument cannot be used; also if the thrower gave no kind
+    not_a_counter,  // incr(), decr(): the stored value is not a decimal 64-bit integer
     overflow,       // the sum is beyond 64 bits, or the version beyond an int
-    not_found,      // a KeyNotFound
+    not_found,      // thrown as KeyNotFound
   };
 
   explicit ValueError(const std::string& message) : ValueError(Kind::invalid_value, message) {}
@@ -83,29 +81,29 @@ class POLYCACHE_API ValueError : public CacheError {
   Kind kind_;
 };
 
-// incr(), decr() or incr_version() met no live entry.
+// incr(), decr() or incr_version() found no live entry.
 class POLYCACHE_API KeyNotFound : public ValueError {
  public:
   explicit KeyNotFound(const std::string& message) : ValueError(Kind::not_found, message) {}
   ~KeyNotFound() override;
 };
 
-// The backend failed. The operation may or may not have taken effect; retrying may
-// help. Plugins throw this, or a class of their own derived from it.
+// The backend failed. The operation may or may not have taken effect; retrying may help. Plugins
+// throw this class, or their own class derived from it.
 class POLYCACHE_API BackendError : public CacheError {
  public:
   enum class Kind : unsigned char {
-    unreachable,  // no connection, or it broke
+    unreachable,  // no connection, or the connection broke
     timeout,
-    protocol,    // the other side talks nonsense
+    protocol,    // the reply is malformed
     denied,      // authentication, permissions
     overloaded,  // out of memory, too many clients, loading, busy
     read_only,
     storage,      // disk, file, database
-    unsupported,  // the store cannot do that
+    unsupported,  // the store does not support the operation
   };
 
-  // `server` names which of several ("127.0.0.1:6379"), without credentials.
+  // `server` identifies the server ("127.0.0.1:6379"), without credentials.
   BackendError(Kind kind, std::string server, const std::string& message);
   ~BackendError() override;
 
@@ -113,14 +111,14 @@ class POLYCACHE_API BackendError : public CacheError {
   const std::string& server() const noexcept { return server_; }
 
  private:
-  friend class Cache;  // puts alias and operation in front
+  friend class Cache;  // prepends alias and operation
   BackendError(const std::string& start, const BackendError& cause);
 
   Kind kind_;
   std::string server_;
 };
 
-// "unreachable" and so on; for logs and tests.
+// "unreachable" etc.; for logs and tests.
 POLYCACHE_API std::string_view to_string(BackendError::Kind kind) noexcept;
 POLYCACHE_API std::string_view to_string(ValueError::Kind kind) noexcept;
 

@@ -1,5 +1,5 @@
-// Texts that are null pointers. std::string_view takes them and crashes; here nullptr and 0
-// do not compile, and a null const char* is an exception that says so.
+// Texts that are null pointers. std::string_view accepts them and crashes. Here nullptr and 0 do
+// not compile, and a null const char* throws an exception that names the cause.
 
 #pragma once
 
@@ -12,11 +12,11 @@
 
 namespace polycache::detail {
 
-// For a static_assert that fails only where the function around it is used.
+// For a static_assert that fails only where the enclosing function is used.
 template <class...>
 inline constexpr bool refused = false;
 
-// What could be a null pointer, where a text is asked for; 0 is one, too.
+// A type that could be a null pointer in the place of a text; 0 is one, too.
 template <class S>
 concept PointerText = std::same_as<S, const char*> || std::same_as<S, char*> ||
     std::same_as<S, std::nullptr_t> || std::is_arithmetic_v<S>;

@@ -1,9 +1,9 @@
-// Calls that do not fit, and the one sentence that the compiler says about each.
+// Invalid calls, and the single sentence that the compiler prints for each.
 //
-// Without these, a timeout without a unit or a key that is a number ends in a page of
-// candidates. Each function here takes only arguments that no function of Cache takes, so no
-// call that fits is decided by it, and fails in a static_assert. What it returns can stand
-// where the real result would, so that no second error follows.
+// Without these, a timeout without a unit or a numeric key causes a page of candidates. Each
+// function here accepts only arguments that no function of Cache accepts, so it never affects a
+// valid call, and it fails in a static_assert. Its return value can stand in for the real result,
+// so that no second error follows.
 
 #pragma once
 
@@ -33,7 +33,7 @@ namespace polycache {
 
 class ItemView;
 
-// A duration, a moment or `never` in the place of WriteOptions: set("k", v, 30s).
+// A duration, a moment or `never` in place of WriteOptions: set("k", v, 30s).
 template <class T>
 concept TimeoutLike = std::convertible_to<T, Timeout>;
 
@@ -59,7 +59,7 @@ concept Callable = std::is_function_v<T> || requires {
   &T::operator();
 };
 
-// What get_or_set() gives: T if it was named, else what the function returns or the value is.
+// The result type of get_or_set(): T if given, else that of the value or the function's result.
 template <class T, class Make>
 struct MadeBy {
   using type = T;
@@ -172,7 +172,7 @@ template <class D>
 concept WrongTimeout =
     !std::convertible_to<D, WriteOptions> && !TimeoutLike<std::remove_cvref_t<D>>;
 
-// A list of ItemViews is no range of pairs, but set_many() takes it.
+// A list of ItemViews is not a range of pairs, but set_many() accepts it.
 template <class R>
 concept WrongItems =
     !PairRange<R> && !std::same_as<std::remove_cvref_t<R>, std::initializer_list<ItemView>>;
@@ -201,7 +201,7 @@ constexpr void refuse_write() {
   }
 }
 
-// Of get_many() and others: what should be a range of keys.
+// For get_many() and others: an argument that should be a range of keys.
 template <class R, class O>
 constexpr void refuse_keys() {
   if constexpr (KeyRange<R>) {
@@ -227,7 +227,7 @@ constexpr void refuse_counter() {
   }
 }
 
-// In the place of an optional<T>, or of the T that a default would have made of it.
+// Stands in for an optional<T>, or for the T that a call with a default value would return.
 template <class T>
 using Object = std::conditional_t<std::is_object_v<T>, std::remove_cv_t<T>, std::string>;
 template <class T>
@@ -239,8 +239,8 @@ struct Refused : std::optional<Object<T>> {
   }
 };
 
-// The functions of Cache by their names. `int&...` takes no type, so that a type named in the
-// call, as in set<double>("k", 1), does not become the key's.
+// The functions of Cache by name. `int&...` matches no type, so that an explicit type argument, as
+// in set<double>("k", 1), does not become the key's type.
 class RefusedCalls {
  public:
   template <class T = std::string, class K, class O = ReadOptions>
