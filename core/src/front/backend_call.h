@@ -1,5 +1,5 @@
-// The time during which a thread is inside a store. What a store reports meanwhile is kept
-// and delivered when it is done, so that a warning handler never runs under a store's lock.
+// The time during which a thread is inside a store. Warnings that a store reports meanwhile are
+// kept and delivered afterwards, so that a warning handler never runs under a store's lock.
 
 #pragma once
 
@@ -25,7 +25,7 @@ class BackendCall {
 
   struct Kept {
     Warning::Kind kind;
-    std::string alias;  // of the store that reported: a composite's part has one of its own
+    std::string alias;  // of the reporting store: parts of a composite have their own
     std::string key;
     std::string message;
     std::uint64_t count;
@@ -42,7 +42,7 @@ class BackendCall {
   }
   bool quiet() const noexcept { return !kept_; }
 
-  // What was kept; afterwards it is quiet again.
+  // Returns the kept warnings and forgets them.
   std::vector<Kept> take() {
     const std::unique_ptr<std::vector<Kept>> kept = std::move(kept_);
     return kept ? std::move(*kept) : std::vector<Kept>();
@@ -52,7 +52,7 @@ class BackendCall {
   static constinit thread_local BackendCall* current_;
 
   BackendCall* outer_;
-  std::unique_ptr<std::vector<Kept>> kept_;  // null as long as nothing is: nearly always
+  std::unique_ptr<std::vector<Kept>> kept_;  // null while empty, which is nearly always
 };
 
 }  // namespace polycache

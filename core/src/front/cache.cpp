@@ -17,12 +17,12 @@
 namespace polycache {
 namespace {
 
-// What reading an entry came to. `not_live`: one that counts as absent (EntryState).
+// The result of reading an entry. `not_live`: it counts as absent (EntryState).
 enum class Outcome : unsigned char { absent, value, undecodable, not_live, damaged };
 
 struct Reading {
   Outcome outcome = Outcome::absent;
-  std::unique_ptr<const std::string> thrown;  // what a codec's exception said
+  std::unique_ptr<const std::string> thrown;  // message of a codec's exception
 
   bool has_value() const noexcept { return outcome == Outcome::value; }
   bool unreadable() const noexcept {
@@ -30,7 +30,7 @@ struct Reading {
   }
 };
 
-// Hands a value to `decode`. Never throws: it runs inside the store's code.
+// Passes a value to `decode`. Never throws: it runs inside the store's code.
 template <class Decode>
 void read_value(Reading& reading, std::string_view value, Decode&& decode) noexcept {
   reading.outcome = Outcome::undecodable;
@@ -45,17 +45,17 @@ void read_value(Reading& reading, std::string_view value, Decode&& decode) noexc
   }
 }
 
-// The digits of a number that is followed by blanks only, else nothing.
+// The digits of a number that is followed only by blanks, else nothing.
 std::string_view digits_before_blanks(std::string_view bytes) noexcept {
-  const std::size_t size = bytes.find_last_not_of(' ') + 1;  // 0 if there is nothing else
+  const std::size_t size = bytes.find_last_not_of(' ') + 1;  // 0 if there are only blanks
   const std::string_view digits = bytes.substr(0, size);
   const bool is_padded =
       size < bytes.size() && digits.find_first_not_of("0123456789") == std::string_view::npos;
   return is_padded ? digits : std::string_view();
 }
 
-// Takes a value out of its frame first. Bytes that are no T may be a number that the store
-// itself has padded; a T that blanks belong to never comes to that.
+// First extracts a value from its frame. Bytes that are not a T may be a number that the store
+// itself padded; a T that may contain blanks decodes before that.
 template <class Decode>
 void read_entry(const CacheState& state, Reading& reading, std::string_view stored,
                 Decode&& decode) noexcept {
@@ -100,8 +100,8 @@ bool is_live(std::string_view stored, const CacheState& state) noexcept {
   return judge_entry(stored, state.clock()).state == EntryState::live;
 }
 
-// Whether there is a live entry, where `ask(head)` shows the head of what the store has and returns
-// whether it has something. A head that says too little makes the whole entry be read.
+// Whether there is a live entry. `ask(head)` passes the head of the stored entry to `head` and
+// returns whether there is one. If the head is not enough, reads the whole entry.
 template <class Ask>
 bool is_live_by_head(Backend& session, std::string_view key, const CacheState& state, Ask&& ask) {
   std::optional<EntryState> judged;
@@ -117,7 +117,7 @@ bool contains_live(Backend& session, std::string_view key, const CacheState& sta
                          [&](auto&& head) { return session.contains(key, head); });
 }
 
-// The stored bytes of something that counts as absent; empty if there is nothing, or a live entry.
+// The stored bytes of an entry that counts as absent; empty if there is none, or a live one.
 std::optional<std::string> find_not_live(Backend& session, std::string_view key,
                                          const CacheState& state) {
   std::optional<std::string> found;
@@ -127,8 +127,8 @@ std::optional<std::string> find_not_live(Backend& session, std::string_view key,
   return found;
 }
 
-// Stores in the place of something that counts as absent, if it is still the same. Returns whether
-// it did. Without compare/1 it is erased first, and another writer may come in between.
+// Replaces an entry that counts as absent, if it is unchanged. Returns whether it did. Without
+// compare/1 it is erased first, and another writer may store in between.
 bool replace_not_live(Backend& session, std::string_view key, std::string_view old,
                       std::string_view value, Ttl ttl) {
   auto* const compare = static_cast<CompareExtension*>(session.extension(CompareExtension::id));
@@ -137,14 +137,14 @@ bool replace_not_live(Backend& session, std::string_view key, std::string_view o
   return session.put(key, value, ttl, PutMode::if_absent);
 }
 
-// Stores if there is no live entry; returns whether it did.
+// Stores if there is no live entry. Returns whether it did.
 bool put_if_not_live(Backend& session, std::string_view key, std::string_view value, Ttl ttl,
                      const CacheState& state) {
-  // Ends when nobody else changes what is there between the two steps.
+  // Ends when no other writer changes the entry between the two steps.
   constexpr int kMostTries = 100;
   for (int tries = 0; tries < kMostTries; ++tries) {
     if (session.put(key, value, ttl, PutMode::if_absent)) return true;
-    bool is_framed_there = false;  // a plain value is live, and need not be read
+    bool is_framed_there = false;  // a plain value is live and need not be read
     session.contains(key, [&](std::string_view head) { is_framed_there = is_framed(head); });
     if (!is_framed_there) return false;
     const std::optional<std::string> old = find_not_live(session, key, state);
@@ -154,8 +154,8 @@ bool put_if_not_live(Backend& session, std::string_view key, std::string_view va
   return false;
 }
 
-// An encoder's buffer: the cache's own, so that calls allocate nothing, unless an operation
-// around this one is using it.
+// An encoder's buffer: the cache's own, so that calls need no allocation, unless an enclosing
+// operation is using it.
 class Scratch {
  public:
   explicit Scratch(std::string& home, bool& taken) noexcept
@@ -182,7 +182,7 @@ class Scratch {
   std::string own_;
 };
 
-// The bytes to store: framed if they would be taken for a frame otherwise.
+// The bytes to store: framed if they would otherwise look like a frame.
 std::string_view stored_form(std::string_view value, std::string& framed) {
   if (!is_framed(value)) [[likely]]
     return value;
@@ -201,7 +201,7 @@ class FinalKeys {
   void add(std::string_view key) {
     FinalKey final_key;
     state_.compose(final_key, key, version_);
-    if (text_.empty()) {  // the others are mostly about as long
+    if (text_.empty()) {  // the others usually have a similar length
       text_.reserve(std::min(count_ * final_key.view().size(), kMostReserved));
     }
     text_.append(final_key.view());
@@ -244,8 +244,8 @@ void Cache::end(std::shared_ptr<CacheState> ended) {
 }
 
 void Cache::move_to(std::shared_ptr<CacheState> state) {
-  // The session closes last, and before the state it is of: its end may run a handler, which
-  // may use this cache, and must find the new state.
+  // The session closes last, but before its state is destroyed: closing may run a handler that uses
+  // this cache, which must already have the new state.
   const std::shared_ptr<CacheState> old = std::exchange(state_, std::move(state));
   const std::unique_ptr<Backend> session = std::move(session_);
 }
@@ -255,7 +255,7 @@ const std::string& Cache::alias() const noexcept { return state_->alias(); }
 int Cache::version() const noexcept { return state_->keys().version(); }
 
 std::string Cache::final_key(KeyView key, ReadOptions options) const {
-  const std::shared_ptr<CacheState> state = state_;  // a key function may move this cache on
+  const std::shared_ptr<CacheState> state = state_;  // a key function may move this cache
   FinalKey final_key;
   state->keys().compose(final_key, key.text(), options.version);
   return std::string(final_key.view());
@@ -301,7 +301,7 @@ bool Cache::pop_bytes(KeyView key, ReadOptions options, Decode decode) {
       return pop->pop(id, take);
     }
     auto* const compare = Operation::extension<CompareExtension>(session);
-    // Ends when nobody else changed the entry between the two steps.
+    // Ends when no other writer changed the entry between the two steps.
     for (;;) {
       std::string stored;
       if (!read_authoritative(session, id, [&](std::string_view bytes) { stored = bytes; })) {
@@ -344,8 +344,8 @@ bool Cache::put_bytes(KeyView key, Encode encode, const WriteOptions& options, P
   });
 }
 
-// One get_or_set: the store is used in steps, so that a computation finds the session free. After
-// a step that failed there is no other: each could cost another time limit.
+// One get_or_set. It uses the store in steps, so that a computation finds the session free. After a
+// failed step it makes no other: each could cost another time limit.
 class Cache::GetOrSet {
  public:
   GetOrSet(Cache& cache, std::string_view final_key, const WriteOptions& options, Decode decode,
@@ -391,7 +391,7 @@ class Cache::GetOrSet {
  private:
   enum class Where : unsigned char { anywhere, authoritative };
 
-  // Looks at the entry; `landing` gets a copy of the value's bytes.
+  // Reads the entry; `landing` receives a copy of the value's bytes.
   Reading look(Where where, std::string* landing) {
     Reading reading;
     const auto take = [&](std::string_view stored) {
@@ -411,7 +411,7 @@ class Cache::GetOrSet {
   }
 
   void own(Flights::Ticket& ticket) {
-    // Another thread may have landed between the first look and now.
+    // Another thread may have landed since the first look.
     std::string landing;
     if (!store_failed_ && look(Where::authoritative, &landing).has_value()) {
       ticket.land(std::move(landing));
@@ -440,7 +440,7 @@ class Cache::GetOrSet {
     }
     std::string landing(ticket != nullptr ? bytes : std::string_view());
     const std::optional<Ttl> ttl = state_.resolve(options_.timeout);
-    // Where another process was quicker, everybody gets its value.
+    // If another process was faster, all threads get its value.
     if (ttl && !store_failed_ && !store(bytes, *ttl) && !replace_ && !store_failed_) {
       look(Where::authoritative, &landing);
     }
@@ -514,7 +514,7 @@ std::vector<std::string> Cache::put_many_items(std::span<const ItemView> items,
     return {};
   }
 
-  // Values that an encoder wrote are copied behind one another; others stay where they are.
+  // Values written to the scratch buffer are copied; others stay where they are.
   std::vector<Item> stored;
   stored.reserve(items.size());
   std::vector<std::string> copies;
@@ -526,7 +526,8 @@ std::vector<std::string> Cache::put_many_items(std::span<const ItemView> items,
     const bool in_scratch =
         !before(bytes.data(), begin) && before(bytes.data(), begin + scratch.buffer().size() + 1);
     if (in_scratch || is_framed(bytes)) {
-      if (copies.empty()) copies.reserve(items.size());  // views into it must not move
+      if (copies.empty())
+        copies.reserve(items.size());  // strings that views refer to must not move
       copies.push_back(is_framed(bytes) ? make_frame({}, {}, bytes) : std::string(bytes));
       stored.push_back({views[i], copies.back(), *ttl});
     } else {
@@ -599,12 +600,12 @@ std::int64_t Cache::incr(KeyView key, std::int64_t delta, const CounterOptions& 
   const std::string_view id = state_->compose(final_key, key.text(), options.version);
   Operation operation(*this, "incr", id);
   const std::optional<Ttl> ttl = state_->resolve(options.timeout);
-  // Ends when nobody else makes or removes the counter between the two steps. A store that
-  // refuses it altogether is told apart by what is there after it did, which is nothing.
+  // Ends when no other client makes or removes the counter between the two steps. A store that
+  // refuses the counter altogether is recognised because no entry is there after the refusal.
   constexpr int most_tries = 100;
   constexpr int most_refusals = 3;
   for (int tries = 0, refusals = 0; tries < most_tries && refusals < most_refusals; ++tries) {
-    std::optional<std::string> not_live;  // what is there and counts as absent
+    std::optional<std::string> not_live;  // an entry that counts as absent
     const auto sum = operation.run_or_throw([&](Backend& session) -> std::optional<std::int64_t> {
       try {
         return session.incr(id, delta);
@@ -668,7 +669,7 @@ int Cache::incr_version(KeyView key, int delta, ReadOptions options) {
   FinalKey target;
   if (to != from) state_->compose(target, key.text(), to);
   Operation operation(*this, "incr_version", source.view());
-  // Bytes are moved as they are, metadata included.
+  // Moves the bytes unchanged, including metadata.
   const bool found = operation.run_or_throw([&](Backend& session) {
     std::string bytes;
     std::optional<Ttl> left;
@@ -714,7 +715,7 @@ void Cache::clear() {
       session.clear();
       return true;
     }
-    // The registry made sure that it is there.
+    // The registry has checked that the extension exists.
     Operation::extension<ErasePrefixExtension>(session)->erase_prefix(state_->keys().prefix() +
                                                                       ":");
     return true;

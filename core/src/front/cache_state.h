@@ -1,6 +1,6 @@
-// What an alias means: its store, its keys, its defaults. Made by the registry, shared by
-// all threads' Caches, and kept until the last of them has moved on. Immutable but for the
-// flights and what is known of the store's failures.
+// The state of an alias: its store, its keys, its defaults. Made by the registry, shared by all
+// threads' Caches, and kept until the last of them has moved on. Immutable, except for the flights
+// and the record of the store's failures.
 
 #pragma once
 
@@ -34,7 +34,7 @@ class CacheState {
     bool key_warnings;
     const Clock& clock;
     WarningHandler on_warning;
-    std::shared_ptr<BackendFactory> factory;  // null: deferred error
+    std::shared_ptr<BackendFactory> factory;  // null for a deferred error
   };
   explicit CacheState(Parts parts);
 
@@ -50,7 +50,7 @@ class CacheState {
   // Opens a session. Throws what the factory throws.
   std::unique_ptr<Backend> connect() const;
 
-  // Makes the final key in `out`, delivers its warnings, throws InvalidKey.
+  // Makes the final key in `out` and delivers its warnings. Throws InvalidKey.
   std::string_view compose(FinalKey& out, std::string_view key, std::optional<int> version) const {
     const KeyIssues issues = parts_.keys.compose(out, key, version);
     const std::string_view final_key = out.view();
@@ -59,7 +59,7 @@ class CacheState {
     return final_key;
   }
 
-  // How long to keep a value; empty if it is expired already.
+  // How long to keep a value; empty if it has already expired.
   std::optional<Ttl> resolve(const Timeout& timeout) const {
     return timeout.is_default() && default_is_fixed_ ? default_ttl_ : lifetime(timeout);
   }
@@ -68,17 +68,17 @@ class CacheState {
   void warn(Warning::Kind kind, std::string_view key, std::string_view message,
             std::uint64_t count = 1) const;
 
-  // The same for what a store reported while it was at work.
+  // The same for a warning that a store reported during a call.
   void deliver(const BackendCall::Kept& kept) const;
 
   Failsafe& failsafe() noexcept { return failsafe_; }
 
-  // Whether the sessions offer PaddedNumbersExtension. False until one was opened.
+  // Whether the sessions offer PaddedNumbersExtension. False until one has been opened.
   bool store_pads_numbers() const noexcept {
     return store_pads_numbers_.load(std::memory_order_relaxed);
   }
 
-  // "redis (/usr/lib/polycache/polycache_redis.so)": whose code an exception came out of.
+  // "redis (/usr/lib/polycache/polycache_redis.so)": names the plugin whose code threw.
   std::string plugin() const;
 
  private:
@@ -87,7 +87,7 @@ class CacheState {
 
   Parts parts_;
   StoreTraits traits_;
-  bool default_is_fixed_;  // it is no moment, from which there is ever less to go
+  bool default_is_fixed_;  // not a moment, whose distance shrinks
   std::optional<Ttl> default_ttl_;
   Flights flights_;
   Failsafe failsafe_;

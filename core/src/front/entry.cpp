@@ -6,9 +6,9 @@ namespace polycache {
 namespace {
 
 constexpr char kFormat = 1;
-constexpr std::size_t kShown = 64;  // of an entry, by Backend::contains
+constexpr std::size_t kShown = 64;  // bytes of an entry that Backend::contains shows
 constexpr std::uint8_t kUnderstood = kNegative | kMarkedStale | kLeased;
-constexpr std::int64_t kSkew = 10'000;  // milliseconds that clocks of machines may differ by
+constexpr std::int64_t kSkew = 10'000;  // milliseconds that two machines' clocks may differ
 
 template <class Number>
 Number read_number(std::string_view bytes, std::size_t at, std::size_t size = sizeof(Number)) {
@@ -26,7 +26,7 @@ void write_number(std::string& out, Number number, std::size_t size = sizeof(Num
     out.push_back(static_cast<char>(rest & 0xffU));
 }
 
-// Takes a varint from the front. Empty if it does not end, or is beyond 32 bits.
+// Takes a varint from the front. Empty if it does not end or exceeds 32 bits.
 std::optional<std::uint32_t> take_varint(std::string_view& bytes) noexcept {
   std::uint64_t value = 0;
   for (unsigned shift = 0; shift <= 28 && !bytes.empty(); shift += 7) {
@@ -51,7 +51,7 @@ bool are_understood(std::string_view fields) noexcept {
   return true;
 }
 
-// The fixed part and the length of the head; empty if this is none of ours.
+// The fixed part and the length of the head; parse() returns nothing for an unknown format.
 struct Parsed {
   EntryHead head;
   std::size_t length;
@@ -82,7 +82,7 @@ EntryState state_of(const EntryHead& head, const Clock& clock) noexcept {
   const bool has_end = head.fresh_until != 0;
   const bool is_over = has_end && now >= head.fresh_until;
   if ((head.flags & kNegative) != 0) return is_over ? EntryState::dead : EntryState::negative;
-  // Unsigned: what stands in a damaged head can be any number.
+  // Unsigned, because a damaged head may contain any number.
   const auto over = static_cast<std::uint64_t>(now) - static_cast<std::uint64_t>(head.fresh_until);
   if (is_over && over >= std::uint64_t{head.stale_seconds} * 1000) return EntryState::dead;
   const bool is_ahead = has_times && head.created > now && head.created - now > kSkew;

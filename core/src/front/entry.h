@@ -1,20 +1,19 @@
-// What is stored under a key: a plain value, or a frame, which says more about its value. Decides,
-// for every operation, whether that counts as an entry. The only place that knows the format.
+// What is stored under a key: a plain value, or a frame, which adds metadata to its value. Decides
+// for every operation whether it counts as an entry. The only place that knows the format.
 //
 //   0   C1 'p' 'c'  magic; no UTF-8 text and no msgpack value begins with C1
 //   3   01          format
-//   4   u8          flags (EntryFlag); a flag that is not known makes the entry unreadable
+//   4   u8          flags (EntryFlag); an unknown flag makes the entry unreadable
 //   5   u24         length of the head: these 32 bytes and the fields
-//   8   i64         created, milliseconds since 1970; 0: not said
-//   16  i64         fresh until, milliseconds since 1970; 0: as long as the store keeps it
+//   8   i64         created, milliseconds since 1970; 0: unknown
+//   16  i64         fresh until, milliseconds since 1970; 0: while the store keeps it
 //   24  u32         microseconds that it took to compute the value, at most
-//   28  u32         stale window: seconds beyond "fresh until" in which the value may still serve
-//   32  fields      each: id byte, length as a varint (LEB128), bytes. A field whose id is 80 hex
-//   or
-//                   more must be understood to read the entry; others may be skipped
+//   28  u32         stale window: seconds after "fresh until" in which the value may still serve
+//   32  fields      each: id byte, length as a varint (LEB128), bytes. An id of 80 (hex) or more
+//                   must be understood to read the entry; other fields may be skipped
 //       payload     the value, to the end
 //
-// Numbers are little endian. A plain value that happens to begin with the magic is wrapped, so that
+// Numbers are little endian. A plain value that happens to begin with the magic is wrapped, so
 // every entry that begins with it is a frame.
 
 #pragma once
@@ -31,10 +30,10 @@ namespace polycache {
 
 enum class EntryState : unsigned char {
   live,
-  stale,       // may serve where that is asked for
-  negative,    // says that there is no such thing
+  stale,       // may be returned where the caller accepts it
+  negative,    // records that the value does not exist
   dead,        // its time is over, although the store still has it
-  leased,      // a placeholder of somebody who computes the value
+  leased,      // a placeholder while another client computes the value
   unreadable,  // damaged, or of a newer format
 };
 
@@ -62,10 +61,10 @@ inline bool is_framed(std::string_view stored) noexcept { return stored.starts_w
 
 struct JudgedEntry {
   EntryState state = EntryState::live;
-  std::string_view payload = {};  // a view into what was judged; none if unreadable
+  std::string_view payload = {};  // a view into the stored bytes; empty if unreadable
 };
 
-// Judges a whole entry. Reads the clock only if the entry has times.
+// Evaluates a whole entry. Reads the clock only if the entry has times.
 JudgedEntry judge_frame(std::string_view stored, const Clock& clock) noexcept;
 inline JudgedEntry judge_entry(std::string_view stored, const Clock& clock) noexcept {
   if (!is_framed(stored)) [[likely]]
@@ -73,7 +72,7 @@ inline JudgedEntry judge_entry(std::string_view stored, const Clock& clock) noex
   return judge_frame(stored, clock);
 }
 
-// Judges by the beginning of an entry: at least its first 64 bytes, or all of a shorter one. Empty
+// Evaluates the beginning of an entry: at least its first 64 bytes, or all of a shorter one. Empty
 // if that is not enough.
 std::optional<EntryState> judge_frame_head(std::string_view head, const Clock& clock) noexcept;
 inline std::optional<EntryState> judge_head(std::string_view head, const Clock& clock) noexcept {

@@ -1,8 +1,8 @@
-// How an alias gets on without its store: when to leave it alone (a circuit breaker, where the
-// store has none of its own), and what is said about it: the first failure of each kind at
-// once, then one sum a minute, and that it is over.
+// How an alias works without its store: when to stop calling it (a circuit breaker, if the store
+// has none of its own), and what to report: the first failure of each kind at once, then one sum
+// per minute, and the recovery.
 //
-// As long as nothing fails an operation reads one flag.
+// While nothing fails, an operation reads one flag.
 
 #pragma once
 
@@ -24,44 +24,44 @@ namespace polycache {
 // Thread-safe.
 class Failsafe {
  public:
-  // What an operation's end brought with it that somebody should hear of.
+  // What to report at the end of an operation.
   struct News {
     CircuitBreaker::Change breaker = CircuitBreaker::Change::none;
-    std::uint64_t failures = 0;    // to be told now: this one and those not told before
+    std::uint64_t failures = 0;    // to report now: this one and unreported ones before
     std::chrono::seconds since{};  // ... within this time
-    std::string what;              // ... the latest of them
+    std::string what;              // ... message of the latest one
     bool recovered = false;
-    std::uint64_t went_without = 0;  // if recovered: operations that failed and were not told
+    std::uint64_t went_without = 0;  // if recovered: operations that failed unreported
   };
 
   // `clock` must outlive it, and so must what the traits point to.
   Failsafe(const Clock& clock, const StoreTraits& traits) noexcept
       : clock_(clock), traits_(traits), own_(clock) {}
 
-  // Whether there is anything to ask or to note.
+  // Whether there is anything to check or to record.
   bool troubled() const noexcept { return troubled_.load(std::memory_order_relaxed); }
 
-  // Whether the store may be called, as far as is known here. Costs no system call.
+  // Whether the store may be called, as far as is known here. Makes no system call.
   bool admit(Access access) noexcept;
-  // ... or whether the store has to be asked, too.
+  // Whether the store must be asked, too.
   bool store_breaks_circuits() const noexcept { return traits_.breaks_circuits; }
-  // It was not called.
+  // Records that the store was not called.
   void note_refusal() noexcept { refused_.fetch_add(1, std::memory_order_relaxed); }
 
-  // `thrown`: the caller gets the error, and need not be told beside.
+  // `thrown`: the caller receives the exception, so no warning is needed.
   News note_failure(Access access, const BackendError& error, bool thrown);
-  // `is_whole`: the store keeps back no other call. As long as it does, one server's success
-  // does not mean that the store is up again.
+  // `is_whole`: the store refuses no other call. Otherwise one server's success does not mean that
+  // the store has recovered.
   News note_success(Access access, bool is_whole);
 
   CircuitBreaker::State breaker_state(Access access) const noexcept;
   std::chrono::milliseconds pause_left(Access access) const noexcept;
 
-  // What the latest failure said; empty if there was none.
+  // Message of the latest failure; empty if there was none.
   std::string last_error() const;
 
  private:
-  // Of one sort of failure.
+  // Reports of one kind of failure.
   struct Told {
     std::optional<std::chrono::steady_clock::time_point> last;
     std::uint64_t untold = 0;
@@ -70,10 +70,10 @@ class Failsafe {
   const Clock& clock_;
   const StoreTraits traits_;
   std::atomic<bool> troubled_{false};
-  std::atomic<std::uint64_t> refused_{0};  // by a breaker, and not told of
-  // What failed at last. A server that takes no writes is not up again because it was read.
+  std::atomic<std::uint64_t> refused_{0};  // by a breaker, and not reported
+  // What is down. A successful read does not show that refused writes work again.
   std::atomic<unsigned> down_{0};
-  // When failures that were not told yet are to be summed up: nanoseconds; 0: there are none.
+  // When to sum up unreported failures, in nanoseconds; 0 if there are none.
   std::atomic<std::int64_t> sum_due_{0};
   CircuitBreaker own_;
 
@@ -81,8 +81,8 @@ class Failsafe {
 
   // Guarded by the cold mutex.
   std::array<Told, 8> told_;   // by BackendError::Kind
-  Told thrown_;                // of whatever kind
-  bool recovery_due_ = false;  // a failure was told of, and its end not yet
+  Told thrown_;                // of any kind
+  bool recovery_due_ = false;  // a failure was reported, its end not yet
   std::string last_error_;
 };
 

@@ -34,8 +34,8 @@ struct Flights::Table {
     return shards[std::hash<std::string_view>()(key) % shards.size()];
   }
 
-  // What a child of fork() inherits and cannot destroy, since its mutexes may be locked by
-  // threads that do not exist there. Kept in a list: it is meant, and no leak checker's.
+  // Keeps a table that a child of fork() inherits. The child cannot destroy it, since its mutexes
+  // may be locked by threads that do not exist there. A list keeps it reachable for leak checkers.
   void abandon() noexcept {
     next = abandoned.load(std::memory_order_relaxed);
     while (!abandoned.compare_exchange_weak(next, this, std::memory_order_release)) {
@@ -86,7 +86,7 @@ Flights::Ticket::Ticket(Table& table, std::shared_ptr<Flight> flight, bool owner
 
 Flights::Ticket::~Ticket() {
   if (!flight_ || !owner_) return;
-  // A computation may have forked; what the child inherits is nobody's flight there.
+  // A computation may have forked; the child owns no inherited flight.
   if (table_->forks != fork_count()) return;
   {
     Shard& shard = table_->shard(flight_->key);
@@ -101,7 +101,7 @@ Flights::Ticket::~Ticket() {
 }
 
 void Flights::Ticket::land(std::string bytes) {
-  // In a child that was forked inside the computation, the mutex may be a dead thread's.
+  // In a child forked inside the computation, a thread that does not exist may hold the mutex.
   if (table_->forks != fork_count()) return;
   const std::lock_guard lock(flight_->mutex);
   flight_->bytes = std::move(bytes);

@@ -1,8 +1,8 @@
-// Computations under way: of the threads that miss one key at the same time, one computes
-// and the others wait for its bytes. One Flights per alias state.
+// Computations in progress: of the threads that miss one key at the same time, one computes and the
+// others wait for its bytes. One Flights per alias state.
 //
-// A flight is released by a destructor, whatever happens to its owner. In a child of fork()
-// there are none: their owners do not exist there.
+// A destructor releases a flight, whatever happens to its owner. A child of fork() has no flights,
+// because their owners do not exist there.
 
 #pragma once
 
@@ -26,7 +26,7 @@ class Flights {
   ~Flights();
 
   class Ticket;
-  // Joins the flight of that key, or begins one.
+  // Joins the flight of that key, or starts one.
   Ticket join(std::string_view final_key);
 
  private:
@@ -45,14 +45,14 @@ class Flights::Ticket {
   Ticket& operator=(Ticket&&) = delete;
   ~Ticket();
 
-  // Whether this thread is the one to compute.
+  // Whether this thread computes.
   bool owner() const noexcept { return owner_; }
 
-  // Owner: what the others get. Without it, one of them computes.
+  // Owner: sets the bytes that the others get. Without this call, one of them computes.
   void land(std::string bytes);
 
-  // Others: waits for the owner. Its bytes, or empty if it gave none or the time is up
-  // (then see timed_out()).
+  // Others: waits for the owner. Returns its bytes, or empty if it set none or the time is up (see
+  // timed_out()).
   std::optional<std::string> wait();
   bool timed_out() const noexcept { return timed_out_; }
 

@@ -1,5 +1,4 @@
-// Copying a key and looking at each of its bytes on the way, several at a time: what every
-// operation does.
+// Copies a key and checks each byte on the way, several at a time. Every operation does this.
 
 #pragma once
 
@@ -27,8 +26,8 @@ inline bool has_bad_byte(std::uint64_t a, std::uint64_t b) noexcept {
   const __m128i del = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(0x7f));
   return _mm_movemask_epi8(_mm_or_si128(low, del)) != 0;
 #else
-  // A subtraction borrows into a byte's top bit exactly if a byte below it, or itself, was
-  // too small: right for "any".
+  // A subtraction borrows into a byte's top bit exactly if that byte or one below it was too small:
+  // that suffices to know whether any is.
   const auto each_byte = [](std::uint64_t byte) { return byte * 0x0101010101010101U; };
   const auto top_bits = [&](std::uint64_t word) {
     const std::uint64_t del = word ^ each_byte(0x7f);
@@ -38,8 +37,8 @@ inline bool has_bad_byte(std::uint64_t a, std::uint64_t b) noexcept {
 #endif
 }
 
-// Copies a Word from both ends of `size` bytes, which may overlap, and returns them in `a`
-// and `b`. REQUIRES: sizeof(Word) <= size
+// Copies a Word from each end of `size` bytes, which may overlap, and returns them in `a` and `b`.
+// REQUIRES: sizeof(Word) <= size
 template <class Word>
 void copy_ends(char* to, const char* from, std::size_t size, Word& a, Word& b) noexcept {
   std::memcpy(&a, from, sizeof a);
@@ -48,7 +47,7 @@ void copy_ends(char* to, const char* from, std::size_t size, Word& a, Word& b) n
   std::memcpy(to + size - sizeof b, &b, sizeof b);
 }
 
-// Copies `size` bytes; returns whether one of them is bad.
+// Copies `size` bytes. Returns whether any of them is bad.
 inline bool copy_key(char* to, const char* from, std::size_t size) noexcept {
   std::uint64_t a = 0;
   std::uint64_t b = 0;
@@ -81,7 +80,7 @@ inline bool copy_key(char* to, const char* from, std::size_t size) noexcept {
   return bad;
 }
 
-// Whether two texts are equal, without a call: who asks keeps nothing for after one.
+// Whether two texts are equal, without a function call, so that the caller need not save registers.
 inline bool equal_bytes(const char* x, const char* y, std::size_t size) noexcept {
   const auto differ = [x, y](auto word, std::size_t at) {
     auto a = word;

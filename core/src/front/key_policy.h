@@ -1,4 +1,4 @@
-// How one alias makes its final keys. Immutable, shared between threads.
+// How one alias makes its final keys. Immutable; shared between threads.
 
 #pragma once
 
@@ -16,8 +16,8 @@
 
 namespace polycache {
 
-// A final key, on the stack unless it is long: composing one costs no allocation and needs
-// no buffer that a nested operation could overwrite.
+// A final key, on the stack unless it is long: composing it needs no allocation and no buffer that
+// a nested operation could overwrite.
 class FinalKey {
  public:
   FinalKey() noexcept {}  // NOLINT: the text stays as it is until KeyPolicy::compose()
@@ -37,14 +37,14 @@ class FinalKey {
 
 class KeyPolicy {
  public:
-  // An empty function means the default one. `keeps_head` says that all final keys of one
-  // prefix and version begin with the same text, "prefix:version:".
+  // An empty function means the default one. `keeps_head`: all final keys of one prefix and version
+  // begin with the same text, "prefix:version:".
   KeyPolicy(std::string prefix, int version, KeyFunction function, bool keeps_head);
 
   int version() const noexcept { return version_; }
   const std::string& prefix() const noexcept { return prefix_; }
 
-  // "prefix:version:" if every final key of the alias's version begins so, else empty.
+  // "prefix:version:" if every final key of the alias's version begins with it, else empty.
   std::string_view head() const noexcept { return keeps_head_ ? head_ : std::string_view(); }
 
   // Makes the final key and returns why memcached would refuse it.
@@ -53,7 +53,7 @@ class KeyPolicy {
     if (key.size() >= room_ || (version && *version != version_)) [[unlikely]] {
       return compose_large(out, key, version.value_or(version_));
     }
-    // Heads are short: their text and some zeros behind it are copied in one piece.
+    // Heads are short: the text is copied in one piece, together with some zeros after it.
     std::memcpy(out.small_, short_head_.data(), short_head_.size());
     if (head_.size() > short_head_.size()) [[unlikely]] {
       std::memcpy(out.small_, head_.data(), head_.size());
@@ -72,7 +72,7 @@ class KeyPolicy {
   std::string head_;
   std::array<char, 16> short_head_{};  // the beginning of head_
   KeyFunction function_;
-  std::size_t room_ = 0;  // keys shorter than this are put behind the head, as they are
+  std::size_t room_ = 0;  // shorter keys are copied unchanged after the head
   int version_;
   bool keeps_head_;
   bool head_has_bad_byte_;

@@ -16,7 +16,7 @@ bool Cache::Operation::throws(Access access, Failing failing) const noexcept {
   return (access == Access::read ? policy.read : policy.write) == ErrorPolicy::throw_error;
 }
 
-// Null if there is none to ask. A session that is not open yet is no reason to open one.
+// Null if there is none. Does not open a session only to ask it.
 const AdmissionExtension* Cache::Operation::admission() const noexcept {
   if (!session_ || !state().failsafe().store_breaks_circuits()) return nullptr;
   return extension<AdmissionExtension>(*session_);
@@ -26,7 +26,7 @@ bool Cache::Operation::admitted(Access access, Failing failing, Keys keys) {
   Failsafe& failsafe = state().failsafe();
   const bool loud = throws(access, failing);
   if (failsafe.admit(access)) [[likely]] {
-    if (loud) return true;  // the store's own exception says more
+    if (loud) return true;  // the store's own exception is more detailed
     const AdmissionExtension* const store = admission();
     if (store == nullptr || std::any_of(keys.begin(), keys.end(), [&](std::string_view key) {
           return store->admits(key, access);
@@ -55,7 +55,7 @@ void Cache::Operation::throw_refusal(Access access) const {
 }
 
 void Cache::Operation::deliver(BackendCall& call) {
-  while (!call.quiet()) {  // a handler that closes a session may make it say more
+  while (!call.quiet()) {  // a handler that closes a session may cause more warnings
     for (const BackendCall::Kept& kept : call.take()) {
       state().deliver(kept);
     }
@@ -112,15 +112,15 @@ void Cache::Operation::throw_named(const ValueError& error) const {
   throw ValueError(error.kind(), message);
 }
 
-// With alias and operation in front, as warnings have them. A class of a plugin's own stays what it
-// is, and keeps its message.
+// Prepends alias and operation, as in warnings. An exception of a plugin's own class is rethrown
+// unchanged.
 void Cache::Operation::rethrow(const BackendError& error) const {
   if (typeid(error) != typeid(BackendError)) throw;
   throw BackendError(state().alias() + ": " + name_ + ": ", error);
 }
 
 void Cache::Operation::give_up(Access access, Failing failing, BackendCall& call) {
-  // Whatever else a plugin throws becomes a BackendError that names it.
+  // Any other exception of a plugin becomes a BackendError that names the plugin.
   const auto foreign = [&](const std::string& what) {
     return BackendError(BackendError::Kind::storage, "", state().plugin() + " threw " + what);
   };

@@ -1,5 +1,5 @@
-// One operation of a Cache: it has the session while it lasts, and decides what becomes of
-// the store's failures ("on_error"). The only place where what a plugin throws is caught.
+// One operation of a Cache. Holds the session while it lives, and handles the store's failures
+// according to "on_error". The only place that catches exceptions of plugins.
 
 #pragma once
 
@@ -20,9 +20,9 @@ namespace polycache {
 
 class Cache::Operation {
  public:
-  // From before a key is made to the end: what runs meanwhile (key functions, validation,
-  // handlers, codecs) must not move the cache to another state, and destroy this one.
-  // REQUIRES of every Operation: a Busy of its cache is around it.
+  // Lives from before the key is made to the end of the operation: code that runs meanwhile (key
+  // functions, validation, handlers, codecs) must not move the cache to another state, which would
+  // destroy the current one. REQUIRES of every Operation: a Busy of its cache encloses it.
   class Busy {
    public:
     explicit Busy(Cache& cache) noexcept : cache_(cache) { ++cache_.depth_; }
@@ -36,40 +36,40 @@ class Cache::Operation {
 
   using Keys = std::span<const std::string_view>;
 
-  // Takes the cache's session; a nested operation, which finds none, opens its own.
+  // Takes the cache's session; a nested operation finds none and opens its own.
   Operation(Cache& cache, const char* name, std::string_view final_key) noexcept
       : cache_(cache), session_(std::move(cache.session_)), name_(name), key_(final_key) {}
   Operation(const Operation&) = delete;
   Operation& operator=(const Operation&) = delete;
   ~Operation() {
-    // Rather than one that a nested operation opened: Cache::backend() may have shown it.
+    // Not a nested operation's session: Cache::backend() may have returned this one.
     if (session_) cache_.session_ = std::move(session_);
   }
 
-  // Runs f(session). If the store fails, or is known to be down, the result is `instead`, or a
-  // BackendError is thrown, as "on_error" says for that access.
+  // Runs f(session). If the store fails or is known to be down, returns `instead` or throws a
+  // BackendError, as "on_error" says for that access.
   template <class R, class F>
   R run(Access access, R instead, F&& f) {
     return run<R>(access, Failing::as_configured, {&key_, 1}, std::move(instead),
                   std::forward<F>(f));
   }
-  // The same for several keys, one of which is enough for the store to be called.
+  // The same for several keys; the store is called if it admits at least one of them.
   template <class R, class F>
   R run_many(Access access, Keys keys, R instead, F&& f) {
     return run<R>(access, Failing::as_configured, keys, std::move(instead), std::forward<F>(f));
   }
 
-  // For what must not fail silently.
+  // For operations that must not fail silently.
   template <class F>
   auto run_or_throw(F&& f) {
     using R = decltype(f(std::declval<Backend&>()));
     return run<R>(Access::write, Failing::loudly, {&key_, 1}, R{}, std::forward<F>(f));
   }
 
-  // Whether run() met a failure of the store, or was not let to it.
+  // Whether the store failed or the breaker refused the call.
   bool failed() const noexcept { return failed_; }
 
-  // For a closer look within run(): the session's extension, or null.
+  // The session's extension, or null; for use within run().
   template <class Extension>
   static Extension* extension(Backend& session) noexcept {
     return static_cast<Extension*>(session.extension(Extension::id));
@@ -89,7 +89,7 @@ class Cache::Operation {
         return result;
       instead = std::move(result);
     } catch (...) {
-      give_up(access, failing, call);  // rethrows, or the result is `instead`
+      give_up(access, failing, call);  // rethrows, or returns to use `instead`
       return instead;
     }
     settle(access, call);
@@ -107,7 +107,7 @@ class Cache::Operation {
   [[noreturn]] void throw_refusal(Access access) const;
   const AdmissionExtension* admission() const noexcept;
   void settle(Access access, BackendCall& call);
-  // The store's error with alias and key.
+  // Throws the store's error with alias and key.
   [[noreturn]] void throw_named(const ValueError& error) const;
   // REQUIRES: called while `error` or its cause is handled
   [[noreturn]] void rethrow(const BackendError& error) const;
@@ -116,7 +116,7 @@ class Cache::Operation {
   void tell(const Failsafe::News& news);
   void deliver(BackendCall& call);
 
-  // Stays the same: a busy cache is not moved to another one.
+  // Does not change: a busy cache is not moved to another state.
   CacheState& state() const noexcept { return *cache_.state_; }
 
   Cache& cache_;
