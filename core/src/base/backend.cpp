@@ -21,7 +21,7 @@ std::optional<std::int64_t> Backend::incr(std::string_view key, std::int64_t del
                        "this store cannot count: it has neither incr() nor the extensions "
                        "polycache.ttl/1 and polycache.compare/1");
   }
-  // Ends when nobody else changed the value between the two steps.
+  // Ends when no other writer changed the value between the two steps.
   for (;;) {
     std::string old;
     if (!ttl->get(key, [&](std::string_view value, Ttl) { old = value; })) return std::nullopt;

@@ -16,12 +16,12 @@ std::uint64_t seed_of(const void* object, const Clock& clock) noexcept {
   return (address ^ ticks) * 0x9E3779B97F4A7C15U;
 }
 
-// Its address tells threads apart.
+// Its address identifies the thread.
 constinit thread_local char this_thread = 0;
 
 std::int64_t nanoseconds(std::chrono::nanoseconds duration) noexcept { return duration.count(); }
 
-// Nothing of the server was heard, or nonsense.
+// The server sent no reply, or a malformed one.
 bool is_about_server(Kind kind) noexcept {
   return kind == Kind::unreachable || kind == Kind::timeout || kind == Kind::protocol;
 }
@@ -57,7 +57,7 @@ bool CircuitBreaker::admit_in_trouble(Access access) noexcept {
   const std::int64_t moment = now();
   if (refuses(server_, moment)) return false;
   if (access == Access::read) return admit(server_, moment);
-  // The right to one probe is not taken if the other circuit refuses.
+  // Does not take the right to one probe if the other circuit refuses.
   return !refuses(writes_, moment) && admit(server_, moment) && admit(writes_, moment);
 }
 
@@ -81,7 +81,7 @@ CircuitBreaker::Change CircuitBreaker::note_success(Access access) noexcept {
 
 CircuitBreaker::Change CircuitBreaker::succeed(Circuit& circuit, std::int64_t now) noexcept {
   const State state = circuit.state.load(std::memory_order_relaxed);
-  if (state == State::open) return Change::none;  // of a call from before it was opened
+  if (state == State::open) return Change::none;  // result of a call made before it opened
   if (state == State::closed) {
     circuit.calls.fetch_add(1, std::memory_order_relaxed);
     if (circuit.in_a_row.load(std::memory_order_relaxed) != 0) {
@@ -122,11 +122,11 @@ void CircuitBreaker::begin_window(Circuit& circuit, std::int64_t now) const noex
 }
 
 CircuitBreaker::Change CircuitBreaker::failed(Access access, Kind kind) noexcept {
-  if (kind == Kind::denied || kind == Kind::unsupported) return succeeded(access);  // an answer
+  if (kind == Kind::denied || kind == Kind::unsupported) return succeeded(access);  // a reply
   const std::int64_t moment = now();
   if (is_about_server(kind) || access == Access::read) {
     const Change of_server = fail(server_, moment);
-    // A probe of writes that did not get through is over, too.
+    // A probe of writes that did not reach the server is over, too.
     if (access == Access::write &&
         writes_.state.load(std::memory_order_relaxed) == State::half_open)
       fail(writes_, moment);
@@ -140,7 +140,7 @@ CircuitBreaker::Change CircuitBreaker::failed(Access access, Kind kind) noexcept
 CircuitBreaker::Change CircuitBreaker::fail(Circuit& circuit, std::int64_t now) noexcept {
   const std::lock_guard lock(cold_mutex());
   switch (circuit.state.load(std::memory_order_relaxed)) {
-    case State::open:  // a call from before it was opened
+    case State::open:  // a call made before it opened
       return Change::none;
     case State::half_open:
       if (is_mine(circuit)) open(circuit, now);

@@ -32,7 +32,7 @@ class RealClock final : public Clock {
 }  // namespace
 
 const Clock& Clock::real() noexcept {
-  // Never destroyed: threads that outlive main may still ask.
+  // Never destroyed: threads that outlive main may still use it.
   alignas(RealClock) static unsigned char storage[sizeof(RealClock)];
   static const Clock* const clock = new (storage) RealClock;
   return *clock;

@@ -1,9 +1,9 @@
-// The one mutex of libpolycache's cold paths, but for configuring (ADR 0012): the registries'
+// The one mutex of libpolycache's cold paths, except configuring (ADR 0012): the registries'
 // tables, process-wide objects, registered names. Held for a few lines only, never while foreign
 // code runs.
 //
-// One for all of them, so that fork() can hold it: a child never inherits it locked by a
-// thread that does not exist there.
+// A single mutex, so that fork() can hold it: a child then never inherits it locked by a thread
+// that does not exist there.
 
 #pragma once
 

@@ -29,8 +29,7 @@ void after_fork_in_child() {
   open_fork_gate_in_child();
 }
 
-// From the moment the library is loaded; a child that was made before does not hold
-// anything of ours.
+// Registered when the library is loaded; a child forked earlier holds nothing of ours.
 const int registered = pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
 
 }  // namespace

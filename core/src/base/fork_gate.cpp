@@ -9,17 +9,17 @@
 namespace polycache {
 namespace {
 
-// How long a fork waits for threads that are inside, as where a disk hangs.
+// How long a fork waits for threads that are inside, for example on a disk that hangs.
 constexpr std::chrono::seconds kPatience{10};
 
 constinit std::atomic<bool> usable{true};
-constinit std::mutex gate_mutex;  // guards the list of passes, and is held over a fork
+constinit std::mutex gate_mutex;  // guards the list of passes; held during a fork
 
 }  // namespace
 
 constinit std::atomic<ForkPass::Gate> ForkPass::gate_{ForkPass::Gate::open};
 
-// What the handlers of fork() do.
+// The handlers of fork().
 struct ForkGate {
   using Gate = ForkPass::Gate;
 
@@ -84,7 +84,7 @@ void open_fork_gate_in_child() noexcept { ForkGate::after_in_child(); }
 
 ForkPass::ForkPass(Drop drop, void* owner) noexcept : drop_(drop), owner_(owner) {
   const std::lock_guard lock(gate_mutex);
-  ForkGate::drop_inherited();  // which this one is not
+  ForkGate::drop_inherited();  // this one is not inherited
   next_ = ForkGate::passes;
   if (next_ != nullptr) next_->previous_ = this;
   ForkGate::passes = this;
@@ -99,7 +99,7 @@ ForkPass::~ForkPass() {
 void ForkPass::wait() noexcept {
   do {
     inside_.store(false, std::memory_order_release);
-    const std::lock_guard lock(gate_mutex);  // which a fork holds until it is done
+    const std::lock_guard lock(gate_mutex);  // held by a fork until it is done
     ForkGate::drop_inherited();
     inside_.store(true, std::memory_order_seq_cst);
   } while (gate_.load(std::memory_order_seq_cst) != Gate::open);

@@ -1,5 +1,5 @@
-// What fork() does to the gate of polycache/author/fork_gate.h. Called by the handlers of fork.cpp,
-// which close the gate before they take the cold mutex: a thread that is inside may need it.
+// What fork() does to the gate of polycache/author/fork_gate.h. The handlers in fork.cpp close the
+// gate before they lock the cold mutex, because a thread inside may need that mutex.
 
 #pragma once
 

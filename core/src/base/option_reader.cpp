@@ -44,8 +44,7 @@ std::string spelled(std::chrono::milliseconds ms) {
   return std::to_string(ms.count()) + "ms";
 }
 
-// A string that holds a number from its first to its last character, as a ${...} or a command
-// line gives it.
+// A string that consists of a number only, as a ${...} or a command line provides it.
 template <class Number>
 std::optional<Number> number_in(const OptionValue& value) {
   const auto* const text = std::get_if<std::string>(&value);
@@ -61,7 +60,7 @@ std::optional<Number> number_in(const OptionValue& value) {
 
 std::optional<std::int64_t> integer_in(const OptionValue& value) {
   if (const auto* i = std::get_if<std::int64_t>(&value)) return *i;
-  constexpr double exact = 9007199254740992.0;  // beyond, a double may be any of several
+  constexpr double exact = 9007199254740992.0;  // beyond, a double is not exact
   if (const auto* d = std::get_if<double>(&value)) {
     if (*d != std::floor(*d) || std::fabs(*d) > exact) return std::nullopt;
     return static_cast<std::int64_t>(*d);

@@ -1,5 +1,5 @@
-// What messages may show of texts that were not understood: in place of a word or a name there may
-// be a connection string with a password, or a part of one.
+// Which unrecognised texts messages may show: a text in the place of a word or a name may be a
+// connection string with a password, or a part of one.
 
 #pragma once
 
@@ -13,8 +13,8 @@ inline bool is_plain_character(char c) noexcept {
          std::string_view("._+-").find(c) != std::string_view::npos;
 }
 
-// A word or a number, or a few short ones: "5 minutes", "s3-fifo". No connection string, no key in
-// base64.
+// A word or a number, or a few short ones: "5 minutes", "s3-fifo". Not a connection string, not a
+// key in base64.
 inline bool is_word_like(std::string_view text) noexcept {
   const std::size_t most = text.find(' ') == std::string_view::npos ? 32 : 16;
   return text.size() <= most && std::all_of(text.begin(), text.end(), [](char c) {
@@ -22,8 +22,8 @@ inline bool is_word_like(std::string_view text) noexcept {
          });
 }
 
-// A plugin's name, a path that begins as one, or "path/libmy_keys.so:function". No URL, and
-// nothing that assigns.
+// A plugin's name, a path that begins like one, or "path/libmy_keys.so:function". Not a URL, and
+// nothing with an assignment.
 inline bool is_plugin_like(std::string_view text) noexcept {
   const auto npos = std::string_view::npos;
   if (text.find("//") != npos || text.find_first_of("?=;,&|<>{}\"'\n\t") != npos) return false;

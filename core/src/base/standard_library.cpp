@@ -1,5 +1,5 @@
-// The symbol that programs refer to (export.h), in a file of its own: programs that take other
-// sources of the core, as fuzz targets do, must not define it again.
+// Defines the symbol that programs refer to (export.h), in a separate file: programs that compile
+// other sources of the core, as fuzz targets do, must not define it again.
 
 #include "polycache/detail/export.h"
 

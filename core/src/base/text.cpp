@@ -89,7 +89,7 @@ std::optional<std::int64_t> parse_size(std::string_view text) {
 
 std::optional<std::string_view> nearest(std::string_view word,
                                         std::span<const std::string_view> candidates) {
-  // Edit distance with transpositions (optimal string alignment); a third of the word may
+  // Edit distance with transpositions (optimal string alignment); at most a third of the word may
   // be wrong.
   const auto distance = [](std::string_view a, std::string_view b) {
     std::vector<std::vector<std::size_t>> d(a.size() + 1, std::vector<std::size_t>(b.size() + 1));
@@ -195,8 +195,8 @@ bool has_user(std::string_view text) {
   return at != std::string_view::npos && text.find(':') < at;
 }
 
-// Whether it can only be a path: nothing in it separates or assigns, as in the connection
-// strings of other programs.
+// Whether it can only be a path: it contains no separator or assignment, as connection strings of
+// other programs do.
 bool is_plain_path(std::string_view text) {
   const bool is_rooted = text.starts_with('/') || text.starts_with("./") || text.starts_with("../");
   const auto of_path = [&](char c) {
@@ -215,8 +215,8 @@ bool is_scheme(std::string_view text) {
   return !text.empty() && is_letter(text.front()) && consists_of(text, of_scheme);
 }
 
-// What is behind "scheme://", up to the '?', without its credentials; of a path behind a host only
-// a number is shown. Empty: it is malformed.
+// The part after "scheme://", up to the '?', without its credentials. Of a path after a host, only
+// a number is shown. Empty if malformed.
 std::optional<std::string> without_user(std::string_view rest) {
   if (const std::size_t at = rest.find('@'); at != std::string_view::npos) {
     const std::string_view credentials = rest.substr(0, at);
@@ -261,9 +261,9 @@ std::string quote(std::string_view text) {
 
 bool is_host(std::string_view text) noexcept {
   if (text.find(':') != std::string_view::npos) return is_ipv6(text);
-  if (text.ends_with('.')) text.remove_suffix(1);  // a name that is complete
+  if (text.ends_with('.')) text.remove_suffix(1);  // a fully qualified name
   if (text.empty() || text.size() > 253) return false;
-  // What ends in a number is an address: "123456" would be 0.1.226.64 to the system.
+  // A name that ends in a number is an address: the system reads "123456" as 0.1.226.64.
   if (consists_of(text.substr(text.rfind('.') + 1), is_digit)) {
     return is_address<4>(AF_INET, text);
   }
@@ -292,7 +292,7 @@ std::string without_credentials(std::string_view location) {
   const std::size_t scheme = plain.find("://");
   if (scheme != std::string_view::npos && is_scheme(plain.substr(0, scheme))) {
     std::string shown(plain.substr(0, scheme + 3));
-    // With these behind it, the '?' may be a part of a password.
+    // If one of these follows, the '?' may be part of a password.
     const bool is_whole = location.find_first_of("@#", question) == std::string_view::npos;
     const auto rest = is_whole ? without_user(plain.substr(scheme + 3)) : std::nullopt;
     return rest ? shown.append(*rest).append(tail) : shown.append("...");

@@ -45,16 +45,16 @@ std::string_view to_string(Warning::Kind kind) noexcept {
 
 namespace {
 
-// Whether a kind speaks of a state that comes and goes, so that once is not enough.
+// Whether a kind describes a state that comes and goes, so that one line is not enough.
 bool comes_and_goes(Warning::Kind kind) noexcept {
   return kind == Warning::Kind::degraded || kind == Warning::Kind::recovered ||
          kind == Warning::Kind::breaker_opened || kind == Warning::Kind::breaker_closed ||
          kind == Warning::Kind::reload_failed;
 }
 
-// Lines of one kind and alias that are shown within kWhile.
+// Maximum of lines for one kind and alias within kWhile.
 constexpr int kMostLines = 8;
-// A little less than the minute after which the core sums failures up.
+// Slightly less than the minute after which the core sums up failures.
 constexpr std::chrono::seconds kWhile{50};
 
 struct Shown {

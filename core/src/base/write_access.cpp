@@ -21,11 +21,11 @@ namespace fs = std::filesystem;
 
 struct Group {
   std::string name;
-  std::vector<std::string> members;  // without those whose first group it is
+  std::vector<std::string> members;  // without users that have it as primary group
 };
 
-// Buffers for what the user database says; groups of thousands of members do not fit, and
-// count as everybody's.
+// Buffer size for entries of the user database. A group with thousands of members does not fit and
+// is treated as unknown.
 constexpr std::size_t kDatabaseBuffer = std::size_t{64} << 10U;
 
 std::optional<Group> find_group(gid_t id) {
@@ -42,7 +42,7 @@ std::optional<Group> find_group(gid_t id) {
   return result;
 }
 
-constexpr int kMostLinks = 40;  // on the way to a file, as the kernel has it
+constexpr int kMostLinks = 40;  // in a path to a file, as in the kernel
 
 std::string user_name(uid_t id) {
   std::vector<char> buffer(kDatabaseBuffer);
@@ -52,11 +52,11 @@ std::string user_name(uid_t id) {
   return error == 0 && found != nullptr ? entry.pw_name : std::string();
 }
 
-// Whether that group is nobody but the owner: it bears his name or number, as user-private
-// groups do, and nobody else was put into it.
+// Whether the group contains only its owner: it has the owner's name or number, as user-private
+// groups do, and no other member was added.
 bool is_owners_own(gid_t group_id, uid_t owner) {
   const std::optional<Group> found = find_group(group_id);
-  if (!found) return group_id == owner;  // as in a container, where neither has a name
+  if (!found) return group_id == owner;  // for example in a container, where neither has a name
   const std::string name = user_name(owner);
   for (const std::string& member : found->members) {
     if (member != name) return false;
@@ -64,7 +64,7 @@ bool is_owners_own(gid_t group_id, uid_t owner) {
   return found->name == name || group_id == owner;
 }
 
-// An access control list: the bits of the group then stand for everybody whom it names.
+// Whether there is an access control list: the group bits then cover every user and group it names.
 bool has_access_list(const fs::path& path) {
   return ::getxattr(path.c_str(), "system.posix_acl_access", nullptr, 0) > 0;
 }
@@ -74,7 +74,7 @@ bool is_read_only(const fs::path& path) {
   return ::statvfs(path.c_str(), &status) == 0 && (status.f_flag & ST_RDONLY) != 0;
 }
 
-// Which of the mode's bits let others in.
+// Which classes of other users the mode allows to write.
 struct Others {
   bool group = false;
   bool everybody = false;
@@ -121,8 +121,8 @@ std::string judge_folder(const fs::path& folder) {
   return sentence(others, status, folder);
 }
 
-// What lies in a folder in which everybody may put things must be ours: `entry` is the file
-// or a link to it.
+// An entry of a folder in which everybody may create files must be ours. `entry` is the file or a
+// link to it.
 std::string judge_entry(const fs::path& folder, const struct stat& entry) {
   struct stat status {};
   if (::stat(folder.c_str(), &status) != 0 || (status.st_mode & S_ISVTX) == 0) return {};
@@ -144,7 +144,7 @@ std::string judge_holder(const fs::path& file, const struct stat& entry) {
   return judge_entry(folder, entry);
 }
 
-// Whether other users can replace one of the links over which a path leads to a file.
+// Whether other users can replace one of the links on the path to a file.
 std::string judge_links(fs::path path) {
   std::error_code error;
   struct stat entry {};

@@ -1,14 +1,13 @@
-// Who else can change a file that this program believes: its configuration, and the code that
-// it loads. Others than the file's owner and root should not, since what stands in there
-// becomes this program's deeds.
+// Whether users other than the owner and root can modify a file that this program trusts: its
+// configuration, and the code that it loads. The content of such a file determines what this
+// program does.
 //
-// Told by the mode of the file and of the folder that holds it (folders above are not looked
-// at): whoever may write into the folder may put another file in its place. A group counts as
-// others unless it is root's, or the owner's own, of which nobody else is a member: that is
-// what a umask of 002 relies on, where it is the default. In a folder that keeps others from
-// replacing what is not theirs (the sticky bit, as in /tmp), a file must belong to this
-// program's user or to root. What lies on a file system that is mounted read-only nobody
-// changes.
+// Decided by the modes of the file and of its folder (folders above are not checked), because write
+// access to the folder allows replacing the file. A group counts as other users unless it is
+// root's, or the owner's own group without other members, which systems with a default umask of 002
+// rely on. In a folder where users cannot replace each other's files (sticky bit, as in /tmp), a
+// file must belong to this program's user, to root, or to the folder's owner. No user can modify
+// files on a file system that is mounted read-only.
 
 #pragma once
 
@@ -17,16 +16,16 @@
 
 namespace polycache {
 
-// "can be written to by everybody; run: chmod o-w \"/etc/shop.json\"" and the like; empty if
-// nobody else can change it, or if it is no regular file (then it is asked for as a pipe).
-// Symbolic links are followed, and the folder of each link on the way counts as that of the file.
+// Returns "can be written to by everybody; run: chmod o-w \"/etc/shop.json\"" and the like. Empty
+// if no other user can modify the file, or if it is not a regular file (such as a pipe). Symbolic
+// links are followed, and the folder of each link is checked like that of the file.
 std::string writable_by_others(const std::filesystem::path& file);
 
-// The same of a folder, where any file may appear. Empty for one that is not there.
+// The same for a folder in which any file may appear. Empty if it does not exist.
 std::string folder_writable_by_others(const std::filesystem::path& folder);
 
-// Whether POLYCACHE_ALLOW_WRITABLE_FILES=1 says that all this is no matter. Ignored in a
-// program with more rights than its user.
+// Whether POLYCACHE_ALLOW_WRITABLE_FILES=1 disables these checks. Ignored in a program with more
+// privileges than its user.
 bool writable_files_allowed() noexcept;
 
 }  // namespace polycache
