@@ -55,7 +55,7 @@ std::string_view digits_before_blanks(std::string_view bytes) noexcept {
 }
 
 // First extracts a value from its frame. Bytes that are not a T may be a number that the store
-// itself padded; a T that may contain blanks decodes before that.
+// itself padded; this is tried last, so a T may contain blanks.
 template <class Decode>
 void read_entry(const CacheState& state, Reading& reading, std::string_view stored,
                 Decode&& decode) noexcept {
@@ -526,8 +526,7 @@ std::vector<std::string> Cache::put_many_items(std::span<const ItemView> items,
     const bool in_scratch =
         !before(bytes.data(), begin) && before(bytes.data(), begin + scratch.buffer().size() + 1);
     if (in_scratch || is_framed(bytes)) {
-      if (copies.empty())
-        copies.reserve(items.size());  // strings that views refer to must not move
+      if (copies.empty()) copies.reserve(items.size());  // keeps views into it valid
       copies.push_back(is_framed(bytes) ? make_frame({}, {}, bytes) : std::string(bytes));
       stored.push_back({views[i], copies.back(), *ttl});
     } else {

@@ -51,7 +51,7 @@ bool are_understood(std::string_view fields) noexcept {
   return true;
 }
 
-// The fixed part and the length of the head; parse() returns nothing for an unknown format.
+// The fixed part and the length of the head. parse(): empty if damaged or of an unknown format.
 struct Parsed {
   EntryHead head;
   std::size_t length;

@@ -62,8 +62,8 @@ Failsafe::News Failsafe::note_failure(Access access, const BackendError& error, 
   return news;
 }
 
-// Sums up failures that came too early to be reported and that no later failure reported. REQUIRES:
-// the cold mutex is held.
+// Sums up failures that came too early to be reported and that no later failure reported.
+// REQUIRES: the cold mutex is held.
 Failsafe::News Failsafe::sum_up(std::chrono::steady_clock::time_point now) {
   News news;
   for (Told& told : told_) {
