@@ -369,8 +369,8 @@ auto members_of(T& value) {
 // ---- how each kind is described, written and read ------------------------------------
 //
 // Wire<T>::least          the fewest bytes a T takes; never 0, so that the input bounds sizes
-// Wire<T>::describe       adds the type to a signature; Enclosing are the structs around it
-// Wire<T>::write, read    read tells whether the bytes are a T
+// Wire<T>::describe       adds the type to a signature; Enclosing lists the structs around it
+// Wire<T>::write, read    read returns whether the bytes are a T
 
 // Reports an unsupported type at compile time, once for each type.
 template <class T>

@@ -6,7 +6,7 @@
 //     "caches": {
 //       "default": {
 //         "backend": "redis",
-//         "location": "redis://127.0.0.1:6379/1",  // or a list; ${NAME} is the environment's
+//         "location": "redis://127.0.0.1:6379/1",  // or a list; ${NAME}: from the environment
 //         "timeout": "5m",                      // or seconds, or null: never
 //         "key_prefix": "shop",
 //         "version": 1,
@@ -53,7 +53,7 @@ struct LayerConfig {
 
 struct CacheConfig {
   std::string backend = {};                     // name or path of the plugin; required
-  std::vector<std::string> location = {};       // meaning is the backend's
+  std::vector<std::string> location = {};       // defined by the backend
   Timeout timeout = std::chrono::seconds(300);  // used if a call gives none; zero stores nothing
   std::string key_prefix = {};
   int version = 1;
@@ -62,7 +62,7 @@ struct CacheConfig {
   OnError on_error = {};                 // JSON: "miss", "throw", {"read": …, "write": …}
   ClearScope clear = ClearScope::store;  // JSON: "store", "prefix"
   std::vector<LayerConfig> layers = {};  // outermost first
-  OptionMap options = {};                // meaning is the backend's
+  OptionMap options = {};                // defined by the backend
 };
 
 // A part of a configuration file that belongs to a recipe ("loaders", "queries"). Kept as it was
@@ -110,8 +110,8 @@ struct POLYCACHE_API Config {
     return from_json(detail::text_of(text), source_name);
   }
 
-  // Reads the file that POLYCACHE_CONFIG names. If that is unset or empty, returns a single alias,
-  // "default", on locmem.
+  // Reads the file that POLYCACHE_CONFIG names. If that is unset or empty, returns a Config with
+  // one alias, "default", on locmem.
   static Config from_environment();
 
   // Changes one member of one alias, as a command line does: "default.timeout=60s",

@@ -79,7 +79,7 @@ struct MadeBy<void, Make> {
   using type = Nothing;
 };
 
-// --- The sentences. ---
+// --- The messages. ---
 
 template <class T>
 constexpr void refuse_value() {
@@ -166,7 +166,7 @@ constexpr void refuse_delta() {
       "that always fits; for a wider type, static_cast<std::int64_t>(n)");
 }
 
-// --- What does not fit. ---
+// --- Invalid arguments. ---
 
 template <class D>
 concept WrongTimeout =

@@ -77,7 +77,8 @@ class ConnectionPool {
   };
 
   // `make` returns a connection object that is not connected yet; it is called concurrently, never
-  // under a lock. `clock` must outlive the pool. REQUIRES: limits.max_connections > 0
+  // under a lock. `clock` must outlive the pool.
+  // REQUIRES: limits.max_connections > 0
   ConnectionPool(const PoolLimits& limits, const Clock& clock,
                  std::function<std::unique_ptr<Connection>()> make)
       : limits_(limits), clock_(clock), make_(std::move(make)), process_(new Process(*this)) {}
