@@ -66,7 +66,7 @@ using IndexSink = FunctionRef<void(std::size_t index)>;
 // One session with a store. Used by one thread at a time: implementations need no locks for their
 // own members. Destruction closes the session.
 //
-// Any function may throw BackendError. The core wraps any other exception into one.
+// Any function may throw BackendError. The core wraps exceptions other than CacheErrors into one.
 class POLYCACHE_API Backend {
  public:
   Backend() = default;
