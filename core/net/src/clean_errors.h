@@ -1,4 +1,4 @@
-// OpenSSL's list of errors, which belongs to the thread. Private to this library.
+// OpenSSL's error queue, which belongs to the thread. Private to this library.
 
 #pragma once
 

@@ -11,7 +11,7 @@ int look_up(const std::string& host, const std::string& port, int flags, Address
   addrinfo hints{};
   hints.ai_family = AF_UNSPEC;
   hints.ai_socktype = SOCK_STREAM;
-  // Not with AI_ADDRCONFIG: that takes a lock even for an address.
+  // Without AI_ADDRCONFIG, which takes a lock even for a literal address.
   hints.ai_flags = AI_NUMERICSERV | flags;
   addrinfo* found = nullptr;
   const int result = ::getaddrinfo(host.c_str(), port.c_str(), &hints, &found);

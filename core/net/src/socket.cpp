@@ -42,7 +42,7 @@ Socket::Socket() noexcept = default;
 
 Socket::~Socket() { close(); }
 
-// The number goes first: a fork's child that closes it again might close another file.
+// Reset the number first: if a fork's child closed it twice, it might close another file.
 void Socket::abandon() noexcept {
   const int descriptor = std::exchange(descriptor_, -1);
   if (descriptor >= 0) ::close(descriptor);
@@ -67,14 +67,14 @@ std::optional<Failure> Socket::connect(const Address& address, Deadline end, Tls
     std::optional<Failure> failure = secure(*tls, end);
     if (failure) close();
     return failure;
-  } catch (...) {  // nothing may travel in the clear over what was to be TLS
+  } catch (...) {  // never send in the clear on a connection meant for TLS
     close();
     throw;
   }
 }
 
-// 0, or errno; or a problem with the name. Anew for each connection: a name may have moved to
-// another machine.
+// Returns 0 or errno, or sets `problem` if the name does not resolve. Resolves the name for each
+// connection, since it may have moved to another machine.
 int Socket::connect_by_name(const Address& address, Deadline end, std::string& problem) {
   const Addresses addresses = resolve(address.host, address.port, problem);
   int untried = 0;
@@ -82,7 +82,7 @@ int Socket::connect_by_name(const Address& address, Deadline end, std::string& p
   int error = 0;
   for (const addrinfo* a = addresses.get(); a != nullptr; a = a->ai_next, --untried) {
     const Deadline now = coarse_now();
-    // The first must not use up the time of those behind it.
+    // The first address must not use up the time of the others.
     const Deadline share = untried == 1 ? end : now + (end - now) / untried;
     error = connect_to(a->ai_family, a->ai_addr, a->ai_addrlen, share);
     if (error == 0) break;
@@ -97,7 +97,7 @@ int Socket::connect_by_path(const std::string& path, Deadline end) {
   return connect_to(AF_UNIX, &address, sizeof address, end);
 }
 
-// 0, or errno.
+// Returns 0 or errno.
 int Socket::connect_to(int family, const void* address, unsigned size, Deadline end) {
   descriptor_ = open_socket(family);
   if (descriptor_ < 0) return errno;
@@ -105,7 +105,7 @@ int Socket::connect_to(int family, const void* address, unsigned size, Deadline 
     return ::connect(descriptor_, static_cast<const sockaddr*>(address), size) == 0 ? 0 : errno;
   };
   int error = try_it();
-  // A unix socket whose server has many connections to accept says so, and cannot be waited for.
+  // A unix socket with a full accept queue returns this error, and poll() cannot wait for it.
   while (error == EAGAIN && family == AF_UNIX && coarse_now() < end) {
     ::poll(nullptr, 0, 1);
     error = try_it();
@@ -122,8 +122,8 @@ int Socket::connect_to(int family, const void* address, unsigned size, Deadline 
   return error;
 }
 
-// Receiving blocks from now on, within the kernel's own limit: one system call then does what
-// poll() and recv() would do in two. Sending never does (MSG_DONTWAIT).
+// From now on receiving blocks, with the kernel's own limit: one system call then replaces poll()
+// and recv(). Sending never blocks (MSG_DONTWAIT).
 void Socket::set_options() noexcept {
   const int flags = ::fcntl(descriptor_, F_GETFL);
   ::fcntl(descriptor_, F_SETFL, flags & ~O_NONBLOCK);
@@ -133,7 +133,7 @@ void Socket::set_options() noexcept {
     ::setsockopt(descriptor_, level, option, &value, sizeof value);
   };
   set(IPPROTO_TCP, TCP_NODELAY, 1);
-  // A server that vanished is noticed within a minute, by a connection that waits for nothing.
+  // Detects a vanished server within a minute on a connection that waits for nothing.
   set(SOL_SOCKET, SO_KEEPALIVE, 1);
   set(IPPROTO_TCP, TCP_KEEPIDLE, 30);
   set(IPPROTO_TCP, TCP_KEEPINTVL, 10);
@@ -167,7 +167,7 @@ ssize_t Socket::send(std::string_view bytes, bool more) {
   just_sent_ = true;
   if (tls_) [[unlikely]]
     return tls_->write(bytes);
-  // A server that is gone must not end the process by SIGPIPE.
+  // A closed connection must not end the process by SIGPIPE.
   return ::send(descriptor_, bytes.data(), bytes.size(),
                 MSG_NOSIGNAL | MSG_DONTWAIT | (more ? MSG_MORE : 0));
 }
@@ -190,7 +190,7 @@ ssize_t Socket::receive(std::span<char> room, Deadline end, std::size_t least) {
     }
     const ssize_t got =
         is_tcp_ || least > 0 ? receive_by_kernel(room, least, left) : receive_by_poll(room, left);
-    // A limit that ended, or a signal: the next turn looks at the clock.
+    // The kernel's limit ended, or a signal came: the next iteration checks the clock.
     if (got >= 0 || (!must_wait(errno) && errno != EINTR)) return got;
   }
 }
@@ -203,9 +203,9 @@ ssize_t Socket::receive_by_kernel(std::span<char> room, std::size_t least,
   return ::recv(descriptor_, room.data(), std::min(least, room.size()), MSG_WAITALL);
 }
 
-// A thread that sleeps in recv() on a unix socket is woken when the other side reads what was
-// sent, too, for nothing, which costs more than poll(). The answer is not there yet when the
-// question was just sent; what follows it mostly is.
+// For unix sockets: recv() also wakes up, needlessly, when the server reads the request, which
+// costs more than poll(). Right after a request was sent the reply is not there yet; later parts
+// mostly are.
 ssize_t Socket::receive_by_poll(std::span<char> room, std::chrono::milliseconds left) {
   if (!std::exchange(just_sent_, false)) {
     const ssize_t got = receive_now(room);
@@ -218,7 +218,7 @@ ssize_t Socket::receive_by_poll(std::span<char> room, std::chrono::milliseconds 
 }
 
 ssize_t Socket::receive_by_tls(std::span<char> room, Deadline end) {
-  while (left_until(end).count() > 0) {  // whatever arrives, and however fast
+  while (left_until(end).count() > 0) {  // limits the loop however fast bytes arrive
     const ssize_t got = tls_->read(room);
     if (got >= 0 || !must_wait(errno)) return got;
     static_cast<void>(wait(tls_->wants(), end));
@@ -227,8 +227,8 @@ ssize_t Socket::receive_by_tls(std::span<char> room, Deadline end) {
   return -1;
 }
 
-// The kernel's limit holds for each wait, the end for the whole operation. It is set again
-// where they differ by more than a little; in an operation that goes well, they do not.
+// The kernel's limit applies to each wait, the deadline to the whole operation. The limit is set
+// again only if the two differ noticeably, which they do not while operations succeed.
 void Socket::limit_by_kernel(std::chrono::milliseconds left) noexcept {
   const auto little = left / 32 + std::chrono::milliseconds(1);
   if (kernel_limit_ >= left && kernel_limit_ <= left + little) return;
@@ -246,7 +246,7 @@ short Socket::wait(short events, Deadline end) {
     pollfd waiting{descriptor_, events, 0};
     const int ready = ::poll(&waiting, 1, for_poll(left));
     if (ready > 0) return waiting.revents;
-    if (ready < 0 && errno != EINTR) return POLLERR;  // what it is, the next call says
+    if (ready < 0 && errno != EINTR) return POLLERR;  // the next call reports the reason
   }
 }
 

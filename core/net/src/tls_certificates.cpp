@@ -39,7 +39,7 @@ using Bio = std::unique_ptr<BIO, Free<BIO_free>>;
 using Certificate = std::unique_ptr<X509, Free<X509_free>>;
 using Key = std::unique_ptr<EVP_PKEY, Free<EVP_PKEY_free>>;
 
-// What one option names: its bytes, or why there are none.
+// The file named by one option: its bytes, or why there are none.
 struct PemFile {
   const char* option;
   const std::string& path;
@@ -56,7 +56,7 @@ std::string openssl_reason() {
   return text == nullptr ? "unknown error" : text;
 }
 
-// Not through OpenSSL: its own file functions may take a descriptor below 3.
+// Avoids OpenSSL's file functions, which may use a descriptor below 3.
 std::optional<Problem> read(PemFile& file) {
   constexpr const char* remedy = "; name a PEM file that this process can read";
   const int descriptor =
@@ -75,7 +75,7 @@ std::optional<Problem> read(PemFile& file) {
   return file.wrong("cannot be read (" + why + ")" + remedy);
 }
 
-// A key that has a passphrase would be asked for on the terminal.
+// Otherwise OpenSSL would prompt on the terminal for the passphrase of a key.
 int no_passphrase(char*, int, int, void* asked) {
   *static_cast<bool*>(asked) = true;
   return -1;
@@ -91,7 +91,7 @@ bool has_expired(const X509* certificate) noexcept {
   return X509_cmp_current_time(X509_get0_notAfter(certificate)) < 0;
 }
 
-// The authorities of `file`.
+// Trusts the authorities in `file`.
 std::optional<Problem> trust(SSL_CTX* context, const PemFile& file) {
   const Bio bio = reader_of(file);
   bool any = false;
@@ -114,7 +114,7 @@ std::optional<Problem> trust(SSL_CTX* context, const PemFile& file) {
   return file.wrong("holds expired certificates only; name the current one of the authority");
 }
 
-// The client's own certificate, and what lies between it and an authority.
+// Sets the client's own certificate, and the chain between it and an authority.
 std::optional<Problem> present(SSL_CTX* context, const PemFile& file) {
   const Bio bio = reader_of(file);
   const Certificate own(PEM_read_bio_X509_AUX(bio.get(), nullptr, nullptr, nullptr));
@@ -151,8 +151,8 @@ std::optional<Problem> use_key(SSL_CTX* context, const PemFile& file) {
   return std::nullopt;
 }
 
-// OpenSSL cleans up after itself when the program ends, before objects of the program that
-// still use it: unless the first who uses it says otherwise.
+// By default OpenSSL cleans up when the program ends, before objects of the program that still use
+// it. Only the first user of OpenSSL can change that.
 void initialise() noexcept {
   static const int done = OPENSSL_init_ssl(OPENSSL_INIT_NO_ATEXIT, nullptr);
   static_cast<void>(done);
@@ -173,7 +173,7 @@ Context make_context() {
   return context;
 }
 
-// What the files say; empty, with the problem, if one of them is wrong.
+// Returns the content of the files; empty, with the problem, if one of them is wrong.
 Context read_files(const TlsOptions& options, Problem& problem) {
   using Use = std::optional<Problem> (*)(SSL_CTX*, const PemFile&);
   std::array<std::pair<PemFile, Use>, 3> files{{
@@ -182,7 +182,7 @@ Context read_files(const TlsOptions& options, Problem& problem) {
       {{"tls_key_file", options.key_file, options.hides_files}, use_key},
   }};
   std::optional<Problem> found;
-  for (auto& [file, use] : files) {  // a disk may be slow: not inside
+  for (auto& [file, use] : files) {  // outside the gate, since a disk may be slow
     if (!found && !file.path.empty()) found = read(file);
   }
   const InsideTls inside;
@@ -190,7 +190,7 @@ Context read_files(const TlsOptions& options, Problem& problem) {
   Context context = make_context();
   for (const auto& [file, use] : files) {
     if (!found && !file.path.empty()) found = use(context.get(), file);
-    ERR_clear_error();  // the end of a PEM file is one
+    ERR_clear_error();  // the end of a PEM file is an error
   }
   if (!found) return context;
   problem = *std::move(found);
@@ -206,7 +206,7 @@ TlsCertificates::TlsCertificates(TlsOptions options, std::function<void(const Wa
 
 TlsCertificates::Problem TlsCertificates::load() {
   Problem problem;
-  stamps_ = look_at_files();  // first: what changes while it is read is read again
+  stamps_ = look_at_files();  // first, so that a change during the read causes another read
   context_ = read_files(options_, problem);
   return problem;
 }
@@ -234,7 +234,7 @@ std::shared_ptr<ssl_ctx_st> TlsCertificates::current() {
     const InsideTls inside;
     const std::lock_guard lock(mutex_);
     if (stamps == stamps_) return context_;
-    stamps_ = stamps;  // one thread reads them, the others go on with what there is
+    stamps_ = stamps;  // one thread reads them; the others continue with the old context
   }
   const std::string problem = reload(stamps);
   if (!problem.empty() && report_) report_({.message = problem});
@@ -243,7 +243,7 @@ std::shared_ptr<ssl_ctx_st> TlsCertificates::current() {
   return context_;
 }
 
-// What is wrong, as a sentence.
+// Returns the problem as a sentence, or an empty string.
 std::string TlsCertificates::reload(const Stamps& stamps) {
   Problem problem;
   Context fresh = read_files(options_, problem);
@@ -253,7 +253,7 @@ std::string TlsCertificates::reload(const Stamps& stamps) {
   }
   const InsideTls inside;
   const std::lock_guard lock(mutex_);
-  // Another thread has met a later change, and reads it.
+  // Otherwise another thread has seen a later change and reads it.
   if (stamps == stamps_) context_.swap(fresh);
   fresh.reset();  // while inside
   return {};

@@ -5,7 +5,7 @@
 namespace polycache::net {
 namespace {
 
-// A fork that waits goes before threads that come later.
+// A waiting fork takes precedence over threads that arrive later.
 pthread_rwlock_t gate = PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
 
 void before_fork() { pthread_rwlock_wrlock(&gate); }

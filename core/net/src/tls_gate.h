@@ -4,9 +4,9 @@
 
 namespace polycache::net {
 
-// While one lives, its thread may be inside OpenSSL, and hold what is guarded by the mutexes of
-// this library. A fork waits until none is left, so that its child inherits no lock that is
-// held. Held for a moment only: nothing inside it waits for a server. Not recursive.
+// While an object exists, its thread may call OpenSSL, and hold what this library's mutexes guard.
+// A fork waits until no object is left, so that its child inherits no locked mutex. Hold it only
+// briefly: never wait for a server inside. Not recursive.
 class InsideTls {
  public:
   InsideTls() noexcept;

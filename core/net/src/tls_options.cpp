@@ -6,7 +6,7 @@
 namespace polycache::net {
 namespace {
 
-// The names of those that were given, in the order of the documents.
+// The names of the options that were given, in the order of the documentation.
 std::string given(const OptionReader& options, const TlsOptions& read) {
   if (!read.ca_file.empty()) return "tls_ca_file";
   if (!read.certificate_file.empty()) return "tls_cert_file";
@@ -14,8 +14,7 @@ std::string given(const OptionReader& options, const TlsOptions& read) {
   return options.has("tls_verify_name") ? "tls_verify_name" : "";
 }
 
-// A path that a ${...} stands for, and a key that was pasted in the place of its file's name, are
-// not shown.
+// Hides a path that came from a ${...}, and a key that was pasted in place of its file name.
 bool may_be_secret(const OptionReader& options, const char* name, const std::string& file) {
   return options.is_hidden(name) || file.find('\n') != std::string::npos ||
          file.find("-----") != std::string::npos;

@@ -27,7 +27,7 @@ namespace {
 
 using Kind = BackendError::Kind;
 
-// What OpenSSL reads from and writes to.
+// The transport under OpenSSL.
 struct Wire {
   int descriptor;
   int error = 0;       // of the last step
@@ -91,8 +91,7 @@ int parts_index() {
   return index;
 }
 
-// Whether an alert speaks of who the client is, or of what it offers: nothing of that gets
-// better by itself.
+// Whether an alert concerns the client's identity or what it offers: retrying does not help then.
 bool is_refusal(int alert) noexcept {
   switch (alert) {
     case SSL_AD_HANDSHAKE_FAILURE:
@@ -142,9 +141,9 @@ struct TlsStream::Parts {
   TlsClient& client;
   std::shared_ptr<SSL_CTX> context;
   std::unique_ptr<SSL, decltype(&SSL_free)> ssl{nullptr, &SSL_free};
-  bool agreed = false;     // the handshake is done, as far as this side knows
-  bool heard = false;      // and the server has answered something since
-  bool was_asked = false;  // for a certificate
+  bool agreed = false;     // the handshake is complete, as far as this side knows
+  bool heard = false;      // the server has answered something since
+  bool was_asked = false;  // the server requested a certificate
   std::optional<Failure> failure;
 };
 
@@ -168,7 +167,7 @@ TlsStream::TlsStream(int descriptor, TlsClient& client)
         return 1;
       },
       parts_.get());
-  // An address is not a name that a server could be asked for (RFC 6066).
+  // SNI must not contain an address (RFC 6066).
   if (!client.name_.empty()) SSL_set_tlsext_host_name(ssl, const_cast<char*>(client.name_.c_str()));
   if (client.certificates_->verifies_name()) {
     X509_VERIFY_PARAM* const check = SSL_get0_param(ssl);
@@ -190,13 +189,13 @@ int TlsStream::keep_session(SSL* ssl, SSL_SESSION* session) noexcept {
   auto& parts = *static_cast<Parts*>(SSL_get_ex_data(ssl, parts_index()));
   try {
     parts.client.keep_session(parts.context, {session, &SSL_SESSION_free});
-  } catch (const std::bad_alloc&) {  // then the next handshake is a whole one
+  } catch (const std::bad_alloc&) {  // then the next handshake is a full one
   }
-  return 1;  // it is ours
+  return 1;  // takes ownership
 }
 
-// Says nothing to the server: its connection may be a forked parent's, and it sees the end
-// without. OpenSSL then takes the session for one that may be resumed.
+// Sends no closing alert: the connection may be a forked parent's, and the server notices the end
+// anyway. OpenSSL therefore keeps the session resumable.
 TlsStream::~TlsStream() {
   const InsideTls inside;
   const CleanErrors clean;
@@ -255,7 +254,7 @@ ssize_t TlsStream::write(std::string_view bytes) noexcept {
   const int most = static_cast<int>(std::min<std::size_t>(bytes.size(), 1U << 30U));
   const ssize_t sent = step([&](SSL* ssl) { return SSL_write(ssl, bytes.data(), most); });
   if (sent >= 0 || errno == EAGAIN) return sent;
-  // The server may have said why before it closed the connection.
+  // The server may have sent a reason before it closed the connection.
   const int error = errno;
   char byte = 0;
   if (!parts_->failure) step([&](SSL* ssl) { return SSL_read(ssl, &byte, 1); });
@@ -273,10 +272,10 @@ short TlsStream::wants() const noexcept {
 }
 
 void TlsStream::note_failure() noexcept {
-  if (parts_->failure) return;  // the first says what it was
+  if (parts_->failure) return;  // the first failure has the reason
   try {
     parts_->failure = describe_failure();
-  } catch (const std::bad_alloc&) {  // then the connection broke, for all that is known
+  } catch (const std::bad_alloc&) {  // report it as a broken connection then
   }
 }
 
@@ -305,8 +304,8 @@ Failure TlsStream::describe_failure() const {
 
 std::optional<Failure> TlsStream::failure() {
   if (parts_->failure) return parts_->failure;
-  // By TLS 1.3 a client believes to be connected before the server has looked at its certificate;
-  // what the server then says may be lost, if it closes the connection at once.
+  // With TLS 1.3 a client considers itself connected before the server has checked its certificate.
+  // The server's alert may be lost if it closes the connection at once.
   if (!parts_->agreed || parts_->heard || !parts_->was_asked) return std::nullopt;
   return Failure{Failure::Step::tls, Kind::denied,
                  std::string("the server asked for a certificate of this client and closed the "
@@ -345,7 +344,7 @@ std::unique_ptr<TlsStream> TlsClient::begin(int descriptor) {
 
 // REQUIRES of all three: the caller is InsideTls.
 
-// Not beyond the life of the certificate that it was made with: a resumed session shows none.
+// Not beyond the lifetime of the certificate that it was made with: a resumed session shows none.
 TlsClient::Session TlsClient::session_for(const std::shared_ptr<ssl_ctx_st>& context) {
   const std::lock_guard lock(mutex_);
   if (!session_) return nullptr;

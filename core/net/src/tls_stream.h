@@ -1,4 +1,4 @@
-// One connection by TLS. Private to this library.
+// One TLS connection. Private to this library.
 
 #pragma once
 
@@ -18,10 +18,10 @@ namespace polycache::net {
 
 class TlsClient;
 
-// Over a descriptor that stays the caller's. What reads and writes is like recv() and send()
-// with MSG_DONTWAIT: -1 with EAGAIN when it has to wait for wants(). OpenSSL's list of errors
-// belongs to the thread, and so to the program and to other connections, too: it is empty before
-// each step, since what others left would be taken for its outcome, and after it.
+// Works over a descriptor that the caller owns. Reading and writing behave like recv() and send()
+// with MSG_DONTWAIT: -1 with EAGAIN if they must wait for wants(). OpenSSL's error queue belongs
+// to the thread, so the program and other connections use it, too. It is emptied before each step,
+// since older errors would be taken for its outcome, and after it.
 //
 // Used by one thread at a time.
 class TlsStream {
@@ -31,19 +31,20 @@ class TlsStream {
   TlsStream& operator=(const TlsStream&) = delete;
   ~TlsStream();
 
-  // For OpenSSL: a session came that may be resumed.
+  // Callback for OpenSSL: a resumable session has arrived.
   static int keep_session(ssl_st* ssl, ssl_session_st* session) noexcept;
 
-  // One step of the handshake; > 0 when it is done, 0 if the server closed the connection.
+  // Performs one step of the handshake; > 0 when it is complete, 0 if the server closed the
+  // connection.
   ssize_t shake_hands() noexcept;
   ssize_t read(std::span<char> room) noexcept;
   // REQUIRES: !bytes.empty()
   ssize_t write(std::string_view bytes) noexcept;
   bool is_quiet() noexcept;
 
-  // For poll(), after EAGAIN.
+  // The events for poll(), after EAGAIN.
   short wants() const noexcept;
-  // After a failure, the end included: what TLS says. Nothing if it was the connection.
+  // After a failure or the end: the reason given by TLS. Nothing if the connection itself failed.
   std::optional<Failure> failure();
 
  private:

@@ -9,23 +9,23 @@ namespace polycache::net {
 
 using Deadline = std::chrono::steady_clock::time_point;
 
-// How far the coarse clock may be behind, at 250 ticks a second.
+// How far the coarse clock may lag, at 250 ticks a second.
 inline constexpr std::chrono::milliseconds kClockGrain(4);
 
-// Of a coarse clock, a fifth of the price of the exact one, which an operation of some
-// microseconds notices. Up to kClockGrain behind.
+// Reads a coarse clock, which lags by up to kClockGrain. It costs a fifth of the exact one, which
+// is noticeable in an operation of a few microseconds.
 [[gnu::hot]] inline Deadline coarse_now() noexcept {
   std::timespec now{};
   ::clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
   return Deadline(std::chrono::seconds(now.tv_sec) + std::chrono::nanoseconds(now.tv_nsec));
 }
 
-// After all of that time, and up to a grain more.
+// The deadline is never early, and at most one grain late.
 [[gnu::hot]] inline Deadline deadline_after(std::chrono::milliseconds limit) noexcept {
   return coarse_now() + limit + kClockGrain;
 }
 
-// Rounded up: a wait must not end a moment before the deadline again and again.
+// Rounded up, so that a wait does not repeatedly end just before the deadline.
 [[gnu::hot]] inline std::chrono::milliseconds left_until(Deadline deadline) noexcept {
   return std::chrono::ceil<std::chrono::milliseconds>(deadline - coarse_now());
 }

@@ -1,4 +1,4 @@
-// Names of hosts, and the addresses behind them.
+// Resolves host names to addresses.
 
 #pragma once
 
@@ -14,13 +14,13 @@ struct FreeAddresses {
 };
 using Addresses = std::unique_ptr<addrinfo, FreeAddresses>;
 
-// The addresses of a host, for TCP, in the system's order of preference. `port` in digits.
-// Empty with a reason (one of getaddrinfo's sentences) if there are none. An address as it is
-// takes none of the resolver's locks, which a fork's child may find held for ever; for a name
-// it waits as long as the system's resolver does.
+// Returns the TCP addresses of a host, in the system's order of preference. `port` in digits. If
+// there are none, returns an empty result and sets `problem` to getaddrinfo's message. For a
+// literal address it takes none of the resolver's locks, which could be held forever in a fork's
+// child. For a name it blocks for as long as the system's resolver does.
 Addresses resolve(const std::string& host, const std::string& port, std::string& problem);
 
-// The same for an address only; empty if `host` is a name.
+// The same for a literal address only; empty if `host` is a name.
 Addresses parse_address(const std::string& host, const std::string& port);
 
 }  // namespace polycache::net

@@ -1,12 +1,12 @@
-// A socket that is connected to a server, by TCP, by TLS over TCP or by a unix socket, and
-// waits no longer than it is told to.
+// A socket connected to a server by TCP, by TLS over TCP, or by a unix socket. It never waits
+// beyond the given deadline.
 //
 //   if (const auto failure = socket.connect(address, end, tls)) return failure->reason;
 //   socket.send("PING\r\n", false);
 //   socket.receive(room, end);
 //
-// Never takes a descriptor below 3, and raises no SIGPIPE. What every small operation runs
-// through is marked hot (docs/adr/0018).
+// Never uses a descriptor below 3, and raises no SIGPIPE. Functions on the path of every small
+// operation are marked hot (docs/adr/0018).
 
 #pragma once
 
@@ -35,16 +35,17 @@ struct Address {
   std::string path = {};  // of a unix socket; then the others are empty
 };
 
-// Why there is no connection, or none any more.
+// Why there is no connection, or no longer one.
 struct Failure {
   enum class Step : unsigned char { name, connect, tls };
 
   Step step;
   BackendError::Kind kind;
-  std::string reason;  // without a capital letter and a full stop; of the step tls with a remedy
+  std::string reason;  // no capital letter, no full stop; for the step tls with a remedy
 };
 
-// Used by one thread at a time. What waits is no noexcept: a thread may be cancelled there.
+// Used by one thread at a time. Functions that wait are not noexcept: a thread may be cancelled in
+// them.
 class Socket {
  public:
   Socket() noexcept;
@@ -54,34 +55,34 @@ class Socket {
 
   bool is_open() const noexcept { return descriptor_ >= 0; }
   void close() noexcept;
-  // In a fork's child: closes this process's copy of the descriptor and nothing else, so that
-  // the parent's connection stays as it is.
+  // In a fork's child: closes only this process's copy of the descriptor; the parent's connection
+  // stays intact.
   void abandon() noexcept;
 
-  // Looks the name up and tries its addresses in turn until `end`; each has an equal share of
-  // the time that is left when its turn comes. A unix socket whose queue is full is waited for.
-  // With `tls`, which must outlive the socket, also shakes hands, until `end`. Nothing if it is
-  // connected. REQUIRES: !is_open()
+  // Resolves the name and tries its addresses in turn until `end`. Each address gets an equal share
+  // of the time left when its turn comes. Waits if the queue of a unix socket is full. With `tls`,
+  // which must outlive the socket, also performs the handshake, until `end`. Returns nothing on
+  // success. REQUIRES: !is_open()
   std::optional<Failure> connect(const Address& address, Deadline end, TlsClient* tls = nullptr);
 
-  // What can be sent at once, like send(): -1 with EAGAIN if it has to wait for
-  // events_to_send(). `more`: bytes follow at once.
+  // Sends what can be sent without waiting, like send(): -1 with EAGAIN if it must wait for
+  // events_to_send(). `more`: further bytes follow at once.
   [[gnu::hot]] ssize_t send(std::string_view bytes, bool more);
-  // What has arrived, like recv(): -1 with EAGAIN if nothing has.
+  // Returns bytes that have arrived, like recv(): -1 with EAGAIN if there are none.
   ssize_t receive_now(std::span<char> room);
-  // Waits for bytes; -1 with ETIME at the end. `least`: how many are known to come, as far as
-  // they fit; sleeping until they are there spares waking up for each part of them.
+  // Waits for bytes; -1 with ETIME at the deadline. `least`: how many bytes are known to come,
+  // limited to what fits; sleeping until they have arrived saves a wake-up for each part.
   [[gnu::hot]] ssize_t receive(std::span<char> room, Deadline end, std::size_t least = 0);
-  // Waits for events of poll(); those that came, or 0 at the end.
+  // Waits for poll() events; returns those that occurred, or 0 at the deadline.
   short wait(short events, Deadline end);
   short events_to_send() const noexcept;
 
-  // Whether an idle connection is still one: the server has neither closed it nor said
-  // something that it was not asked for. One system call.
+  // Whether an idle connection is still usable: the server has neither closed it nor sent anything
+  // unrequested. One system call.
   bool is_quiet();
 
-  // After send() or receive() failed, or receive() met the end: what TLS has to say about it.
-  // Nothing if it was the connection itself, or there is no TLS.
+  // After send() or receive() failed, or receive() met the deadline: the reason given by TLS.
+  // Nothing if the connection itself failed, or without TLS.
   std::optional<Failure> tls_failure();
 
  private:

@@ -1,13 +1,12 @@
-// TLS for clients, by OpenSSL, over a socket of our own.
+// TLS for clients, by OpenSSL, over our own sockets.
 //
-// Certificates come from PEM files. They are read and judged when a store is made, and again
-// by the next connection after a file has changed; files that have become wrong meanwhile cost
-// a warning, and what was read before stays in use (a rotation replaces them one by one).
-// A server's certificate must be signed by an authority of `ca`, and be for the name or the
-// address that the location says. Sessions are resumed, for each server and as long as the
-// files stay the same.
+// Certificates come from PEM files. They are read and checked when a store is created, and again by
+// the next connection after a file has changed. If a changed file is invalid, there is a warning
+// and the previous certificates stay in use (a rotation replaces the files one by one). A server's
+// certificate must be signed by an authority of `ca`, and match the name or the address in the
+// location. Sessions are resumed per server while the files stay the same.
 //
-// Threads are inside OpenSSL for a moment only, and no fork happens meanwhile.
+// Threads enter OpenSSL only briefly; a fork waits until none is inside.
 
 #pragma once
 
@@ -34,33 +33,34 @@ bool has_tls() noexcept;
 
 struct TlsOptions {
   std::string ca_file;
-  std::string certificate_file;  // the client's own; empty: none, like the next
+  std::string certificate_file;  // the client's own; empty: none; so is key_file
   std::string key_file;
   bool verify_name = true;
-  bool hides_files = false;  // one of them may be a secret by mistake: no message shows them
+  bool hides_files = false;  // a file name may be a secret by mistake: messages do not show them
 };
 
-// What the files say. Thread-safe.
+// The content of the certificate files. Thread-safe.
 class TlsCertificates {
  public:
   // What is wrong with a file, and the option that names it. Empty: nothing.
   struct Problem {
     std::string option;
-    std::string what;  // names the file, and what to do
+    std::string what;  // names the file and the remedy
   };
   // `report` is called by any thread that connects.
   TlsCertificates(TlsOptions options, std::function<void(const Warning&)> report);
   TlsCertificates(const TlsCertificates&) = delete;
   TlsCertificates& operator=(const TlsCertificates&) = delete;
 
-  // Reads the files for the first time. REQUIRES: before everything else, and no problem.
+  // Reads the files for the first time. REQUIRES: called before everything else, and reports no
+  // problem.
   Problem load();
-  // What a connection uses that begins now.
+  // The context for a connection that begins now.
   std::shared_ptr<ssl_ctx_st> current();
   bool verifies_name() const noexcept { return options_.verify_name; }
 
  private:
-  struct Stamp {  // of a file that has not changed
+  struct Stamp {  // identifies an unchanged file
     std::array<long long, 7> numbers{};
     bool operator==(const Stamp&) const = default;
   };
@@ -71,32 +71,32 @@ class TlsCertificates {
   const TlsOptions options_;
   const std::function<void(const Warning&)> report_;
   std::mutex mutex_;  // guards the next two
-  Stamps stamps_{};   // of those that were tried last
+  Stamps stamps_{};   // of the last attempt
   std::shared_ptr<ssl_ctx_st> context_;
 };
 
 // Whether a location asks for TLS; unknown if one of them is wrong.
 enum class TlsUse : unsigned char { no, yes, unknown };
 
-// Reads the options tls_ca_file, tls_cert_file, tls_key_file and tls_verify_name, and judges the
-// files. `form` is how a location asks for TLS ("rediss://"). Reports problems to `options`; then,
-// and if TLS is not used, there is nothing to return.
+// Reads the options tls_ca_file, tls_cert_file, tls_key_file and tls_verify_name, and checks the
+// files. `form` is how a location asks for TLS ("rediss://"). Returns nothing if there are
+// problems, which it reports to `options`, or if TLS is not used.
 std::shared_ptr<TlsCertificates> read_tls_options(const OptionReader& options, TlsUse use,
                                                   std::string_view form,
                                                   std::function<void(const Warning&)> report);
 
-// What the connections with one server have in common. Thread-safe; must outlive them.
+// State shared by the connections to one server. Thread-safe; must outlive them.
 class TlsClient {
  public:
-  // `host` is a name or an address, as the location says it. `largest_record`: of what is sent,
-  // for servers with small buffers; from 512 on.
+  // `host` is a name or an address, as in the location. `largest_record` limits the records sent,
+  // for servers with small buffers; at least 512.
   TlsClient(std::shared_ptr<TlsCertificates> certificates, std::string_view host,
             std::size_t largest_record = std::size_t{16} << 10U);
   TlsClient(const TlsClient&) = delete;
   TlsClient& operator=(const TlsClient&) = delete;
   ~TlsClient();
 
-  // TLS over a connected descriptor, which stays the caller's. Sends nothing yet.
+  // Begins TLS over a connected descriptor, which the caller keeps owning. Sends nothing yet.
   std::unique_ptr<TlsStream> begin(int descriptor);
 
  private:
@@ -110,8 +110,8 @@ class TlsClient {
 
   const std::shared_ptr<TlsCertificates> certificates_;
   const std::size_t largest_record_;
-  std::string name_;     // asked for and verified; empty if the host is an address
-  std::string address_;  // in the bytes of the network
+  std::string name_;     // requested and verified; empty if the host is an address
+  std::string address_;  // in network byte order
   std::string shown_;
   std::mutex mutex_;  // guards the next two
   Session session_;
