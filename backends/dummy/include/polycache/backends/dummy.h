@@ -1,5 +1,5 @@
-// The store that keeps nothing: every read is a miss and every write succeeds. For
-// switching a cache off without touching the program, and for tests.
+// A store that keeps nothing: every read is a miss and every write succeeds. Use it to switch a
+// cache off without changing the program, and in tests.
 
 #pragma once
 
@@ -13,9 +13,8 @@ namespace polycache::dummy {
 
 extern const PluginDescriptor plugin;
 
-// Takes no options. A location is ignored, so that a cache is switched off by changing one
-// word of its configuration. Derive from it to change validate_key(), with the rules
-// KeyRules::custom.
+// Takes no options. The location is ignored, so that changing one word of the configuration
+// switches a cache off. To change validate_key(), derive from this class and pass KeyRules::custom.
 class Factory : public BackendFactory {
  public:
   explicit Factory(const OptionReader& options, const BackendContext& context,

@@ -1,42 +1,41 @@
-// One memcached server or many.
+// One or more memcached servers.
 //
 //   "default": {"backend": "memcached", "location": ["10.0.0.1:11211", "10.0.0.2:11211?weight=2"]}
 //
-// Locations: "host:port", "host" (port 11211), "[::1]:11211", "unix:/path" or "/path", each
-// with "?weight=2" if it is to hold twice as much; "tls://host:port" is the same by TLS. Keys are
-// spread over several servers by ketama hashing, as other clients do it; a server that is down
-// loses its keys only, and they are not moved to others. Without a location: 127.0.0.1:11211.
-// Options:
+// Locations: "host:port", "host" (port 11211), "[::1]:11211", "unix:/path" or "/path", each with
+// "?weight=2" to hold twice as many keys; "tls://host:port" is the same over TLS. Keys are
+// distributed over several servers by ketama hashing, as other clients do. When a server is down,
+// only its keys are unavailable; they do not move to other servers. Without a location:
+// 127.0.0.1:11211. Options:
 //
-//   protocol         ascii or binary; ascii. Binary is libmemcached's, for SASL
-//   user, password   SASL; with the binary protocol, over TCP
+//   protocol         ascii or binary; ascii. Binary uses libmemcached, for SASL
+//   user, password   for SASL; require the binary protocol over TCP
 //   connect_timeout  for one connection: all addresses of the name, and TLS; 500ms
-//   timeout          for a whole operation, connecting included; 1s. Resolving a name cannot be
-//                    limited, nor with the binary protocol a reply that comes byte by byte
+//   timeout          for a whole operation, including connecting; 1s. It does not limit name
+//                    resolution, nor a binary protocol reply that arrives byte by byte
 //   max_connections  for each server, in this process; 32
-//   idle_timeout     connections that nobody used for so long are closed; 60s
-//   max_value_bytes  larger values are refused, larger replies are no replies; 64MiB
-//   tls_ca_file      for tls://, required: the authority (PEM) whose servers are trusted
-//   tls_cert_file, tls_key_file  the client's own, where the server asks for one
-//   tls_verify_name  whether the certificate must be for the location's host; true
+//   idle_timeout     how long an unused connection stays open; 60s
+//   max_value_bytes  larger values are refused, larger replies are invalid; 64MiB
+//   tls_ca_file      required for tls://: the authority (PEM) whose servers are trusted
+//   tls_cert_file, tls_key_file  the client's certificate and key, if the server requires them
+//   tls_verify_name  whether the certificate must match the location's host; true
 //
-// Threads share the connections. A server that keeps failing is left alone for a while (a
-// circuit breaker for each server), and one that could not be connected to is tried again after
-// a pause that grows; meanwhile operations on its keys fail at once.
+// Threads share the connections. Each server has a circuit breaker, which stops calls to a server
+// that keeps failing. After a failed connection attempt, the next one follows after a pause that
+// grows. Meanwhile operations on that server's keys fail at once.
 //
-// Lifetimes are whole seconds here, rounded up: an entry is never gone early, and is gone at
-// most two seconds late. Its deadline is kept in the item's flags as well, in unix seconds by
-// the clock of the host that wrote it: hosts that share a server should agree on the time to a
-// second. An item whose flags are below 2^30 is somebody else's: its lifetime is unknown, and
-// reported as for ever.
+// Lifetimes are whole seconds, rounded up: an entry never expires early, and at most two seconds
+// late. The deadline is also kept in the item's flags, in Unix seconds by the clock of the writing
+// host: the clocks of hosts that share a server should agree to a second. An item with flags below
+// 2^30 was written by another program: its lifetime is unknown, and reported as unlimited.
 //
-// Counters are added to by compare-and-swap. Other clients should not use memcached's own incr
-// on them: the server may then hand out an old value with a new version, and an addition is
-// lost. What its decr leaves ("9 ") is that number to every read of a number and to counters.
+// Counters are increased by compare-and-swap. Other clients should not use memcached's own incr
+// on them: the server may then return an old value with a new version, and an addition is lost.
+// Its decr may leave a trailing space ("9 "): reads of a number and counters accept that as 9.
 //
-// A server that comes back with its memory, after a partition, serves what it had: raise the
-// version where that matters. With the binary protocol servers are trusted: libmemcached 1.1.4
-// does not check all that they say (docs/adr/0007).
+// A server that returns after a network partition with its memory intact serves its old items:
+// raise the version where that matters. The binary protocol trusts the servers: libmemcached 1.1.4
+// does not validate all of their replies (docs/adr/0007).
 
 #pragma once
 
@@ -50,12 +49,12 @@ namespace polycache::memcached {
 
 extern const PluginDescriptor plugin;
 
-// Thread-safe. Derive from it to change validate_key(), with the rules KeyRules::custom; a key
-// that memcached cannot store is refused with InvalidKey under any rules.
+// Thread-safe. To change validate_key(), derive and pass KeyRules::custom. A key that memcached
+// cannot store is refused with InvalidKey under any rules.
 class Factory : public BackendFactory {
  public:
-  // Reports wrong options to `options`. Uses `context` during this call only; its clock and
-  // its report() are kept.
+  // Reports wrong options to `options`. Uses `context` during this call only, except that it keeps
+  // its clock and report().
   explicit Factory(const OptionReader& options, const BackendContext& context,
                    KeyRules rules = KeyRules::strict);
   ~Factory() override;

@@ -5,44 +5,43 @@
 // A location is one of
 //
 //   redis://[user[:password]@]host[:port][/database]     port 6379, database 0
-//   host[:port]                                          the same, with nothing else to say
+//   host[:port]                                          the same, without user and database
 //   unix://[user[:password]@]/path/to/socket[?db=N]
 //   unix:/path/to/socket, /path/to/socket
-//   host[:port],password=...,ssl=true                    as the Azure portal shows it
+//   host[:port],password=...,ssl=true                    as shown by the Azure portal
 //
-// with IPv6 addresses in brackets and everything that a URL reserves percent-encoded.
-// rediss:// is TLS, and is refused where this was built without OpenSSL. Of several
-// locations the first is written to and the others, its replicas, are read from: plain reads
-// may then lag behind, everything that reads in order to write does not. A replica that is
-// down costs its readers nothing but the next location's answer. Options:
+// with IPv6 addresses in brackets and reserved URL characters percent-encoded. rediss:// is TLS;
+// it is refused if this was built without OpenSSL. With several locations, writes go to the first
+// and reads to the others, its replicas. Plain reads may then lag behind; reads that precede a
+// write do not. If a replica is down, its readers use the next location. Options:
 //
-//   user, password, database  where the locations do not say them; not both
+//   user, password, database  for locations without them; an error if a location has them, too
 //   connect_timeout           for one connection; 500ms
-//   timeout                   for a whole operation, waiting for a connection, connecting and
-//                             bulk operations included; 1s. Clearing by prefix has it for each
-//                             step of about 1000 keys. Looking up a name cannot be limited
-//   max_connections           with each server, in one process; 32
-//   idle_timeout              of a connection that nobody uses; 60s
+//   timeout                   for a whole operation, including bulk operations, connecting and
+//                             waiting for a connection; 1s. Clearing by prefix applies it to each
+//                             step of about 1000 keys. It does not limit name resolution
+//   max_connections           to each server, in one process; 32
+//   idle_timeout              how long an unused connection stays open; 60s
 //   max_value_bytes           of a value, written or read; 512MiB
-//   tls_ca_file               for rediss://, required: the authority (PEM) whose servers are
+//   tls_ca_file               required for rediss://: the authority (PEM) whose servers are
 //                             trusted
-//   tls_cert_file, tls_key_file  the client's own, where the server asks for one
-//   tls_verify_name           whether the certificate must be for the location's host; true
+//   tls_cert_file, tls_key_file  the client's certificate and key, if the server requires them
+//   tls_verify_name           whether the certificate must match the location's host; true
 //
-// Commands that a user of the server must be allowed: get, mget, exists, getrange, set, psetex,
-// del, unlink, pexpire, persist, pttl, getdel, multi, exec, eval, evalsha, incrby, scan,
-// flushdb. Where getdel, psetex, unlink or scripts are denied, others are used (watch and
-// unwatch among them), and one warning says so.
+// The server must allow its user these commands: get, mget, exists, getrange, set, psetex, del,
+// unlink, pexpire, persist, pttl, getdel, multi, exec, eval, evalsha, incrby, scan, flushdb. If
+// it denies getdel, psetex, unlink or scripts, other commands replace them (watch and unwatch
+// among them), with one warning.
 //
-// Lifetimes hold to the millisecond. An operation that a server answers with an error throws
-// a BackendError that says which kind; a value that it has no room for is refused. A key that
-// holds another type of redis (a list, a hash) is absent to every operation: a put stores over
-// it unless it needs an entry, pop() and erase() remove it.
+// Lifetimes are exact to the millisecond. If the server answers with an error, the operation
+// throws a BackendError of the matching kind; a value for which it has no room is refused. A key
+// of another redis type (a list, a hash) is absent to every operation: a put overwrites it unless
+// it needs an existing entry; pop() and erase() remove it.
 //
-// Threads share the connections. A server that keeps failing is left alone for a while
-// (circuit_breaker.h), one that cannot be connected to for a shorter one; operations fail at
-// once meanwhile. What can be repeated without harm is repeated once if a connection from
-// before breaks.
+// Threads share the connections. A circuit breaker stops calls to a server that keeps failing
+// (circuit_breaker.h); after a failed connection attempt there is a shorter pause. Meanwhile
+// operations fail at once. If a connection opened earlier breaks, an operation that is safe to
+// repeat is repeated once.
 
 #pragma once
 
@@ -56,15 +55,15 @@ namespace polycache::redis {
 
 extern const PluginDescriptor plugin;
 
-// Thread-safe. Derive from it to change validate_key(), with the rules KeyRules::custom.
+// Thread-safe. To change validate_key(), derive and pass KeyRules::custom.
 class Factory : public BackendFactory {
  public:
-  // Reports wrong options to `options`. Connects to nothing.
+  // Reports wrong options to `options`. Does not connect.
   explicit Factory(const OptionReader& options, const BackendContext& context,
                    KeyRules rules = KeyRules::portable);
   ~Factory() override;
 
-  // A session connects when it is first used, and may outlive the factory.
+  // A session connects at its first use, and may outlive the factory.
   std::unique_ptr<Backend> connect() override;
   StoreTraits traits() const noexcept override;
 
