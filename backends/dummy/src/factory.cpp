@@ -8,7 +8,7 @@ namespace {
 class Session final : public Backend {
  public:
   bool get(std::string_view, ValueSink) override { return false; }
-  // Nothing is ever there, so only an entry that had to exist already is not stored.
+  // No entry ever exists, so only a put that requires one fails.
   bool put(std::string_view, std::string_view, Ttl, PutMode mode) override {
     return mode != PutMode::if_present;
   }

@@ -1,4 +1,4 @@
-// What must happen in one step: counting, comparing, reading and removing.
+// Atomic operations: counting, comparing, reading and removing.
 
 #include <array>
 #include <exception>
@@ -28,7 +28,7 @@ bool is_wrong_type_or_denied(std::string_view error) noexcept {
 
 }  // namespace
 
-// --- Scripts, and what is done where they are denied ---
+// --- Scripts, and their substitutes where they are denied ---
 
 std::optional<Session::Answer> Session::run_script(Purpose purpose, Deadline deadline,
                                                    const Script& script, std::string_view key,
@@ -51,7 +51,7 @@ std::optional<Session::Answer> Session::run_script(Purpose purpose, Deadline dea
     connection.send(commands_.bytes(), commands_.count());
     Answer first = receive(connection, sink);
     if (first.error.starts_with("NOSCRIPT")) {
-      compose("EVAL", script.text);  // it keeps it under its name
+      compose("EVAL", script.text);  // the server caches it under its name
       connection.send(commands_.bytes(), commands_.count());
       first = receive(connection, sink);
     }
@@ -71,11 +71,11 @@ Session::Answer Session::watch(Purpose purpose, Deadline deadline, std::string_v
   Answer answer;
   run(0, purpose, deadline, Repeat::if_refused, [&](Connection& connection) {
     try {
-      // Ends at the latest when time is over.
+      // Ends at the deadline at the latest.
       while (!watch_once(connection, key, decide, answer)) {
       }
     } catch (const BackendError&) {
-      connection.close();  // it may still watch
+      connection.close();  // it may still have a WATCH
       throw;
     }
   });
@@ -113,7 +113,7 @@ bool Session::watch_once(Connection& connection, std::string_view key, Decide de
   return receive_transaction(connection, answer);
 }
 
-// The replies to MULTI, one command, EXEC. False if somebody else was faster.
+// Reads the replies to MULTI, one command, EXEC. False if another client changed the key first.
 bool Session::receive_transaction(Connection& connection, Answer& answer) {
   Answer queued = receive(connection);
   if (Answer next = receive(connection); queued.error.empty()) queued = std::move(next);
@@ -250,7 +250,7 @@ bool Session::erase_if_equal_by_watch(std::string_view key, std::string_view exp
 
 // --- Reading and removing ---
 
-// GETDEL is there since redis 6.2.
+// GETDEL exists since redis 6.2.
 bool Session::pop(std::string_view key, ValueSink sink) {
   const Deadline limit = deadline();
   if (!primary().has(Feature::getdel)) return get_then_del(key, limit, sink);
@@ -274,7 +274,7 @@ bool Session::pop(std::string_view key, ValueSink sink) {
 bool Session::get_then_del(std::string_view key, Deadline deadline, ValueSink sink) {
   commands_.clear();
   commands_.begin("*1\r\n$5\r\nMULTI\r\n");
-  commands_.begin("*2\r\n$4\r\nMGET\r\n");  // to MGET another type is no error but absent
+  commands_.begin("*2\r\n$4\r\nMGET\r\n");  // MGET treats another type as absent, not as an error
   commands_.word(key);
   commands_.begin("*2\r\n$3\r\nDEL\r\n");
   commands_.word(key);
@@ -304,7 +304,7 @@ bool Session::get_then_del(std::string_view key, Deadline deadline, ValueSink si
 
 // --- Keys that hold another type ---
 
-// A read that is an error for another type, of one byte.
+// A read of one byte, which is an error for another type.
 void Session::compose_type_check(std::string_view key) {
   commands_.begin("*4\r\n$8\r\nGETRANGE\r\n");
   commands_.word(key);
@@ -312,7 +312,7 @@ void Session::compose_type_check(std::string_view key) {
   commands_.word("0");
 }
 
-// Whether it is another type. Without the right to ask, it is none.
+// Whether the key holds another type. False if the command is denied.
 bool Session::receive_type_check(Connection& connection) {
   return is_wrong_type(
       receive(connection, {.types = one_of(Type::string), .tolerated = is_wrong_type_or_denied},
@@ -320,7 +320,7 @@ bool Session::receive_type_check(Connection& connection) {
           .error);
 }
 
-// Those of the keys, with a warning for each.
+// Returns the keys of another type, with a warning for each.
 std::vector<std::string_view> Session::of_other_type(std::span<const std::string_view> keys,
                                                      Deadline deadline) {
   commands_.clear();

@@ -7,8 +7,8 @@
 namespace polycache::redis {
 namespace {
 
-constexpr std::size_t kKept = 1 << 20;      // memory that clear() does not give back
-constexpr std::size_t kLongestNumber = 20;  // of 64 bits, sign included
+constexpr std::size_t kKept = 1 << 20;      // clear() releases memory beyond this
+constexpr std::size_t kLongestNumber = 20;  // of 64 bits, including the sign
 
 char* put_number(char* to, std::int64_t value) {
   return std::to_chars(to, to + kLongestNumber, value).ptr;

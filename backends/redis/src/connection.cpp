@@ -22,26 +22,26 @@ using Kind = BackendError::Kind;
 constexpr std::size_t kReceiveBytes = std::size_t{64} << 10U;
 constexpr std::size_t kKeptBytes = std::size_t{256} << 10U;  // memory that the parser keeps
 constexpr std::size_t kMaxElements = std::size_t{1} << 20U;  // of one array
-constexpr int kMaxDepth = 7;  // of arrays in arrays; the same with every hiredis
-constexpr std::size_t kMaxLine = std::size_t{64} << 10U;  // anything but a value
+constexpr int kMaxDepth = 7;  // of nested arrays; independent of the hiredis version
+constexpr std::size_t kMaxLine = std::size_t{64} << 10U;  // for anything but a value
 constexpr std::size_t kMaxLengthDigits = 24;
 
-// A connection that lay idle for so long is looked at before it is used: then the system call
-// is of no consequence.
+// A connection that was idle for this long is checked before use; the system call is then
+// negligible.
 constexpr std::chrono::seconds kRest(1);
 
 std::string system_message(int error) { return std::strerror(error); }
 
-// hiredis builds no reply objects for us: it tells us each part, and we hand it on.
+// Replaces hiredis's reply objects: passes each part to the sink.
 struct Receiver {
   const ElementSink* sink = nullptr;
   std::exception_ptr exception = nullptr;
   std::size_t most = 0;       // bytes of a value
-  std::size_t too_large = 0;  // of one that has more, and was not handed on
+  std::size_t too_large = 0;  // the size of a larger one, which was not passed on
   bool met_error = false;
 };
 
-// What hiredis takes for an object; nobody looks at it.
+// A non-null reply object for hiredis; never dereferenced.
 void* not_null() noexcept {
   static char object = 0;
   return &object;
@@ -53,7 +53,7 @@ int depth_of(const redisReadTask* task) noexcept {
   return depth;
 }
 
-// No exception may pass through a C library.
+// Exceptions must not propagate through a C library.
 void* deliver(const redisReadTask* task, Element::Type type, std::string_view text,
               std::int64_t integer) noexcept {
   auto& receiver = *static_cast<Receiver*>(task->privdata);
@@ -61,7 +61,7 @@ void* deliver(const redisReadTask* task, Element::Type type, std::string_view te
   try {
     (*receiver.sink)(
         Element{type, depth_of(task), static_cast<std::size_t>(task->idx), text, integer});
-  } catch (...) {  // thrown again by Connection::receive()
+  } catch (...) {  // rethrown by Connection::receive()
     receiver.exception = std::current_exception();
   }
   return not_null();
@@ -82,7 +82,7 @@ void* on_string(const redisReadTask* task, char* text, std::size_t length) {
       static_cast<Receiver*>(task->privdata)->met_error = true;
       return deliver(task, Element::Type::error, view, 0);
     default:
-      return nullptr;  // of a newer protocol, which we never asked for
+      return nullptr;  // of a newer protocol, which we never request
   }
 }
 
@@ -135,7 +135,7 @@ int type_being_read(const redisReader& reader) {
 #endif
 }
 
-// How many bytes the value that begins here has, or -1 if that is not known yet.
+// The announced size of the value that begins here, or -1 if it is not known yet.
 long long announced_length(std::string_view arrived) {
   long long length = 0;
   for (std::size_t i = 0; i < std::min(arrived.size(), kMaxLengthDigits); ++i) {
@@ -148,7 +148,7 @@ long long announced_length(std::string_view arrived) {
   return arrived.size() < kMaxLengthDigits ? -1 : std::numeric_limits<long long>::max();
 }
 
-// Whether a server, or what stands in its place, repeats the login that it was sent.
+// Whether a server, or whatever answers in its place, repeats the login that it received.
 bool repeats_login(std::string_view text, const Endpoint& endpoint) {
   const auto holds = [&](const std::optional<std::string>& part) {
     return part && !part->empty() && text.find(*part) != std::string_view::npos;
@@ -181,15 +181,15 @@ struct Connection::Parser {
   std::string_view unread() const noexcept {
     return {reader->buf + reader->pos, reader->len - reader->pos};
   }
-  // Whether nothing of a reply has come yet.
+  // Whether no part of a reply has arrived yet.
   bool is_idle() const noexcept { return reader->ridx < 0 && reader->pos == reader->len; }
 
   bool feed(std::string_view piece) noexcept {
     fed += piece.size();
     return redisReaderFeed(reader, piece.data(), piece.size()) == REDIS_OK;
   }
-  // Gives back what a large reply needed. hiredis does so when it is fed the next one, which
-  // may be never. REQUIRES: is_idle()
+  // Releases the memory of a large reply. hiredis does so only when fed the next one, which may
+  // never come. REQUIRES: is_idle()
   void forget_large_reply() noexcept {
     const bool was_large = std::exchange(fed, 0) > kKeptBytes;
     redisReader* const fresh = was_large ? make_reader() : nullptr;
@@ -240,8 +240,8 @@ void Connection::begin(Deadline deadline, Check check) {
   met_large_value_ = false;
   told_of_no_memory_ = false;
   if (!socket_.is_open()) return;
-  // Replies that an abandoned operation left, or that were not asked for. Of the latter, those
-  // that wait in the socket are looked for where that costs little or matters much.
+  // Closes the connection if it holds replies left by an abandoned operation, or unrequested ones.
+  // The socket is checked for the latter only where the system call is cheap or important.
   const bool looks = check == Check::alive || is_rested || met_error_;
   if (outstanding_ != 0 || !parser_->is_idle() || (looks && !socket_.is_quiet())) close();
   met_error_ = false;
@@ -256,14 +256,14 @@ void Connection::open() {
   try {
     connect();
     log_in();
-  } catch (...) {  // a connection that is not logged in must not be used
+  } catch (...) {  // a connection without login must not be used
     close();
     throw;
   }
 }
 
 void Connection::connect() {
-  // Never in the clear what was asked for otherwise.
+  // Never connect in the clear if TLS was requested.
   if (endpoint_.wants_tls && !endpoint_.tls) fail(Kind::denied, "TLS: it was not configured");
   const net::Address address{
       .host = endpoint_.host, .port = endpoint_.port, .path = endpoint_.socket};
@@ -328,7 +328,7 @@ std::string Connection::ping() {
   send(commands.bytes(), commands.count());
   std::string problem;
   receive([&](const Element& element) {
-    // Who may not ask that was answered all the same.
+    // NOPERM is a reply, too: the server works.
     if (element.type != Element::Type::error || element.text.starts_with("NOPERM")) return;
     problem = "the server answers " + shown_error(element.text);
   });
@@ -353,9 +353,9 @@ void Connection::send(std::string_view commands, std::size_t count) {
   }
 }
 
-// The next bytes, whatever they are.
+// Receives the next bytes, whatever they are.
 std::string_view Connection::next_piece() {
-  // In the middle of an operation, by what it was given to do with values.
+  // The value sink of the current operation may have forked.
   if (forks_ != fork_count()) fail(Kind::unreachable, "this is a fork's child, it is the parent's");
   const ssize_t got = socket_.receive(arrived_, deadline_, std::exchange(least_bytes_, 0));
   if (got > 0) [[likely]]
@@ -375,14 +375,14 @@ void Connection::refuse_value(std::size_t size) {
                            " bytes; more than the option max_value_bytes allows");
 }
 
-// What came before the first reply was asked for, or behind the last one: which of them
-// belongs to which question cannot be told.
+// For bytes before the first request or after the last reply: it is unknown which reply belongs to
+// which request.
 void Connection::refuse_surplus() {
   fail(Kind::protocol, "it replies more than it was asked for; is it a redis server?");
 }
 
-// hiredis buffers a value until it is whole. Its length stands before it: look at that, and
-// take no memory for more than is allowed.
+// hiredis buffers a value until it is complete. Its length comes first: check that, so that no more
+// memory is used than allowed.
 void Connection::check_what_is_announced() {
   const std::string_view unread = parser_->unread();
   if (unread.empty()) return;
@@ -405,7 +405,7 @@ void Connection::receive(ElementSink sink) {
   receive(sink, [](auto read) { return read(); });
 }
 
-// All replies that a piece of bytes completes are parsed, and given to the sink, in one go.
+// Parses all replies that a received piece completes, and passes them to the sink, in one go.
 void Connection::receive_at_leisure(ElementSink sink) {
   receive(sink, [this](auto read) {
     const Deadline begin = coarse_now();
@@ -415,7 +415,7 @@ void Connection::receive_at_leisure(ElementSink sink) {
   });
 }
 
-// `with_sink` runs what may call the sink.
+// `with_sink` wraps every call that may call the sink.
 template <class WithSink>
 void Connection::receive(ElementSink& sink, WithSink with_sink) {
   if (parser_->is_idle()) {

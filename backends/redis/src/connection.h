@@ -1,17 +1,17 @@
-// One connection with one redis server: the only place that knows hiredis.
+// One connection to one redis server: the only place that uses hiredis.
 //
-// Every operation has one deadline, whatever the server does: sending and receiving wait no
-// longer than that, byte by byte if need be. After a failure in the middle of anything the
-// connection is closed, so a late reply is never taken for the next one's; the next operation
-// connects anew.
+// Every operation has one deadline, however the server behaves: sending and receiving never wait
+// longer, even if bytes arrive one by one. After a failure in the middle of an operation the
+// connection is closed, so that a late reply is never taken for the reply to a later command; the
+// next operation reconnects.
 //
 //   connection.begin(deadline, Check::nothing);
 //   if (!connection.is_open()) connection.open();
 //   connection.send(commands.bytes(), commands.count());
 //   connection.receive([&](const Element& element) { ... });  // once for each command
 //
-// What every single-key operation runs through is marked hot, here and in what calls it, so
-// that it lies in few pages (docs/adr/0018).
+// The code path of every single-key operation is marked hot, here and in its callers, so that it
+// occupies few pages (docs/adr/0018).
 
 #pragma once
 
@@ -35,7 +35,7 @@ struct redisReader;
 
 namespace polycache::redis {
 
-// Kept up to 4 ms late.
+// Deadlines are met up to 4 ms late.
 using net::coarse_now;
 using net::Deadline;
 using net::deadline_after;
@@ -46,53 +46,53 @@ struct Limits {
   std::size_t max_value_bytes = 512U << 20U;
 };
 
-// What to make sure of before anything is sent.
+// What to check before anything is sent.
 enum class Check : std::uint8_t {
   nothing,
   alive,  // the server has not closed an idle connection: for what cannot be repeated
 };
 
-// Used by one thread at a time. All but close() and the questions throw BackendError.
+// Used by one thread at a time. All functions except close() and the queries throw BackendError.
 class Connection {
  public:
-  // Connects to nothing yet. What it is given must outlive it.
+  // Does not connect yet. The arguments must outlive it.
   Connection(const Endpoint& endpoint, const Limits& limits, const std::string& server);
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
   ~Connection();
 
-  // Begins an operation. Closes what cannot be used any more.
+  // Begins an operation. Closes the connection if it is no longer usable.
   [[gnu::hot]] void begin(Deadline deadline, Check check);
 
   // Connects and logs in.
   void open();
   bool is_open() const noexcept { return socket_.is_open(); }
 
-  // Sends so many commands.
+  // Sends this many commands.
   [[gnu::hot]] void send(std::string_view commands, std::size_t count);
 
-  // Says that at least so many bytes are going to come, for waiting until they are there.
+  // Announces that at least this many bytes will arrive, so that the thread can sleep until then.
   void expect(std::size_t bytes) noexcept { least_bytes_ = bytes; }
 
-  // Reads one whole reply. What the sink throws is thrown when the reply has been read.
+  // Reads one whole reply. An exception from the sink is rethrown after the reply has been read.
   [[gnu::hot]] void receive(ElementSink sink);
-  // The same, for a sink that may take its time: the operation ends so much later.
+  // The same, for a slow sink: the time that it takes extends the deadline.
   void receive_at_leisure(ElementSink sink);
   Deadline deadline() const noexcept { return deadline_; }
 
-  // Whether the server is there. What it says against it, or nothing.
+  // Pings the server. Returns its complaint, or an empty string.
   std::string ping();
 
   void close() noexcept;
-  // In a fork's child, and in the middle of anything: closes this process's copy of the
-  // descriptor, so that the parent's connection stays as it is.
+  // In a fork's child, possibly during an operation: closes only this process's copy of the
+  // descriptor; the parent's connection stays intact.
   void abandon() noexcept;
 
-  // Whether the operation failed because a connection from before it broke.
+  // Whether the operation failed because a connection opened earlier broke.
   bool broke() const noexcept { return broke_; }
-  // Whether it failed because of a value that is larger than allowed.
+  // Whether it failed because a value is larger than allowed.
   bool met_large_value() const noexcept { return met_large_value_; }
-  // Whether the server said that it has no memory for a write.
+  // Records that the server reported no memory for a write.
   void note_no_memory() noexcept { told_of_no_memory_ = true; }
   bool told_of_no_memory() const noexcept { return told_of_no_memory_; }
 
@@ -127,10 +127,10 @@ class Connection {
   std::vector<char> arrived_;  // where recv() writes
   Deadline deadline_{};
   std::uint32_t forks_ = 0;      // fork_count() when it was opened
-  std::size_t outstanding_ = 0;  // replies that were asked for and not read
-  std::size_t least_bytes_ = 0;  // that must come next
-  bool met_error_ = false;       // the server replied one, perhaps to nothing that was asked
-  bool opened_now_ = false;      // during this operation, which is what the next are about, too
+  std::size_t outstanding_ = 0;  // requested replies not yet read
+  std::size_t least_bytes_ = 0;  // that must arrive next
+  bool met_error_ = false;       // the server sent an error, possibly unrequested
+  bool opened_now_ = false;      // per operation, as are the next
   bool broke_ = false;
   bool met_large_value_ = false;
   bool told_of_no_memory_ = false;

@@ -69,7 +69,7 @@ void parse_credentials(std::string_view text, Endpoint& to) {
 
 std::string parse_port(std::string_view text) {
   const auto number = whole_number(text, 65535);
-  // What is no number may be a password whose '@' and host were forgotten.
+  // A non-number may be a password whose '@' and host are missing.
   if (!number || *number == 0) wrong("expected a port from 1 to 65535 after the host's ':'");
   return std::to_string(*number);
 }
@@ -109,8 +109,8 @@ void parse_query(std::string_view query, Endpoint& to) {
   }
 }
 
-// Removes what stands before the '@' from `rest`. A password may hold '@', '/' and '?' only
-// encoded, as in every URL; where one does not, no part of it may end up in a message.
+// Removes the part before the '@' from `rest`. A password may contain '@', '/' and '?' only
+// encoded, as in every URL; if it does not comply, no part of it may appear in a message.
 void take_credentials(std::string_view& rest, Endpoint& to) {
   const std::size_t at = rest.substr(0, rest.find_first_of("/?#")).rfind('@');
   const bool here = at != std::string_view::npos;
@@ -145,7 +145,7 @@ void check_socket_path(std::string_view text) {
 }
 
 void take_socket_path(std::string path, Endpoint& to) {
-  constexpr std::size_t kLongest = 107;  // what sockaddr_un holds
+  constexpr std::size_t kLongest = 107;  // the capacity of sockaddr_un
   if (path.size() > kLongest) wrong("the path of the socket is longer than 107 bytes");
   to.socket = std::move(path);
 }
@@ -170,7 +170,7 @@ void parse_url(std::string_view scheme, std::string_view rest, Endpoint& to) {
   }
 }
 
-// --- "host:6380,password=...,ssl=True", as StackExchange.Redis and Azure write it ---
+// --- "host:6380,password=...,ssl=True", the format of StackExchange.Redis and Azure ---
 
 std::string lower(std::string_view text) {
   std::string result(text);
@@ -185,7 +185,7 @@ bool parse_truth(std::string_view text) {
   return word == "true";
 }
 
-// Names of ours only: what stands there may be the rest of a password with a ','.
+// Names only our own members: the text may be the rest of a password that contains a ','.
 [[noreturn]] void refuse_member(std::string_view lower_name) {
   static constexpr std::array<std::string_view, 21> kForeign{
       "allowAdmin",     "asyncTimeout",  "channelPrefix",      "checkCertificateRevocation",
@@ -217,7 +217,7 @@ void take_member(std::string_view name, std::string_view value, Endpoint& to, bo
   } else if (word == "defaultdatabase") {
     to.database = parse_database(value);
   } else if (word == "abortconnect") {
-    parse_truth(value);  // connections are made when they are needed, in any case
+    parse_truth(value);  // no effect: connections are always opened on demand
   } else {
     refuse_member(word);
   }

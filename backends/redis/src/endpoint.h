@@ -1,4 +1,4 @@
-// Where a redis server is, read from a location of the configuration.
+// The address of a redis server, parsed from a location of the configuration.
 
 #pragma once
 
@@ -17,16 +17,16 @@ struct Endpoint {
   std::string port;    // in digits
   std::string socket;  // path
   bool wants_tls = false;
-  std::shared_ptr<net::TlsClient> tls = {};  // what its connections share, if they are by TLS
+  std::shared_ptr<net::TlsClient> tls = {};  // shared by its connections if they use TLS
   std::optional<std::string> user = {};
   std::optional<std::string> password = {};
   std::optional<int> database = {};
 
-  // "cache.example.org:6379", "[::1]:6379" or "unix:/run/redis.sock": what messages show.
+  // The name for messages: "cache.example.org:6379", "[::1]:6379" or "unix:/run/redis.sock".
   std::string name() const;
 };
 
-// Throws std::invalid_argument with what is wrong, without showing the location.
+// Throws std::invalid_argument with a description of the error that does not show the location.
 Endpoint parse_endpoint(std::string_view location);
 
 }  // namespace polycache::redis

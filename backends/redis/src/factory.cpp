@@ -24,8 +24,8 @@ constexpr std::int64_t kMaxConnections = 10'000;
 constexpr std::chrono::hours kLongestLimit(24);
 constexpr std::chrono::hours kLongestIdleness(365 * 24);
 
-// What the options say where a location does not. Empty is as good as not said, so that a
-// configuration may write "${REDIS_PASSWORD:-}".
+// The options' values for what a location lacks. Empty counts as not given, so that a configuration
+// may write "${REDIS_PASSWORD:-}".
 struct Defaults {
   std::string user;
   std::string password;
@@ -38,7 +38,7 @@ struct Defaults {
   }
 };
 
-// Location and option both saying it would leave open who wins.
+// Reports an error if both location and option give a value: the precedence would be unclear.
 void complete(Endpoint& endpoint, const Defaults& defaults, const OptionReader& options) {
   constexpr std::string_view twice = "the location says it already; say it once";
   if (!defaults.user.empty()) {
@@ -74,8 +74,8 @@ void read_tls(std::vector<Endpoint>& endpoints, const OptionReader& options,
   }
 }
 
-// Which location, what is wrong with it, and what is taken; nothing of its text, since where a
-// password begins and ends in what is not understood is anybody's guess.
+// Names the location, the problem and the accepted forms; nothing of its text, since in a malformed
+// location the bounds of a password are unknown.
 std::string refusal(std::size_t index, std::size_t count, std::string_view problem) {
   std::string text = "cannot be understood";
   if (count > 1)
@@ -89,7 +89,7 @@ std::string refusal(std::size_t index, std::size_t count, std::string_view probl
           "\"host:port,password=...,ssl=true\"");
 }
 
-// Replicas have the databases of the first server, and are other servers.
+// Replicas use the same database as the first server, and must be different servers.
 void check_replicas(const std::vector<Endpoint>& endpoints, const OptionReader& options) {
   for (std::size_t i = 1; i < endpoints.size(); ++i) {
     if (endpoints[i].database.value_or(0) != endpoints[0].database.value_or(0)) {
@@ -136,7 +136,7 @@ std::chrono::milliseconds read_duration(const OptionReader& options, std::string
   return fallback;
 }
 
-// A connection that may take longer to make than an operation may last would never be made.
+// If connecting could take longer than an operation, no connection might ever be made.
 Limits read_limits(const OptionReader& options) {
   Limits limits;
   limits.connect = read_duration(options, "connect_timeout", limits.connect, kLongestLimit);

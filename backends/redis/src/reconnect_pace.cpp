@@ -36,7 +36,7 @@ void ReconnectPace::succeeded() noexcept {
   if (until_.load(std::memory_order_relaxed) != 0) until_ = 0;
 }
 
-// Of several that tried at the same time, one makes the pause.
+// Of several concurrent failures only one starts a pause.
 void ReconnectPace::failed(Ticket ticket) noexcept {
   const std::int64_t until = now() + next_pause().count();
   if (until_.compare_exchange_strong(ticket, until, std::memory_order_relaxed)) {

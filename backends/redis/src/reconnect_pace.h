@@ -1,6 +1,6 @@
-// When to connect again to a server that does not let anybody in: after a pause that grows
-// from 20 ms to a second, and then by one thread first. All others fail at once meanwhile, so
-// that a server that starts is not met by every thread of every program.
+// When to reconnect to a server that refuses connections: after a pause that grows from 20 ms to
+// a second, and then with one thread first. Meanwhile all other threads fail at once, so that a
+// starting server does not receive connections from every thread of every program.
 //
 // Thread-safe without a lock; usable in a fork's child.
 
@@ -17,23 +17,23 @@ namespace polycache::redis {
 
 class ReconnectPace {
  public:
-  // Of one attempt. Zero while nothing has failed.
+  // Identifies one attempt. Zero if nothing has failed yet.
   using Ticket = std::int64_t;
 
-  // Of an attempt that takes longer than `patience` nothing more is expected: another may go.
+  // If an attempt takes longer than `patience`, another thread may try.
   ReconnectPace(const Clock& clock, std::chrono::milliseconds patience) noexcept
       : clock_(clock), patience_(patience) {}
 
-  // Empty if nobody may connect now. Who gets a ticket says how it went.
+  // Empty if connecting is not allowed now. The holder of a ticket must report the outcome.
   std::optional<Ticket> enter() noexcept;
   void succeeded() noexcept;
   void failed(Ticket ticket) noexcept;
-  // It was not tried after all.
+  // Returns a ticket without an attempt.
   void leave(Ticket ticket) noexcept;
 
   // From a failure to the next success.
   bool is_pausing() const noexcept { return until_.load(std::memory_order_relaxed) != 0; }
-  // Until the next attempt; zero if one may be made.
+  // Until the next attempt; zero if one is allowed now.
   std::chrono::milliseconds pause_left() const noexcept;
 
  private:
@@ -42,10 +42,10 @@ class ReconnectPace {
 
   const Clock& clock_;
   const std::chrono::nanoseconds patience_;
-  // Nanoseconds of the clock. Zero: nothing has failed. Otherwise the end of the pause or, as
-  // the ticket of the one that tries, of the patience with it.
+  // Nanoseconds of the clock. Zero: nothing has failed. Otherwise the end of the pause or, during
+  // an attempt, the end of its `patience`, which is also its ticket.
   std::atomic<std::int64_t> until_{0};
-  std::atomic<int> failures_{0};  // in a row
+  std::atomic<int> failures_{0};  // consecutive
 };
 
 }  // namespace polycache::redis

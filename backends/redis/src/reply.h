@@ -1,4 +1,4 @@
-// What a redis server answers, in parts.
+// The replies of a redis server, in parts.
 
 #pragma once
 
@@ -12,7 +12,7 @@
 
 namespace polycache::redis {
 
-// A part of a reply. An array comes first with its length, then each of its elements.
+// A part of a reply. An array is reported first with its length, then by its elements.
 struct Element {
   enum class Type : std::uint8_t { string, status, error, integer, nil, array };
   Type type;
@@ -23,13 +23,13 @@ struct Element {
 };
 using ElementSink = FunctionRef<void(const Element&)>;
 
-// Most answers come in one piece: a value or none, an array of them, or OK. Such a reply is
-// read where it arrived, where hiredis would copy it first.
+// The common replies that arrive in one piece: a value or none, an array of them, or OK. Such a
+// reply is parsed in place, where hiredis would copy it first.
 class UsualReply {
  public:
   explicit UsualReply(std::string_view bytes) noexcept : rest_(bytes) {}
 
-  // Whether it is one, and nothing else, and no value has more bytes than that.
+  // Whether the bytes are exactly one such reply, and no value exceeds the limit.
   bool is_whole(std::size_t max_value_bytes) const noexcept {
     UsualReply copy = *this;
     std::size_t largest = 0;
@@ -37,7 +37,7 @@ class UsualReply {
     return copy.read(look) && copy.rest_.empty() && largest <= max_value_bytes;
   }
 
-  // Hands on its parts. False, in the middle, if it is none.
+  // Passes its parts to the sink. Returns false, possibly after some parts, if it is no such reply.
   template <class Sink>
   bool read(Sink&& sink) {
     if (rest_ == "+OK\r\n") {
@@ -87,7 +87,7 @@ class UsualReply {
     return length;
   }
 
-  // REQUIRES: there are so many.
+  // REQUIRES: that many bytes are left.
   std::string_view take(std::size_t count) noexcept {
     const std::string_view taken = rest_.substr(0, count);
     rest_.remove_prefix(count);

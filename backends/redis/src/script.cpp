@@ -10,7 +10,7 @@ constexpr std::uint32_t byte_at(std::string_view text, std::size_t i) {
   return static_cast<unsigned char>(text[i]);
 }
 
-// The message with its padding, one byte of it.
+// One byte of the padded message.
 constexpr std::uint32_t padded_byte(std::string_view text, std::size_t total, std::size_t i) {
   if (i < text.size()) return byte_at(text, i);
   if (i == text.size()) return 0x80;
@@ -55,7 +55,7 @@ constexpr void add_block(Sha1State& state, const std::array<std::uint32_t, 80>& 
   state.h[4] += e;
 }
 
-// While compiling, so that a script and its name cannot differ.
+// At compile time, so that a script and its name cannot differ.
 consteval std::array<char, 40> sha1_of(std::string_view text) {
   const std::size_t total = (text.size() + 9 + 63) / 64 * 64;
   Sha1State state;
@@ -80,8 +80,8 @@ consteval Script script(std::string_view text) { return {text, sha1_of(text)}; }
 
 }  // namespace
 
-// INCRBY alone would create an absent key. Lua's numbers are doubles: the sum comes back as
-// the stored digits.
+// INCRBY alone would create an absent key. Lua's numbers are doubles, so the sum is returned as the
+// stored digits.
 constinit const Script incr_script = script(R"(
 local value = redis.call('GET', KEYS[1])
 if not value then return false end
@@ -95,7 +95,7 @@ if string.find(sum.err, 'not an integer', 1, true) then return redis.error_reply
 return sum
 )");
 
-// KEEPTTL is there since redis 6.0.
+// KEEPTTL exists since redis 6.0.
 constinit const Script put_if_equal_script = script(R"(
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 if ARGV[3] == '0' then
@@ -120,7 +120,7 @@ if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 return redis.call('DEL', KEYS[1])
 )");
 
-// GETRANGE of a key that is absent answers an empty string.
+// GETRANGE of an absent key returns an empty string.
 constinit const Script erase_other_type_script = script(R"(
 local first = redis.pcall('GETRANGE', KEYS[1], 0, 0)
 if type(first) ~= 'table' then return 0 end

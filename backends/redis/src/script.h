@@ -1,4 +1,4 @@
-// What redis does for us in one step that it has no command for.
+// Operations that redis has no single command for, as atomic scripts.
 
 #pragma once
 
@@ -10,13 +10,13 @@ namespace polycache::redis {
 
 struct Script {
   std::string_view text;
-  std::array<char, 40> name;  // SHA-1 of the text: the server knows it by that
+  std::array<char, 40> name;  // SHA-1 of the text, by which the server identifies it
 
   std::string_view sha1() const noexcept { return {name.data(), name.size()}; }
 };
 
-// KEYS[1], ARGV[1]: the delta. Answers the new value in digits, or nothing if there is no
-// entry; an error that begins with kNoCounter or kOverflow if nothing could be added.
+// KEYS[1], ARGV[1]: the delta. Returns the new value in digits, or nothing if there is no entry; an
+// error that begins with kNoCounter or kOverflow if nothing could be added.
 extern const Script incr_script;
 inline constexpr std::string_view kNoCounter = "NOCOUNTER";
 inline constexpr std::string_view kOverflow = "OVERFLOW";

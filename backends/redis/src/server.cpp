@@ -55,7 +55,7 @@ Server::Server(const Endpoint& endpoint, const Limits& limits, const PoolLimits&
       pool_(pool_limits, clock,
             [this] { return std::make_unique<Connection>(endpoint_, limits_, name_); }) {}
 
-// --- Who is let through ---
+// --- Admission ---
 
 // Erasing needs no memory.
 bool Server::waits_with_writes(Purpose purpose) const noexcept {
@@ -75,7 +75,7 @@ bool Server::admits_all() const noexcept {
          writes_.state(Access::read) == State::closed && !pace_.is_pausing();
 }
 
-// The right to one probe of writes is not taken if the server is left alone.
+// Takes no write probe if the server's own breaker refuses the call.
 bool Server::admit(Purpose purpose) noexcept {
   if (refuses(purpose) || !breaker_.admit(Access::read)) return false;
   if (waits_with_writes(purpose)) static_cast<void>(writes_.admit(Access::read));
@@ -150,7 +150,7 @@ Connection& Server::Call::begin_again() {
   return *lease_;
 }
 
-// --- How it went ---
+// --- Outcomes ---
 
 Server::Call::~Call() {
   if (admitted_) went_well();
@@ -170,16 +170,16 @@ void Server::Call::went_well() noexcept {
 }
 
 void Server::Call::failed(const BackendError& error) noexcept {
-  if (!admitted_) return;                             // it was not asked
-  if (lease_->met_large_value()) return went_well();  // it did nothing wrong
+  if (!admitted_) return;                             // the server was not called
+  if (lease_->met_large_value()) return went_well();  // not the server's failure
   admitted_ = false;
   if (ticket_) note_ticket(error);
-  if (!may_not_connect_) server_.remember(error);  // else it says what the last failure was
+  if (!may_not_connect_) server_.remember(error);  // else it repeats the last failure
   if (lease_->told_of_no_memory()) return server_.note_no_memory();
   server_.note_failure(purpose_, error.kind());
 }
 
-// A server that takes no writes lets everybody in.
+// A server that refuses writes has accepted the connection.
 void Server::Call::note_ticket(const BackendError& error) noexcept {
   const bool let_in = lease_->is_open() || error.kind() == Kind::read_only;
   server_.denied_.store(!let_in && error.kind() == Kind::denied, std::memory_order_relaxed);
@@ -207,7 +207,7 @@ void Server::note_failure(Purpose purpose, Kind kind) noexcept {
     note_success(Purpose::read);
   } else if (is_down || purpose == Purpose::read) {
     tell_of_server(breaker_.failed(Access::read, kind));
-    // A probe for writes got no further.
+    // If this was the probe for writes, it failed, too.
     if (purpose == Purpose::read || writes_.state(Access::read) == State::closed) return;
     tell_of_writes(writes_.failed(Access::read, kind));
   } else {
@@ -224,7 +224,7 @@ void Server::remember(const BackendError& error) noexcept {
     std::string_view text = error.what();
     if (text.starts_with(name_ + ": ")) text.remove_prefix(name_.size() + 2);
     last_failure_ = text;
-  } catch (const std::bad_alloc&) {  // then it keeps the older one
+  } catch (const std::bad_alloc&) {  // then the older one is kept
   }
 }
 
@@ -258,11 +258,11 @@ void Server::tell(CircuitBreaker::Change change, std::string_view what,
     message += last.empty() ? "." : ". The last failure: " + last + ".";
     report_({.kind = opened ? Warning::Kind::breaker_opened : Warning::Kind::breaker_closed,
              .message = message});
-  } catch (const std::bad_alloc&) {  // it works all the same
+  } catch (const std::bad_alloc&) {  // the warning is lost, nothing else
   }
 }
 
-// --- What is asked beside operations ---
+// --- Apart from operations ---
 
 void Server::check(std::size_t& hint, Deadline deadline,
                    FunctionRef<void(const HealthExtension::Server&)> sink) noexcept {
@@ -293,7 +293,7 @@ bool Server::has(Feature feature) const noexcept {
   return !lacking_.at(static_cast<std::size_t>(feature)).load(std::memory_order_relaxed);
 }
 
-// That a server is too old for a command is no news.
+// No warning if the server is merely too old for the command.
 void Server::do_without(Feature feature, std::string_view error) {
   if (lacking_.at(static_cast<std::size_t>(feature)).exchange(true)) return;
   if (!error.starts_with("NOPERM") || !report_) return;

@@ -1,6 +1,6 @@
-// One server of an alias, as all sessions of the process share it: its connections, and what
-// is known of how it is. Calls go through here, so that a server that is down costs its
-// callers no system call, and one that comes back is not met by all of them at once.
+// One server of an alias, shared by all sessions of the process: its connections and its state.
+// All calls go through it, so that a server that is down costs its callers no system call, and one
+// that recovers is not contacted by all of them at once.
 //
 // Thread-safe.
 
@@ -27,14 +27,14 @@
 
 namespace polycache::redis {
 
-// What an operation is for: who is held back when.
+// The purpose of an operation; decides which operations are blocked when.
 enum class Purpose : std::uint8_t {
   read,
   write,
-  erase,  // and whatever else a server without memory does all the same
+  erase,  // and whatever else a server without memory still does
 };
 
-// Commands that there is a substitute for, where the server's rules deny them.
+// Commands with a substitute, used if the server's access rules deny them.
 enum class Feature : std::uint8_t { getdel, scripts, psetex, unlink };
 
 class Server {
@@ -45,23 +45,23 @@ class Server {
   Server(const Endpoint& endpoint, const Limits& limits, const PoolLimits& pool_limits,
          const Clock& clock, std::function<void(const Warning&)> report);
 
-  // One operation; has a connection while it lives, and notes how it ended.
+  // One operation: holds a connection during its lifetime, and records the outcome.
   class Call {
    public:
-    // Takes a connection; `hint` is the session's. Throws BackendError if the server is left
-    // alone, or all connections are in use until the deadline.
+    // Takes a connection; `hint` belongs to the session. Throws BackendError if a circuit breaker
+    // is open, or if all connections are in use until the deadline.
     [[gnu::hot]] Call(Server& server, std::size_t& hint, Purpose purpose, Deadline deadline);
     Call(const Call&) = delete;
     Call& operator=(const Call&) = delete;
-    // Went well, unless it failed().
+    // Records a success, unless failed() was called.
     [[gnu::hot]] ~Call();
 
-    // Connects, unless it is connected.
+    // Connects unless already connected.
     [[gnu::hot]] Connection& begin(Check check);
-    // A fresh connection instead of one that broke.
+    // Replaces a broken connection.
     Connection& begin_again();
 
-    // REQUIRES: not more than once.
+    // REQUIRES: called at most once.
     void failed(const BackendError& error) noexcept;
 
    private:
@@ -74,29 +74,29 @@ class Server {
     const Deadline deadline_;
     const Pool::Lease lease_;
     std::optional<ReconnectPace::Ticket> ticket_ = {};  // if it connects
-    bool admitted_ = false;                             // and its end not noted yet
-    bool may_not_connect_ = false;                      // since the last attempt failed just now
+    bool admitted_ = false;                             // and its outcome is not recorded yet
+    bool may_not_connect_ = false;                      // since the last attempt failed recently
   };
 
   const std::string& name() const noexcept { return name_; }
-  // Of the server. Writes that it refuses while it answers are another matter.
+  // The server's breaker. Refused writes are tracked separately while the server answers.
   const CircuitBreaker& breaker() const noexcept { return breaker_; }
 
   // Whether a call would be refused at once.
   bool refuses(Purpose purpose) const noexcept;
-  // Whether none is, nor would be a probe.
+  // Whether no call would be refused, nor be a probe.
   bool admits_all() const noexcept;
-  // Whether it is known to take no values for want of memory; it takes erasures.
+  // Whether it is known to refuse values for lack of memory; it still accepts erasures.
   bool is_full() const noexcept;
 
-  // Asks the server something small, whatever is known of it, and tells `sink`.
+  // Sends the server a small request regardless of its state, and passes the result to `sink`.
   void check(std::size_t& hint, Deadline deadline,
              FunctionRef<void(const HealthExtension::Server&)> sink) noexcept;
 
   void close_idle() noexcept { pool_.shrink(0); }
 
   [[gnu::hot]] bool has(Feature feature) const noexcept;
-  // From now on the substitute is used. Says so the first time, if it was denied.
+  // Switches to the substitute. Warns the first time if access rules deny the command.
   void do_without(Feature feature, std::string_view error);
 
  private:
@@ -121,14 +121,14 @@ class Server {
   const PoolLimits pool_limits_;
   const std::string name_;
   const std::function<void(const Warning&)> report_;
-  // Both are asked as for reads: each is about one thing.
+  // Both use Access::read only, since each covers one kind of failure.
   CircuitBreaker breaker_;
   CircuitBreaker writes_;
   ReconnectPace pace_;
-  std::atomic<bool> no_memory_{false};          // why it takes no writes
-  std::atomic<bool> denied_{false};             // why nobody may connect
+  std::atomic<bool> no_memory_{false};          // why it refuses writes
+  std::atomic<bool> denied_{false};             // why connecting is refused
   std::array<std::atomic<bool>, 4> lacking_{};  // by Feature
-  mutable std::mutex mutex_;                    // guards the next; only ever tried
+  mutable std::mutex mutex_;                    // guards the next; only ever locked with try_lock
   std::string last_failure_;
   Pool pool_;
 };

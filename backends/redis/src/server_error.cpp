@@ -50,7 +50,7 @@ const ErrorMeaning& meaning_of(std::string_view error) noexcept {
 
 std::string shown_error(std::string_view error) {
   if (!error.starts_with("NOPERM")) return quote(error.substr(0, error.find(", with args")));
-  const std::size_t what = error.find("no permissions");  // before it, who
+  const std::size_t what = error.find("no permissions");  // the user's name comes before it
   return what == std::string_view::npos ? quote("NOPERM")
                                         : quote("NOPERM " + std::string(error.substr(what)));
 }

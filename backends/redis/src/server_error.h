@@ -1,4 +1,4 @@
-// What the errors of a redis server mean: "WRONGTYPE Operation against a key ...".
+// The meaning of a redis server's errors: "WRONGTYPE Operation against a key ...".
 
 #pragma once
 
@@ -17,15 +17,15 @@ struct ErrorMeaning {
 
 const ErrorMeaning& meaning_of(std::string_view error) noexcept;
 
-// In quotes, without what the server repeats of a command's arguments, or of the user's name.
+// In quotes, without the parts that repeat a command's arguments or the user's name.
 std::string shown_error(std::string_view error);
 
-// A key of another type. Old servers put it into a sentence about the script.
+// The key holds another type. Old servers embed this in an error about the script.
 bool is_wrong_type(std::string_view error) noexcept;
 bool is_out_of_memory(std::string_view error) noexcept;
-// The command itself, by the server's rules, by its age, or since it was renamed.
+// The command itself is denied by access rules, unknown to an old server, or renamed.
 bool is_denied_command(std::string_view error) noexcept;
-// It lets nobody in, at the moment.
+// The server currently refuses connections.
 bool is_closed_door(std::string_view error) noexcept;
 
 }  // namespace polycache::redis

@@ -16,8 +16,8 @@ using namespace std::chrono_literals;
 using Kind = BackendError::Kind;
 using Type = Element::Type;
 
-// A batch is what one round trip carries: enough to make the trip cheap, little enough that
-// neither side holds much of it nor the server serves nobody else meanwhile.
+// The size of one round trip: large enough to make the trip cheap, small enough that neither side
+// buffers much and the server keeps serving other clients.
 constexpr std::size_t kBatchCommands = 1000;
 constexpr std::size_t kBatchBytes = std::size_t{1} << 20U;
 constexpr std::size_t kShortestPutReply = std::string_view("+OK\r\n").size();  // "$-1\r\n" too
@@ -27,8 +27,8 @@ constexpr std::size_t kMaxScanSteps = std::size_t{1} << 32U;
 constexpr std::string_view kHeadBytes = "63";  // the last of them: contains() promises 64
 constexpr std::string_view kNoMemory = "the server is out of memory";
 constexpr std::string_view kTooLarge = "it is larger than max_value_bytes";
-constexpr auto kReplicaPause = 10s;  // before a session looks whether one is back
-// Beyond this redis computes moments that do not fit into 64 bits. 31,000 years.
+constexpr auto kReplicaPause = 10s;  // until a session tries the preferred replica again
+// Beyond this redis computes times that overflow 64 bits. 31,000 years.
 constexpr std::int64_t kMaxLifetime = 1'000'000'000'000'000;
 
 Ttl lifetime_left(std::int64_t milliseconds) {
@@ -36,7 +36,7 @@ Ttl lifetime_left(std::int64_t milliseconds) {
   return Ttl(std::chrono::milliseconds(std::max<std::int64_t>(milliseconds, 1)));
 }
 
-// A pattern of redis that means these bytes and whatever follows.
+// A redis pattern that matches these bytes followed by anything.
 std::string pattern_of_prefix(std::string_view prefix) {
   std::string pattern;
   for (const char c : prefix) {
@@ -61,7 +61,7 @@ Session::Session(std::shared_ptr<const Settings> settings)
   home_ = reader_ = 1 + turn % (hints_.size() - 1);
 }
 
-// --- Conversations ---
+// --- Requests and replies ---
 
 Deadline Session::deadline() const { return deadline_after(settings_->limits.operation); }
 
@@ -78,7 +78,7 @@ bool Session::run(std::size_t server, Purpose purpose, Deadline deadline, Repeat
   } catch (const BackendError& error) {
     broken =
         repeat >= Repeat::if_broken && connection != nullptr && connection->broke() && !delivered_;
-    // After a failover the name may lead to another server.
+    // After a failover the name may resolve to another server.
     const bool refused = repeat != Repeat::never && error.kind() == Kind::read_only;
     if (!broken && !refused) {
       call.failed(error);
@@ -103,7 +103,7 @@ void Session::run_read(Deadline deadline, Exchange exchange) {
       const Kind kind = error.kind();
       if (hints_.size() == 1 || kind == Kind::denied) throw;
       leave_reader(deadline);
-      // A handshake has a limit of its own, behind which there is time for the next one.
+      // A handshake has its own shorter limit, so time may be left for the next location.
       const bool has_time = coarse_now() + std::chrono::milliseconds(10) < deadline;
       const bool down = kind == Kind::unreachable || kind == Kind::overloaded ||
                         (kind == Kind::timeout && has_time);
@@ -112,7 +112,7 @@ void Session::run_read(Deadline deadline, Exchange exchange) {
   }
 }
 
-// One that is known to be down is passed over without an exception.
+// Skips locations that are known to be down, without an exception.
 std::size_t Session::reader(Deadline deadline) {
   if (hints_.size() == 1) return 0;
   if (reader_ != home_ && deadline >= back_home_) reader_ = home_;
@@ -256,12 +256,12 @@ void Session::get_many(std::span<const std::string_view> keys, IndexedValueSink 
         read_batch(keys.subspan(begin, count), limit,
                    [&](std::size_t i, std::string_view value) { sink(begin + i, value); });
     begin += count;
-    // As many as probably make a batch of answers.
+    // As many keys as probably fill one batch of replies.
     batch = std::clamp(kBatchBytes / (bytes / count + 1), std::size_t{8}, kBatchCommands);
   }
 }
 
-// Returns how many bytes the values had.
+// Returns the total size of the values.
 std::size_t Session::read_batch(std::span<const std::string_view> keys, Deadline& deadline,
                                 IndexedValueSink sink) {
   commands_.clear();
@@ -311,8 +311,8 @@ void Session::get_many(std::span<const std::string_view> keys, TtlExtension::Sin
   }
 }
 
-// In one transaction, so that values and lifetimes belong together. The lifetimes first: they
-// are kept, the values go straight on.
+// In one transaction, so that values and lifetimes match. Lifetimes come first, since they are
+// stored, while values are passed on at once.
 void Session::read_with_lifetimes(std::span<const std::string_view> keys, Deadline& deadline,
                                   TtlExtension::Sink sink) {
   commands_.clear();
@@ -356,14 +356,14 @@ void Session::read_with_lifetimes(std::span<const std::string_view> keys, Deadli
 
 // --- Writing ---
 
-// Commands that were composed, and what became of them.
+// The composed commands, and their outcomes.
 struct Session::PutBatch {
-  std::size_t begin = 0;  // the items that it is made of
+  std::size_t begin = 0;  // the range of its items
   std::size_t end = 0;
   bool by_psetex = false;
   std::vector<std::size_t> sent;       // the item of each command
   std::vector<std::size_t> too_large;  // not sent
-  std::vector<std::size_t> failed;     // not stored, as the mode demands
+  std::vector<std::size_t> failed;     // not stored because of the mode
   std::vector<std::size_t> refused;    // no room
   std::string error;                   // the first of any other kind
 };
@@ -377,8 +377,8 @@ void Session::warn_of_refusal(std::string_view key, std::string_view why) {
        "The value of key " + quote(key) + " was not stored: " + std::string(why) + ".");
 }
 
-// What could not be stored must not leave an older value behind. Only a put that would not
-// have replaced one leaves it.
+// A value that could not be stored must not leave an older one behind, unless the put would not
+// have replaced it.
 void Session::erase_refused(std::span<const std::string_view> keys, PutMode mode,
                             Deadline deadline) {
   if (mode == PutMode::if_absent || keys.empty()) return;
@@ -405,7 +405,7 @@ bool Session::by_psetex(const Item& item, PutMode mode) const noexcept {
 void Session::compose_put(const Item& item, PutMode mode) {
   const bool forever = item.ttl.is_forever();
   if (by_psetex(item, mode)) {
-    // SET with PX does the same; the server takes a tenth longer to find that out.
+    // SET with PX does the same, but takes the server a tenth longer to parse.
     commands_.begin("*4\r\n$6\r\nPSETEX\r\n");
     commands_.word(item.key);
     commands_.number(redis_lifetime(item.ttl));
@@ -438,7 +438,7 @@ bool Session::put(const Item& item, PutMode mode, Deadline deadline) {
     return false;
   }
   for (;;) {
-    if (primary().is_full()) [[unlikely]] {  // it is not asked, for a while
+    if (primary().is_full()) [[unlikely]] {  // skip the call for a while
       refuse(item.key, mode, kNoMemory, deadline);
       return false;
     }
@@ -453,7 +453,7 @@ bool Session::put(const Item& item, PutMode mode, Deadline deadline) {
     if (answer.type == Type::status) [[likely]]
       return true;
     if (answer.type == Type::nil) {
-      // To redis a list is something; to us it is not.
+      // redis counts a key of another type as present; we do not.
       if (mode != PutMode::if_absent || of_other_type({&item.key, 1}, deadline).empty()) {
         return false;
       }
@@ -467,7 +467,7 @@ bool Session::put(const Item& item, PutMode mode, Deadline deadline) {
   }
 }
 
-// XX would write over another type.
+// XX would overwrite another type.
 bool Session::put_if_present(const Item& item, Deadline deadline) {
   return of_other_type({&item.key, 1}, deadline).empty() &&
          put(item, PutMode::if_present, deadline);
@@ -497,7 +497,7 @@ void Session::put_many(std::span<const Item> items, PutMode mode, IndexSink on_f
       send_batch(batch, items, mode, limit);
       if (mode == PutMode::if_absent) put_over_other_types(batch, items, limit);
     });
-    // What was refused is erased all the same, while there is time.
+    // Refused items are erased anyway, while there is time.
     if (!failure || coarse_now() < limit) {
       attempt([&] { refuse_batch(batch, items, mode, limit); });
     }
@@ -508,7 +508,7 @@ void Session::put_many(std::span<const Item> items, PutMode mode, IndexSink on_f
   }
 }
 
-// In one round trip. Of several items with one key the last counts: a later one that was stored
+// In one round trip. Of several items with one key the last counts: if a later one was stored, it
 // stays.
 void Session::refuse_batch(PutBatch& batch, std::span<const Item> items, PutMode mode,
                            Deadline deadline) {
@@ -527,7 +527,7 @@ void Session::refuse_batch(PutBatch& batch, std::span<const Item> items, PutMode
   for (const std::size_t i : batch.too_large) warn_of_refusal(items[i].key, kTooLarge);
 }
 
-// Those that failed only because their key holds another type are stored after all.
+// Stores the items that failed only because their key holds another type.
 void Session::put_over_other_types(PutBatch& batch, std::span<const Item> items,
                                    Deadline deadline) {
   if (batch.failed.empty()) return;
@@ -558,7 +558,7 @@ void Session::compose_batch(PutBatch& batch, std::span<const Item> items, PutMod
       batch.sent.push_back(batch.end);
     } else {
       batch.too_large.push_back(batch.end);
-      if (mode == PutMode::if_present) {  // it is erased before a later item asks for it
+      if (mode == PutMode::if_present) {  // erase it before a later item requires it to exist
         ++batch.end;
         return;
       }
@@ -609,7 +609,7 @@ bool Session::touch(std::string_view key, Ttl ttl, ValueSink head) {
   commands_.clear();
   compose_type_check(key);
   if (ttl.is_forever()) {
-    // PERSIST alone does not tell an absent key from one without a lifetime.
+    // PERSIST alone does not distinguish an absent key from one without a lifetime.
     commands_.begin("*2\r\n$7\r\nPERSIST\r\n");
     commands_.word(key);
     commands_.begin("*2\r\n$6\r\nEXISTS\r\n");
@@ -668,7 +668,7 @@ std::size_t Session::erase_many(std::span<const std::string_view> keys) {
     commands_.begin(1 + batch.size());
     commands_.word("DEL");
     for (const std::string_view key : batch) commands_.word(key);
-    // How many there were cannot be asked twice.
+    // The number of erased entries cannot be determined by repeating.
     run(0, Purpose::erase, limit, Repeat::if_refused, [&](Connection& connection) {
       connection.send(commands_.bytes(), commands_.count());
       const Answer answer = receive(connection, {.types = one_of(Type::integer)}, ignore);
@@ -678,7 +678,7 @@ std::size_t Session::erase_many(std::span<const std::string_view> keys) {
   return erased;
 }
 
-// Asynchronously: the entries are gone at once, their memory later.
+// Asynchronous: the entries are gone at once, their memory later.
 void Session::clear() {
   commands_.clear();
   commands_.begin(2);
@@ -708,7 +708,7 @@ std::size_t Session::erase_prefix(std::string_view prefix) {
   throw BackendError(Kind::protocol, primary().name(), "a walk through its keys does not end");
 }
 
-// One step, to found_; `cursor` is where the next begins.
+// Performs one step, into found_; `cursor` is where the next begins.
 void Session::scan(std::string& cursor, Deadline deadline) {
   run(0, Purpose::erase, deadline, Repeat::if_broken, [&](Connection& connection) {
     connection.send(commands_.bytes(), commands_.count());
@@ -742,7 +742,7 @@ std::size_t Session::erase_found(Deadline deadline) {
   return erase_found(deadline);
 }
 
-// --- Beside the operations ---
+// --- Apart from operations ---
 
 void Session::check(FunctionRef<void(const HealthExtension::Server&)> sink) {
   for (std::size_t i = 0; i < hints_.size(); ++i) {
@@ -750,8 +750,8 @@ void Session::check(FunctionRef<void(const HealthExtension::Server&)> sink) {
   }
 }
 
-// What is read from a replica is read from the first server if they are all down. Values that a
-// server without memory refuses are erased from it, so that one is called.
+// If all replicas are down, reads go to the first server. A server without memory is still called,
+// to erase the values that it refuses.
 bool Session::admits(std::string_view /*key*/, Access access) const noexcept {
   const auto& servers = settings_->servers;
   if (access == Access::write) return !primary().refuses(Purpose::erase);

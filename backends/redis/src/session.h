@@ -24,12 +24,12 @@
 
 namespace polycache::redis {
 
-// What the sessions of one alias share.
+// State shared by the sessions of one alias.
 struct Settings {
-  std::vector<std::unique_ptr<Server>> servers;  // the first is written to; never empty
+  std::vector<std::unique_ptr<Server>> servers;  // the first receives the writes; never empty
   Limits limits;
   std::function<void(const Warning&)> report;
-  mutable std::atomic<std::size_t> sessions{0};  // spreads them over the replicas
+  mutable std::atomic<std::size_t> sessions{0};  // distributes them over the replicas
 };
 
 class Session final : public Backend,
@@ -70,12 +70,12 @@ class Session final : public Backend,
 
  private:
   using Server = redis::Server;
-  // What may be done a second time if the first time ended without an answer.
+  // When an operation may be repeated after it ended without a reply.
   enum class Repeat : std::uint8_t {
     never,
     if_refused,  // only if the server said that it did nothing
-    if_broken,   // also if the connection was from before, and broke
-    in_doubt,    // the same; the answer of the second time may not be that of the first
+    if_broken,   // also if a connection opened earlier broke
+    in_doubt,    // the same; the second reply may differ from what the first would have been
   };
   // The outcome of one command; values have gone to the sink.
   struct Answer {
@@ -83,54 +83,53 @@ class Session final : public Backend,
     std::int64_t integer = 0;
     std::string error = {};
   };
-  // What answers a command can have. Others end the connection; errors are thrown.
+  // The replies that a command can have. Others close the connection; errors are thrown.
   struct Expected {
     unsigned types;
-    bool (*tolerated)(std::string_view error) noexcept = nullptr;  // these are answers
+    bool (*tolerated)(std::string_view error) noexcept = nullptr;  // accepted as replies
   };
   static constexpr unsigned one_of(std::same_as<Element::Type> auto... type) noexcept {
     return ((1U << static_cast<unsigned>(type)) | ...);
   }
   using Exchange = FunctionRef<void(Connection&)>;
 
-  // Runs the exchange on a connection with a server; a second time if `repeat` allows, so it
-  // must not keep anything of a first time that failed. Returns whether a first time may have
-  // taken effect although it ended without an answer.
-  // An operation has one deadline, whatever steps it has: each run() of it is given the same.
+  // Runs the exchange on a connection to a server; repeats it if `repeat` allows, so it must not
+  // keep anything from a failed first attempt. Returns whether a first attempt without a reply may
+  // have taken effect. All run() calls of one operation receive the same deadline.
   [[gnu::hot]] bool run(std::size_t server, Purpose purpose, Deadline deadline, Repeat repeat,
                         Exchange exchange);
-  // Runs it on a location to read from, on the next one if that is down.
+  // Runs it on a location for reading; on the next one if that is down.
   [[gnu::hot]] void run_read(Deadline deadline, Exchange exchange);
   [[gnu::hot]] std::size_t reader(Deadline deadline);
   void leave_reader(Deadline deadline);
   [[gnu::hot]] Deadline deadline() const;
 
-  // Reads one reply, whatever it is, except that the server is read-only.
+  // Reads one reply of any kind; throws if the server is read-only.
   [[gnu::hot]] static Answer receive(Connection& connection, ValueSink sink);
   [[gnu::hot]] static Answer receive(Connection& connection);
   [[gnu::hot]] static Answer receive(Connection& connection, const Expected& expected,
                                      ValueSink sink);
   [[gnu::hot]] static void check(Connection& connection, const Answer& answer,
                                  const Expected& expected);
-  // Sends the one command that was composed to the first location.
+  // Sends the one composed command to the first location.
   [[gnu::hot]] Answer ask(Purpose purpose, Deadline deadline, Repeat repeat,
                           const Expected& expected, ValueSink sink);
   [[noreturn]] static void throw_error(Connection& connection, std::string_view error);
   [[noreturn]] static void throw_unexpected(Connection& connection);
 
-  // In one step, by a script; empty if scripts are denied.
+  // Atomically, by a script; empty if scripts are denied.
   std::optional<Answer> run_script(Purpose purpose, Deadline deadline, const Script& script,
                                    std::string_view key,
                                    std::span<const std::string_view> arguments,
                                    const Expected& expected, ValueSink sink);
-  // What a key holds.
+  // The content of a key.
   struct Held {
     std::optional<std::string> value = {};
     bool other_type = false;  // a list, a set, ...
   };
-  // ... and then by looking and changing, until nobody changed it in between. `decide` is
-  // given what the key holds, and composes the change or returns false. Answers what the
-  // change did; if there was none: an error if it holds another type, else nil.
+  // Without scripts: reads and changes the key until no other client changed it in between.
+  // `decide` receives the content and composes the change, or returns false. Returns the reply to
+  // the change; if there was none: an error if the key holds another type, else nil.
   using Decide = FunctionRef<bool(const Held& held)>;
   Answer watch(Purpose purpose, Deadline deadline, std::string_view key, Decide decide);
   bool watch_once(Connection& connection, std::string_view key, Decide decide, Answer& answer);
@@ -141,7 +140,7 @@ class Session final : public Backend,
                              std::string_view value, std::optional<Ttl> ttl, Deadline deadline);
   bool erase_if_equal_by_watch(std::string_view key, std::string_view expected, Deadline deadline);
   bool get_then_del(std::string_view key, Deadline deadline, ValueSink sink);
-  // What holds another type is absent to every operation, and gives way to what is stored.
+  // A key of another type is absent to every operation, and is overwritten by a stored value.
   std::vector<std::string_view> of_other_type(std::span<const std::string_view> keys,
                                               Deadline deadline);
   void erase_other_type(std::string_view key, Deadline deadline);
@@ -166,7 +165,7 @@ class Session final : public Backend,
   void read_put(PutBatch& batch, Connection& connection, std::size_t item);
   void refuse_batch(PutBatch& batch, std::span<const Item> items, PutMode mode, Deadline deadline);
   void put_over_other_types(PutBatch& batch, std::span<const Item> items, Deadline deadline);
-  // Both move the deadline by what the sink takes.
+  // Both extend the deadline by the time that the sink takes.
   std::size_t read_batch(std::span<const std::string_view> keys, Deadline& deadline,
                          IndexedValueSink sink);
   void read_with_lifetimes(std::span<const std::string_view> keys, Deadline& deadline,
@@ -178,8 +177,8 @@ class Session final : public Backend,
 
   const std::shared_ptr<const Settings> settings_;
   std::vector<std::size_t> hints_;  // for the pools of settings_->servers
-  std::size_t home_ = 0;            // which of them is read from, if it is there
-  std::size_t reader_ = 0;          // ... at the moment
+  std::size_t home_ = 0;            // the index of the server to read from, if it is up
+  std::size_t reader_ = 0;          // the index currently used
   Deadline back_home_ = {};
   bool delivered_ = false;  // whether an exchange has called its sink
   CommandBuffer commands_;
