@@ -12,12 +12,12 @@ namespace {
 
 using Kind = BackendError::Kind;
 
-// A connection that lay idle for so long is looked at before it is used: then the system call
-// is of no consequence.
+// A connection that was idle for this long is checked before use; the system call is then
+// negligible.
 constexpr std::chrono::seconds kRest(1);
 
-// Whether eight bytes hold a blank, a control character or DEL: the high bit of a byte is set
-// by the subtraction if it was below 0x21, and likewise where it differs from 0x7F in nothing.
+// Whether eight bytes contain a blank, a control character or DEL: the subtraction sets the high
+// bit of a byte below 0x21, and likewise of one that equals 0x7F.
 bool has_bad_byte(std::uint64_t bytes) noexcept {
   constexpr std::uint64_t each = 0x0101010101010101;
   const std::uint64_t low = (bytes - each * 0x21) & ~bytes;
@@ -75,7 +75,7 @@ void Connection::begin(Term term, bool tells_redial) noexcept {
 }
 
 void Connection::open() {
-  // Answers that nobody read would be taken for the answers to the next question.
+  // Unread replies would be taken for the replies to the next request.
   if (unread_) close();
   unread_ = false;
   if (rested_) [[unlikely]] {
@@ -86,7 +86,7 @@ void Connection::open() {
     dial();
 }
 
-// Anew from the name on.
+// Resolves the name again.
 void Connection::dial() {
   second_chance_ = false;
   const std::int64_t begun = redial_.now();
@@ -103,8 +103,8 @@ void Connection::dial() {
   redial_.succeeded();
 }
 
-// Operations that may be done twice. Only a connection that worked before is given a second
-// chance: the server closed it, or was started anew.
+// For operations that may be repeated. Only a connection that worked before gets a second attempt:
+// the server closed it, or was restarted.
 template <class Operation>
 auto Connection::repeat_if_stale(Operation operation) {
   open();
@@ -141,13 +141,13 @@ void Connection::answer(std::span<const std::string_view> keys, Want want,
     any = true;
     const Instant begin = coarse_now();
     sink(index, found);
-    end_ += coarse_now() - begin;  // what the caller does is not the server's time
+    end_ += coarse_now() - begin;  // time spent in the sink does not count
   };
   bool again = false;
   try {
     read_answers(keys, want, deliver);
   } catch (const BackendError& error) {
-    // The question went into a connection that the server had closed.
+    // The request was sent on a connection that the server had closed.
     again = error.kind() == Kind::unreachable && !any && take_second_chance();
     if (!again) throw;
   }
@@ -162,7 +162,7 @@ Outcome Connection::set(std::string_view key, std::string_view value, Lifetime l
   return repeat_if_stale([&] { return store(How::set, {key, value, lifetime}, 0); });
 }
 
-// What was answered is not sent again.
+// Acknowledged items are not sent again.
 void Connection::set_many(std::span<const NewItem> items,
                           FunctionRef<void(std::size_t, Outcome)> sink) {
   std::size_t answered = 0;
@@ -220,7 +220,8 @@ void Connection::drop_many(std::span<const std::string_view> keys) {
   repeat_if_stale([&] { remove_all(keys, Look::at_nothing, [](std::size_t, Removed) {}); });
 }
 
-// memcached knows no conditional deletion; an item that is gone at once is one.
+// memcached has no conditional deletion; replacing the item by one that expires at once has that
+// effect.
 Outcome Connection::erase_version(std::string_view key, std::uint64_t version) {
   return replace_version(key, {}, {.flags = 0, .expiration = kGoneAtOnce}, version);
 }

@@ -1,4 +1,4 @@
-// Items, as connections with a server speak of them.
+// The items that connections to a server send and receive.
 
 #pragma once
 
@@ -12,13 +12,13 @@ namespace polycache::memcached {
 
 inline constexpr std::size_t kMaxKey = 250;
 
-// An item as it was found. The views are valid until the same connection is asked for items
-// again; what is stored or erased through it leaves them alone.
+// A found item. The views are valid until the same connection is asked for items again; storing or
+// erasing through it does not invalidate them.
 struct Found {
   std::string_view key;
   std::string_view value;
   std::uint32_t flags = 0;
-  std::uint64_t version = 0;  // for replace_version() and erase_version(); 0 if not asked for
+  std::uint64_t version = 0;  // for replace_version() and erase_version(); 0 if not requested
 };
 
 struct NewItem {
@@ -27,17 +27,17 @@ struct NewItem {
   Lifetime lifetime;
 };
 
-// What an erasure came to.
+// The result of an erasure.
 struct Removed {
   bool done = false;        // there was an item
-  std::uint32_t flags = 0;  // which had these, as it was seen just before
+  std::uint32_t flags = 0;  // its flags, as read just before
 };
 
 enum class Want : std::uint8_t { value, value_and_version };
 
 enum class Outcome : std::uint8_t {
   done,
-  exists,   // add: there is one; replace_version: it has another version by now
+  exists,   // add: the item exists; replace_version: its version has changed
   absent,   // there is no such item
   refused,  // too large, or out of memory
 };

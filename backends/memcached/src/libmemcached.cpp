@@ -16,27 +16,26 @@
 namespace polycache::memcached {
 namespace {
 
-// What a block may be larger than a value: two bytes of line end, steps of a KiB, and the
-// library's own buffers and rings.
+// How much a block may exceed a value: two bytes of line end, steps of a KiB, and the library's own
+// buffers and rings.
 constexpr std::size_t kOverhead = 256 * 1024;
 
-// A connection that nobody used for so long may have been closed by the server, or by what
-// lies in between.
+// A connection idle for this long may have been closed by the server or a middlebox.
 constexpr std::chrono::seconds kIdle{1};
 
-// A reply of that size comes whole, or not at all; the clock is not looked at in between.
+// A reply of this size arrives completely or not at all; the clock is not checked in between.
 constexpr std::size_t kOnePiece = 4096;
 
-// After so long without a word the kernel asks whether the other side is still there.
+// The kernel probes the peer after this long without traffic.
 constexpr std::uint64_t kKeepaliveSeconds = 30;
 
 // --- The memory that libmemcached works with. ---
 //
-// Three things stand between a forged reply and this process. No block is larger than what
-// max_value_bytes needs, so that a forged length cannot take gigabytes. Before each block lie
-// a few unused bytes, since a length of 2^64 - 1 makes the library write a zero just before
-// its buffer. And the result that it reads into, which lies inside our own object, is not
-// freed, whatever has been written over its flags.
+// Three measures protect this process from a forged reply. No block is larger than max_value_bytes
+// requires, so that a forged length cannot take gigabytes. A few unused bytes precede each block,
+// since a length of 2^64 - 1 makes the library write a zero just before its buffer. And the result
+// that it reads into, which lies inside our own object, is never freed, whatever has been written
+// over its flags.
 struct Bounds {
   std::size_t largest_block;
   const void* never_freed;
@@ -72,7 +71,7 @@ void* allocate_zeros(const memcached_st* client, std::size_t count, const std::s
   return memory;
 }
 
-// --- What it says. ---
+// --- Return codes ---
 
 BackendError::Kind kind_of(memcached_return_t result) noexcept {
   switch (result) {
@@ -109,7 +108,7 @@ void configure(memcached_st& client) {
   set(MEMCACHED_BEHAVIOR_TCP_NODELAY, 1);
   set(MEMCACHED_BEHAVIOR_TCP_KEEPALIVE, 1);
   set(MEMCACHED_BEHAVIOR_TCP_KEEPIDLE, kKeepaliveSeconds);
-  // When to try again is decided by the breaker and by Redial.
+  // The breaker and Redial decide when to retry.
   set(MEMCACHED_BEHAVIOR_RETRY_TIMEOUT, 0);
 }
 
@@ -153,14 +152,14 @@ struct BinaryConnection::Client {
   Bounds bounds;
   Want wanted;
   memcached_st memcached;
-  // What is read, always: the library copies a reply's key into it without looking at its
-  // length, so that a forged one would run over whatever lies behind. Behind this lies room.
+  // All reads use this: the library copies a reply's key into it without checking the length, so a
+  // forged key would overwrite whatever follows. `overrun` provides the space.
   memcached_result_st found;
   std::array<char, 66 * 1024> overrun;  // a binary key's length has 16 bits
 };
 
 void BinaryConnection::Drop::operator()(Client* client) const noexcept {
-  // Says goodbye to the server, and waits no longer for that than it must.
+  // Sends a quit command to the server, and waits no longer for that than it must.
   memcached_behavior_set(&client->memcached, MEMCACHED_BEHAVIOR_POLL_TIMEOUT, 1);
   client->found.options.is_allocated = false;
   memcached_result_free(&client->found);
@@ -181,8 +180,8 @@ std::unique_ptr<BinaryConnection::Client, BinaryConnection::Drop> BinaryConnecti
   std::unique_ptr<Client, Drop> owner(client.release());
   memcached_st& memcached = owner->memcached;
   configure(memcached);
-  // Gives it a buffer now: a forged length of 2^64 - 2 makes the library write where a buffer
-  // ought to be, without asking for one.
+  // Allocate a buffer now: a forged length of 2^64 - 2 makes the library write to its buffer
+  // without allocating one.
   if (memcached_failed(memcached_result_set_value(&owner->found, "-", 1)) ||
       memcached_failed(add_server(memcached, server()))) {
     out_of_memory();
@@ -198,34 +197,34 @@ std::unique_ptr<BinaryConnection::Client, BinaryConnection::Drop> BinaryConnecti
 void BinaryConnection::connect() {
   client_ = make_client();
   keep_time();
-  const HeldStandardStreams held;  // the library makes the socket
+  const HeldStandardStreams held;  // the library creates the socket
   greet();
 }
 
-// Before what may wait: no longer than until the end.
+// Before anything that may wait: limits it to the end of the operation.
 void BinaryConnection::keep_time() {
   const Instant now = coarse_now();
   const auto left = std::chrono::ceil<std::chrono::milliseconds>(end() - now);
   if (left.count() <= 0) fail(MEMCACHED_TIMEOUT);
   last_used_ = now;
-  // Not through memcached_behavior_set(): these are read before each wait.
+  // Set directly, not by memcached_behavior_set(): these are read before each wait.
   memcached_st& memcached = client_->memcached;
   memcached.poll_timeout = static_cast<std::int32_t>(left.count());
   memcached.connect_timeout =
       static_cast<std::int32_t>(std::min(left, settings().connect_timeout).count());
 }
 
-// Asks for the version and looks at the answer: something else that listens there is told
-// apart before it is sent anything.
+// Requests the version and checks the reply, to detect a different service before anything else is
+// sent.
 void BinaryConnection::greet() {
   constexpr std::uint8_t unknown = 0xFF;
   memcached_st& memcached = client_->memcached;
   const memcached_return_t verdict = memcached_version(&memcached);
   const memcached_return_t result = reason(verdict);
-  // The one thing that can be wrong with this command is who sent it.
+  // The only possible client error here is missing or wrong credentials.
   if (result == MEMCACHED_CLIENT_ERROR) fail(MEMCACHED_AUTH_PROBLEM);
   if (memcached_failed(result)) fail(result);
-  if (memcached_failed(verdict)) {  // without a reason: it said ERROR
+  if (memcached_failed(verdict)) {  // no reason: it replied ERROR
     fail(
         BackendError::Kind::overloaded,
         "it refused the connection; check its limit of connections (-c), and that it is memcached");
@@ -236,12 +235,12 @@ void BinaryConnection::greet() {
   }
 }
 
-// Before what must not be sent twice: a connection that lay idle is tried with a question.
+// Before a request that must not be sent twice: an idle connection is tested with a request.
 void BinaryConnection::prove_alive() {
   if (client_ != nullptr && coarse_now() - last_used_ > kIdle) ping();
 }
 
-// Some functions say only that something failed; the last error says what.
+// Some functions only report that something failed; the last error has the reason.
 memcached_return_t BinaryConnection::reason(memcached_return_t result) const noexcept {
   return result == MEMCACHED_FAILURE || result == MEMCACHED_SOME_ERRORS
              ? memcached_last_error(&client_->memcached)
@@ -271,11 +270,10 @@ void BinaryConnection::send_question(std::span<const std::string_view> keys, Wan
   if (memcached_failed(result)) fail(result);
 }
 
-// The next item, or empty with why there is none: MEMCACHED_END after the last.
+// The next item, or empty with the reason: MEMCACHED_END after the last.
 std::optional<Found> BinaryConnection::next(memcached_return_t& result) {
   memcached_result_st& found = client_->found;
-  // A result that has been counted before makes the library tell a failure from a miss: it
-  // calls whatever goes wrong with the first reply "not found".
+  // With a count of zero the library reports any failure of the first reply as "not found".
   found.count = 1;
   if (memcached_fetch_result(&client_->memcached, &found, &result) == nullptr) {
     if (result == MEMCACHED_NOTFOUND) result = MEMCACHED_END;
@@ -298,7 +296,7 @@ std::optional<Found> BinaryConnection::find(std::string_view key, Want want) {
   const auto item = next(result);
   if (item) {
     if (item->value.size() > kOnePiece) keep_time();
-    // The end of the reply is read at once, and leaves the item's bytes where they are.
+    // Reads the end of the reply at once; the item's bytes stay in place.
     if (next(result)) fail(MEMCACHED_PROTOCOL_ERROR);
   }
   result = reason(result);
@@ -307,7 +305,7 @@ std::optional<Found> BinaryConnection::find(std::string_view key, Want want) {
   return item;
 }
 
-// Matches items with questions: the server answers in order and leaves out what it has not.
+// Matches items with requested keys: the server replies in order and omits absent ones.
 void BinaryConnection::read_answers(std::span<const std::string_view> keys, Want /*want*/,
                                     FunctionRef<void(std::size_t, const Found&)> sink) {
   std::size_t question = 0;
@@ -341,12 +339,12 @@ Outcome BinaryConnection::store(How how, const NewItem& item, std::uint64_t vers
   }
 }
 
-// One by one: of many replies the library keeps the last, and of buffered requests that have
-// replies it aborts at a KiB or so.
+// One by one: of several replies the library keeps the last, and if buffered requests have replies,
+// it aborts at about a KiB.
 void BinaryConnection::set_all(std::span<const NewItem> items,
                                FunctionRef<void(std::size_t, Outcome)> sink) {
   for (std::size_t i = 0; i < items.size(); ++i) {
-    open();  // it may have been closed by the item before, which was refused
+    open();  // a refused item before may have closed it
     sink(i, store(How::set, items[i], 0));
   }
 }
@@ -356,8 +354,8 @@ Outcome BinaryConnection::remove(std::string_view key) {
   return outcome(memcached_delete(&client_->memcached, key.data(), key.size(), 0));
 }
 
-// One by one. Looks in a round trip of its own, since the answer to a deletion says nothing of
-// the item; that is repeated where the connection turns out to be broken.
+// One by one. Reading the flags takes its own round trip, since the reply to a deletion does not
+// contain them; that read is repeated if the connection turns out to be broken.
 void BinaryConnection::remove_all(std::span<const std::string_view> keys, Look look,
                                   FunctionRef<void(std::size_t, Removed)> sink) {
   for (std::size_t i = 0; i < keys.size(); ++i) {
@@ -380,7 +378,7 @@ void BinaryConnection::flush() {
   }
 }
 
-// --- Verdicts ---
+// --- Outcomes ---
 
 Outcome BinaryConnection::outcome(memcached_return_t result) {
   result = reason(result);
@@ -405,7 +403,7 @@ Outcome BinaryConnection::outcome(memcached_return_t result) {
   }
 }
 
-// The library takes a name server that does not answer for a server that does not.
+// The library reports a timeout of the name server as a timeout of the server.
 bool BinaryConnection::is_name_unknown(memcached_return_t result) const noexcept {
   const char* const message = memcached_last_error_message(&client_->memcached);
   return result == MEMCACHED_TIMEOUT && message != nullptr &&

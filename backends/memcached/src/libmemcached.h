@@ -1,11 +1,11 @@
-// What we have of libmemcached: where keys belong, and the binary protocol with SASL. The only
-// part of this library that includes it.
+// The use of libmemcached: the key distribution, and the binary protocol with SASL. The only part
+// of this library that includes it.
 //
-// libmemcached 1.1.4 is handled with care: each server has a client of its own, so that a
-// failure is known to be that server's and drops that connection only; after any failure in
-// the middle of a reply the client is thrown away; replies are bounded; and its verdicts are
-// not believed where they are known to be wrong (each place says so). Its limits of time hold
-// for each wait: what dribbles within one reply is waited for.
+// Precautions against libmemcached 1.1.4: each server has its own client, so that a failure
+// belongs to that server and closes that connection only; after any failure in the middle of a
+// reply the client is discarded; replies are bounded; and return codes known to be wrong are
+// corrected (each place says so). Its timeouts apply to each wait: a reply that arrives byte by
+// byte is not cut off.
 
 #pragma once
 
@@ -22,7 +22,7 @@
 
 namespace polycache::memcached {
 
-// Which server a key belongs to: ketama, with weights. Thread-safe; connects to nothing.
+// Maps keys to servers: ketama, with weights. Thread-safe; does not connect.
 class Ring {
  public:
   explicit Ring(const std::vector<ServerAddress>& servers);
@@ -45,9 +45,9 @@ class BinaryConnection final : public Connection {
 
   bool is_open() const noexcept override { return client_ != nullptr; }
   void close() noexcept override { client_.reset(); }
-  // The library would say goodbye on the parent's connection, and it hands out no descriptor to
-  // close; so everything stays as it is. The descriptor closes itself with the process, or
-  // when it becomes another program.
+  // Does nothing: the library would send a quit command on the parent's connection, and does not
+  // expose the descriptor. The descriptor is closed when the process ends or executes another
+  // program.
   void abandon() noexcept override {}
 
  private:
@@ -83,7 +83,7 @@ class BinaryConnection final : public Connection {
   using Connection::fail;
 
   std::unique_ptr<Client, Drop> client_;
-  std::vector<const char*> key_begins_;  // of a question; kept for their memory
+  std::vector<const char*> key_begins_;  // of a request; kept for their memory
   std::vector<std::size_t> key_sizes_;
   Instant last_used_{};
 };

@@ -11,7 +11,7 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr std::uint32_t kForever = std::numeric_limits<std::uint32_t>::max();
-constexpr std::uint32_t kFirstDeadline = 1U << 30;  // January 2004; below: not written by us
+constexpr std::uint32_t kFirstDeadline = 1U << 30;  // January 2004; below: another program's
 constexpr std::int64_t kLongestRelative = 30LL * 24 * 3600;
 constexpr std::int64_t kMillis = 1000;
 
@@ -26,9 +26,9 @@ bool is_deadline(std::uint32_t flags) noexcept {
   return flags >= kFirstDeadline && flags != kForever;
 }
 
-// One second more than the time left, since the server's first second may be short. The
-// server takes what is above 30 days for a moment of its own wall clock, which the injected
-// clock says nothing about, and reads 32 signed bits: beyond 2038 only the flags hold.
+// One second more than the time left, since the server's first second may be short. The server
+// treats values above 30 days as a moment of its own wall clock, which is independent of the
+// injected clock, and reads 32 signed bits: beyond 2038 only the flags hold.
 std::int64_t expiration_in(std::int64_t seconds_left) noexcept {
   const std::int64_t seconds = seconds_left + 1;
   if (seconds <= kLongestRelative) return seconds;
@@ -44,7 +44,7 @@ Lifetime lifetime_for(Ttl ttl, Moment now) noexcept {
   if (ttl.is_forever() || ttl.value().count() > room) return {kForever, 0};
   const std::int64_t deadline = whole_seconds(begin + ttl.value().count());
   const std::int64_t expiration = expiration_in(whole_seconds(deadline * kMillis - begin));
-  // A clock that stands before 2004 cannot be written down; the server's expiry still holds.
+  // A deadline before 2004 cannot be stored in the flags; the server's expiry still holds.
   if (deadline < kFirstDeadline) return {kForever, expiration};
   return {static_cast<std::uint32_t>(deadline), expiration};
 }

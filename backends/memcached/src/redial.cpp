@@ -23,7 +23,7 @@ Redial::Redial(const Clock& clock, std::chrono::milliseconds longest_try) noexce
       pauses_(kFirstPause, kLongestPause, seed_of(this, clock)) {}
 
 std::int64_t Redial::now() const noexcept {
-  // Zero has a meaning of its own.
+  // Zero means that nothing failed.
   return std::max<std::int64_t>(
       1, std::chrono::nanoseconds(clock_.steady_now().time_since_epoch()).count());
 }

@@ -1,5 +1,5 @@
-// When a server that could not be connected to may be tried again: after a pause that grows
-// with each failure, and then by one thread, whose success lets in all.
+// When to reconnect to a server after a failed attempt: after a pause that grows with each failure,
+// and then with one thread; its success admits all others.
 
 #pragma once
 
@@ -13,15 +13,14 @@
 
 namespace polycache::memcached {
 
-// Thread-safe. As long as nothing fails, each call is one relaxed load.
+// Thread-safe. While nothing fails, each call is one relaxed load.
 class Redial {
  public:
-  // `longest_try`: after that, who claimed a try and was not heard of again is forgotten.
-  // `clock` must outlive it.
+  // A claim whose outcome is not reported within `longest_try` expires. `clock` must outlive it.
   Redial(const Clock& clock, std::chrono::milliseconds longest_try) noexcept;
 
-  // Whether the caller may connect now. Whoever does reports how it ended, with the moment when
-  // it began: of failures that happened together one counts.
+  // Whether the caller may connect now. The caller then reports the outcome, with the moment when
+  // the attempt began: concurrent failures count once.
   bool claim() noexcept { return not_before_.load(std::memory_order_relaxed) == 0 || claim_try(); }
   void succeeded() noexcept {
     if (not_before_.load(std::memory_order_relaxed) != 0) [[unlikely]]
@@ -41,8 +40,8 @@ class Redial {
   const Clock& clock_;
   const std::int64_t longest_try_;           // nanoseconds
   std::atomic<std::int64_t> not_before_{0};  // nanoseconds of the clock; 0: nothing failed
-  // Only ever tried: who does not get it leaves the pauses to the one who has it, and in a
-  // fork's child it may be held for good.
+  // Only locked with try_lock: a thread that fails to lock it relies on the holder to set the
+  // pause, and in a fork's child it may stay locked forever.
   std::mutex mutex_;
   Backoff pauses_;  // guarded by it, like the next one
   std::int64_t last_failure_ = 0;

@@ -19,11 +19,11 @@ constexpr std::string_view kLineEnd = "\r\n";
 constexpr std::string_view kValue = "VALUE ";
 constexpr std::string_view kEnd = "END\r\n";
 
-// Errors are sentences; of numbers there are three, with at most twenty digits.
+// Errors are sentences; a value line has three numbers of at most twenty digits.
 constexpr std::size_t kLongestLine = 1024;
 constexpr std::size_t kLongestValueLine = kValue.size() + kMaxKey + 3 * 21 + kLineEnd.size();
 
-// How lines begin; one that ends in a line end is all of the line. The usual ones come first.
+// How lines begin; a beginning that includes the line end is a whole line. Common ones come first.
 struct Beginning {
   std::string_view text;
   Kind kind;
@@ -60,7 +60,7 @@ bool may_begin_with(std::string_view bytes, std::string_view beginning) noexcept
   return bytes.substr(0, common) == beginning.substr(0, common);
 }
 
-// Whether bytes without a line end may become a line that is understood.
+// Whether bytes without a line end may become a valid line.
 bool may_become_a_line(std::string_view bytes, Inbox::Values values) noexcept {
   if (values != Inbox::Values::none && may_begin_with(bytes, kValue)) {
     return bytes.size() < kLongestValueLine;
@@ -71,7 +71,7 @@ bool may_become_a_line(std::string_view bytes, Inbox::Values values) noexcept {
          });
 }
 
-// Takes a number off the front, as the server prints it: no signs, no zeros before it.
+// Removes a number from the front, in the server's format: no sign, no leading zeros.
 template <class Number>
 std::optional<Number> take_number(std::string_view& text) noexcept {
   Number number = 0;
@@ -97,7 +97,7 @@ struct ValueLine {
   std::uint64_t version;
 };
 
-// "VALUE key flags size", and " version" if that was asked for.
+// "VALUE key flags size", and " version" if that was requested.
 std::optional<ValueLine> parse_value_line(std::string_view line, bool versioned) noexcept {
   std::string_view rest = line.substr(kValue.size());
   const std::size_t key_size = rest.find(' ');
@@ -152,8 +152,8 @@ std::span<char> Inbox::room() noexcept {
   return {bytes_.get() + end_, capacity_ - end_};
 }
 
-// So that what begins here can be so large. Memory that nothing is written to costs nothing,
-// so it is taken at once.
+// Makes room for a reply of this size. The memory is allocated at once, since untouched memory
+// costs nothing.
 void Inbox::make_room_for(std::size_t bytes) {
   if (capacity_ - begin_ >= bytes) return;
   if (capacity_ >= bytes) {
@@ -182,7 +182,7 @@ Inbox::State Inbox::next(Reply& reply, Values values) {
   if (!kind) return State::nonsense;
   reply = {.kind = *kind, .item = {}, .line = line};
   if (*kind == Kind::meta_hit) {
-    // What follows the flags is about leases of other clients.
+    // The flags are followed by information on leases of other clients.
     std::string_view rest = line.substr(kFlagsOfHit);
     const auto flags = take_number<std::uint32_t>(rest);
     if (!flags || (!rest.empty() && rest.front() != ' ')) return State::nonsense;
@@ -192,8 +192,8 @@ Inbox::State Inbox::next(Reply& reply, Values values) {
   return State::reply;
 }
 
-// There is always room for the end of the answer behind the value, so that reading that does
-// not move the value.
+// Reserves room for the end of the answer behind the value, so that reading it does not move the
+// value.
 Inbox::State Inbox::next_value(std::string_view line, Reply& reply, Values values) {
   const auto parsed = parse_value_line(line, values == Values::versioned);
   if (!parsed) return State::nonsense;

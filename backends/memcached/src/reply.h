@@ -1,8 +1,8 @@
-// What a memcached server says in the text protocol, cut out of the bytes that arrive: one
-// reply after the other, however they are sliced.
+// Parses the replies of a memcached server in the text protocol from the bytes that arrive, one
+// reply after the other, however they are split.
 //
-// Nothing is believed: what is not exactly a reply is nonsense, as soon as it cannot become
-// one any more, and no memory is taken for more than a value may have.
+// Nothing is trusted: input that is not exactly a reply is reported as nonsense as soon as it can
+// no longer become one, and no more memory is taken than a value may have.
 //
 //   while ((state = inbox.next(reply, values)) == Inbox::State::incomplete) {
 //     inbox.arrived(receive(inbox.room()));
@@ -39,38 +39,38 @@ struct Reply {
   };
 
   Kind kind = Kind::error;
-  Found item;             // of a value; its flags only, of a meta_hit
+  Found item;             // of a value; of a meta_hit its flags only
   std::string_view line;  // of all others, without its end
 };
 
 class Inbox {
  public:
-  // Which values may come: none is asked for, or such ones.
+  // Which values may arrive: none were requested, or those of this kind.
   enum class Values : std::uint8_t { none, plain, versioned };
   enum class State : std::uint8_t {
     reply,
-    incomplete,  // it needs more bytes
-    nonsense,    // this is nothing that memcached says
+    incomplete,  // more bytes are needed
+    nonsense,    // not a reply of memcached
     too_large,   // a value beyond the limit is announced
   };
 
-  // `usual_bytes`: of the buffer, which grows for larger values only. REQUIRES: 1 KiB or more.
+  // `usual_bytes`: the buffer's size, which grows for larger values only. REQUIRES: 1 KiB or more.
   Inbox(std::size_t max_value_bytes, std::size_t usual_bytes);
 
-  // Where the next bytes go. Empty if is_full(), which it never is after `incomplete`.
+  // Where to put the next bytes. Empty if is_full(), which is never true after `incomplete`.
   std::span<char> room() noexcept;
-  // So many were put there.
+  // Reports that this many bytes were put there.
   void arrived(std::size_t bytes) noexcept { end_ += bytes; }
 
-  // Takes the next reply out. Its views are valid until room() or next() is called; those of
-  // a value stay so while the reply behind it, which ends the answer, is taken.
+  // Extracts the next reply. Its views are valid until room() or next() is called; those of a value
+  // stay valid while the next reply, which ends the answer, is extracted.
   State next(Reply& reply, Values values);
 
   bool is_empty() const noexcept { return begin_ == end_; }
   bool is_full() const noexcept { return begin_ == 0 && end_ == capacity_; }
-  // Forgets everything, and gives back memory that only a large value needed.
+  // Discards everything, and releases memory that only a large value needed.
   void clear();
-  // Gives back all memory; then clear() comes before anything else.
+  // Releases all memory; clear() must be called before any other use.
   void release() noexcept;
 
  private:
@@ -82,7 +82,7 @@ class Inbox {
   const std::size_t usual_bytes_;
   std::size_t capacity_ = 0;
   std::unique_ptr<char[]> bytes_;
-  std::size_t begin_ = 0;  // of what was not read yet
+  std::size_t begin_ = 0;  // of the unread bytes
   std::size_t end_ = 0;
 };
 

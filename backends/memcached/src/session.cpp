@@ -12,16 +12,16 @@
 namespace polycache::memcached {
 namespace {
 
-constexpr std::size_t kHead = 64;  // what contains() shows of a value
+constexpr std::size_t kHead = 64;  // how much of a value contains() shows
 
-// So many keys are asked for in one request: enough that the way there and back no longer
-// matters, few enough that the server answers others in between.
+// How many keys one request contains: enough that the round trip is negligible, few enough that the
+// server answers other clients in between.
 constexpr std::size_t kKeysAtOnce = 1000;
 
-// So many items are dealt out to the servers at once, which bounds the memory for that.
+// How many items are distributed over the servers at once, which bounds the memory for that.
 constexpr std::size_t kItemsAtOnce = 1000;
 
-// A decimal counter, spelled without allocating.
+// A decimal counter, formatted without allocating.
 class Digits {
  public:
   explicit Digits(std::int64_t number) noexcept
@@ -35,7 +35,7 @@ class Digits {
   const char* end_;
 };
 
-// memcached's own decr keeps the length of a number: "10" becomes "9 ". Nothing else is changed.
+// memcached's own decr keeps the length of a number: "10" becomes "9 ". Only this is removed.
 std::string_view without_padding(std::string_view bytes) noexcept {
   const std::size_t size = bytes.find_first_not_of("0123456789");
   const bool is_padded = size != 0 && size != std::string_view::npos &&
@@ -70,7 +70,7 @@ Session::~Session() {
 
 Moment Session::now() const noexcept { return shared_->clock.system_now(); }
 
-// A live item.
+// Returns the item if it is live.
 std::optional<Found> Session::find(Connection& server, std::string_view key, Want want) {
   auto found = server.get(key, want);
   if (found && has_expired(found->flags, now())) found.reset();
@@ -141,9 +141,9 @@ bool Session::put_always(Connection& server, std::string_view key, std::string_v
   return refuse(server, key, value.size());
 }
 
-// False.
+// Erases the key, reports why, and returns false, for the caller to return.
 bool Session::refuse(Connection& server, std::string_view key, std::size_t size) {
-  // The server drops the older value itself where it was the one to refuse.
+  // If the server itself refused the value, it has dropped the older one.
   server.drop(key);
   report_refusal(key, size);
   return false;
@@ -161,7 +161,7 @@ bool Session::put_if_absent(Connection& server, std::string_view key, std::strin
       report_refusal(key, value.size());
       return false;
     }
-    // Something that the server still has, though its time is over.
+    // Otherwise the server still has an expired item.
     if (!found) continue;
     const Try result = replace(server, key, *found, value, lifetime);
     if (result == Try::done || result == Try::refused) return result == Try::done;
@@ -178,7 +178,7 @@ bool Session::put_if_present(Connection& server, std::string_view key, std::stri
   }
 }
 
-// Writes over the very item that was found.
+// Replaces exactly the item that was found.
 Session::Try Session::replace(Connection& server, std::string_view key, const Found& found,
                               std::string_view value, Lifetime lifetime) {
   const Outcome outcome =
@@ -197,8 +197,8 @@ Session::Try Session::replace(Connection& server, std::string_view key, const Fo
   }
 }
 
-// Reading is repeated by the connection where it was stale; what breaks after that, here: a
-// lifetime may be set twice.
+// The connection retries stale reads; a failure after the read is retried here, because setting a
+// lifetime twice is harmless.
 bool Session::touch(std::string_view key, Ttl ttl, ValueSink head) {
   return at(key, Access::write, [&](Connection& server) {
     try {
@@ -210,12 +210,12 @@ bool Session::touch(std::string_view key, Ttl ttl, ValueSink head) {
   });
 }
 
-// Not memcached's own touch, which leaves the flags, and so the deadline in them.
+// Avoids memcached's own touch, which keeps the flags, and so the deadline in them.
 bool Session::touch(Connection& server, std::string_view key, Ttl ttl, ValueSink head) {
   for (;;) {
     const auto found = find(server, key, Want::value_and_version);
     if (!found) return false;
-    char shown[64];  // the value's own place is the connection's
+    char shown[64];  // a copy, since the value lies in the connection's buffer
     const std::size_t size = found->value.copy(shown, sizeof shown);
     const Try result = replace(server, key, *found, found->value, lifetime_for(ttl, now()));
     if (result == Try::done) head({shown, size});
@@ -239,8 +239,8 @@ bool Session::put_if_equal(std::string_view key, std::string_view expected, std:
 
 // --- Removing ---
 
-// The server forgets an entry up to two seconds after its deadline. Until then it is removed,
-// too, since others may see it by their clocks, but there was none.
+// The server keeps an entry for up to two seconds after its deadline. An erasure in that time
+// removes it, since other clients may still see it by their clocks, but counts as absent.
 bool Session::erase(std::string_view key) {
   const Moment begin = now();
   return at(key, Access::write, [&](Connection& server) {
@@ -312,10 +312,9 @@ void Session::clear() {
 
 // --- Counting ---
 
-// Not with memcached's own incr, though with what other clients left by it. It knows no signs,
-// wraps, and leaves blanks; and in 1.6.18 a reader that meets it can get the old value with the new
-// version, so that a replacement of that version, here or elsewhere, silently undoes what was
-// added.
+// Avoids memcached's own incr, but accepts what other clients left by it. It has no signs, wraps
+// around, and leaves blanks. In 1.6.18, a concurrent read can return the old value with the new
+// version; a replacement of that version, here or elsewhere, then silently undoes the addition.
 std::optional<std::int64_t> Session::incr(std::string_view key, std::int64_t delta) {
   return at(key, Access::write, [&](Connection& server) -> std::optional<std::int64_t> {
     for (;;) {
@@ -337,7 +336,7 @@ void Session::begin_bulk() noexcept {
   for (Share& share : shares_) share.failed = false;
 }
 
-// One term is for all servers, but none may take all of it from the others.
+// All servers share one term, but none may use all of it.
 Term Session::share_of(Term term) const noexcept {
   return shares_.size() == 1 ? term : term.half();
 }
@@ -355,15 +354,15 @@ void Session::get_many(std::span<const std::string_view> keys, TtlExtension::Sin
 void Session::find_many(std::span<const std::string_view> keys,
                         FunctionRef<void(std::size_t, const Found&)> sink) {
   for (const std::string_view key : keys) check_key(key);
-  // The time is looked at once. It is a little old for the last answers, so that an entry may
-  // be found late, but not lost early.
+  // The clock is read once. For the last replies that time is slightly old, so an entry may be
+  // returned late, but is never lost early.
   const Moment begin = now();
   Term whole = term();
   const auto live = [&](std::size_t index, const Found& found) {
     if (has_expired(found.flags, begin)) return;
     const Instant delivered = coarse_now();
     sink(index, found);
-    whole.end += coarse_now() - delivered;  // the other answers have as much time as before
+    whole.end += coarse_now() - delivered;  // the sink's time does not count for the other replies
   };
   FirstFailure failure;
   begin_bulk();
@@ -382,9 +381,8 @@ void Session::find_many(std::span<const std::string_view> keys,
   failure.rethrow();
 }
 
-// All servers are asked before the first answer is read, so they work at the same time. Their
-// connections are taken in the order of the servers, by everybody, so that no two operations
-// wait for each other's.
+// Sends all requests before the first reply is read, so that the servers work in parallel. All
+// operations take their connections in the order of the servers, which prevents deadlocks.
 void Session::find_part(std::span<const std::string_view> keys, std::size_t first, const Term& term,
                         FunctionRef<void(std::size_t, const Found&)> sink, FirstFailure& failure) {
   struct GiveBack {
@@ -423,7 +421,7 @@ void Session::ask_all(Term term, FirstFailure& failure) {
   }
 }
 
-// Gives each server its share of the keys, numbered from `first`.
+// Distributes the keys to the servers' shares, numbered from `first`.
 void Session::deal(std::span<const std::string_view> keys, std::size_t first) {
   for (Share& share : shares_) {
     share.keys.clear();
@@ -501,8 +499,8 @@ void Session::deal(std::span<const Item> items, std::size_t first) {
   }
 }
 
-// All that fit go in one request. A refused value takes the older one with it, unless a later
-// item of the same key has replaced that, or is refused itself.
+// All that fit go in one request. A refused value also erases the older one, unless a later item of
+// the same key has replaced that, or is refused itself.
 void Session::put_share(Connection& server, Share& share) {
   const std::span<const NewItem> items = share.items;
   const auto does_not_fit = [&](const NewItem& item) { return !fits(item.value); };
@@ -520,8 +518,8 @@ void Session::put_share(Connection& server, Share& share) {
   refuse_of(server, share);
 }
 
-// Erases what was refused, in one go: each on its own could take all of the time. A later item of
-// the same key has replaced the older value, or is refused itself.
+// Erases the keys of refused items in one request: one by one, each could use all of the time. If a
+// later item has the same key, it has replaced the older value, or is refused itself.
 void Session::refuse_of(Connection& server, Share& share) {
   const std::span<const NewItem> items = share.items;
   std::vector<std::string_view> keys;
@@ -534,7 +532,7 @@ void Session::refuse_of(Connection& server, Share& share) {
         rest.begin(), rest.end(), [&](const NewItem& other) { return other.key == items[i].key; });
     if (is_last) keys.push_back(items[i].key);
   }
-  // The server drops the older values itself where it was the one to refuse.
+  // If the server itself refused the values, it has dropped the older ones.
   if (!keys.empty()) server.drop_many(keys);
   for (const std::size_t i : refused) report_refusal(items[i].key, items[i].value.size());
 }

@@ -1,5 +1,5 @@
-// One thread's session. It owns no connection: for an operation it takes one of each server's
-// that it needs, the same one again where it can.
+// One thread's session. It owns no connection: each operation borrows one from every server that it
+// needs, the same one again if possible.
 
 #pragma once
 
@@ -24,7 +24,7 @@
 
 namespace polycache::memcached {
 
-// What the sessions of one alias share. Thread-safe.
+// State shared by the sessions of one alias. Thread-safe.
 struct Shared {
   Shared(const OptionReader& options, const BackendContext& context);
 
@@ -46,7 +46,7 @@ class Session final : public Backend,
                       private IdleExtension {
  public:
   explicit Session(std::shared_ptr<Shared> shared);
-  // Of the connections that stay, no more than there are sessions, and one.
+  // Keeps at most one more connection open than there are sessions left.
   ~Session() override;
 
   bool get(std::string_view key, ValueSink sink) override;
@@ -62,16 +62,16 @@ class Session final : public Backend,
   void* extension(std::string_view id) noexcept override;
 
  private:
-  // What one server gets of a bulk operation.
+  // One server's part of a bulk operation.
   struct Share {
     std::vector<std::string_view> keys;
     std::vector<std::size_t> indices;  // of those keys, or items, in the whole
     std::vector<NewItem> items;
-    std::vector<bool> stored;   // which of them
-    SharedServer::Lease lease;  // of a read that goes on
-    bool failed = false;        // and so has the rest of the operation on this server
+    std::vector<bool> stored;   // for each item
+    SharedServer::Lease lease;  // of a read in progress
+    bool failed = false;        // skip the rest of the operation on this server
   };
-  // Keeps the first of several failures, so that one server's does not stop the others' work.
+  // Keeps the first of several failures, so that one server's failure does not stop the others.
   class FirstFailure {
    public:
     template <class Operation>
@@ -109,14 +109,14 @@ class Session final : public Backend,
   Term term() const noexcept { return Term::of(shared_->settings.timeout); }
   Term share_of(Term term) const noexcept;
 
-  // f(connection), with a connection to that server.
+  // Calls f(connection) with a connection to that server.
   template <class F>
   auto at(std::size_t number, Access access, Term term, F&& f) {
     SharedServer& server = *shared_->servers[number];
     const SharedServer::Lease lease = server.enter(hints_[number], access, term);
     return server.judged(access, [&] { return f(*lease); });
   }
-  // ... to the key's server.
+  // The same for the key's server.
   template <class F>
   auto at(std::string_view key, Access access, F&& f) {
     check_key(key);

@@ -19,7 +19,7 @@ constexpr std::int64_t kMaxValueBytes = 64LL << 20;
 constexpr std::int64_t kLargestValueBytes = 1LL << 30;  // memcached's own limit for -I
 constexpr std::int64_t kMostConnections = 10'000;
 constexpr std::chrono::hours kLongestIdleness(365 * 24);
-constexpr auto kLongestWait = 24h;  // milliseconds in 31 bits, as the library keeps them
+constexpr auto kLongestWait = 24h;  // milliseconds in 31 bits, the library's type
 
 template <class Number>
 std::optional<Number> parse_number(std::string_view text, Number min, Number max) {
@@ -30,7 +30,7 @@ std::optional<Number> parse_number(std::string_view text, Number min, Number max
   return number;
 }
 
-// Takes "?weight=2" off the end. False: there is something else behind the question mark.
+// Removes "?weight=2" from the end. False if the question mark is followed by anything else.
 bool take_weight(std::string_view& location, std::uint32_t& weight) {
   constexpr std::string_view name = "weight=";
   const std::size_t mark = location.rfind('?');
@@ -45,7 +45,7 @@ bool take_weight(std::string_view& location, std::uint32_t& weight) {
 }
 
 std::variant<ServerAddress, std::string> parse_socket(std::string_view path, std::uint32_t weight) {
-  // "unix://user:password@/path" is redis's way to write it.
+  // "unix://user:password@/path" is redis's syntax.
   if (!is_socket_path(path)) {
     return R"(a unix socket is "unix:" and a path that begins with one "/" and has no blanks, )"
            "quotes or any of ?#;,&=";
@@ -54,7 +54,7 @@ std::variant<ServerAddress, std::string> parse_socket(std::string_view path, std
   return ServerAddress{.host = std::string(path), .port = 0, .weight = weight};
 }
 
-// Splits "host:port", "[::1]:port" and either without a port. Empty: it is neither.
+// Splits "host:port", "[::1]:port" and either without a port. Empty: neither form.
 std::optional<ServerAddress> split_host(std::string_view text) {
   std::string_view host = text;
   std::string_view rest;
@@ -82,8 +82,8 @@ std::optional<ServerAddress> split_host(std::string_view text) {
   return address;
 }
 
-// Which location, and what is wrong with it; nothing of its text. It should have no password,
-// but may be one that another store takes.
+// Names the location and the problem; nothing of its text. It should contain no password, but may
+// be a location for another store.
 std::string refusal(std::size_t index, std::size_t count, std::string_view problem) {
   std::string text;
   if (count > 1) {
@@ -117,11 +117,11 @@ std::vector<ServerAddress> read_servers(const OptionReader& options) {
   return servers;
 }
 
-// A record that does not fit into what is left of memcached's buffer of 16 KiB leaves a rest in
-// OpenSSL's, which memcached does not see before more arrives (1.6.18).
+// If a record does not fit into the free part of memcached's 16 KiB buffer, its rest stays in
+// OpenSSL's buffer, where memcached does not see it until more bytes arrive (1.6.18).
 constexpr std::size_t kTlsRecordBytes = std::size_t{8} << 10U;
 
-// The text protocol only: libmemcached knows no TLS.
+// Text protocol only: libmemcached does not support TLS.
 void read_tls(const OptionReader& options, Settings& settings,
               const std::function<void(const Warning&)>& report) {
   bool any = false;

@@ -1,4 +1,4 @@
-// What the configuration says about a memcached store.
+// The configuration of a memcached store.
 
 #pragma once
 
@@ -23,19 +23,19 @@ struct ServerAddress {
   std::uint16_t port = 0;  // 0: a unix socket
   std::uint32_t weight = 1;
   bool wants_tls = false;
-  std::shared_ptr<net::TlsClient> tls = {};  // what its connections share, if they are by TLS
+  std::shared_ptr<net::TlsClient> tls = {};  // shared by its connections if they use TLS
 
   bool is_unix_socket() const noexcept { return port == 0; }
-  std::string name() const;  // as messages show it
+  std::string name() const;  // for messages
 };
 
-// The address, or what is wrong with it, as a sentence that goes on after "caches.x.location: ".
+// Returns the address, or the error as a sentence that continues "caches.x.location: ".
 std::variant<ServerAddress, std::string> parse_location(std::string_view location);
 
 enum class Protocol : std::uint8_t { ascii, binary };
 
 struct Settings {
-  // Reports what is wrong to `options`, and what becomes wrong later to `report`.
+  // Reports errors to `options`, and later problems to `report`.
   Settings(const OptionReader& options, const std::function<void(const Warning&)>& report);
 
   std::vector<ServerAddress> servers;  // never empty

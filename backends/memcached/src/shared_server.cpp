@@ -6,7 +6,7 @@
 namespace polycache::memcached {
 namespace {
 
-// What it says without the server's name, which comes first.
+// The message without the server's name, which comes first.
 std::string_view reason_of(const BackendError& error) noexcept {
   std::string_view text = error.what();
   if (text.starts_with(error.server())) text.remove_prefix(error.server().size());
@@ -45,13 +45,13 @@ SharedServer::Lease SharedServer::wait_for_one(std::size_t& hint, Term term) {
   return lease;
 }
 
-// The right to a probe is taken last, when nothing can keep it from being one.
+// Takes the probe last, when nothing else can prevent it.
 SharedServer::Lease SharedServer::enter(std::size_t& hint, Access access, Term term) {
   if (breaker_.refuses(access)) [[unlikely]]
     refuse(access);
   Lease lease = take(hint, term);
   if (!lease->is_open()) [[unlikely]] {
-    // A probe connects at any time: it comes seldom enough.
+    // A probe may connect at any time, since probes are rare.
     const bool probing = breaker_.state(access) != CircuitBreaker::State::closed;
     if (!probing && !redial_.claim()) refuse_to_connect();
   }
@@ -77,7 +77,7 @@ void SharedServer::tell_closed() noexcept {
   try {
     const std::string message = "memcached server " + address_.name() + " is used again";
     report_({.kind = Warning::Kind::breaker_closed, .message = message});
-  } catch (const std::exception&) {  // no memory for the sentence
+  } catch (const std::exception&) {  // no memory for the message
   }
 }
 

@@ -1,5 +1,5 @@
-// One server as all threads of the process see it: its connections, whether it may be asked
-// (a circuit breaker), and when it may be connected to again.
+// One server, shared by all threads of the process: its connections, its circuit breaker, and the
+// pause before the next attempt to connect.
 
 #pragma once
 
@@ -34,19 +34,19 @@ class SharedServer {
   SharedServer(const SharedServer&) = delete;
   SharedServer& operator=(const SharedServer&) = delete;
 
-  // A connection to ask something by. Throws BackendError if the server is left alone at the
-  // moment, or no connection became free in time. What then happens is told to judged(), or
-  // to blame() and succeeded(). `hint` is the pool's: 0 at first.
+  // Returns a connection. Throws BackendError if the breaker is open, or no connection becomes free
+  // in time. The caller passes the request to judged(), or to blame() followed by succeeded().
+  // `hint` belongs to the pool: 0 at first.
   Lease enter(std::size_t& hint, Access access, Term term);
 
-  // The same, for health: whatever the breaker says. What comes of it counts for nothing, or
-  // somebody who asks often would keep the others away.
+  // The same for health checks, regardless of the breaker. The outcome is not counted; otherwise
+  // frequent checks could block other calls.
   Lease enter_anyhow(std::size_t& hint, Term term) { return take(hint, term, false); }
 
-  // Runs f(), and counts its end for or against the server.
+  // Runs f(), and records its success or failure.
   template <class F>
   auto judged(Access access, F&& f) {
-    struct Success {  // also of what throws something else: the server did answer
+    struct Success {  // also for other exceptions: the server did answer
       ~Success() {
         if (server != nullptr) server->succeeded(access);
       }
@@ -64,7 +64,7 @@ class SharedServer {
     }
   }
 
-  // Runs f(), which is not the last part of an operation: only a failure counts.
+  // Runs f(), which is not the last part of an operation: only a failure is recorded.
   template <class F>
   void blame(Access access, F&& f) {
     try {
@@ -75,11 +75,11 @@ class SharedServer {
     }
   }
 
-  // Closes idle connections beyond so many.
+  // Closes idle connections beyond this number.
   void shrink(std::size_t most_open) noexcept { pool_.shrink(most_open); }
 
   const CircuitBreaker& breaker() const noexcept { return breaker_; }
-  // Whether nobody is kept from asking it, or from connecting.
+  // Whether no call and no connection attempt is currently blocked.
   bool admits_all() const noexcept {
     return breaker_.state(Access::write) == CircuitBreaker::State::closed && !redial_.is_pausing();
   }
@@ -106,7 +106,7 @@ class SharedServer {
   ConnectionPool<Connection> pool_;
 
   std::atomic<BackendError::Kind> last_kind_{BackendError::Kind::unreachable};
-  // Only ever tried: in a fork's child it may be held for good.
+  // Only locked with try_lock: in a fork's child it may stay locked forever.
   mutable std::mutex mutex_;
   std::string last_failure_;  // guarded by it
 };

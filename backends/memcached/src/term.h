@@ -1,4 +1,4 @@
-// The time that an operation has.
+// The time limit of an operation.
 
 #pragma once
 
@@ -8,18 +8,18 @@
 
 namespace polycache::memcached {
 
-// When something is, or must have ended.
+// When something ends, must end, or has ended.
 using Instant = net::Deadline;
 
-// Of a clock that is cheap to read, and a little behind.
+// Of a clock that is cheap to read and lags slightly.
 using net::coarse_now;
 
 struct Term {
   Instant end;
 
-  // It has all of that time, and up to a grain more.
+  // Ends after all of that time, and up to one grain later.
   static Term of(std::chrono::milliseconds time) noexcept { return {net::deadline_after(time)}; }
-  // Half of what is left of it.
+  // Half of the time that is left.
   Term half() const noexcept {
     const Instant now = coarse_now();
     return {now + (end - now) / 2};

@@ -18,13 +18,13 @@ namespace {
 using Kind = BackendError::Kind;
 using Values = Inbox::Values;
 
-// Requests are collected up to so many bytes; a value that is larger than the second number is
-// sent from where it is.
+// Requests are collected up to this size; a value larger than the second constant is sent from its
+// original place.
 constexpr std::size_t kRequestBytes = std::size_t{64} << 10U;
 constexpr std::size_t kLargeValue = std::size_t{16} << 10U;
 
-// By TLS a piece holds whole requests and fits into memcached's buffer: what it leaves in
-// OpenSSL's, it does not see before more arrives (1.6.18).
+// With TLS, a piece contains whole requests and fits into memcached's buffer: it does not see what
+// remains in OpenSSL's buffer until more bytes arrive (1.6.18).
 constexpr std::size_t kTlsRequestBytes = std::size_t{8} << 10U;
 constexpr std::size_t kMostOfLine = 128 + kMaxKey;  // of an item, without its value
 
@@ -45,13 +45,13 @@ void append(std::string& text, Number number) {
 
 void nothing() {}
 
-// What a server says when it takes a value for too large, or has no memory for it.
+// The server's errors for a value that is too large, or for which it has no memory.
 bool refuses_the_value(std::string_view line) noexcept {
   return line.find("too large") != std::string_view::npos ||
          line.find("out of memory") != std::string_view::npos;
 }
 
-// By its version: "1.6.18". Before 1.6.12 it answered otherwise.
+// By its version: "1.6.18". Before 1.6.12 its replies differed.
 bool has_meta_commands(std::string_view version) noexcept {
   std::array<int, 3> numbers{};
   const char* at = version.data();
@@ -82,14 +82,14 @@ void TextConnection::lost(const std::string& why) {
   fail(Kind::unreachable, "no connection any more (" + why + "); is memcached running there?");
 }
 
-// A reply that is none to what was asked.
+// Fails on a reply that does not match the request.
 void TextConnection::refuse(const Reply& reply) {
   switch (reply.kind) {
     case Reply::Kind::server_error:
       fail(Kind::overloaded,
            "it reports an error of its own, " + quote(reply.line) + "; look at its log");
     case Reply::Kind::client_error:
-      // The one thing that can be wrong with the first command is who sent it.
+      // The only possible client error here is missing or wrong credentials.
       if (is_connecting()) {
         fail(Kind::denied,
              R"(it requires a user and a password, or refused them; check "user" and "password")");
@@ -117,7 +117,7 @@ void TextConnection::connect() {
           ? net::Address{.path = server().host}
           : net::Address{.host = server().host, .port = std::to_string(server().port)};
   const Instant by = std::min(end(), Term::of(settings().connect_timeout).end);
-  // Never in the clear what was asked for otherwise.
+  // Never connect in the clear if TLS was requested.
   if (server().wants_tls && !server().tls) fail(Kind::denied, "TLS: it was not configured");
   const auto failure = socket_.connect(address, by, server().tls.get());
   if (failure) refuse_to_connect(*failure);
@@ -136,8 +136,8 @@ void TextConnection::refuse_to_connect(const net::Failure& failure) {
   }
 }
 
-// Asks for the version and looks at the answer: who is full or wants to know who we are says
-// so at once, and something else that listens there is told apart before it is sent values.
+// Requests the version and checks the reply: a server that is full or requires a login says so at
+// once, and a different service is detected before values are sent to it.
 void TextConnection::greet() {
   static constexpr std::string_view word = "VERSION ";
   begin_request(lines_);
@@ -202,7 +202,7 @@ void TextConnection::wait_to_send(FunctionRef<void()> on_arrival) {
 // --- Receiving ---
 
 void TextConnection::fill() {
-  // In the middle of an operation, by what it was given to do with values.
+  // The value sink of the current operation may have forked.
   if (forks_ != fork_count()) fail(Kind::unreachable, "this is a fork's child, it is the parent's");
   const ssize_t got = socket_.receive(inbox_->room(), end());
   if (got > 0) return inbox_->arrived(static_cast<std::size_t>(got));
@@ -233,7 +233,7 @@ Reply TextConnection::read(Values values) {
   return reply;
 }
 
-// What comes behind the last reply would be taken for the next one's.
+// Surplus bytes after the last reply would be taken for the next reply.
 void TextConnection::end_of_answer() {
   if (!inbox_->is_empty()) {
     fail(Kind::protocol, "it sent more than it was asked for; is it memcached?");
@@ -268,8 +268,8 @@ std::optional<Found> TextConnection::find(std::string_view key, Want want) {
   return found;
 }
 
-// Matches items with questions. memcached answers in order and leaves out what it has not; a
-// proxy that asks several servers may answer in another.
+// Matches items with requested keys. memcached replies in order and omits absent ones; a proxy that
+// asks several servers may use another order.
 void TextConnection::read_answers(std::span<const std::string_view> keys, Want want,
                                   FunctionRef<void(std::size_t, const Found&)> sink) {
   std::size_t next = 0;
@@ -350,8 +350,8 @@ bool TextConnection::begins_new_piece(std::size_t value_bytes) const noexcept {
   return request_.size() + kMostOfLine + value_bytes > kTlsRequestBytes;
 }
 
-// Sends one after the other without waiting for replies, and reads those that have come
-// whenever sending would have to wait.
+// Sends items one after the other without waiting for replies, and reads those that have arrived
+// whenever sending would block.
 void TextConnection::set_all(std::span<const NewItem> items,
                              FunctionRef<void(std::size_t, Outcome)> sink) {
   std::size_t begun = 0;
@@ -378,9 +378,9 @@ void TextConnection::set_all(std::span<const NewItem> items,
   end_of_answer();
 }
 
-// An item is looked at in the request that deletes it, since the answer to a deletion says
-// nothing of the item. One that another client stores between the two, in the place of an expired
-// one, is deleted and taken for that.
+// Reads the item in the request that deletes it, since the reply to a deletion contains no flags.
+// If another client replaces an expired item between the two, the new item is deleted but counts as
+// the expired one.
 void TextConnection::add_removal(std::string_view key, Look look) {
   if (look == Look::at_flags) {
     request_ += has_meta_ ? "mg " : "get ";
@@ -392,7 +392,7 @@ void TextConnection::add_removal(std::string_view key, Look look) {
   request_ += "\r\n";
 }
 
-// Whether there are more replies to come.
+// Whether more replies follow.
 bool TextConnection::goes_on(Removal& removal, const Reply& reply) {
   using Awaits = Removal::Awaits;
   using Said = Reply::Kind;
@@ -416,7 +416,7 @@ bool TextConnection::goes_on(Removal& removal, const Reply& reply) {
   }
 }
 
-// As set_all().
+// Like set_all().
 void TextConnection::remove_all(std::span<const std::string_view> keys, Look look,
                                 FunctionRef<void(std::size_t, Removed)> sink) {
   const bool reads_values = look == Look::at_flags && !has_meta_;

@@ -1,7 +1,7 @@
-// The text protocol over a socket of our own.
+// The text protocol over our own socket.
 //
-// One end holds for a whole operation, byte by byte if need be. Nothing that a server says
-// does harm: a reply that does not belong to the question, or is none, closes the connection.
+// One deadline holds for a whole operation, even if bytes arrive one by one. No reply can do harm:
+// one that is malformed or does not match the request closes the connection.
 
 #pragma once
 
@@ -23,7 +23,7 @@ class TextConnection final : public Connection {
 
   bool is_open() const noexcept override { return socket_.is_open(); }
   void close() noexcept override;
-  // Closes this process's copy of the descriptor only.
+  // Closes only this process's copy of the descriptor.
   void abandon() noexcept override { socket_.abandon(); }
 
  private:
@@ -56,7 +56,7 @@ class TextConnection final : public Connection {
   void end_of_answer();
   Outcome outcome(const Reply& reply, How how);
 
-  // The removal of one key, of which several replies come.
+  // The removal of one key, which has several replies.
   struct Removal {
     enum class Awaits : std::uint8_t { item, end_of_item, deletion };
     Awaits awaits;
@@ -70,15 +70,15 @@ class TextConnection final : public Connection {
   [[noreturn]] void refuse(const Reply& reply);
 
   net::Socket socket_;
-  // Items that were found stay where they are while something is done with them: what the
-  // server says to that goes elsewhere.
-  Inbox answers_;               // to questions
-  Inbox lines_;                 // to everything else
-  Inbox* inbox_ = &lines_;      // that of the request which goes on
-  std::string request_;         // what was not sent yet; kept for its memory
-  std::vector<bool> answered_;  // of the keys that were asked for together
+  // Found items stay in place while they are being processed: the server's replies to that are read
+  // into the other buffer.
+  Inbox answers_;               // for requested items
+  Inbox lines_;                 // for everything else
+  Inbox* inbox_ = &lines_;      // the buffer of the current request
+  std::string request_;         // bytes not sent yet; kept for its memory
+  std::vector<bool> answered_;  // of the keys in one request
   std::uint32_t forks_ = 0;     // fork_count() when it was connected
-  bool has_meta_ = false;       // the server knows the command mg
+  bool has_meta_ = false;       // the server supports the command mg
 };
 
 }  // namespace polycache::memcached
