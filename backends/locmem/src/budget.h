@@ -1,4 +1,4 @@
-// What a store holds against what it may hold, over all its shards.
+// How much a store holds and may hold, summed over all its shards.
 
 #pragma once
 
@@ -7,7 +7,7 @@
 
 namespace polycache::locmem {
 
-// An amount of entries and of bytes; negative: what is given back.
+// A number of entries and of bytes; negative: released.
 struct Amount {
   std::int64_t entries = 0;
   std::int64_t bytes = 0;
@@ -23,15 +23,15 @@ struct Amount {
   friend bool operator==(const Amount&, const Amount&) = default;
 };
 
-// Thread-safe. What is taken never exceeds the limits, not for a moment. The counts order
-// nothing (the shards' locks do that), so every access is relaxed.
+// Thread-safe. The limits are never exceeded, not even briefly. The counters order nothing (the
+// shards' locks do that), so every access is relaxed.
 class Budget {
  public:
   Budget(std::uint64_t max_entries, std::uint64_t max_bytes) noexcept
       : entries_(static_cast<std::int64_t>(max_entries)),
         bytes_(static_cast<std::int64_t>(max_bytes)) {}
 
-  // Takes all of it or nothing. A negative part is given back and always fits.
+  // Takes all of it or nothing. A negative part is released, which always succeeds.
   bool take(const Amount& amount) noexcept {
     if (!entries_.take(amount.entries)) return false;
     if (bytes_.take(amount.bytes)) return true;
@@ -41,7 +41,7 @@ class Budget {
   void give_back(const Amount& amount) noexcept { take({-amount.entries, -amount.bytes}); }
 
   Amount taken() const noexcept { return {entries_.taken(), bytes_.taken()}; }
-  // No entry more can be taken.
+  // No further entry fits.
   bool out_of_entries() const noexcept { return entries_.taken() >= entries_.limit(); }
 
  private:

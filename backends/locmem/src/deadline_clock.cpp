@@ -16,7 +16,7 @@ Nanoseconds nanoseconds(const timespec& time) noexcept {
   return time.tv_sec * kNanosecondsPerSecond + time.tv_nsec;
 }
 
-// Only the machine's own clock goes along with the kernel's coarse one.
+// Only the machine's own clock advances with the kernel's coarse one.
 Nanoseconds usable_tick(const Clock& clock) noexcept {
   timespec resolution{};
   if (&clock != &Clock::real() || clock_getres(CLOCK_MONOTONIC_COARSE, &resolution) != 0) return 0;
@@ -38,7 +38,7 @@ Nanoseconds DeadlineClock::recent() const noexcept {
     return exact_.load(std::memory_order_relaxed);
   }
   const Nanoseconds exact = now();
-  // Only forward: another thread may have been here meanwhile, and be ahead.
+  // Only forward: another thread may have stored a later time.
   Nanoseconds latest = exact_.load(std::memory_order_relaxed);
   while (latest < exact &&
          !exact_.compare_exchange_weak(latest, exact, std::memory_order_relaxed)) {

@@ -1,9 +1,8 @@
-// When entries end. Deadlines are nanoseconds of Clock::steady_now().
+// Deadlines of entries, in nanoseconds of Clock::steady_now().
 //
-// Asking the machine for the exact time costs as much as the rest of a lookup. So the exact
-// time of the last question is remembered together with the kernel's coarse clock, which
-// costs a quarter: while that one has not ticked, the remembered time is at most one tick
-// old, and is good enough for entries that end later than that.
+// Reading the exact time costs as much as the rest of a lookup. The last exact time is therefore
+// stored together with the kernel's coarse clock, which costs a quarter: until that clock ticks,
+// the stored time is at most one tick old, which suffices for entries that end later than that.
 
 #pragma once
 
@@ -26,25 +25,25 @@ class DeadlineClock {
 
   Nanoseconds now() const noexcept { return clock_.steady_now().time_since_epoch().count(); }
 
-  // A time that has passed, not long ago.
+  // A time in the recent past.
   Nanoseconds recent() const noexcept;
 
-  // Never too early, and where the coarse clock ticks regularly, never too late.
+  // Never false too early and, if the coarse clock ticks regularly, never true too late.
   bool is_live(Nanoseconds deadline) const noexcept {
     return deadline == kNever || is_live_now(deadline);
   }
-  // The same for who knows a horizon that was asked for a moment ago: what ends after it is
-  // live, and nothing else has to be looked at.
+  // The same for a caller that has read horizon() a moment ago: a later deadline is live, without
+  // any other check.
   bool is_live(Nanoseconds deadline, Nanoseconds horizon) const noexcept {
     return deadline > horizon || is_live(deadline);
   }
-  // Nearer than two ticks only the exact time tells.
+  // Deadlines within two ticks require the exact time.
   Nanoseconds horizon() const noexcept { return recent() + 2 * tick_; }
 
-  // The deadline of an entry that is written `now`; kNever if it is beyond all counting.
+  // The deadline of an entry written `now`; kNever if it is not representable.
   static Nanoseconds deadline(Nanoseconds now, Ttl ttl) noexcept;
 
-  // What is left of a live entry: a millisecond at least.
+  // The remaining lifetime of a live entry: at least a millisecond.
   Ttl left(Nanoseconds deadline) const noexcept;
 
  private:
@@ -53,9 +52,9 @@ class DeadlineClock {
   const Clock& clock_;
   const Nanoseconds tick_;  // of the coarse clock; 0: do not use it
 
-  // The exact time was asked for in the tick that began at ticked_. Written in this order
-  // with release, read in the other with acquire: who sees a tick sees a time from that
-  // tick or a later one, which has passed as well.
+  // exact_ was read in the tick that began at ticked_. Written in this order with release, read in
+  // reverse with acquire: a thread that sees a tick sees a time from that tick or a later one,
+  // which has passed as well.
   mutable std::atomic<Nanoseconds> exact_{0};
   mutable std::atomic<Nanoseconds> ticked_{-1};
 };

@@ -5,8 +5,7 @@
 namespace polycache::locmem {
 namespace {
 
-// What the table holds for an entry at worst (when it has just grown) and its share of the
-// eviction history.
+// An entry's part of the table at worst (when it has just grown) and of the eviction history.
 constexpr std::uint64_t kTableShare = 28;
 
 void copy(char* to, std::string_view from) noexcept {
@@ -27,7 +26,8 @@ SharedValue* SharedValue::make(std::string_view bytes) {
 }
 
 void SharedValue::release() noexcept {
-  // Release: this owner's reads are over before the last one frees; acquire: and it sees so.
+  // Release: this owner's reads are complete before the last one frees; acquire: the last one sees
+  // that.
   if (owners_.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
   this->~SharedValue();
   ::operator delete(this);
@@ -91,7 +91,7 @@ SharedValue* Entry::large() const noexcept {
 
 bool Entry::overwrite(std::string_view value) noexcept {
   if (is_large() || value.size() > kInlineValue) return false;
-  // The same charge is the same block, which has room up to its end.
+  // An equal charge means an equal block, which has room up to its end.
   if (charge(key_size_, value.size()) != charge()) return false;
   copy(payload() + key_size_, value);
   value_size_ = static_cast<std::uint32_t>(value.size());

@@ -1,7 +1,7 @@
-// One entry in memory: a header, then key and value in the same allocation, which is from the
-// heap of its shard where it fits there. A value over kInlineValue bytes has an allocation of
-// its own, which readers share, so that nothing large is copied under a lock; its entry, and
-// one with a long key, is from the system's allocator.
+// One entry in memory: a header, key and value in one allocation, from the heap of its shard if it
+// fits there. A value over kInlineValue bytes has its own allocation, shared with readers, so that
+// nothing large is copied under a lock; its entry, and one with a long key, comes from the system's
+// allocator.
 
 #pragma once
 
@@ -15,7 +15,7 @@
 
 namespace polycache::locmem {
 
-// Bytes that several owners read. Never changes.
+// Bytes shared by several owners. Immutable.
 class SharedValue {
  public:
   // Throws std::bad_alloc. The caller is the first owner.
@@ -56,8 +56,7 @@ class ValueOwner {
   SharedValue* value_ = nullptr;
 };
 
-// A value on its way into the store: its bytes, and its allocation if it is large, made
-// before a lock is taken.
+// A value to be stored: its bytes, and its allocation if it is large, made before a lock is taken.
 struct NewValue {
   explicit NewValue(std::string_view value);  // throws std::bad_alloc
 
@@ -72,13 +71,14 @@ class Entry {
   static constexpr std::size_t kMaxKey = (std::size_t{1} << 23) - 1;
   static constexpr std::size_t kMaxValue = (std::size_t{1} << 32) - 1;
 
-  // What an entry occupies, the allocator's overhead and its share of the tables included.
+  // The memory that an entry occupies, including the allocator's overhead and its share of the
+  // tables.
   static std::uint64_t charge(std::size_t key_size, std::size_t value_size) noexcept;
 
   // Throws std::bad_alloc. REQUIRES: the sizes are within the limits above.
   static Entry* make(std::string_view key, NewValue& value, std::int64_t deadline, Heap& heap);
-  // The same elsewhere in the heap, for the owner to put into its place; null if there is no
-  // room. REQUIRES: it is from that heap.
+  // A copy elsewhere in the heap, with which the caller replaces the entry; null if there is no
+  // room. REQUIRES: the entry is from that heap.
   static Entry* copy_of(const Entry& entry, Heap& heap) noexcept;
   // REQUIRES: the heap's lock is held if it is from one.
   static void destroy(Entry* entry) noexcept;
@@ -89,7 +89,7 @@ class Entry {
                       : std::string_view(payload() + key_offset() + key_size_, value_size_);
   }
   std::uint64_t charge() const noexcept { return charge(key_size_, value_size_); }
-  // Where it lies; a large value lies elsewhere.
+  // Its inline bytes; a large value is stored elsewhere.
   std::uint32_t bytes() const noexcept {
     return static_cast<std::uint32_t>(allocation(key_size_, value_size_));
   }
@@ -97,14 +97,14 @@ class Entry {
   bool is_from_heap() const noexcept { return from_heap_ != 0; }
   SharedValue* large() const noexcept;
 
-  // Replaces a value where it stands; false, and nothing is changed, if it has no place there.
+  // Replaces the value in place; returns false and changes nothing if it does not fit there.
   bool overwrite(std::string_view value) noexcept;
 
-  // A byte that belongs to the eviction order; after removal, the cause.
+  // A byte for the eviction order; after removal, the cause.
   std::uint8_t mark() const noexcept { return static_cast<std::uint8_t>(mark_); }
   void set_mark(std::uint8_t mark) noexcept { mark_ = mark; }
 
-  // The neighbours in the list that the entry is in, whichever that is.
+  // The neighbours in whichever list contains the entry.
   Entry* newer = nullptr;
   Entry* older = nullptr;
   std::int64_t deadline;  // DeadlineClock

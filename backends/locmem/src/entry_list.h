@@ -1,4 +1,4 @@
-// Entries in a row, linked through themselves.
+// An intrusive list of entries.
 
 #pragma once
 
@@ -13,7 +13,7 @@ class EntryList {
  public:
   bool empty() const noexcept { return newest_ == nullptr; }
   std::size_t size() const noexcept { return size_; }
-  std::uint64_t bytes() const noexcept { return bytes_; }  // what its entries are charged
+  std::uint64_t bytes() const noexcept { return bytes_; }  // sum of their charges
   Entry* newest() const noexcept { return newest_; }
   Entry* oldest() const noexcept { return oldest_; }
 
@@ -29,14 +29,14 @@ class EntryList {
     unlink(entry);
   }
 
-  // As remove() and push_newest().
+  // Equivalent to remove() and push_newest().
   void renew(Entry& entry) noexcept {
     if (newest_ == &entry) return;
     unlink(entry);
     link_newest(entry);
   }
 
-  // Puts an entry into another's place.
+  // Puts an entry in another's position.
   void replace(Entry& old, Entry& fresh) noexcept {
     bytes_ = bytes_ - old.charge() + fresh.charge();
     fresh.newer = old.newer;

@@ -8,14 +8,14 @@ namespace polycache::locmem {
 namespace {
 
 constinit std::mutex guards_mutex;  // guards what follows, and is held over a fork
-// Those whose handlers are this copy of the code: one, except in tests that make
-// process-wide objects of their own.
+// The guards whose handlers are in this copy of the code: one, except in tests that create their
+// own process-wide objects.
 constinit ForkGuard* guards = nullptr;
 
 }  // namespace
 
 ForkGuard& ForkGuard::of(const BackendContext& context) {
-  // It holds itself, so it is never destroyed: the handlers stay, too.
+  // It owns itself, so it is never destroyed: the handlers stay, too.
   const auto object = context.process_wide("locmem/fork/1", []() -> std::shared_ptr<void> {
     const auto guard = std::make_shared<ForkGuard>();
     guard->self_ = guard;

@@ -1,5 +1,5 @@
-// Keeps fork() from copying a store in the middle of a change: the stores' locks are taken
-// before a fork and released on both sides, so a child can use what it inherited.
+// Prevents fork() from copying a store in the middle of a change: the stores' locks are taken
+// before a fork and released on both sides, so that a child can use the inherited stores.
 
 #pragma once
 
@@ -11,7 +11,7 @@
 
 namespace polycache::locmem {
 
-// Something whose locks must be held while the process forks.
+// An object whose locks must be held while the process forks.
 class Forkable {
  public:
   virtual void lock_for_fork() noexcept = 0;
@@ -24,7 +24,7 @@ class Forkable {
 // One per process; never destroyed. Thread-safe.
 class ForkGuard {
  public:
-  // The one of the process that `context` belongs to.
+  // The guard of the process that `context` belongs to.
   static ForkGuard& of(const BackendContext& context);
 
   void add(Forkable& store);

@@ -8,7 +8,7 @@
 
 namespace polycache::locmem {
 
-// The header of a block; after it comes what was allocated.
+// The header of a block, followed by the allocation.
 struct Heap::Block {
   static constexpr std::uint32_t kUsed = 1;
   static constexpr std::uint32_t kBeforeIsFree = 2;
@@ -42,7 +42,7 @@ struct Heap::FreeBlock : Heap::Block {
   FreeBlock* previous;  // null: the first of its bin
 };
 
-// A region begins with this, then come blocks, and a header of size 0 ends them.
+// A region begins with this, followed by blocks, and ends with a header of size 0.
 struct Heap::Region {
   static constexpr std::size_t kCapacity = kRegion - 48;
 
@@ -56,7 +56,7 @@ struct Heap::Region {
 
 namespace {
 
-// The links stay, for what is free is still in use by us.
+// The links are not poisoned, since we still use them in free blocks.
 void poison_free(char* payload, std::size_t block) noexcept {
   poison(payload + 2 * sizeof(void*), block - Heap::kHeader - 2 * sizeof(void*));
 }
@@ -110,7 +110,7 @@ Heap::FreeBlock* Heap::add_region() noexcept {
   return whole;
 }
 
-// REQUIRES: its blocks are in no bin, or all goes.
+// REQUIRES: its blocks are in no bin, or the whole heap is destroyed.
 void Heap::drop_region(Region& region) noexcept {
   region.previous->next = region.next;
   region.next->previous = region.previous;
@@ -185,7 +185,7 @@ void Heap::free(void* allocated) noexcept {
   if (!is_closed) link(static_cast<FreeBlock&>(*whole));
 }
 
-// The one that holds least of the next few, if it is worth while.
+// The least used of the next few regions, if moving pays.
 Heap::Region* Heap::sparse_region() noexcept {
   constexpr int kLookedAt = 4;
   Region* best = nullptr;
@@ -217,7 +217,7 @@ void* Heap::next_to_move() noexcept {
       if (!at->is_used()) unlink(static_cast<FreeBlock&>(*at));
     }
   }
-  // What was moved is one free block now, and behind it comes what is next.
+  // Moved entries form one free block at the beginning; the next allocation follows it.
   Block* const first = &closed_->first();
   return (first->is_used() ? *first : first->after()).payload();
 }

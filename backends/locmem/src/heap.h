@@ -1,11 +1,9 @@
-// The memory of a shard's entries: blocks in regions of 16 KiB, which come from the store's
-// pages.
+// The memory of a shard's entries: blocks in regions of 16 KiB, which come from the store's pages.
 //
-// Free neighbours are one block, and free blocks are found by their size, the smallest that
-// is large enough first. So memory is never set aside for one size, and entries of another
-// size find room when sizes change. What remains between them in holes is bounded: entries
-// can be moved, and when holes make up more than a ninth of the heap and a little, the owner
-// is asked to move some out of a region that holds few.
+// Adjacent free blocks are merged, and allocation takes the smallest free block that is large
+// enough. Memory is thus never reserved for one size, and sizes may change over time. The memory
+// lost in holes is bounded, since entries can be moved: when holes exceed a ninth of the heap and
+// a little, the owner is asked to move some entries out of a sparsely used region.
 
 #pragma once
 
@@ -21,8 +19,8 @@ namespace polycache::locmem {
 // REQUIRES, for everything but lock() and of(): the caller holds lock().
 class Heap {
  public:
-  // What a block takes beyond what is in it, and the steps that blocks grow in: the same as
-  // the system's allocator has, so that it does not matter which of them an entry is from.
+  // A block's overhead, and the granularity of blocks: the same as the system's allocator has, so
+  // that both cost the same.
   static constexpr std::size_t kHeader = 8;
   static constexpr std::size_t kStep = 16;
   static constexpr std::size_t block(std::size_t size) noexcept {
@@ -41,17 +39,17 @@ class Heap {
   // The heap that an allocation is from.
   static Heap& of(void* allocated) noexcept;
 
-  // Memory for `size` bytes and up to the end of their block. Null if memory is short or the
-  // block is too large, and while so little was asked for that a region would not pay.
+  // Memory for `size` bytes and up to the end of their block. Null if memory is short, if the block
+  // is too large, or while the total requested is too small for a region.
   void* allocate(std::size_t size) noexcept;
   void free(void* allocated) noexcept;
 
-  // Whether holes take so much that something should be moved.
+  // Whether holes are large enough that entries should be moved.
   bool is_wasteful() const noexcept { return held_ > used_ + used_ / 8 + 2 * kRegion; }
-  // The allocation to move next: what is allocated from now on is elsewhere. Null if there is
-  // none to move, or no gain in it for the time being.
+  // The allocation to move next: allocations from now on lie elsewhere. Null if there is none, or
+  // if moving currently gains nothing.
   void* next_to_move() noexcept;
-  // It cannot be moved; it stays.
+  // The allocation cannot be moved and stays.
   void stop_moving() noexcept;
 
   std::uint64_t held() const noexcept { return held_; }  // regions
@@ -65,7 +63,7 @@ class Heap {
   static constexpr std::size_t kLeastBlock = 32;
   // One bin for each size, and one for all that are larger than the largest block.
   static constexpr std::size_t kBins = (kMostBlock - kLeastBlock) / kStep + 2;
-  // A shard that holds less than this has its entries from the system's allocator.
+  // A shard with less than this uses the system's allocator for its entries.
   static constexpr std::size_t kWorthwhile = 4 << 10;
 
   static std::size_t bin_of(std::size_t size) noexcept {
@@ -84,14 +82,15 @@ class Heap {
   SpinLock& lock_;
   std::uint64_t held_ = 0;
   std::uint64_t used_ = 0;
-  std::uint64_t asked_ = 0;                                // what was asked for when it did not pay
+  std::uint64_t asked_ = 0;                                // total requested before the first
+                                                           // region
   std::array<std::uint64_t, (kBins + 63) / 64> filled_{};  // a bit for each bin
   std::array<FreeBlock*, kBins> bins_{};
   Region* regions_ = nullptr;  // a ring
 
   // The region that entries are moved out of: its free blocks are in no bin.
   Region* closed_ = nullptr;
-  int patience_ = 0;  // so often there is no gain in moving
+  int patience_ = 0;  // how many calls to skip, since moving gains nothing
 };
 
 }  // namespace polycache::locmem

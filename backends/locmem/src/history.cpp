@@ -7,7 +7,7 @@
 namespace polycache::locmem {
 namespace {
 
-// Room for the mark, and 0 marks a free place.
+// Makes room for the mark; 0 denotes a free place.
 constexpr std::uint32_t without_mark(std::uint32_t fingerprint) noexcept {
   return std::max(fingerprint & ~1U, 2U);
 }
@@ -21,7 +21,7 @@ void History::push(Set& set, std::uint32_t place) noexcept {
 
 void History::add(std::uint32_t fingerprint, bool mark, std::size_t capacity) noexcept {
   const std::size_t wanted = std::max<std::size_t>(1, (capacity + kWays - 1) / kWays);
-  // The capacity follows the number of entries, which moves a little all the time.
+  // The capacity follows the number of entries, which fluctuates slightly.
   if (wanted > count_ + count_ / 4 || wanted < count_ / 2) resize(wanted);
   const std::uint32_t place = without_mark(fingerprint) | (mark ? 1 : 0);
   if (count_ != 0) push(set_of(place), place);
@@ -32,7 +32,7 @@ std::optional<History::Memory> History::take(std::uint32_t fingerprint) noexcept
   const std::uint32_t wanted = without_mark(fingerprint);
   auto& places = set_of(wanted).newest_first;
   const auto is_it = [&](std::uint32_t place) { return (place & ~1U) == wanted; };
-  // Mostly it is not there, which is found out for several places at once.
+  // Usually it is absent, which this loop detects for several places at once.
   std::uint32_t found = 0;
   for (const std::uint32_t place : places) found |= is_it(place) ? 1 : 0;
   if (found == 0) return std::nullopt;
@@ -53,7 +53,7 @@ void History::resize(std::size_t count) noexcept {
   const std::size_t old_count = std::exchange(count_, sets_ ? count : 0);
   if (!sets_) return;
   for (std::size_t i = 0; i < old_count; ++i) {
-    for (std::size_t way = kWays; way-- > 0;) {  // oldest first, as they came
+    for (std::size_t way = kWays; way-- > 0;) {  // oldest first, in order of arrival
       const std::uint32_t place = old[i].newest_first[way];
       if (place != 0) push(set_of(place), place);
     }

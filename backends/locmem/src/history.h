@@ -1,8 +1,8 @@
-// Which keys were here not long ago, and a bit about each: four bytes, oldest forgotten first.
+// Remembers recently evicted keys and a bit about each: four bytes, the oldest forgotten first.
 //
-// Sets of 16 fingerprints, each a queue in one cache line. A fingerprint picks its set, so
-// the age at which it is forgotten varies a little; and one in some hundred million unknown
-// keys is taken for a known one. Both are well for a hint.
+// Sets of 16 fingerprints, each a queue in one cache line. The fingerprint selects the set, so the
+// age at which it is forgotten varies a little; about one in some hundred million unknown keys is
+// taken for a known one. Both are acceptable for a hint.
 
 #pragma once
 
@@ -17,16 +17,16 @@ class History {
  public:
   static constexpr int kMany = 2;
   struct Memory {
-    bool mark;        // as it was given
-    int newer_alike;  // how many with that mark came to its set since; kMany: or more
+    bool mark;        // as passed to add()
+    int newer_alike;  // how many with that mark entered its set since; kMany: or more
   };
 
-  // Remembers one more of about `capacity`. Forgets everything where memory is short.
+  // Remembers one more of about `capacity`. Forgets everything if memory is short.
   void add(std::uint32_t fingerprint, bool mark, std::size_t capacity) noexcept;
-  // What is remembered of it, which is forgotten then.
+  // Returns and forgets what is remembered of it.
   std::optional<Memory> take(std::uint32_t fingerprint) noexcept;
   void clear() noexcept;
-  // Starts to load what add() and take() look at.
+  // Prefetches the memory that add() and take() read.
   void prefetch(std::uint32_t fingerprint) const noexcept {
     if (count_ != 0) __builtin_prefetch(&set_of(fingerprint));
   }

@@ -1,5 +1,5 @@
-// The hash of keys: keyed by secrets that are drawn anew for each store, so that nobody who
-// chooses keys can make them collide.
+// The hash of keys, keyed by secrets drawn anew for each store, so that chosen keys cannot be made
+// to collide.
 
 #pragma once
 
@@ -22,7 +22,7 @@ class KeyHash {
  private:
   __extension__ using Wide = unsigned __int128;
 
-  // Both halves of the product: every bit of it depends on every bit of both.
+  // Combines both halves of the product: every bit depends on every bit of both factors.
   static std::uint64_t fold(std::uint64_t a, std::uint64_t b) noexcept {
     const Wide product = static_cast<Wide>(a) * b;
     return static_cast<std::uint64_t>(product) ^ static_cast<std::uint64_t>(product >> 64);
@@ -37,8 +37,8 @@ class KeyHash {
   Secrets secrets_;
 };
 
-// A factor of a product is never known to who chooses the key: a known factor could be made
-// zero, and all keys with it equal.
+// An attacker who chooses the key never knows a factor of a product: a known factor could be made
+// zero, which would make all keys with it equal.
 inline std::uint64_t KeyHash::operator()(std::string_view key) const noexcept {
   const char* at = key.data();
   std::size_t left = key.size();

@@ -5,7 +5,7 @@
 namespace polycache::locmem {
 
 std::string Location::id_of(std::string_view name, const Clock& clock) {
-  // The clock is part of the name: deadlines by one clock mean nothing to another.
+  // The clock is part of the name: deadlines by one clock are meaningless to another.
   return "locmem/1:" + std::string(name) + "@" + std::to_string(clock.identity());
 }
 

@@ -1,4 +1,4 @@
-// One location: the name that aliases share a store by.
+// One location: the name through which aliases share a store.
 
 #pragma once
 
@@ -14,27 +14,27 @@
 
 namespace polycache::locmem {
 
-// An alias that uses a location, for as long as its factory lives.
+// An alias's use of a location, for the lifetime of its factory.
 struct Claim {
   Settings settings;
   std::shared_ptr<Store> store;
 };
 
-// Lives in BackendContext::process_wide, for as long as an alias uses it. Thread-safe.
+// Stored in BackendContext::process_wide while an alias uses it. Thread-safe.
 class Location {
  public:
-  // What a location of that name and clock is called in this process.
+  // The process-wide id of a location with that name and clock.
   static std::string id_of(std::string_view name, const Clock& clock);
   static std::shared_ptr<Location> named(const std::string& id, const BackendContext& context);
 
   Location(const Clock& clock, ForkGuard& fork_guard) : clock_(clock), fork_guard_(fork_guard) {}
 
-  // The store for an alias with these settings: the one that is there, or a new one. There are
-  // two only while a reconfiguration changes the limits, since all that is configured agrees
+  // Returns the store for an alias with these settings: the existing one, or a new one. There are
+  // two only while a reconfiguration changes the limits, since all configured aliases agree
   // (BackendContext::agree).
   std::shared_ptr<const Claim> claim(const Settings& settings);
 
-  // The claim is in use: its store is the one to keep while the location lives.
+  // The claim is in use: its store becomes the location's store.
   void keep(const Claim& claim);
 
  private:

@@ -1,5 +1,5 @@
-// What one operation leaves to be done when the locks are released: entries that are to be
-// told about and freed, and room that it took or made and did not use.
+// What one operation must finish after the locks are released: entries to report and free, and room
+// that it took or made but did not use.
 
 #pragma once
 
@@ -21,13 +21,13 @@ class Operation {
   // REQUIRES: no lock is held.
   ~Operation();
 
-  // Nobody can find the entry any more. Its room is the operation's.
-  // REQUIRES: the lock of its shard is held.
+  // The entry is no longer reachable. Its room belongs to the operation. REQUIRES: the lock of its
+  // shard is held.
   void bury(Entry& entry, Removal cause) noexcept;
-  // Whether replaced values are told about: then none may be overwritten.
+  // Whether replaced values are reported: then none may be overwritten in place.
   bool tells_removals() const noexcept { return listener_ != nullptr; }
 
-  // Makes sure that the operation has that much room, out of what it has and the budget.
+  // Ensures that the operation has that much room, from its own and from the budget.
   bool cover(const Amount& needed) noexcept {
     const Amount missing = {std::max<std::int64_t>(needed.entries - room_.entries, 0),
                             std::max<std::int64_t>(needed.bytes - room_.bytes, 0)};
@@ -38,7 +38,7 @@ class Operation {
   Amount room() const noexcept { return room_; }
   Amount taken_in_all() const noexcept { return budget_.taken(); }
 
-  // Whether room was already sought in other shards.
+  // Whether room was already requested from other shards.
   bool took_elsewhere() const noexcept { return took_elsewhere_; }
   void take_elsewhere() noexcept { took_elsewhere_ = true; }
 

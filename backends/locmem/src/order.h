@@ -1,4 +1,4 @@
-// Which entry of a shard goes when there is no room: the eviction policies.
+// The eviction policies: which entry of a shard is evicted when there is no room.
 
 #pragma once
 
@@ -10,7 +10,7 @@
 
 namespace polycache::locmem {
 
-// Guarded by the lock of its shard. Links entries and owns none. An entry's mark is its.
+// Guarded by the lock of its shard. Links entries and owns none. An entry's mark belongs to it.
 class Order {
  public:
   static std::unique_ptr<Order> make(Policy policy);
@@ -20,24 +20,24 @@ class Order {
   Order& operator=(const Order&) = delete;
   virtual ~Order();
 
-  // A new entry; `hash` is that of its key.
+  // Adds a new entry; `hash` is the hash of its key.
   virtual void add(Entry& entry, std::uint64_t hash) noexcept = 0;
-  // It was read or written.
+  // The entry was read or written.
   virtual void use(Entry& entry) noexcept = 0;
-  // It goes, and not since pick() chose it.
+  // The entry is removed, but not evicted after pick().
   virtual void remove(Entry& entry) noexcept = 0;
-  // Another takes its place: the same key with another value.
+  // Another entry replaces it: the same key with another value.
   virtual void replace(Entry& old, Entry& fresh) noexcept = 0;
 
-  // The entry that should go next; null if there is none.
+  // The entry to evict next; null if there is none.
   virtual Entry* pick() noexcept = 0;
-  // The one that will be picked, most likely; null if nobody knows.
+  // The entry that pick() will probably choose; null if unknown.
   virtual const Entry* likely_next() const noexcept { return nullptr; }
-  // Starts to load what add() or evict() will look at for that hash.
+  // Prefetches what add() or evict() will read for that hash.
   virtual void prefetch(std::uint64_t) const noexcept {}
-  // What is known of entries that went is no longer needed.
+  // Discards what is remembered about removed entries.
   virtual void forget() noexcept {}
-  // The entry that pick() returned goes.
+  // Evicts the entry that pick() returned.
   virtual void evict(Entry& entry, std::uint64_t hash) noexcept;
 };
 

@@ -1,5 +1,5 @@
-// lfu: what was used least often goes first, and of those used equally often, what was used
-// least recently. Counts end at 255 and never fade: for working sets that do not move.
+// lfu: evicts the least often used entry, and of those used equally often, the least recently used.
+// Counts end at 255 and never decay: for working sets that do not change.
 
 #pragma once
 
@@ -20,7 +20,7 @@ class LfuOrder final : public Order {
   Entry* pick() noexcept override;
 
  private:
-  // An entry's mark is how often it was used.
+  // An entry's mark is its number of uses.
   EntryList& list_of(const Entry& entry) noexcept { return by_uses_[entry.mark()]; }
 
   std::array<EntryList, 256> by_uses_;

@@ -1,4 +1,4 @@
-// One queue: fifo, or lru, where what is used goes to its end.
+// One queue: fifo, or lru, where a use moves the entry to its end.
 
 #pragma once
 

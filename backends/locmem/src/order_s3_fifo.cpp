@@ -7,23 +7,23 @@ namespace {
 
 constexpr std::size_t kRememberedPerEntry = 2;
 
-// By how many entries the small queue's share changes when a key comes back that is the
-// newest but so many of its queue in a set of the history. With sixteen for every eight
-// entries of the store, that is after about a sixteenth and three sixteenths of the store
-// were evicted; what comes back later says little about where a little more room would help.
+// By how many entries the small queue's share changes when a key returns, indexed by the number of
+// newer keys of its queue in its set of the history. With sixteen places for every eight entries of
+// the store, that is after about a sixteenth and three sixteenths of the store were evicted; a
+// later return says little about where slightly more room would help.
 constexpr double kSteps[History::kMany] = {1, 1.0 / 3};
 
 constexpr double kLeastSmallShare = 0.01;
 
-// Beyond this share, growing goes at half the pace: a small queue that has most of the store
-// leaves the main one too little to show what it would be worth.
+// Beyond this share it grows at half the pace: if the small queue has most of the store, the main
+// queue is too small to show what it would be worth.
 constexpr double kLargeSmallShare = 0.5;
 constexpr double kPaceBeyond = 0.5;
 
 constexpr std::size_t kEpochsToFill = 16;
 constexpr std::size_t kWindow = 3;
 
-// A small queue with more than this share has found that the newest entries come back first. There
+// A small queue with more than this share has shown that the newest entries are used first. There
 // every use counts.
 constexpr double kAlmostAll = 0.9;
 
@@ -64,8 +64,8 @@ void S3FifoOrder::add(Entry& entry, std::uint64_t hash) noexcept {
   count_arrival();
 }
 
-// A queue of two or three entries has a window of one epoch, a shorter one none: there a use right
-// after the arrival is the only one that can be seen.
+// A queue of two or three entries has a window of one epoch, a shorter one none: there only a use
+// right after the arrival can be observed.
 void S3FifoOrder::count_arrival() noexcept {
   const std::size_t size = small_.size();
   if (++in_epoch_ < size / kEpochsToFill) return;
@@ -81,7 +81,7 @@ void S3FifoOrder::replace(Entry& old, Entry& fresh) noexcept {
   list_of(old).replace(old, fresh);
 }
 
-// Ends, since each round moves an entry out of the small queue or takes a use away.
+// Terminates, since each round moves an entry out of the small queue or clears a use.
 Entry* S3FifoOrder::pick() noexcept {
   for (;;) {
     EntryList& list = takes_small() ? small_ : main_;

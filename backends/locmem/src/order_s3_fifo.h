@@ -2,22 +2,21 @@
 // eviction", SOSP 2023), with a small queue that adapts as ARC's does (Megiddo and Modha,
 // "ARC: a self-tuning, low overhead replacement cache", FAST 2003).
 //
-// What is new waits in the small queue. What was used there moves on to the main one, the
-// rest leaves and is remembered in a history; what comes back from there goes to the main
-// queue at once. The main queue gives what was used another round. So what is asked for
-// once, as in a scan, passes through the small queue and the rest stays; and a hit changes
-// one bit, once, and moves nothing.
+// New entries enter the small queue. Those used there move on to the main queue; the others are
+// evicted and remembered in a history, and if they return from it, they enter the main queue at
+// once. The main queue gives used entries another round. Keys read once, as in a scan, thus pass
+// through the small queue while the others stay; and a hit sets one bit, once, and moves nothing.
 //
-// The small queue begins with a tenth of the whole. It grows where keys come back soon after
-// they left it, up to all there is, which is best where what is newest is asked for next, as
-// LRU assumes; and it shrinks where they come back soon after they left the main queue. Beyond
-// half of the whole it grows at half the pace.
+// The small queue begins with a tenth of the store. It grows when keys return soon after they left
+// it, up to the whole store, which is best if the newest keys are used next, as LRU assumes; it
+// shrinks when keys return soon after they left the main queue. Beyond half of the store it grows
+// at half the pace.
 //
-// A use right after an entry came does not count: requests for one thing often come in a burst,
-// and the burst says nothing about later (Robinson and Devarakonda, "Data cache management using
-// frequency-based replacement", SIGMETRICS 1990, call this correlated references). The window is
-// 3/16 of the time in which the small queue is filled once. An entry's mark holds the epoch in
-// which it came; sixteen epochs pass while the small queue is filled.
+// A use right after the arrival does not count: requests for one key often come in bursts, which
+// do not predict later use (Robinson and Devarakonda, "Data cache management using frequency-based
+// replacement", SIGMETRICS 1990, call this correlated references). The window is 3/16 of the time
+// in which the small queue is filled once. An entry's mark holds the epoch of its arrival; sixteen
+// epochs pass while the small queue is filled.
 
 #pragma once
 
@@ -34,7 +33,7 @@ class S3FifoOrder final : public Order {
   // The same, for callers that know the policy: a hit changes nothing else.
   void note_use(Entry& entry) noexcept {
     const std::uint8_t mark = entry.mark();
-    // Written only where something changes: the line stays shared between processors.
+    // Written only if it changes, so that the cache line stays shared between processors.
     if ((mark & kUsed) != 0) return;
     if ((mark & kInMain) == 0 && epochs_since(mark) < window_) return;
     entry.set_mark(static_cast<std::uint8_t>(mark | kUsed));
@@ -50,8 +49,8 @@ class S3FifoOrder final : public Order {
   void forget() noexcept override { history_.clear(); }
 
  private:
-  // An entry's mark. In the small queue, the upper six bits are the epoch in which it came.
-  static constexpr std::uint8_t kUsed = 1;  // since it came or began its round
+  // An entry's mark. In the small queue, the upper six bits are the epoch of its arrival.
+  static constexpr std::uint8_t kUsed = 1;  // since its arrival or its round began
   static constexpr std::uint8_t kInMain = 2;
   static constexpr int kEpochShift = 2;
   static constexpr std::uint8_t kEpochMask = 63;
@@ -64,7 +63,7 @@ class S3FifoOrder final : public Order {
   void count_arrival() noexcept;
   EntryList& list_of(const Entry& entry) noexcept;
   std::size_t size() const noexcept { return small_.size() + main_.size(); }
-  // Whether the next to go is of the small queue.
+  // Whether the next eviction takes from the small queue.
   bool takes_small() const noexcept;
   void adapt(const History::Memory& memory) noexcept;
 
@@ -73,7 +72,7 @@ class S3FifoOrder final : public Order {
   std::uint32_t in_epoch_ = 0;  // arrivals
   EntryList small_;
   EntryList main_;
-  double small_share_ = 0.1;  // of the bytes, before it gives something up
+  double small_share_ = 0.1;  // of the bytes, above which it is evicted from
   History history_;           // of both queues; marked: of the main one
 };
 

@@ -16,14 +16,14 @@ namespace polycache::locmem {
 namespace {
 
 constexpr std::size_t kFirstChunk = 64 << 10;
-// From here on, a huge page more or less matters little.
+// From this size on, one more huge page makes little difference.
 constexpr std::uint64_t kHugeFrom = 2 * PageSource::kChunk;
 
 std::uintptr_t number(const void* address) noexcept {
   return reinterpret_cast<std::uintptr_t>(address);
 }
 
-// Maps more and returns what is too much at both ends.
+// Maps more than needed and unmaps the excess at both ends.
 void* map_aligned(std::size_t bytes, std::size_t alignment) noexcept {
   void* const all = ::mmap(nullptr, bytes + alignment, PROT_READ | PROT_WRITE,
                            MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -35,7 +35,7 @@ void* map_aligned(std::size_t bytes, std::size_t alignment) noexcept {
   return begin + before;
 }
 
-// The leak checker looks for pointers in allocated memory, not in mapped memory.
+// The leak checker searches allocated memory for pointers, not mapped memory.
 void* allocate_aligned(std::size_t bytes, std::size_t alignment) noexcept {
   void* memory = nullptr;
   return ::posix_memalign(&memory, alignment, bytes) == 0 ? memory : nullptr;
@@ -47,7 +47,7 @@ void* PageSource::map_from_system(std::size_t bytes) noexcept {
   const std::size_t alignment = bytes >= kChunk ? kChunk : kFirstChunk;
   if (kAddressSanitizer) return allocate_aligned(bytes, alignment);
   void* const memory = map_aligned(bytes, alignment);
-  // A hint: without huge pages everything works, slower.
+  // A hint: without huge pages everything works, but slower.
   if (memory != nullptr && bytes >= kChunk) ::madvise(memory, bytes, MADV_HUGEPAGE);
   return memory;
 }
@@ -91,7 +91,7 @@ void PageSource::Chunk::mark(std::size_t first, std::size_t count, bool is_used)
   unused = is_used ? unused - count : unused + count;
 }
 
-// An eighth of what there is, until a huge page is not much more than that.
+// An eighth of the current size, until a huge page is not much more than that.
 bool PageSource::add_chunk() noexcept {
   const std::size_t eighth = std::bit_floor(static_cast<std::size_t>(held_ / 8));
   const std::size_t size = held_ >= kHugeFrom ? kChunk : std::max(eighth, kFirstChunk);
@@ -154,7 +154,7 @@ void PageSource::give_back(void* memory, std::size_t pages) noexcept {
   if (empty_ == chunks_.size()) drop_empty_chunks();
 }
 
-// All of them, if nothing is in use; else all but one, which somebody may want next.
+// All of them if nothing is in use, else all but one, which may be needed next.
 void PageSource::drop_empty_chunks() noexcept {
   bool keeps_one = empty_ < chunks_.size();
   std::erase_if(chunks_, [&](const Chunk& chunk) {

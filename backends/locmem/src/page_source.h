@@ -1,9 +1,9 @@
-// Where the shards of a store get memory in pages: for entries, and for their tables.
+// Provides the shards of a store with pages for their entries and tables.
 //
-// Pages are cut from chunks. The first are small; once a store has grown to some MiB they
-// are of two MiB, aligned and advised to be one huge page each: a read at a random place of
-// a large store would otherwise spend as long on finding its page as on the memory itself.
-// A chunk that is empty goes back to the system, but for one while others are in use.
+// Pages are cut from chunks. The first chunks are small; once a store has grown to some MiB, they
+// are 2 MiB, aligned, and advised to be one huge page each: a read at a random place of a large
+// store would otherwise spend as long on address translation as on the memory access. An empty
+// chunk is returned to the system, except one while others are in use.
 
 #pragma once
 
@@ -22,8 +22,8 @@ class PageSource {
   static constexpr std::size_t kPage = 4096;
   static constexpr std::size_t kChunk = std::size_t{2} << 20;
 
-  // Memory of whole pages from the system, or null. Aligned to kChunk if it is that large, to
-  // 16 pages if not.
+  // Returns memory of whole pages from the system, or null. Aligned to kChunk if it is that large,
+  // otherwise to 16 pages.
   using Map = void* (*)(std::size_t bytes);
   static void* map_from_system(std::size_t bytes) noexcept;
 
@@ -32,13 +32,13 @@ class PageSource {
   PageSource& operator=(const PageSource&) = delete;
   ~PageSource();
 
-  // So many pages in a row, the first at a multiple of `alignment` pages: a power of two, 16
-  // at most. Null if memory is short. Their bytes are what they happen to be.
+  // Takes this many contiguous pages, the first at a multiple of `alignment` pages: a power of two,
+  // at most 16. Null if memory is short. Their content is unspecified.
   void* take(std::size_t pages, std::size_t alignment = 1) noexcept;
-  // REQUIRES: what take() returned, with the same number.
+  // REQUIRES: the result of take(), with the same number.
   void give_back(void* memory, std::size_t pages) noexcept;
 
-  // Bytes that were had from the system and not returned; of those, what is taken.
+  // Bytes obtained from the system and not returned; of those, the bytes taken.
   std::uint64_t held() noexcept;
   std::uint64_t taken() noexcept;
 
@@ -51,7 +51,7 @@ class PageSource {
     std::size_t unused;
     std::bitset<kChunkPages> used;
 
-    // The first page of so many unused ones, or `pages` if there are none.
+    // The first of this many unused pages, or `pages` if there are none.
     std::size_t find(std::size_t wanted, std::size_t alignment) const noexcept;
     void mark(std::size_t first, std::size_t count, bool is_used) noexcept;
   };
@@ -65,8 +65,8 @@ class PageSource {
   SpinLock lock_;  // guards what follows
   std::uint64_t held_ = 0;
   std::vector<Chunk> chunks_;  // by address
-  std::size_t full_ = 0;       // so many of the first are full
-  std::size_t empty_ = 0;      // so many, anywhere, are empty
+  std::size_t full_ = 0;       // this many of the first are full
+  std::size_t empty_ = 0;      // this many, anywhere, are empty
 };
 
 }  // namespace polycache::locmem

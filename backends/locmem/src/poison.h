@@ -1,5 +1,5 @@
-// Memory that nobody may touch: tells AddressSanitizer, where that is compiled in, about
-// what our own allocators hold but have not given to anybody.
+// Marks memory as inaccessible for AddressSanitizer, if that is compiled in: memory that our own
+// allocators hold but have not handed out.
 
 #pragma once
 

@@ -10,7 +10,7 @@ namespace polycache::locmem {
 Session::Session(std::shared_ptr<const SessionContext> context) noexcept
     : context_(std::move(context)), store_(*context_->store) {}
 
-// Says what was refused, so that a false is no riddle.
+// Reports a refused value, so that the caller knows why it receives false.
 bool Session::stored(PutResult result, std::string_view key, std::string_view value) const {
   if (result == PutResult::refused) [[unlikely]] {
     Warning warning = {.kind = Warning::Kind::value_refused,

@@ -11,7 +11,7 @@
 
 namespace polycache::locmem {
 
-// What the sessions of one factory have in common.
+// State shared by the sessions of one factory.
 struct SessionContext {
   std::string alias;
   std::function<void(const Warning&)> report;

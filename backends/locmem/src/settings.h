@@ -1,4 +1,4 @@
-// What the options of one alias say about its store.
+// The options of one alias about its store.
 
 #pragma once
 
@@ -21,10 +21,10 @@ struct Settings {
   Policy policy = Policy::s3_fifo;
   std::uint64_t cull_frequency = 3;  // of the policy django
 
-  // Reports what is wrong to the reader and goes on with the defaults.
+  // Reports errors to the reader and continues with the defaults.
   static Settings read(const OptionReader& options);
 
-  // What all aliases of one location agree on.
+  // The options that all aliases of one location must agree on.
   std::vector<SharedOption> shared() const;
 
   friend bool operator==(const Settings&, const Settings&) = default;

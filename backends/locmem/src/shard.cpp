@@ -7,7 +7,7 @@
 namespace polycache::locmem {
 namespace {
 
-// Before something live is evicted, more of what is expired is looked for.
+// Before a live entry is evicted, more buckets are searched for expired ones.
 constexpr std::size_t kBucketsSweptForRoom = 4;
 
 Amount amount_of(const Entry& entry) noexcept {
@@ -79,8 +79,8 @@ PutResult Shard::assign(Entry* found, Write& write, Operation& operation) noexce
   }
 }
 
-// The new entry, and a slot for it. Where memory is short, others are evicted for it. Sets
-// `found` to null if it had to go, too. Throws std::bad_alloc.
+// Makes the new entry and a slot for it. If memory is short, evicts other entries. Sets `found` to
+// null if it was evicted, too. Throws std::bad_alloc.
 Entry* Shard::make(Entry*& found, Write& write, Operation& operation) {
   for (int evictions = 8;; --evictions) {
     try {
@@ -95,8 +95,8 @@ Entry* Shard::make(Entry*& found, Write& write, Operation& operation) {
   }
 }
 
-// Evicts until the operation has room for `whole`, what `found` occupies included. Sets
-// `found` to null if it had to go, too. False if other shards should give something up.
+// Evicts until the operation has room for `whole`, including what `found` occupies. Sets `found` to
+// null if it was evicted, too. False if other shards should evict something.
 bool Shard::make_room(Entry*& found, const Amount& whole, std::int64_t now,
                       Operation& operation) noexcept {
   if (found == nullptr && !operation.cover(whole)) sweep(now, kBucketsSweptForRoom, operation);
@@ -116,14 +116,14 @@ bool Shard::make_room(Entry*& found, const Amount& whole, std::int64_t now,
   }
 }
 
-// Room is made where the write is, so that shards change little in size. But one that lost
-// much to a large value would stay small for ever.
+// Room is made in the shard of the write, so that shards keep their sizes. But a shard that lost
+// much to a large value would otherwise stay small forever.
 bool Shard::is_poor(const Operation& operation) const noexcept {
   return !operation.took_elsewhere() &&
          static_cast<std::int64_t>(bytes_) * 2 * shards_ < operation.taken_in_all().bytes;
 }
 
-// As Django's locmem, but what is expired goes first, and at least one entry goes.
+// Like Django's locmem, but expired entries go first, and at least one entry goes.
 void Shard::cull(std::int64_t now, Operation& operation) noexcept {
   remove_if([now](const Entry& entry) { return entry.deadline <= now; }, Removal::expired,
             operation);
@@ -150,9 +150,8 @@ void Shard::evict(Entry& entry, Operation& operation) noexcept {
   prepare_eviction();
 }
 
-// Memory answers slowly, and the next eviction here is some time away: what it will look at
-// is asked for now. The entry that comes next was asked for when the last one went, so its
-// key is here.
+// Prefetches what the next eviction here will read, since memory is slow and that eviction is some
+// time away. The key of the next entry was prefetched at the previous eviction.
 void Shard::prepare_eviction() const noexcept {
   const Entry* const next = order_->likely_next();
   if (next == nullptr) return;
@@ -193,7 +192,7 @@ bool Shard::move_some() noexcept {
     auto* const entry = static_cast<Entry*>(heap_.next_to_move());
     if (entry == nullptr) return moved > 0;
     const std::uint64_t hash = table_.hash(*entry);
-    // One that was removed may be waiting for a listener to be told about it.
+    // A removed entry may still wait to be reported to a listener.
     const bool is_here = table_.find(hash, entry->key()) == entry;
     Entry* const copy = is_here ? Entry::copy_of(*entry, heap_) : nullptr;
     if (copy == nullptr) {
@@ -224,7 +223,7 @@ void Shard::sweep(std::int64_t now, std::size_t buckets, Operation& operation) n
 }
 
 void Shard::sweep_bucket(std::int64_t now, Operation& operation) noexcept {
-  if (swept_table_ != table_.rebuilt()) {  // everything is elsewhere now
+  if (swept_table_ != table_.rebuilt()) {  // all entries have moved
     swept_table_ = table_.rebuilt();
     swept_ = 0;
   }
@@ -240,7 +239,7 @@ void Shard::sweep_bucket(std::int64_t now, Operation& operation) noexcept {
       next_ends_from_ = std::min(next_ends_from_, entry.deadline);
     }
   });
-  if (++swept_ < table_.buckets()) {  // the next write looks at these
+  if (++swept_ < table_.buckets()) {  // the next write reads these
     table_.visit_bucket(swept_, [](const Entry& entry) { __builtin_prefetch(&entry); });
   }
 }

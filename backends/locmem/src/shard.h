@@ -23,26 +23,26 @@ namespace polycache::locmem {
 
 enum class PutResult : std::uint8_t {
   stored,
-  not_stored,  // the mode or the comparison was against it
-  refused,     // it does not fit; an older value is gone
-  no_room,     // nothing changed; other shards must give up something first
+  not_stored,  // the mode or the comparison did not hold
+  refused,     // it does not fit; an older value was removed
+  no_room,     // nothing changed; other shards must evict something first
 };
 
 inline constexpr std::size_t kRemovals = 4;  // kinds of Removal
 
-// What is to be stored under a key.
+// A value to be stored under a key.
 struct Write {
   std::string_view key;
   std::uint64_t hash;
   NewValue value;
   std::int64_t deadline;  // DeadlineClock
-  std::int64_t now;       // a time that has passed not long ago
+  std::int64_t now;       // a time in the recent past
 };
 
 // REQUIRES, for everything but prefetch(): the caller holds lock().
 class alignas(64) Shard {
  public:
-  // One of so many.
+  // One of `shards`.
   Shard(const Settings& settings, std::size_t shards, const KeyHash& hash,
         const DeadlineClock& clock, PageSource& pages);
   ~Shard();
@@ -53,8 +53,7 @@ class alignas(64) Shard {
   Entry* look(std::uint64_t hash, std::string_view key) const noexcept {
     return table_.find(hash, key);
   }
-  // The live entry of a key, or null. Removes it if it is expired. A write knows the time
-  // already.
+  // The live entry of a key, or null. Removes it if it is expired. A write already knows the time.
   Entry* find(std::uint64_t hash, std::string_view key, Operation& operation) noexcept;
   Entry* find(const Write& write, Operation& operation) noexcept;
   void use(Entry& entry) noexcept {
@@ -65,22 +64,22 @@ class alignas(64) Shard {
     }
   }
 
-  // Stores the value under a key that has the entry `found`, or none if that is null.
+  // Stores the value under a key whose entry is `found`, or which has none if that is null.
   PutResult assign(Entry* found, Write& write, Operation& operation) noexcept;
   void set_deadline(Entry& entry, std::int64_t deadline) noexcept;
   void remove(std::uint64_t hash, Entry& entry, Removal cause, Operation& operation) noexcept;
 
-  // Removes all entries that `matches`; returns how many those were.
+  // Removes all entries that `matches` accepts; returns their number.
   template <class Predicate>
   std::size_t remove_if(Predicate matches, Removal cause, Operation& operation);
-  // Removes everything and gives the table's memory back.
+  // Removes everything and releases the table's memory.
   void clear(Operation& operation) noexcept;
 
-  // Removes the entry that should go next; false if there is none.
+  // Evicts the next entry; false if there is none.
   bool evict_one(Operation& operation) noexcept;
-  // Looks into so many buckets for entries that are expired, if any can be, and removes them.
+  // Searches this many buckets for expired entries, if any can be expired, and removes them.
   void sweep(std::int64_t now, std::size_t buckets, Operation& operation) noexcept;
-  // Moves a few entries together if there are too many holes between them; whether it did.
+  // Moves a few entries together if there are too many holes; returns whether it did.
   bool tidy() noexcept { return heap_.is_wasteful() && move_some(); }
 
   std::size_t entries() const noexcept { return table_.size(); }
@@ -105,7 +104,7 @@ class alignas(64) Shard {
   void take_away(Entry& entry, Removal cause, Operation& operation) noexcept;
   void note(std::int64_t deadline) noexcept;
 
-  // What a read needs comes first: one line.
+  // The members that a read needs come first: one line.
   SpinLock lock_;  // guards what follows
   const bool is_s3_fifo_;
   Table table_;
@@ -116,8 +115,8 @@ class alignas(64) Shard {
   std::unique_ptr<Order> order_;
   std::uint64_t bytes_ = 0;
 
-  // No entry ends before ends_from_. Sweeping goes round the table, bucket by bucket; what
-  // it sees, and what is written meanwhile, gives the value for the next round.
+  // No entry ends before ends_from_. Sweeping visits the table bucket by bucket; what it sees, and
+  // what is written meanwhile, determines the value for the next round.
   std::int64_t ends_from_ = DeadlineClock::kNever;
   std::int64_t next_ends_from_ = DeadlineClock::kNever;
   std::size_t swept_ = 0;

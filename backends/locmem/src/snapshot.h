@@ -1,4 +1,4 @@
-// A value as it was when it was found, for a reader that holds no lock any more.
+// A value as it was when it was found, for a reader that no longer holds the lock.
 
 #pragma once
 
@@ -14,7 +14,7 @@ namespace polycache::locmem {
 // Short values are copied, large ones shared: neither allocates.
 class Snapshot {
  public:
-  Snapshot() noexcept {}  // leaves copy_ as it is
+  Snapshot() noexcept {}  // leaves copy_ uninitialised
 
   // REQUIRES (both): the lock of the entry's shard is held.
   void take(const Entry& entry) noexcept {
@@ -27,7 +27,7 @@ class Snapshot {
       copy(entry.value());
     }
   }
-  // Only the first bytes, as Backend::contains() wants them.
+  // Only the first bytes, for Backend::contains().
   void take_head(const Entry& entry) noexcept {
     deadline_ = entry.deadline;
     copy(entry.value().substr(0, kHead));

@@ -7,7 +7,7 @@
 namespace polycache::locmem {
 namespace {
 
-// Tells the processor that this is a loop that waits.
+// Tells the processor that this is a waiting loop.
 inline void pause() noexcept {
 #if defined(__x86_64__) || defined(__i386__)
   __builtin_ia32_pause();
@@ -22,7 +22,7 @@ void SpinLock::wait() noexcept {
   constexpr int kSpins = 16;   // about as long as a critical section
   constexpr int kYields = 32;  // the holder has lost its processor
   for (int round = 0;; ++round) {
-    // Reading does not take the line away from the holder, as trying would.
+    // Reading does not take the line away from the holder, as a locking attempt would.
     if (!locked_.load(std::memory_order_relaxed) &&
         !locked_.exchange(true, std::memory_order_acquire)) {
       return;
@@ -32,7 +32,7 @@ void SpinLock::wait() noexcept {
     } else if (round < kSpins + kYields) {
       sched_yield();
     } else {
-      // Something long is going on, or the holder's priority is below ours.
+      // The lock is held for long, or the holder's priority is below ours.
       constexpr timespec kNap{.tv_sec = 0, .tv_nsec = 50'000};
       nanosleep(&kNap, nullptr);
     }

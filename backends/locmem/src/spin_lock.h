@@ -1,7 +1,7 @@
 // A lock of one byte for critical sections of some tens of nanoseconds.
 //
-// Not a std::mutex, since taking and releasing that costs more than a whole lookup does,
-// and since a fork's child must be able to release what its parent's thread took.
+// A std::mutex would cost more than a whole lookup, and a fork's child must be able to release
+// a lock that its parent's thread took.
 
 #pragma once
 
@@ -11,7 +11,7 @@ namespace polycache::locmem {
 
 class SpinLock {
  public:
-  // Acquire: what the last holder wrote before unlock() is seen.
+  // Acquire: sees what the last holder wrote before unlock().
   void lock() noexcept {
     if (locked_.exchange(true, std::memory_order_acquire)) [[unlikely]]
       wait();

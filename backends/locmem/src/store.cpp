@@ -15,9 +15,9 @@
 namespace polycache::locmem {
 namespace {
 
-// So many that threads seldom meet, so few that each holds enough for its eviction policy
-// to work as it would on the whole, and that what reads need of all of them stays in the
-// processor's first cache. Small stores, and the policy django, which counts, have one and an
+// Enough shards that threads seldom contend; few enough that each holds enough entries for its
+// eviction policy to work as on the whole store, and that what reads need of all shards stays in
+// the first-level cache. Small stores, and the policy django, which counts, have one shard and an
 // exact order.
 std::size_t shard_count(const Settings& settings) {
   constexpr std::uint64_t kEntriesInShard = 1024;
@@ -65,19 +65,19 @@ Store::~Store() { fork_guard_.remove(*this); }
 
 // --- reading ---
 
-// Asked for before a lock is taken.
+// Read before a lock is taken.
 DeadlineClock::Nanoseconds Store::horizon() const noexcept {
   return has_lifetimes_.load(std::memory_order_relaxed) ? clock_.horizon() : DeadlineClock::kNever;
 }
 
-// The bucket is on its way while the time is asked for and the lock is taken.
+// The bucket is loaded while the time is read and the lock is taken.
 std::uint64_t Store::hash_and_prefetch(std::string_view key) noexcept {
   const std::uint64_t hash = hash_(key);
   shard_of(hash).prefetch(hash);
   return hash;
 }
 
-// Inline in each of its callers: what they are after is shorter than the call.
+// Inlined into each caller, since the remaining work is shorter than a call.
 [[gnu::always_inline]] inline bool Store::read(std::uint64_t hash, std::string_view key,
                                                Purpose purpose, DeadlineClock::Nanoseconds horizon,
                                                Snapshot& snapshot) noexcept {
@@ -131,8 +131,8 @@ bool Store::contains(std::string_view key, ValueSink head) {
   return true;
 }
 
-// The memory of a large store answers slowly, but answers many at once: first all buckets
-// of a batch are asked for, then all entries, and when the first is read it is there.
+// A large store's memory has high latency, but many loads run in parallel: all buckets of a batch
+// are prefetched first, then all entries, and the first has arrived when it is read.
 template <class Deliver>
 void Store::read_many(std::span<const std::string_view> keys, Deliver deliver) {
   constexpr std::size_t kBatch = 32;
@@ -185,12 +185,12 @@ DeadlineClock::Nanoseconds Store::deadline(DeadlineClock::Nanoseconds now, Ttl t
 // Throws std::bad_alloc.
 Write Store::begin(std::string_view key, std::string_view value, Ttl ttl) {
   const std::uint64_t hash = hash_and_prefetch(key);
-  // A lifetime starts exactly now; otherwise the time is only for what may be expired.
+  // A lifetime starts exactly now; otherwise the time only serves to find expired entries.
   const std::int64_t now = ttl.is_forever() ? clock_.recent() : clock_.now();
   return {key, hash, make_value(value), deadline(now, ttl), now};
 }
 
-// Throws std::bad_alloc, where memory is short even when others have gone for the value.
+// Throws std::bad_alloc if memory is short even after other entries were evicted for the value.
 NewValue Store::make_value(std::string_view value) {
   try {
     return NewValue(value);
@@ -231,7 +231,7 @@ PutResult Store::change(Write& write, Attempt attempt) {
   }
 }
 
-// A value that cannot be stored takes the older one with it, if it would have replaced it.
+// A value that cannot be stored removes the older one, if it would have replaced it.
 template <class Condition>
 PutResult Store::refuse(std::string_view key, Condition condition) {
   const std::uint64_t hash = hash_(key);
@@ -244,8 +244,8 @@ PutResult Store::refuse(std::string_view key, Condition condition) {
   return PutResult::refused;
 }
 
-// One lock at a time: the operation keeps what it got, so this ends, and in a store that is
-// full each shard gives a little.
+// Holds one lock at a time. The operation keeps what it has obtained, so this terminates, and in a
+// full store each shard gives a little.
 void Store::make_room_elsewhere(const Amount& amount, Operation& operation) noexcept {
   operation.take_elsewhere();
   for (std::size_t n = 0; n < shards_.size() && !operation.cover(amount); ++n) {
@@ -256,7 +256,7 @@ void Store::make_room_elsewhere(const Amount& amount, Operation& operation) noex
   }
 }
 
-// Shards that nobody writes to are swept by those who write to others.
+// Writes to other shards also sweep those that are not written to.
 void Store::sweep_elsewhere(const Shard& own, std::int64_t now, Operation& operation) noexcept {
   constexpr std::uint32_t kWritesPerVisit = 16;
   constexpr std::size_t kBucketsPerVisit = 4;
@@ -395,7 +395,7 @@ void Store::clear() {
   }
 }
 
-// --- looking after it ---
+// --- maintenance ---
 
 void Store::listen(RemovalListener listener) {
   const std::lock_guard lock(listeners_mutex_);

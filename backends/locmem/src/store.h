@@ -1,7 +1,7 @@
 // One store: the entries of a location, shared by all sessions.
 //
-// The hash of a key says which shard it belongs to. Each shard has its lock; the limits hold
-// for all of them together.
+// The hash of a key selects its shard. Each shard has its lock; the limits apply to the sum of
+// all shards.
 
 #pragma once
 
@@ -47,7 +47,7 @@ class Store final : public Forkable {
   void get_many_with_ttl(std::span<const std::string_view> keys, IndexedTtlSink sink);
   bool pop(std::string_view key, ValueSink sink);
 
-  // Never no_room, as put_if_equal().
+  // Never returns no_room; nor does put_if_equal().
   PutResult put(std::string_view key, std::string_view value, Ttl ttl, PutMode mode);
   bool touch(std::string_view key, Ttl ttl, ValueSink head);
   bool erase(std::string_view key);
@@ -67,9 +67,9 @@ class Store final : public Forkable {
  private:
   enum class Purpose : bool { use, look };
 
-  // Shards in a row, so that a key's is found without another look at memory. Their sizes
-  // are odd numbers of lines: the lines that reads need, the first of each, would share a few
-  // places of the processor's cache if they were a power of two apart.
+  // Shards in an array, so that a key's shard is found without another memory access. Their sizes
+  // are odd numbers of lines: if they were powers of two, the lines that reads need, the first of
+  // each, would compete for a few sets of the processor's cache.
   class Shards {
    public:
     struct Nothing {};
@@ -130,16 +130,16 @@ class Store final : public Forkable {
   const DeadlineClock clock_;
   ForkGuard& fork_guard_;
   const KeyHash hash_;
-  std::atomic<bool> has_lifetimes_{false};  // some entry has one, or had; orders nothing
+  std::atomic<bool> has_lifetimes_{false};  // some entry has or had one; orders nothing
   Budget budget_;
   PageSource pages_;
-  Shards shards_;         // a power of two of them
+  Shards shards_;         // their number is a power of two
   unsigned shard_shift_;  // 63 - log2 of that
   std::atomic<std::size_t> next_to_sweep_{0};
-  std::atomic<std::size_t> next_to_give_{0};  // the shard that gives up something next
+  std::atomic<std::size_t> next_to_give_{0};  // the shard that evicts next
 
-  // Released after the listener is written, acquired before it is called. Those that were
-  // replaced are kept, since somebody may be calling them.
+  // Stored with release after the listener is written, loaded with acquire before it is called.
+  // Replaced listeners are kept, since a thread may be calling them.
   std::atomic<const RemovalListener*> listener_{nullptr};
   std::mutex listeners_mutex_;  // guards what follows
   std::vector<std::unique_ptr<const RemovalListener>> listeners_;

@@ -7,10 +7,10 @@ namespace polycache::locmem {
 namespace {
 
 constexpr std::size_t kFirstBuckets = 2;
-// Grown by half when seven of ten slots are taken: more, and many buckets pass entries on;
-// less, and memory is far from what is needed.
+// Grows by half when seven of ten slots are taken: with more, many buckets pass entries on; with
+// less, much memory is unused.
 constexpr std::size_t kTakenOfTen = 7;
-// From this size on a table is in pages of the store, and fills them.
+// From this size on a table uses whole pages of the store.
 constexpr std::size_t kBytesInPages = 16 << 10;
 
 }  // namespace
@@ -31,7 +31,7 @@ void Table::reserve_one() {
   try {
     rebuild(buckets_ == 0 ? kFirstBuckets : buckets_ + (buckets_ + 1) / 2);
   } catch (const std::bad_alloc&) {
-    // Slower, but good while a slot is free.
+    // Slower, but correct while a slot is free.
     if (size_ == slots) throw;
   }
 }
@@ -81,7 +81,7 @@ void Table::insert_into(Bucket* first, std::size_t buckets, std::uint64_t hash,
       put(bucket, first_of(free), tag(hash), entry);
       return;
     }
-    // Where it cannot be counted any more, searches go on for ever, and find what is there.
+    // A saturated count stays: searches then always continue, and still find every entry.
     if (bucket.passed_on < kManyPassedOn) ++bucket.passed_on;
     if (++index == buckets) index = 0;
   }

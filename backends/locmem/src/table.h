@@ -1,10 +1,9 @@
 // Finds entries by key: open addressing in buckets of one cache line.
 //
-// A bucket has 16 bits of the hash of each of its entries side by side, which are compared
-// at once: an entry is looked at only if it is, almost surely, the one, and the processor
-// need not guess in which slot that will be. A bucket that is full passes entries on to the
-// next and counts them; a search ends at the first bucket that passed nothing on, and an
-// entry leaves no trace when it goes.
+// A bucket stores 16 bits of each entry's hash side by side and compares them at once: an entry is
+// read only if it almost certainly matches, and no branch depends on its slot. A full bucket passes
+// entries on to the next and counts them; a search ends at the first bucket that has passed nothing
+// on, and a removed entry leaves no tombstone.
 
 #pragma once
 
@@ -26,7 +25,7 @@
 
 namespace polycache::locmem {
 
-// Guarded by the lock of its shard, but for prefetch(). Owns no entry.
+// Guarded by the lock of its shard, except prefetch(). Owns no entry.
 class Table {
  public:
   Table(const KeyHash& hash, PageSource& pages) noexcept : hash_(hash), pages_(pages) {}
@@ -40,17 +39,17 @@ class Table {
   // Null if there is none.
   Entry* find(std::uint64_t hash, std::string_view key) const noexcept;
 
-  // Makes sure that one more entry has a slot. Throws std::bad_alloc, and is as before.
+  // Ensures that one more entry has a slot. Throws std::bad_alloc, and is then unchanged.
   void reserve_one();
   // REQUIRES: reserve_one() was called, and no entry has that key.
   void insert(std::uint64_t hash, Entry& entry) noexcept;
   // REQUIRES (both): the entry is there.
   void erase(std::uint64_t hash, const Entry& entry) noexcept;
   void replace(std::uint64_t hash, const Entry& old, Entry& fresh) noexcept;
-  void clear() noexcept;  // gives the memory back, too
+  void clear() noexcept;  // releases the memory, too
 
-  // Entries by place, for those who look at all of them. Only reserve_one() and clear()
-  // move entries to other places; rebuilt() counts how often.
+  // Entries by position, for iterating over all of them. Only reserve_one() and clear() move
+  // entries to other positions; rebuilt() counts how often.
   std::size_t buckets() const noexcept { return buckets_; }
   std::uint32_t rebuilt() const noexcept { return rebuilt_; }
   template <class F>
@@ -62,10 +61,9 @@ class Table {
     }
   }
 
-  // Starts to load the bucket of a hash. Needs no lock: an address that is out of date
-  // makes the processor load a line in vain, nothing else.
+  // Prefetches the bucket of a hash. Needs no lock: an outdated address only loads a useless line.
   void prefetch(std::uint64_t hash) const noexcept;
-  // Starts to load the entry that a search for the hash would look at first.
+  // Prefetches the entry that a search for the hash would read first.
   void prefetch_entry(std::uint64_t hash) const noexcept;
 
  private:
@@ -78,7 +76,7 @@ class Table {
   // An address has 48 bits.
   struct alignas(64) Bucket {
     Tag tags[kSlots];
-    std::uint16_t passed_on;  // entries that went further since this bucket was full
+    std::uint16_t passed_on;  // entries passed on since this bucket was full
     std::uint16_t high[kSlots + 1];
     std::uint32_t low[kSlots + 1];
   };
@@ -101,8 +99,8 @@ class Table {
   }
   // Never that of a free slot.
   static Tag tag(std::uint64_t hash) noexcept { return static_cast<Tag>(hash | 1); }
-  // Entries of one store are mostly of one size, so the lines that one of that size would
-  // have are loaded together; the first one is loaded by the key's comparison.
+  // Most entries of a store have similar sizes, so the lines of an entry of the usual size are
+  // loaded together; comparing the key loads the first.
   void prefetch_rest(const Entry& entry) const noexcept {
     constexpr std::uint32_t kLine = 64;
     const char* const at = reinterpret_cast<const char*>(&entry);
@@ -119,7 +117,7 @@ class Table {
   void rebuild(std::size_t buckets);
   Bucket* allocate(std::size_t buckets);
   void deallocate(Bucket* first, std::size_t buckets) noexcept;
-  // Where an entry is. REQUIRES: it is somewhere.
+  // The position of an entry. REQUIRES: it is in the table.
   struct Place {
     Bucket& bucket;
     std::size_t slot;
@@ -129,12 +127,12 @@ class Table {
     return index + 1 == buckets_ ? 0 : index + 1;
   }
 
-  // What a search needs comes first, so that it is in one line with the shard's lock. Atomic
-  // for prefetch() alone, which wants no order either.
+  // The members that a search needs come first, in one line with the shard's lock. Atomic only for
+  // prefetch(), which requires no ordering.
   std::atomic<Bucket*> first_{nullptr};
   std::atomic<std::size_t> buckets_{0};
   std::size_t size_ = 0;
-  std::uint32_t usual_bytes_ = 0;  // of the entry that came last
+  std::uint32_t usual_bytes_ = 0;  // of the most recent entry
   std::uint32_t rebuilt_ = 0;
   const KeyHash& hash_;
   PageSource& pages_;
@@ -142,7 +140,7 @@ class Table {
 
 inline unsigned Table::matches(const Bucket& bucket, Tag tag) noexcept {
 #ifdef __SSE2__
-  // With passed_on, as an eighth, which is left out in the end.
+  // Includes passed_on as an eighth tag, which is masked out at the end.
   const __m128i tags = _mm_load_si128(reinterpret_cast<const __m128i*>(&bucket));
   const __m128i equal = _mm_cmpeq_epi16(tags, _mm_set1_epi16(static_cast<short>(tag)));
   return static_cast<unsigned>(_mm_movemask_epi8(_mm_packs_epi16(equal, equal))) & kAllSlots;

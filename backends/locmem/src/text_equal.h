@@ -1,4 +1,4 @@
-// Whether two texts of one length are equal: a few instructions in the place of a call, for
+// Whether two texts of equal length are equal: a few inline instructions instead of a call, for
 // texts of the length of keys.
 
 #pragma once
