@@ -55,14 +55,14 @@ Translation translate(int code) {
       return {Cause::broken, Kind::storage, ""};
     case SQLITE_TOOBIG:
       return {Cause::too_big, Kind::storage, ""};
-    case SQLITE_ERROR:  // our own SQL is right, so the tables are not ours any more
+    case SQLITE_ERROR:  // our own SQL is valid, so the tables are no longer ours
       return {Cause::stale, Kind::storage, ""};
     default:
       return {Cause::other, Kind::storage, ""};
   }
 }
 
-// What the system said tells more than SQLite's own code.
+// The system's error says more than SQLite's own code.
 void explain(int error, Translation& to) {
   if (error == EACCES || error == EPERM) {
     to.kind = Kind::denied;
@@ -78,13 +78,13 @@ std::uint32_t big_endian(const unsigned char* at) noexcept {
          (static_cast<std::uint32_t>(at[2]) << 8U) | static_cast<std::uint32_t>(at[3]);
 }
 
-// SQLite's file layer wants names in memory of this kind.
+// SQLite's file layer requires names in memory of this kind.
 struct FreeFilename {
   void operator()(const char* name) const noexcept {
     sqlite3_free_filename(const_cast<char*>(name));
   }
 };
-// Keeps writers of a file away, as every reader of a database does, if none is writing now.
+// Blocks writers of a file, as every reader of a database does, unless one is writing now.
 class ReadLock {
  public:
   explicit ReadLock(sqlite3_file& file)
@@ -133,7 +133,7 @@ void sql_sound(sqlite3_context* context, int, sqlite3_value** values) {
   sqlite3_result_int(context, sound ? 1 : 0);
 }
 
-// Reads what lies at the beginning of an open file.
+// Reads the beginning of an open file.
 HeaderRead read_bytes(sqlite3_file& file, FileHeader& header) {
   constexpr std::string_view kMagic("SQLite format 3\0", 16);
   std::array<unsigned char, 100> bytes{};
@@ -145,7 +145,7 @@ HeaderRead read_bytes(sqlite3_file& file, FileHeader& header) {
   }
   if (code != SQLITE_OK) return HeaderRead::unreadable;
   header.is_database = std::memcmp(bytes.data(), kMagic.data(), kMagic.size()) == 0;
-  header.has_write_ahead_log = bytes[18] > 1;  // the version of the format that writers need
+  header.has_write_ahead_log = bytes[18] > 1;  // the format version that writers need
   header.user_version = big_endian(bytes.data() + 60);
   header.application_id = big_endian(bytes.data() + 68);
   return HeaderRead::done;
@@ -220,9 +220,10 @@ Connection::~Connection() {
   handle_ = nullptr;
 }
 
-// The last one to close a file copies its log back and removes it; a child does not know whether
-// it is the last one. What it rolls back is done in the parent's files, so it must not: writes
-// are whole wherever a fork comes in, unless rolling one back has failed.
+// The last connection to close a file copies its log back and removes it; a child does not know
+// whether it is the last, so it must not. A rollback in the child would change the parent's files,
+// so it must not happen either: writes are complete whenever a fork happens, unless a rollback has
+// failed.
 void Connection::drop_inherited(void* self, ForkPass::Inherited how) noexcept {
   sqlite3* const handle = std::exchange(static_cast<Connection*>(self)->handle_, nullptr);
   if (handle == nullptr || how == ForkPass::Inherited::abandon) return;
@@ -239,8 +240,8 @@ void Connection::fail_as_dropped() const {
                       "sqlite " + quote(shown_) + ": the process was forked");
 }
 
-// SQLite's own handler sleeps up to 100 ms at a time, and a process that meets many short
-// transactions of others would starve.
+// SQLite's own handler sleeps up to 100 ms at a time, so a process would starve among many short
+// transactions of others.
 int Connection::wait_for_lock(void* self, int attempt) noexcept {
   auto& connection = *static_cast<Connection*>(self);
   connection.interrupted_ = ForkPass::fork_is_waiting();
@@ -249,19 +250,19 @@ int Connection::wait_for_lock(void* self, int attempt) noexcept {
   return connection.patience_.pause(pause) ? 1 : 0;
 }
 
-// SQLite has one function to call after a commit, and copies the log back in its own.
+// SQLite has a single commit hook, which its automatic checkpoint uses; this replaces it.
 void Connection::checkpoint_every(std::int64_t pages) {
   const Inside inside(*this);
   checkpoint_every_ = checkpoint_at_ = pages;
   sqlite3_wal_hook(handle_, after_commit, this);
 }
 
-// A failure is not the commit's: the next one tries again.
+// A failed checkpoint is not a failure of the commit: the next commit tries again.
 int Connection::after_commit(void* self, sqlite3* handle, const char* database,
                              int pages) noexcept {
   auto& connection = *static_cast<Connection*>(self);
   const std::int64_t every = connection.checkpoint_every_;
-  if (pages < connection.log_pages_) connection.checkpoint_at_ = every;  // it began anew
+  if (pages < connection.log_pages_) connection.checkpoint_at_ = every;  // it was restarted
   connection.log_pages_ = pages;
   if (pages < connection.checkpoint_at_) return SQLITE_OK;
   connection.checkpoint_at_ = pages + std::max<std::int64_t>(every / 8, 1);
@@ -269,8 +270,8 @@ int Connection::after_commit(void* self, sqlite3* handle, const char* database,
   return SQLITE_OK;
 }
 
-// A reader that begins after everything has been copied back does not use the log: however much
-// readers overlap, it is enough to wait for those that began earlier.
+// A reader that begins after everything has been copied back does not use the log: it suffices to
+// wait for earlier readers, however much readers overlap.
 bool Connection::empty_log(std::chrono::milliseconds patience) {
   const Inside inside(*this);
   readers_may_take_ = patience;
@@ -285,8 +286,8 @@ bool Connection::empty_log(std::chrono::milliseconds patience) {
   return true;
 }
 
-// Only waiting counts: copying and syncing come in between, and may last. The operation's own
-// patience is spent, too.
+// Only waiting counts, not the copying and syncing in between, which may take long. The operation's
+// own patience is used up, too.
 int Connection::wait_for_readers(void* self, int) noexcept {
   auto& connection = *static_cast<Connection*>(self);
   auto& left = connection.readers_may_take_;
@@ -397,7 +398,7 @@ Statement::Statement(Connection& connection, const std::string& sql) : connectio
 
 Statement::~Statement() {
   const ForkGuard entered(connection_.pass_);
-  if (connection_.handle_ != nullptr) sqlite3_finalize(handle_);  // else it is gone already
+  if (connection_.handle_ != nullptr) sqlite3_finalize(handle_);  // else it is finalized already
 }
 
 Statement& Statement::bind_null(int parameter) {
@@ -415,7 +416,7 @@ bool Statement::is_null(int column) const noexcept {
 }
 
 HeaderRead read_header(const std::string& path, Patience& patience, FileHeader& header) {
-  // Between two tries the file is closed: a fork's child has nothing of it.
+  // Between two tries the file is closed: a fork's child inherits nothing of it.
   const auto pass = std::make_unique<ForkPass>([](void*, ForkPass::Inherited) noexcept {}, nullptr);
   for (bool is_last = false;;) {
     {

@@ -1,6 +1,6 @@
-// SQLite, as this store uses it: a connection, a prepared statement, a transaction, and the
-// first bytes of a file. Only this header and its source include sqlite3.h. Every failure leaves
-// here as a DatabaseError.
+// Wraps SQLite for this store: a connection, a prepared statement, a transaction, and the first
+// bytes of a file. Only this header and its source include sqlite3.h. Every failure is reported as
+// a DatabaseError.
 
 #pragma once
 
@@ -21,15 +21,15 @@ namespace polycache::sqlite {
 
 class DatabaseError final : public BackendError {
  public:
-  // What a session can do about it.
+  // How a session can react.
   enum class Cause : unsigned char {
-    damaged,           // the file is no sound database: move it aside
-    stale,             // the file or its tables are not those that were opened: open again
-    broken,            // reading or writing failed: open again before the next operation
-    no_shared_memory,  // for the write-ahead log: the same, and without one if it stays so
-    too_big,           // of the value: refuse it
-    full,              // the disk is: make room, or go on without writing
-    interrupted,       // by a fork, while it waited for a lock: nothing was done, do it again
+    damaged,           // the file is not a valid database: move it aside
+    stale,             // the file or its tables are not those that were opened: reopen
+    broken,            // reading or writing failed: reopen before the next operation
+    no_shared_memory,  // for the write-ahead log: reopen, and without a log if it persists
+    too_big,           // the value: refuse it
+    full,              // the disk: make room, or continue without writing
+    interrupted,       // by a fork during a wait for a lock: nothing was done, repeat
     other,
   };
 
@@ -43,19 +43,19 @@ class DatabaseError final : public BackendError {
 };
 
 // An open database. Used by one thread at a time. A forked child cannot use its parent's
-// connections: they are closed before its first call into SQLite, which would believe that the
-// locks of an open file are held, and they are not inherited. The parent's locks, log and pages
-// stay as they are then. A function throws a DatabaseError (stale) if that has happened.
+// connections, since SQLite would assume that the locks of an open file are held, but locks are not
+// inherited: they are closed before the child's first call into SQLite. The parent's locks, log and
+// pages stay unchanged. Functions then throw a DatabaseError (stale).
 //
-// Functions enter the fork gate by themselves, but for the inline ones of Statement: there the
-// caller is Inside. A caller that writes in several steps stays Inside until all are done.
+// Functions enter the fork gate themselves, except the inline ones of Statement: there the caller
+// is Inside. A caller that writes in several steps stays Inside until all are done.
 class Connection {
  public:
   enum class Place : unsigned char { file, memory };
   enum class Absent : unsigned char { make, fail };
 
-  // Opens the file; or the memory database of that name, which lives as long as a connection to
-  // it. `absent`: what to do if there is none. `shown` names it in messages. `patience`, which
+  // Opens the file, or the memory database of that name, which lives while a connection to it
+  // exists. `absent`: what to do if there is none. `shown` names it in messages. `patience`, which
   // must outlive the connection: how long to wait for locks.
   Connection(Place place, const std::string& name, Absent absent, std::string shown,
              Patience& patience);
@@ -67,45 +67,45 @@ class Connection {
   std::int64_t query_integer(const std::string& sql);
   std::string query_text(const std::string& sql);
 
-  // Rows that the last INSERT, UPDATE or DELETE changed. REQUIRES: the caller is Inside
+  // Rows changed by the last INSERT, UPDATE or DELETE. REQUIRES: the caller is Inside
   std::int64_t changes() const noexcept;
   bool in_transaction() noexcept;
 
-  // The row that was inserted (not updated) since the last forget_insert(), or `none`.
-  // REQUIRES: the caller is Inside
+  // The row inserted (not updated) since the last forget_insert(), or `none`. REQUIRES: the caller
+  // is Inside
   std::int64_t last_insert() const noexcept;
   void forget_insert(std::int64_t none) noexcept;
 
-  // Reads the first out.size() bytes of a BLOB, which has as many, and no more pages than
-  // that takes.
+  // Reads the first out.size() bytes of a BLOB, which has at least as many, and no more pages than
+  // necessary.
   void read_blob(const std::string& table, const char* column, std::int64_t row, std::string& out);
 
-  // Makes two functions for SQL (checksum.h):
+  // Defines two SQL functions (checksum.h):
   //   polycache_checksum(contents, written, expires)  is checksum_of_row(), NULL if contents is
   //   polycache_sound(checksum, key, value, written, expires)  whether they match, or the
   //       checksum is NULL; sets `damaged`, which must outlive the connection, if not
   void define_checksums(bool& damaged);
 
-  // Copies the write-ahead log back after a commit that leaves it at so many pages or more, and
-  // then as it grows by an eighth of them, as far as readers allow without waiting.
+  // Copies the write-ahead log back after a commit that leaves it at this many pages or more, and
+  // again after each growth by an eighth of them, as far as readers allow without waiting.
   void checkpoint_every(std::int64_t pages);
-  // How many pages it had after the latest commit of this connection.
+  // The number of its pages after the latest commit of this connection.
   std::int64_t log_pages() const noexcept { return log_pages_; }
-  // Copies all of it back and empties its file, which must wait until no reader uses it, but waits
-  // no longer than `patience`. Returns whether it did. REQUIRES: no transaction
+  // Copies all of it back and truncates its file. Waits until no reader uses it, but no longer than
+  // `patience`. Returns whether it succeeded. REQUIRES: no transaction
   bool empty_log(std::chrono::milliseconds patience);
-  // Whether the last empty_log() waited in vain for all of its time, so that readers were in the
-  // way: false if a fork, or the end of the operation's own time, cut it short.
+  // Whether the last empty_log() used up its patience, so that readers were in the way: false if a
+  // fork or the end of the operation's own time interrupted it.
   bool readers_took_too_long() const noexcept {
     return readers_may_take_ <= readers_may_take_.zero();
   }
 
   const std::string& shown() const noexcept { return shown_; }
 
-  // Whether the file layer has shared memory, without which there is no write-ahead log.
+  // Whether the file layer has shared memory, which the write-ahead log requires.
   bool has_shared_memory();
 
-  // Whether the path leads to another file than the open one, or to none.
+  // Whether the path no longer leads to the open file.
   bool file_has_moved();
 
   // REQUIRES: `code` is an error code of this connection
@@ -122,19 +122,19 @@ class Connection {
 
   std::string shown_;
   Patience& patience_;
-  mutable bool interrupted_ = false;  // by a fork, the latest waiting
+  mutable bool interrupted_ = false;  // by a fork, in the latest wait
 
   std::int64_t checkpoint_every_ = 0;
   std::int64_t checkpoint_at_ = 0;  // pages of the log
   std::int64_t log_pages_ = 0;
   std::chrono::nanoseconds readers_may_take_{};
 
-  sqlite3* handle_ = nullptr;            // null once it was dropped in a child
-  ForkPass pass_{drop_inherited, this};  // made after the handle, and gone before it
+  sqlite3* handle_ = nullptr;            // null once dropped in a child
+  ForkPass pass_{drop_inherited, this};  // constructed after the handle, destroyed before it
 };
 
-// Keeps fork() waiting during its life: where it lives, no code of others runs and nothing sleeps.
-// May be nested.
+// Delays fork() during its lifetime: no foreign code runs in that scope, and nothing sleeps. May be
+// nested.
 class Inside {
  public:
   // Throws DatabaseError (stale) in a forked child that has inherited the connection.
@@ -148,7 +148,7 @@ class Inside {
 };
 
 // A prepared statement. The connection must outlive it. Bound views must live until reset().
-// REQUIRES: the caller is Inside, but for the constructor, the destructor and run()
+// REQUIRES: the caller is Inside, except in the constructor, the destructor and run()
 class Statement {
  public:
   Statement(Connection& connection, const std::string& sql);
@@ -160,7 +160,7 @@ class Statement {
     return checked(sqlite3_bind_int64(handle_, parameter, value));
   }
   Statement& bind(int parameter, std::string_view bytes) {
-    // A null pointer would bind NULL instead of no bytes.
+    // A null pointer would bind NULL instead of an empty BLOB.
     const char* const data = bytes.data() == nullptr ? "" : bytes.data();
     return checked(sqlite3_bind_blob64(handle_, parameter, data, bytes.size(), SQLITE_STATIC));
   }
@@ -174,12 +174,12 @@ class Statement {
     if (code == SQLITE_DONE) return false;
     connection_.fail(code);
   }
-  // Ends the statement and, outside a transaction, what it locked.
+  // Ends the statement and, outside a transaction, releases its locks.
   void reset() noexcept {
     assert(connection_.pass_.is_inside());
     sqlite3_reset(handle_);
   }
-  // Runs a statement that has no rows.
+  // Runs a statement without rows.
   void run();
 
   bool is_null(int column) const noexcept;
@@ -217,7 +217,7 @@ class Resetting {
 
 // The first bytes of a file.
 struct FileHeader {
-  bool is_database = false;  // begins as every SQLite file does
+  bool is_database = false;  // begins like every SQLite file
   std::uint32_t application_id = 0;
   std::uint32_t user_version = 0;
   bool has_write_ahead_log = false;
@@ -225,9 +225,8 @@ struct FileHeader {
 
 enum class HeaderRead : unsigned char { done, empty, too_short, unreadable };
 
-// Reads them through SQLite's own file layer: opening and closing the file in any other way
-// would drop the locks that this process holds on it. Waits for somebody who is writing them,
-// but reads them anyway at the end of its patience.
+// Reads them through SQLite's own file layer: opening and closing the file in any other way would
+// drop this process's locks on it. Waits for a writer, but reads anyway when `patience` is used up.
 HeaderRead read_header(const std::string& path, Patience& patience, FileHeader& header);
 
 }  // namespace polycache::sqlite

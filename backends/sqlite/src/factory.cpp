@@ -24,11 +24,11 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::string_view kMemory = ":memory:";
-// What stands for a location that was refused: nothing that a sound alias can share.
+// Stands for a refused location: no valid alias can share it.
 constexpr std::string_view kRefused = ":memory:\n";
 constexpr std::chrono::hours kLongestWait(24);
 constexpr std::int64_t kLargestPageCache = std::int64_t{1} << 40;  // SQLite counts KiB in an int
-constexpr std::int64_t kLargestValueBytes = 1'000'000'000;         // what SQLite takes
+constexpr std::int64_t kLargestValueBytes = 1'000'000'000;         // SQLite's limit
 
 std::unique_ptr<BackendFactory> create(const OptionReader& options, const BackendContext& context) {
   return std::make_unique<Factory>(options, context);
@@ -36,7 +36,7 @@ std::unique_ptr<BackendFactory> create(const OptionReader& options, const Backen
 
 bool in_memory(std::string_view location) noexcept { return location.starts_with(kMemory); }
 
-// What is wrong with a folder as a place for a store's file, or nothing.
+// Returns why a folder is unsuitable for a store's file, or an empty string.
 std::string judge_folder(const fs::path& folder) {
   std::error_code error;
   const fs::file_status status = fs::status(folder, error);
@@ -50,17 +50,17 @@ std::string judge_folder(const fs::path& folder) {
   return {};
 }
 
-// A file, and what is wrong with it as a place for a store, or nothing.
+// A file, and why it is unsuitable for a store, or nothing.
 struct Place {
   fs::path file;
   std::string problem = {};
 };
 
-// Where a path leads over symbolic links and "..", whether there is a file yet or not. SQLite
-// follows links by itself and keeps the log next to the file, not next to the link: whatever is
-// looked at, locked, renamed or opened must be known by one name.
+// Resolves symbolic links and "..", whether or not the file exists. SQLite follows links itself and
+// keeps the log next to the file, not next to the link, so every check, lock, rename and open must
+// use the same name.
 Place follow_links(fs::path file) {
-  constexpr int kMostLinks = 40;  // as the kernel
+  constexpr int kMostLinks = 40;  // like the kernel
   const std::string given = file.string();
   for (int links = 0; links < kMostLinks; ++links) {
     const fs::path folder = file.parent_path();
@@ -78,7 +78,7 @@ Place follow_links(fs::path file) {
   return {file, quote(given) + " is a symbolic link that leads to itself; name a file"};
 }
 
-// Finds the file that a location leads to, and whether it can be a store. Changes nothing.
+// Finds the file of a location, and whether it can be a store. Changes nothing.
 Place find_place(const std::string& location) {
   std::error_code error;
   const fs::path path = fs::absolute(location, error);
@@ -102,7 +102,7 @@ bool is_letter_or_digit(char c) noexcept {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
 }
 
-// ":memory:" and a name that tells stores apart.
+// ":memory:" and a name that distinguishes stores.
 bool is_memory(std::string_view location) noexcept {
   location.remove_prefix(kMemory.size());
   return std::all_of(location.begin(), location.end(), [](char c) {
@@ -110,9 +110,9 @@ bool is_memory(std::string_view location) noexcept {
   });
 }
 
-// What a path is not: a server ("127.0.0.1:11211", when only "backend" was changed), a URL or the
-// connection string of another program, which may hold a password. A file that is called so has
-// "./" in front of it; but then, too, nothing assigns behind a separator.
+// Rejects what is not a path: a server ("127.0.0.1:11211", if only "backend" was changed), a URL or
+// another program's connection string, which may contain a password. A file of such a name needs a
+// leading "./"; but even then no assignment may follow a separator.
 bool is_path(std::string_view location) {
   const auto npos = std::string_view::npos;
   if (location.find("://") != npos ||
@@ -139,8 +139,8 @@ bool is_path(std::string_view location) {
   });
 }
 
-// The location as sessions use it: an absolute path without links, so that it stays the same file
-// when the program changes its folder or a link is changed; or ":memory:...".
+// The location as used by sessions: an absolute path without links, so that it stays the same file
+// when the program changes its working folder or a link changes; or ":memory:...".
 std::string read_location(const OptionReader& options) {
   const std::vector<std::string>& given = options.location();
   if (given.size() != 1 || given.front().empty()) {
@@ -206,7 +206,7 @@ std::int64_t read_max_value_bytes(const OptionReader& options) {
 std::string id_of(const std::string& location, const BackendContext& context) {
   std::ostringstream id;
   id << location;
-  // Two registries with clocks of their own do not meet in memory.
+  // Two registries with different clocks do not share a store in memory.
   if (in_memory(location)) id << "@" << static_cast<const void*>(&context.clock);
   return id.str();
 }
@@ -220,7 +220,8 @@ std::shared_ptr<StoreShare> share_of(const std::string& location, const BackendC
       context.process_wide("sqlite/1:" + id_of(location, context), make));
 }
 
-// Two aliases of one process cannot spell a table in two ways: they would share it unawares.
+// Two aliases of one process must spell a table the same way: otherwise they would share it
+// unknowingly.
 std::shared_ptr<const TableName> claim_table_name(const std::string& name,
                                                   const std::string& location,
                                                   const OptionReader& options,
@@ -239,7 +240,7 @@ std::shared_ptr<const TableName> claim_table_name(const std::string& name,
   return claimed;
 }
 
-// The aliases of one table share its entries, and so the limit of their number.
+// The aliases of one table share its entries, and so their limit.
 void agree_on_limits(const std::string& location, const TableSettings& table,
                      const BackendContext& context) {
   std::string id = "sqlite/limits/1:" + location + "/" + table.name;

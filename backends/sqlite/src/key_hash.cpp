@@ -9,14 +9,13 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "keys are read as little-endian words");
 
-// Odd, with as many ones as zeros in no pattern.
+// Odd, with as many ones as zeros, in no pattern.
 constexpr std::uint64_t kLength = 0xb5c3a1e94d27968dU;
 constexpr std::uint64_t kFinish = 0x6e91d83ca7f2540bU;
 
 __extension__ using Product = unsigned __int128;
 
-// Every bit of both factors has a say in the middle of their product; folding brings the two
-// halves together.
+// Every bit of both factors affects the middle of their product; folding combines the two halves.
 std::uint64_t fold(std::uint64_t a, std::uint64_t b) noexcept {
   const Product product = static_cast<Product>(a) * b;
   return static_cast<std::uint64_t>(product) ^ static_cast<std::uint64_t>(product >> 64U);
@@ -33,8 +32,8 @@ struct Tail {
   std::uint64_t second = 0;
 };
 
-// The last `count` bytes, at most 16, with zeros behind them. Of keys that are long enough,
-// whole words are read that end where the key does.
+// The last `count` bytes, at most 16, padded with zeros. For keys that are long enough, reads whole
+// words that end where the key does.
 Tail last_bytes(std::string_view key, std::size_t count) noexcept {
   const char* const end = key.data() + key.size();
   if (count > 8) return {word(end - count), word(end - 8) >> (16 - count) * 8};
@@ -46,8 +45,8 @@ Tail last_bytes(std::string_view key, std::size_t count) noexcept {
 
 }  // namespace
 
-// The secret is in one factor of every product, and the state in the other, so that whoever
-// does not know it cannot tell which words cancel out.
+// The secret is in one factor of every product, and the state in the other, so that without the
+// secret it is unknown which words cancel out.
 std::uint64_t hash_key(std::string_view key, const HashSecret& secret) noexcept {
   const char* at = key.data();
   std::size_t left = key.size();

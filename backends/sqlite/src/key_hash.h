@@ -1,5 +1,5 @@
-// The 64-bit name of a key in a table. Depends on a secret of the file's own, so that nobody
-// can choose keys that push each other out.
+// The 64-bit row id of a key. Depends on a secret of the file, so that keys cannot be chosen to
+// evict each other.
 
 #pragma once
 

@@ -21,7 +21,7 @@ namespace {
 
 FileVerdict refused(std::string problem) { return {FileState::refused, std::move(problem)}; }
 
-// It may be a store of ours whose first page was overwritten: that cannot be known.
+// It may be our store with an overwritten first page: that cannot be determined.
 FileVerdict refused_as_no_database(const std::string& path) {
   return refused(
       quote(path) +
@@ -49,7 +49,7 @@ BackendError::Kind kind_of(int error) noexcept {
                          std::strerror(error) + "); move it away with its -wal and -shm files");
 }
 
-// "cache.db.damaged-20260102-030405-4711": not there yet.
+// "cache.db.damaged-20260102-030405-4711": a name not in use yet.
 std::string name_aside(const std::string& path) {
   const std::time_t now = std::time(nullptr);
   std::tm utc{};
@@ -87,11 +87,11 @@ FileVerdict judge_file(const std::string& path, Patience& patience) {
   FileHeader header;
   switch (read_header(path, patience, header)) {
     case HeaderRead::unreadable:
-      if (!identify_file(path)) return {};  // it was there a moment ago
+      if (!identify_file(path)) return {};  // it existed a moment ago
       return refused("cannot read " + quote(path) + "; check its permissions");
     case HeaderRead::empty:
-      if (status.st_size > 1) return {};  // another one than a moment ago
-      [[fallthrough]];                    // SQLite takes one byte for none
+      if (status.st_size > 1) return {};  // it is a different file now
+      [[fallthrough]];                    // SQLite treats a file of one byte as empty
     case HeaderRead::too_short:
       return refused_as_no_database(path);
     case HeaderRead::done:
@@ -168,7 +168,7 @@ std::optional<std::string> move_aside(const std::string& path, const FileIdentit
   const FileState state = judge_file(path, patience).state;
   if (state != FileState::ours && state != FileState::damaged) return std::nullopt;
   const std::string aside = name_aside(path);
-  // The file itself goes last: whoever makes a new one must not lose its log to us.
+  // The file itself goes last: a process that creates a new one must not lose its log to us.
   rename_if_there(path, path + "-wal", aside + "-wal");
   rename_if_there(path, path + "-shm", aside + "-shm");
   rename_if_there(path, path, aside);

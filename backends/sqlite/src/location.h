@@ -1,6 +1,6 @@
-// The file of a store: whose it is, whether it is still the one that was opened, and how a
-// damaged one is put aside. Nothing here changes a file that is not ours. All paths are those of
-// files, over no symbolic link: SQLite keeps a log next to the file.
+// The file of a store: whether it is ours, whether it is still the opened one, and how a damaged
+// one is moved aside. Nothing here changes a file that is not ours. All paths lead to files without
+// symbolic links: SQLite keeps a log next to the file.
 
 #pragma once
 
@@ -18,9 +18,9 @@ inline constexpr std::uint32_t kApplicationId = 0x706c7963;  // "plyc"
 inline constexpr std::uint32_t kSchemaVersion = 1;
 
 enum class FileState : unsigned char {
-  absent,   // or empty: to be made
+  absent,   // or empty: to be created
   ours,     //
-  damaged,  // bears our application id, and is no database
+  damaged,  // has our application id, but is not a valid database
   refused,  // everything else
 };
 
@@ -30,10 +30,10 @@ struct FileVerdict {
   bool has_write_ahead_log = false;
 };
 
-// `patience`: how long to wait for a process that is just making the file.
+// `patience`: how long to wait for a process that is just creating the file.
 FileVerdict judge_file(const std::string& path, Patience& patience);
 
-// Which file a path leads to.
+// Identifies the file that a path leads to.
 struct FileIdentity {
   dev_t device = 0;
   ino_t inode = 0;
@@ -49,15 +49,15 @@ struct OpenFiles {
   FileIdentity shared_memory;
 };
 
-// Empty if one of them is not there.
+// Empty if one of them is missing.
 std::optional<OpenFiles> identify_open_files(const std::string& path) noexcept;
 
-// An exclusive lock, among processes, for making the file of a path or renaming it. SQLite
-// knows files, not paths: it cannot keep those apart who open, rename and make them. Not for
-// threads of one process, which have their turn.
+// An exclusive lock among processes for creating or renaming the file of a path. SQLite locks
+// files, not paths, so it cannot serialise processes that open, rename and create them. Does not
+// exclude threads of one process; they take turns (store_share.h).
 class PathLock {
  public:
-  // Throws BackendError if the lock does not come.
+  // Throws BackendError if the lock is not acquired.
   PathLock(const std::string& path, Patience& patience);
   PathLock(const PathLock&) = delete;
   PathLock& operator=(const PathLock&) = delete;
@@ -70,16 +70,15 @@ class PathLock {
   int file_ = -1;
 };
 
-// Removes the write-ahead log and the shared memory of a file that is gone: a new file would be
-// read through them, and those who still have the old one open go on with what they have open.
-// Throws BackendError. REQUIRES: the path is locked and leads to no file, to an empty one, or to
-// another than the one whose log it is
+// Removes the write-ahead log and the shared memory of a file that no longer exists: a new file
+// would be read through them, while those who have the old one open keep their descriptors. Throws
+// BackendError. REQUIRES: the path is locked and leads to no file, to an empty one, or to one that
+// the log does not belong to
 void remove_orphaned_log(const std::string& path);
 
-// Renames a damaged file of ours with its log, and returns the new name; or returns nothing
-// if the path leads to another file by now, because another process did so first, or to one that
-// is not ours. Throws
-// BackendError if it cannot.
+// Renames a damaged file of ours together with its log, and returns the new name. Returns nothing
+// if the path meanwhile leads to another file, because another process was faster, or to one that
+// is not ours. Throws BackendError on failure.
 std::optional<std::string> move_aside(const std::string& path, const FileIdentity& damaged,
                                       Patience& patience);
 

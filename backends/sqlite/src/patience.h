@@ -1,7 +1,7 @@
-// How long one operation may wait, whatever it waits for: its turn among the threads, a lock of
-// the file, the lock of its path. Waits of all kinds spend the same time, so that an operation of
-// several steps waits no longer than one of a single step. Work is not counted, and an operation
-// that need not wait reads no clock.
+// How long one operation may wait in total: for its turn among the threads, a lock of the file, the
+// lock of its path. All waits share the same time, so an operation of several steps waits no longer
+// than one of a single step. Work is not counted, and an operation that does not wait reads no
+// clock.
 //
 //   while (!try_lock()) {
 //     if (!patience.pause(2ms)) throw ...;
@@ -26,11 +26,11 @@ class Patience {
 
   std::chrono::milliseconds limit() const noexcept { return limit_; }
 
-  // Makes the whole limit available again: for the next operation.
+  // Restores the whole limit: for the next operation.
   void renew() noexcept { left_ = limit_; }
 
-  // Sleeps for that time, or for what is left if that is less. Returns false at once if nothing
-  // is left.
+  // Sleeps for that time, or for the rest if that is less. Returns false at once if nothing is
+  // left.
   bool pause(std::chrono::nanoseconds time) {
     if (left_ <= left_.zero()) return false;
     const Spending spending(*this);
@@ -38,13 +38,13 @@ class Patience {
     return true;
   }
 
-  // Waits for the lock no longer than is left. Returns whether it came.
+  // Waits for the lock until it is acquired or no time is left. Returns whether it was acquired.
   bool lock(std::unique_lock<std::timed_mutex>& lock) {
     if (lock.try_lock()) return true;
     if (left_ <= left_.zero()) return false;
     const Spending spending(*this);
     if (lock.try_lock_until(std::chrono::system_clock::now() + left_)) return true;
-    left_ = left_.zero();  // whatever the other clock says
+    left_ = left_.zero();  // regardless of the other clock
     return false;
   }
 

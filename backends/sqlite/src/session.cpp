@@ -18,30 +18,30 @@ namespace {
 // How long a deleted or replaced file may go unnoticed.
 constexpr std::int64_t kLookEvery = 100;
 
-// How often an operation is tried again on a file that was opened anew: another process may
-// move or replace the file under it more than once.
+// How often an operation is retried on a reopened file: another process may move or replace the
+// file more than once meanwhile.
 constexpr int kTries = 3;
 
-// Entries written between two looks at a few rows for expired ones: seldom while there are
-// few, and often enough to win against writes while a quarter or more are.
+// Entries written between two checks of a few rows for expired ones: seldom while there are few,
+// and often enough to outpace writes while a quarter or more are.
 constexpr std::size_t kSweepEvery = 256;
 constexpr std::size_t kSweepSoon = 8;
 
-// How far ahead of the clock an entry may have been written and still be believed: clocks are
-// also set back a little, and a bulk write counts a microsecond for each of its entries.
+// How far ahead of the clock an entry's `written` is accepted: clocks are also set back a little,
+// and a bulk write adds a microsecond for each of its entries.
 constexpr std::chrono::seconds kAhead{5};
 constexpr std::size_t kMostOrders = 1'000'000;
 
-// How long a write waits for readers that keep the log from being emptied (a quarter of
-// busy_timeout, if that is less). If they did not end, no write waits for five times as long.
+// How long a write waits for readers that prevent the log from being emptied (a quarter of
+// busy_timeout, if that is less). If they do not end, no write waits for five times as long.
 constexpr std::chrono::milliseconds kLogPatience{200};
 
-// How many bytes of values a bulk read copies before it hands them out, and how large a buffer is
+// How many bytes of values a bulk read copies before it passes them on, and how large a buffer is
 // kept for the next operation.
 constexpr std::size_t kManyBytes = std::size_t{256} << 10U;
 constexpr std::size_t kKeptBuffer = std::size_t{1} << 20U;
 
-// How long not to try again to make room on a full disk.
+// The interval between attempts to make room on a full disk.
 constexpr std::int64_t kRoomEvery = 1000;
 
 Ttl left(std::int64_t expires, const Moment& now) {
@@ -71,11 +71,11 @@ OpenTable::OpenTable(const Alias& alias, ProcessShare& of, Absent absent, Table:
 
 Session::~Session() = default;
 
-// --- the store, open and sound ---
+// --- opening and repairing the store ---
 
 Moment Session::moment(std::size_t writes) const noexcept {
   using namespace std::chrono;
-  // Nobody else shares what is in this process's memory: no reason to follow those who set clocks.
+  // A store in this process's memory is not shared with others, so the wall clock is not needed.
   const nanoseconds since = alias_->place == Connection::Place::memory
                                 ? nanoseconds(alias_->clock.steady_now().time_since_epoch())
                                 : nanoseconds(alias_->clock.system_now().time_since_epoch());
@@ -87,7 +87,7 @@ Moment Session::moment(std::size_t writes) const noexcept {
   const auto count = static_cast<std::int64_t>(std::min(writes, kMostOrders));
   std::int64_t last = alias_->last_order.load(std::memory_order_relaxed);
   do {
-    // Unless the clock was set back: then from there.
+    // If the clock was set back, restart from the clock.
     now.order = last > us + ahead ? us : std::max(us, last + 1);
   } while (!alias_->last_order.compare_exchange_weak(last, now.order + count - 1,
                                                      std::memory_order_relaxed));
@@ -102,20 +102,20 @@ Table& Session::open_table(const Moment& now) {
     if (identity_ && identify_file(alias_->shown) != identity_) {
       leave_replaced_file();
     } else if (!table_->table.has_our_schema()) {
-      table_.reset();  // opening it again says why it cannot be used
+      table_.reset();  // reopening reports why it cannot be used
     }
   }
   if (table_ == nullptr) open(now);
   return table_->table;
 }
 
-// While the old file is still open, as only then is it known which log is its own.
+// Must run while the old file is still open: only then is it known which log belongs to it.
 void Session::leave_replaced_file() {
   try {
     const Turn turn = take_turn();
     share_->clear_way(alias_->shown, *identity_, patience_);
   } catch (const BackendError&) {
-    // Then SQLite finds what it finds.
+    // The new file is then opened with the log that is there.
   }
   table_.reset();
 }
@@ -138,8 +138,8 @@ void Session::open(const Moment& now) {
   }
 }
 
-// Another process may rename or replace the file at any moment. `identity_` is never that of a
-// file that was not looked at: a good new file would be moved aside for the old one's damage.
+// Another process may rename or replace the file at any moment. `identity_` is never that of an
+// unchecked file: otherwise a good new file would be moved aside because of the old one's damage.
 void Session::open_file() {
   const std::string& path = alias_->shown;
   identity_ = identify_file(path);
@@ -152,18 +152,18 @@ void Session::open_file() {
   }
   make_table(verdict.state == FileState::absent ? Absent::make : Absent::fail,
              verdict.has_write_ahead_log);
-  identity_ = identify_file(path);  // of a file that was made just now
+  identity_ = identify_file(path);  // of a file that was just created
   if (table_->table.connection().file_has_moved()) {
     throw DatabaseError(DatabaseError::Cause::stale, BackendError::Kind::storage, path,
                         "sqlite " + quote(path) + ": the file was replaced while it was opened");
   }
 }
 
-// Shared memory that fails twice in a row is none, for the life of the process: whoever tried
-// again would change the file under those who go on without. But while somebody has the file
-// open with it, nobody can go without, and would wait for them for ever: then it is tried again by
-// the next operation. `may_be_shared`: whether that can be, as it cannot where the file has no
-// write-ahead log.
+// If shared memory fails twice in a row, the process works without it from then on: a later attempt
+// would change the file under connections that work without it. But while another connection uses
+// the file with shared memory, opening without it would wait forever; then the next operation tries
+// again. `may_be_shared`: whether that is possible, which it is not if the file has no write-ahead
+// log.
 void Session::make_table(Absent absent, bool may_be_shared) {
   for (int failed = 0;; ++failed) {
     if (failed > 1 && !may_be_shared) share_->do_without_shared_memory();
@@ -180,7 +180,7 @@ void Session::make_table(Absent absent, bool may_be_shared) {
   }
 }
 
-// Absent or ours; else throws.
+// Returns absent or ours; otherwise throws.
 FileVerdict Session::judge_for_opening() {
   const std::string& path = alias_->shown;
   FileVerdict verdict = judge_file(path, patience_);
@@ -194,7 +194,7 @@ FileVerdict Session::judge_for_opening() {
   return verdict;
 }
 
-// Returns whether the operation is worth another try.
+// Returns whether to retry the operation.
 bool Session::heal(const DatabaseError& error) {
   switch (error.cause()) {
     case DatabaseError::Cause::damaged:
@@ -208,7 +208,7 @@ bool Session::heal(const DatabaseError& error) {
     case DatabaseError::Cause::broken:
     case DatabaseError::Cause::no_shared_memory:
       table_.reset();
-      // Another process that moves the file and its log breaks what is just being opened.
+      // Another process that moves the file and its log makes a concurrent open fail.
       return identity_ && identify_file(alias_->shown) != identity_;
     case DatabaseError::Cause::full:
       return make_room();
@@ -217,7 +217,7 @@ bool Session::heal(const DatabaseError& error) {
   }
 }
 
-// Returns whether there may be some now.
+// Returns whether there may be room now.
 bool Session::make_room() {
   const Moment now = moment(0);
   if (table_ == nullptr || std::abs(now.milliseconds - room_made_) < kRoomEvery) return false;
@@ -227,13 +227,13 @@ bool Session::make_room() {
     table_->table.make_room(now);
     return true;
   } catch (const BackendError&) {
-    return false;  // what was tried first says what is wrong
+    return false;  // the original error is reported
   }
 }
 
 void Session::move_damaged_file(const DatabaseError& error) {
-  if (!identity_) return;  // there was no file yet: whatever is there now was not looked at
-  // Else another thread would open the file between the renames, with the log of the next one.
+  if (!identity_) return;  // there was no file yet; a file there now was not checked
+  // Otherwise another thread could open the file between the renames, with the next one's log.
   const Turn turn = take_turn();
   const auto aside = move_aside(alias_->shown, *identity_, patience_);
   if (!aside) return;  // another process or thread was faster, and has warned
@@ -247,7 +247,7 @@ auto Session::perform(Operation operation) {
   patience_.renew();
   for (int again = 0;;) {
     try {
-      // What an earlier operation noticed and did not come to report is not about this one.
+      // Discards damage that an earlier operation found but did not report.
       if (table_ != nullptr) table_->table.take_damaged();
       return operation();
     } catch (const DatabaseError& error) {
@@ -297,7 +297,7 @@ auto Session::write(std::size_t entries, Operation operation) {
   });
 }
 
-// Makes room on the back of a write that has been done: its failure is not the write's.
+// Makes room after a completed write; its failure does not fail the write.
 void Session::tidy(Table& table, std::size_t entries, const Moment& now) noexcept {
   try {
     const Inside inside(table.connection());
@@ -314,12 +314,13 @@ void Session::tidy(Table& table, std::size_t entries, const Moment& now) noexcep
     }
     if (table.log_is_too_long()) bound_log(table);
   } catch (const std::exception&) {
-    // The next write tries again; what is really wrong will show in an operation of its own.
+    // The next write tries again; a lasting problem will fail an operation of its own.
   }
 }
 
-// Readers that overlap keep SQLite from beginning its log anew, and it grows without end. Other
-// writers wait meanwhile, so that is not done for long, nor often where a reader does not end.
+// Overlapping readers prevent SQLite from restarting its log, which then grows without limit. Other
+// writers wait meanwhile, so this does not last long, nor is it repeated often if a reader does not
+// end.
 void Session::bound_log(Table& table) {
   using std::chrono::steady_clock;
   ProcessShare::LongLog& log = share_->long_log();
@@ -400,8 +401,8 @@ bool Session::contains(std::string_view key, ValueSink head) {
   });
 }
 
-// Copies the values of keys from `from` on into the buffer, up to about `bytes` of it. Returns
-// where to go on.
+// Copies the values of keys from `from` on into the buffer, up to about `bytes`. Returns where to
+// continue.
 std::size_t Session::copy_values(Table& table, std::span<const std::string_view> keys,
                                  std::size_t from, std::size_t bytes, const Moment& now) {
   const Inside inside(table.connection());
@@ -422,9 +423,9 @@ std::size_t Session::copy_values(Table& table, std::span<const std::string_view>
 template <class Deliver>
 void Session::read_many(std::span<const std::string_view> keys, Deliver deliver) {
   if (keys.empty()) return;
-  std::size_t delivered = 0;  // of the keys: what is tried again goes on behind them
+  std::size_t delivered = 0;  // of the keys: a retry continues after them
   read([&](Table& table, const Moment& now, Turn& turn) {
-    // Sinks of others run in a transaction only where no writer waits for its end.
+    // Foreign sinks run in a transaction only if no writer waits for its end.
     const std::size_t bytes = table.readers_block_writers() ? SIZE_MAX : kManyBytes;
     std::optional<Transaction> transaction(std::in_place, table, Transaction::Kind::read);
     for (std::size_t next = delivered; next < keys.size();) {
@@ -460,7 +461,7 @@ void Session::get_many(std::span<const std::string_view> keys, TtlExtension::Sin
 // --- writing ---
 
 bool Session::refuse(Table& table, const Item& item, PutMode mode, const Moment& now) {
-  // add() leaves a live entry alone whatever it was given.
+  // add() keeps a live entry in any case.
   if (mode != PutMode::if_absent) table.erase(item.key, now);
   alias_->warn(Warning::Kind::value_refused, item.key, too_large(*alias_, item.value.size()));
   return false;
@@ -572,7 +573,7 @@ bool Session::pop(std::string_view key, ValueSink sink) {
 }
 
 std::size_t Session::erase_prefix(std::string_view prefix) {
-  std::int64_t removed = 0;  // by a try that was interrupted, too
+  std::int64_t removed = 0;  // including those of an interrupted try
   perform([&] {
     const Moment now = moment(1);
     Table& table = open_table(now);

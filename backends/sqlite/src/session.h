@@ -1,8 +1,8 @@
 // One thread's session with a store: the Backend itself.
 //
-// Opens the store at first use; opens it again when the file was deleted or replaced, after a
-// failure, and in a forked child. Sinks are called when nothing is locked that a write of
-// another session, or a fork, would wait for.
+// Opens the store at first use, and reopens it when the file was deleted or replaced, after a
+// failure, and in a forked child. While a sink runs, no lock is held that a write of another
+// session, or a fork, would wait for.
 
 #pragma once
 
@@ -27,25 +27,25 @@
 
 namespace polycache::sqlite {
 
-// A table's name, and the first alias of the process that has it.
+// A table's name, and the first alias of the process that uses it.
 struct TableName {
   std::string spelling;
   std::string alias;
 };
 
-// What the sessions of one alias have in common. Thread-safe.
+// State shared by the sessions of one alias. Thread-safe.
 struct Alias {
   Connection::Place place = Connection::Place::file;
   std::string shown;  // the location, for messages; for a file, its path
   TableSettings table;
-  std::int64_t max_value_bytes = 0;  // 0: what SQLite takes
+  std::int64_t max_value_bytes = 0;  // 0: SQLite's limit
   bool move_damaged = true;
   const Clock& clock;
   std::function<void(const Warning&)> report;
   std::shared_ptr<StoreShare> share;
   std::shared_ptr<const TableName> claim = {};  // held while the alias uses the table
 
-  // How many entries may still be made before somebody must count them.
+  // How many entries may be added before they must be counted again.
   mutable std::atomic<std::int64_t> free_entries{0};
   // Moment::order of the latest write.
   mutable std::atomic<std::int64_t> last_order{0};
@@ -111,7 +111,7 @@ class Session final : public Backend,
   template <class Operation>
   auto write(std::size_t entries, Operation operation);
 
-  // `writes`: how many entries get an order of their own, from the moment's on.
+  // `writes`: how many entries need their own order, starting at the moment's.
   Moment moment(std::size_t writes) const noexcept;
   Table& open_table(const Moment& now);
   void open(const Moment& now);
@@ -138,15 +138,15 @@ class Session final : public Backend,
   bool refuse(Table& table, const Item& item, PutMode mode, const Moment& now);
 
   const std::shared_ptr<const Alias> alias_;
-  Patience patience_;  // of the operation under way
+  Patience patience_;  // of the current operation
   std::unique_ptr<OpenTable> table_;
   std::optional<FileIdentity> identity_;  // of the open file, or of one that failed to open
-  ProcessShare* share_ = nullptr;         // of the process that opened the table; once opened
-  std::int64_t checked_ = 0;              // when the file was last looked at
-  std::int64_t room_made_ = 0;            // when that was tried last
+  ProcessShare* share_ = nullptr;         // of the process that opened the table; set once opened
+  std::int64_t checked_ = 0;              // when the file was last checked
+  std::int64_t room_made_ = 0;            // when that was last tried
   std::size_t until_sweep_ = 0;
 
-  // Values on their way to a sink, which sees nothing of SQLite's: it may fork.
+  // Values to be passed to a sink, copied out of SQLite since the sink may fork.
   struct Hit {
     std::size_t index;
     std::int64_t expires;

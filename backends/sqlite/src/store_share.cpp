@@ -14,7 +14,8 @@ ProcessShare::ProcessShare(std::uint32_t fork, const std::string& memory_name,
   if (memory_name.empty()) return;
   keep_alive_ = std::make_unique<Connection>(Connection::Place::memory, memory_name,
                                              Connection::Absent::make, shown, none_);
-  keep_alive_->query_integer("PRAGMA schema_version");  // opens what was only prepared so far
+  keep_alive_->query_integer("PRAGMA schema_version");  // opens the file, which is only prepared so
+                                                        // far
 }
 
 void ProcessShare::after_opening(const std::string& path) {
@@ -48,14 +49,14 @@ StoreShare::StoreShare(Place place, std::string shown)
 
 StoreShare::~StoreShare() {
   ProcessShare* const share = current_.load(std::memory_order_acquire);
-  if (share->fork() == fork_count()) delete share;  // else the parent's: leave it alone
+  if (share->fork() == fork_count()) delete share;  // otherwise it belongs to the parent
 }
 
 std::unique_ptr<ProcessShare> StoreShare::make(std::uint32_t fork) const {
   std::string name;
   if (place_ == Place::memory) {
-    // The object's address, as no other store of the process has it; and the fork, since a
-    // child inherits the parent's memory databases in whatever state they were.
+    // The object's address is unique among the process's stores; the fork count is needed since a
+    // child inherits the parent's memory databases in an arbitrary state.
     std::ostringstream text;
     text << "polycache-" << static_cast<const void*>(this) << "-" << fork;
     name = text.str();
@@ -68,7 +69,7 @@ ProcessShare& StoreShare::here() {
   const std::uint32_t fork = fork_count();
   while (share->fork() != fork) {
     std::unique_ptr<ProcessShare> mine = make(fork);
-    // Of several threads of a new child one wins; the parent's share stays as it is.
+    // Of several threads of a new child one wins; the parent's share stays unchanged.
     if (current_.compare_exchange_strong(share, mine.get(), std::memory_order_acq_rel)) {
       return *mine.release();
     }

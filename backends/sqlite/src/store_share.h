@@ -1,5 +1,5 @@
-// What the sessions of one location have in common in this process: whose turn it is to
-// write, and, for a store in memory, the store's life. One object per location, by
+// State shared by the sessions of one location in this process: the lock that orders its writers
+// and, for a store in memory, the store's lifetime. One object per location, by
 // BackendContext::process_wide.
 
 #pragma once
@@ -18,9 +18,9 @@
 
 namespace polycache::sqlite {
 
-// The share as one process sees it. Threads that write one after another lose no time in
-// SQLite's own waiting, which sleeps and is not fair. For stores in memory, whose readers
-// and writers block each other, reading takes a turn as well.
+// The share as seen by one process. Threads that write in turn lose no time in SQLite's own
+// waiting, which sleeps and is not fair. In memory, where readers and writers block each other,
+// reads take a turn as well.
 class ProcessShare {
  public:
   // `memory_name` is empty for a file.
@@ -29,12 +29,12 @@ class ProcessShare {
   std::uint32_t fork() const noexcept { return fork_; }
   const std::string& memory_name() const noexcept { return memory_name_; }
 
-  // Called after a session has opened the file, in its turn, and when it has closed it.
+  // Called after a session has opened the file, in its turn, and after it has closed it.
   void after_opening(const std::string& path);
   void after_closing() noexcept { open_.fetch_sub(1, std::memory_order_relaxed); }
   bool is_open() const noexcept { return open_.load(std::memory_order_relaxed) > 0; }
 
-  // Whether a write-ahead log can be had.
+  // Whether a write-ahead log is possible.
   bool has_shared_memory() const noexcept {
     return has_shared_memory_.load(std::memory_order_relaxed);
   }
@@ -42,7 +42,7 @@ class ProcessShare {
     has_shared_memory_.store(false, std::memory_order_relaxed);
   }
 
-  // What a session in its turn must know of a log that it cannot empty because of readers.
+  // State, used in turn, about a log that cannot be emptied because of readers.
   struct LongLog {
     std::chrono::steady_clock::time_point wait_again{};  // for them
     bool warned = false;
@@ -50,11 +50,11 @@ class ProcessShare {
   LongLog& long_log() noexcept { return long_log_; }
 
   // Called in its turn by a session that still has `mine` open, when the path leads to another
-  // file: removes the log that it left behind, which the other file would be read through.
+  // file: removes the log that `mine` left behind, through which the other file would be read.
   // Throws BackendError.
   void clear_way(const std::string& path, const FileIdentity& mine, Patience& patience) const;
 
-  // Throws BackendError (overloaded) if the turn does not come.
+  // Throws BackendError (overloaded) if the turn is not reached in time.
   std::unique_lock<std::timed_mutex> take_turn(Patience& patience, const std::string& shown);
 
  private:
@@ -79,9 +79,9 @@ class StoreShare {
   StoreShare& operator=(const StoreShare&) = delete;
   ~StoreShare();
 
-  // The share of the calling process, for as long as this object lives. A forked child gets
-  // one of its own: locks that other threads of the parent held would never be released in
-  // it. A store in memory begins empty there.
+  // The share of the calling process; valid during this object's lifetime. A forked child gets its
+  // own, since locks held by other threads of the parent would never be released in it. A store in
+  // memory begins empty there.
   ProcessShare& here();
 
  private:
@@ -89,7 +89,7 @@ class StoreShare {
 
   const Place place_;
   const std::string shown_;
-  // Not a mutex, which a fork might catch locked. Published with release, read with acquire.
+  // Not a mutex, which could be locked during a fork. Stored with release, loaded with acquire.
   std::atomic<ProcessShare*> current_;
 };
 

@@ -17,12 +17,12 @@ constexpr int kSweepRows = 64;
 constexpr int kPrefixRows = 4096;
 constexpr int kRoomRows = 4096;
 
-// Values up to this size are read whole where a part would do.
+// Values up to this size are read whole even if a part suffices.
 constexpr int kSmall = 2048;
 constexpr std::size_t kHead = 64;
 
-// Of an entry that has a lifetime, which the clock was set back behind: see Moment::latest. Its
-// parameter is ?9 in all statements that have one.
+// For an entry with a lifetime that was written before the clock was set back: see Moment::latest.
+// Its parameter is ?9 in all statements that have one.
 const char* const kAhead = "(written > ?9 AND expires <> 9223372036854775807)";
 
 std::string quote_identifier(std::string_view name) {
@@ -37,13 +37,13 @@ std::string quote_text(std::string_view text) {
   return quoted + "'";
 }
 
-// The index of a table "x" is "x_written"; where a table has that name, "polycache_written_x",
-// which none can have.
+// The index of a table "x" is "x_written"; if a table has that name, "polycache_written_x", which
+// no table can have.
 constexpr std::string_view kIndexTail = "_written";
 const char* const kReservedIndexHead = "polycache_written_";
 const char* const kChecksumTriggerHead = "polycache_checksum_";
 
-// Holds all that culling asks for, so that it need not read the table.
+// Contains all columns that culling needs, so that it does not read the table.
 std::string index_on(const std::string& table, const std::string& index) {
   return "CREATE INDEX IF NOT EXISTS " + quote_identifier(index) + " ON " +
          quote_identifier(table) + "(written, expires)";
@@ -72,7 +72,7 @@ Transaction::~Transaction() {
   try {
     table_.connection().execute("ROLLBACK");
   } catch (const DatabaseError&) {
-    // SQLite has then rolled back by itself, or does so when the connection is closed.
+    // SQLite has already rolled back, or does so when the connection is closed.
   }
 }
 
@@ -100,7 +100,7 @@ Table::Table(Connection::Place place, const std::string& name, Connection::Absen
   prepare_statements();
 }
 
-// Nothing is changed before it is known that the file is ours or empty.
+// Changes nothing before the file is known to be ours or empty.
 void Table::prepare_file() {
   if (connection_.query_integer("PRAGMA schema_version") == 0) create_schema();
   const auto application = connection_.query_integer("PRAGMA application_id");
@@ -125,7 +125,7 @@ void Table::prepare_file() {
   std::memcpy(&sweep_from_, bytes.data(), sizeof sweep_from_);  // anywhere
 }
 
-// Another process may have done the same since we looked.
+// `change` must check again: another process may have made the same change.
 template <class Change>
 void Table::change_schema(Change change) {
   const Inside inside(connection_);
@@ -139,7 +139,7 @@ void Table::change_schema(Change change) {
   }
 }
 
-// In the rollback journal, so that the file itself bears our mark from the first moment on.
+// With the rollback journal, so that the file itself has our application id from the beginning.
 void Table::create_schema() {
   change_schema([this] {
     if (connection_.query_integer("PRAGMA schema_version") != 0) return;
@@ -151,8 +151,8 @@ void Table::create_schema() {
   });
 }
 
-// Returns whether there is one. Changing the mode needs the file alone for a moment, and
-// SQLite does not wait for that by itself.
+// Returns whether there is one. Changing the mode requires exclusive access for a moment, for which
+// SQLite does not wait by itself.
 bool Table::use_write_ahead_log() {
   for (;;) {
     try {
@@ -163,26 +163,26 @@ bool Table::use_write_ahead_log() {
   }
 }
 
-// A file that has a log can be read without shared memory by one who has it alone.
+// A file with a log can be read without shared memory in exclusive mode.
 void Table::leave_write_ahead_log() {
   const Inside inside(connection_);
   connection_.query_text("PRAGMA locking_mode=EXCLUSIVE");
-  connection_.query_integer("PRAGMA schema_version");  // only now the mode is known
+  connection_.query_integer("PRAGMA schema_version");  // reads the mode
   if (connection_.query_text("PRAGMA journal_mode") == "wal") {
     connection_.query_text("PRAGMA journal_mode=DELETE");
   }
   connection_.query_text("PRAGMA locking_mode=NORMAL");
-  connection_.query_integer("PRAGMA schema_version");  // gives the lock back
+  connection_.query_integer("PRAGMA schema_version");  // releases the lock
 }
 
-// The name of a table or an index as the file spells it, or empty if there is none.
+// The name of a table or an index as spelled in the file, or empty if there is none.
 std::string Table::name_in_file(const char* type, const std::string& name) {
   return connection_.query_text("SELECT name FROM sqlite_master WHERE type = '" +
                                 std::string(type) + "' AND name = " + quote_text(name) +
                                 " COLLATE NOCASE");
 }
 
-// A log that has grown, as by one large write, is shortened when it begins anew.
+// A log that has grown, as by one large write, is shortened when it restarts.
 void Table::bound_log() {
   constexpr std::int64_t kFrameHeader = 24;
   connection_.checkpoint_every(settings_.wal_autocheckpoint);
@@ -212,7 +212,7 @@ void Table::create_table() {
   if (settings_.max_entries > 0) create_index();
 }
 
-// The index of another table may have this table's name, which SQLite allows but once.
+// The index of another table may have this table's name, which SQLite allows only once.
 void Table::make_way_for_table() {
   if (!fold_case(settings_.name).ends_with(kIndexTail)) return;
   const std::string index = name_in_file("index", settings_.name);
@@ -223,7 +223,7 @@ void Table::make_way_for_table() {
   connection_.execute(index_on(of, kReservedIndexHead + of));
 }
 
-// What other processes call the same table.
+// How other processes spell the same table.
 void Table::check_spelling() {
   const std::string there = name_in_file("table", settings_.name);
   if (there == settings_.name) return;
@@ -233,7 +233,7 @@ void Table::check_spelling() {
                           "; spell it alike in the option table, or name another");
 }
 
-// Another table may have the index's usual name, or SQLite keep it for itself: "sqlite_written".
+// The index's usual name may be another table's, or reserved by SQLite: "sqlite_written".
 void Table::create_index() {
   const std::string usual = settings_.name + std::string(kIndexTail);
   const std::string reserved = kReservedIndexHead + settings_.name;
@@ -245,8 +245,8 @@ void Table::create_index() {
   });
 }
 
-// The trigger is for older versions, which do not know the column: what they change has no
-// checksum then, instead of a wrong one. A file that cannot be written is read without.
+// The trigger is for older versions, which do not know the column: rows that they change then have
+// no checksum instead of a wrong one. A read-only file is read without checksums.
 void Table::add_checksums() {
   const std::string trigger = kChecksumTriggerHead + settings_.name;
   const auto has_column = [this] {
@@ -289,7 +289,7 @@ std::string Table::sound() const {
   return uses_checksums_ ? "polycache_sound(checksum, key, value, written, expires)" : "1";
 }
 
-// In an UPDATE: sets the checksum of a row, which it may have from others even if we use none.
+// In an UPDATE: sets the checksum of a row, which may exist even if we do not use checksums.
 std::string Table::and_checksum(const std::string& expression) const {
   if (!has_checksums_) return "";
   return ", checksum = " + (uses_checksums_ ? expression : "NULL");
@@ -312,13 +312,13 @@ void Table::prepare_putting() {
       uses_checksums_
           ? "(id, key, expires, written, value, checksum) VALUES(?1, ?2, ?3, ?4, ?5, ?8)"
           : "(id, key, expires, written, value) VALUES(?1, ?2, ?3, ?4, ?5)";
-  // Under another name, since the table may be called "excluded".
+  // Aliased, since the table may be called "excluded".
   const std::string insert = "INSERT INTO " + t + " AS kept" + columns;
   const std::string update =
       " ON CONFLICT(id) DO UPDATE SET key = excluded.key, expires = excluded.expires, "
       "written = excluded.written, value = excluded.value" +
       and_checksum("excluded.checksum");
-  // Replacing is faster, but does not tell a new entry from an old one.
+  // Replacing is faster, but does not distinguish new entries from old ones.
   put_always_.emplace(connection_,
                       settings_.max_entries > 0 ? insert + update : "REPLACE INTO " + t + columns);
   put_if_absent_.emplace(connection_, insert + update +
@@ -489,7 +489,7 @@ void Table::erase_prefix(std::string_view prefix, std::int64_t& removed) {
   Statement last(connection_, "SELECT max(id) FROM (SELECT id FROM " + quoted_ +
                                   " WHERE id >= ?1 ORDER BY id LIMIT " +
                                   std::to_string(kPrefixRows) + ")");
-  // Bytes are compared, whatever they are: key is a BLOB.
+  // Compares bytes, whatever they are: key is a BLOB.
   Statement erase(
       connection_,
       "DELETE FROM " + quoted_ + " WHERE id BETWEEN ?1 AND ?2 AND substr(key, 1, length(?3)) = ?3");
@@ -564,7 +564,7 @@ std::int64_t Table::cull(const Moment& now) {
         [&](Statement& of) { of.bind(1, too_many()).bind(9, now.latest); });
   erase(" ORDER BY written LIMIT ?1", [&](Statement& of) { of.bind(1, too_many()); });
   transaction.commit();
-  // Other processes write as well: look again before long.
+  // Other processes write as well: count again soon.
   return std::min(limit - count, std::max<std::int64_t>(slack, 1));
 }
 

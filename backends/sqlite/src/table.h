@@ -1,14 +1,13 @@
-// The entries of a store: one open connection, its statements, and what they mean. Knows
-// nothing of sinks, warnings, locks between threads, or what to do after an error; that is
-// the session's.
+// The entries of a store: one open connection, its statements, and their meaning. Sinks, warnings,
+// locks between threads and error recovery belong to the session.
 //
-// An entry lies in the row whose id is the hash of its key. Two keys with one hash (one
-// chance in a million among six million entries) push each other out, as entries beyond
-// max_entries do; an operation never takes one for the other, as it compares keys in full.
+// An entry is stored in the row whose id is the hash of its key. Two keys with one hash (one chance
+// in a million among six million entries) evict each other, like entries beyond max_entries; an
+// operation never confuses them, since it compares whole keys.
 //
-// With checksums an entry whose bytes do not match its own is damaged. It is absent to whatever
-// reads its value: find, a put that needs an absent one, compare, pop. What does not read the
-// value, touch, erase and find_head of a large one, does not notice.
+// With checksums, an entry whose bytes do not match its checksum is damaged. It is absent to every
+// operation that reads its value: find, a put that needs an absent one, compare, pop. Operations
+// that do not read the value, touch, erase and find_head of a large one, do not notice.
 
 #pragma once
 
@@ -36,7 +35,7 @@ struct TableSettings {
   std::chrono::milliseconds busy_timeout{};
 };
 
-// Names of tables and indexes that SQLite takes for one are equal then: it ignores the case of
+// Makes names of tables and indexes equal that SQLite treats as the same: it ignores the case of
 // ASCII letters.
 std::string fold_case(std::string name);
 
@@ -44,12 +43,12 @@ std::string fold_case(std::string name);
 struct Moment {
   std::int64_t milliseconds = 0;  // an entry lives while its `expires` is greater
   std::int64_t rounded_up = 0;    // lifetimes count from here, so that none ends early
-  std::int64_t order = 0;         // microseconds, and no two writes of a process the same
-  // An entry that was `written` later was so before somebody set the clock back. If it has a
-  // lifetime, it is taken for expired: it could outlive it by as much as the clock was set.
+  std::int64_t order = 0;         // microseconds; unique among the writes of a process
+  // An entry with a later `written` stems from before the clock was set back. If it has a lifetime,
+  // it is treated as expired, since it could otherwise live too long by that amount.
   std::int64_t latest = 0;
 
-  // When an entry that is written now expires.
+  // When an entry written now expires.
   std::int64_t expires_after(Ttl ttl) const noexcept;
 };
 
@@ -59,9 +58,9 @@ class Table {
  public:
   enum class Log : unsigned char { write_ahead, rollback };
 
-  // Opens the store, making what is missing of it. A file that is not ours is an error, and
-  // stays as it is. `patience`, which must outlive the table: how long to wait. `log`: how a file
-  // keeps what is not yet written; without shared memory always in a rollback journal.
+  // Opens the store and creates missing parts. A file that is not ours is an error, and stays
+  // unchanged. `patience`, which must outlive the table: how long to wait. `log`: the kind of
+  // journal of a file; without shared memory always a rollback journal.
   Table(Connection::Place place, const std::string& name, Connection::Absent absent, Log log,
         const std::string& shown, const TableSettings& settings, Patience& patience);
 
@@ -69,11 +68,11 @@ class Table {
 
   // Whether a write waits for readers to finish: not with a write-ahead log.
   bool readers_block_writers() const noexcept { return !write_ahead_log_; }
-  // A file that should have a write-ahead log, but whose file system cannot have one.
+  // The file should have a write-ahead log, but its file system does not support one.
   bool fell_back() const noexcept { return fell_back_; }
 
-  // A row being read. Its views are valid as long as it; so are its locks. REQUIRES: its user is
-  // Inside as long as it lives
+  // A row being read. Its views and its locks last as long as it does. REQUIRES: its user is Inside
+  // during its lifetime
   class Row {
    public:
     explicit Row(Statement* statement) noexcept : statement_(statement) {}
@@ -99,13 +98,13 @@ class Table {
     std::int64_t expires_ = 0;
   };
 
-  // Whether a damaged entry was met since the last call.
+  // Whether a damaged entry was found since the last call.
   bool take_damaged() noexcept { return std::exchange(damaged_, false); }
 
   // The live entry of a key. Only one Row of a table at a time.
   Row find(std::string_view key, const Moment& now);
-  // Writes the first 64 bytes of a live entry's value to `head`, or more of them; reads little
-  // more of it. Returns whether there is one.
+  // Writes the first 64 bytes, or more, of a live entry's value to `head`, and reads little more
+  // than that. Returns whether there is one.
   bool find_head(std::string_view key, std::string& head, const Moment& now);
 
   // Each returns whether it stored or removed something.
@@ -117,30 +116,29 @@ class Table {
   bool put_if_equal(std::string_view key, std::string_view expected, std::string_view value,
                     std::optional<Ttl> ttl, const Moment& now);
   bool erase_if_equal(std::string_view key, std::string_view expected, const Moment& now);
-  // Removes a live entry, having written its value to `value`. One that is damaged is removed,
-  // too, but there was none then.
+  // Removes a live entry after writing its value to `value`. A damaged one is removed, too, but
+  // counts as absent.
   bool pop(std::string_view key, std::string& value, const Moment& now);
 
   void clear();
-  // Removes entries in steps. Each is a transaction of its own, may wait as long as a whole
-  // operation, and lets a process fork after it if the caller is not Inside. Counts the entries in
-  // `removed`, also if it throws.
+  // Removes entries in steps. Each step is a transaction, may wait as long as a whole operation,
+  // and is followed by an opportunity to fork if the caller is not Inside. Counts the entries in
+  // `removed`, even if it throws.
   void erase_prefix(std::string_view prefix, std::int64_t& removed);
 
-  // Entries that put() made, rather than overwrote, since the last call. Only known where
-  // there is a limit.
+  // Entries that put() added, not overwrote, since the last call. Only known if there is a limit.
   std::int64_t take_inserted() noexcept { return std::exchange(inserted_, 0); }
 
-  // Looks at the next few rows and removes those that have expired. Returns whether that was
-  // a good part of them.
+  // Checks the next few rows and removes expired ones. Returns whether a good part of them was
+  // expired.
   bool sweep(const Moment& now);
 
   // If there are more entries than the limit, removes expired ones, then the oldest, until a
-  // sixteenth of the limit is free. Returns how many may be made before the next call.
+  // sixteenth of the limit is free. Returns how many may be added before the next call.
   std::int64_t cull(const Moment& now);
 
   // Whether the write-ahead log has grown by a quarter beyond the pages at which it is copied back,
-  // and by some since the last try to empty it: readers that overlap keep it from beginning anew.
+  // and further since the last try to empty it: overlapping readers prevent it from restarting.
   bool log_is_too_long() const noexcept {
     const std::int64_t pages = connection_.log_pages();
     return pages > most_log_pages() && (pages >= empty_log_at_ || pages < log_pages_left_);
@@ -148,18 +146,18 @@ class Table {
   // Empties it if readers end in time. Returns whether it did.
   bool empty_log(std::chrono::milliseconds patience);
   bool readers_took_too_long() const noexcept { return connection_.readers_took_too_long(); }
-  // Whether it is far too long, and how long, in bytes.
+  // Whether it is far too long, and its length in bytes.
   bool log_is_endless() const noexcept {
     return connection_.log_pages() >= 8 * settings_.wal_autocheckpoint;
   }
   std::int64_t log_bytes() const noexcept { return connection_.log_pages() * page_size_; }
 
-  // Whether the file still has the schema that it was opened with: false once a newer library
-  // has changed it.
+  // Whether the file still has the schema that it was opened with: false once a newer library has
+  // changed it.
   bool has_our_schema();
 
-  // Tries to get some space on a full disk: shortens the log, and removes expired entries. May
-  // throw, having done a part of it.
+  // Tries to free space on a full disk: shortens the log, and removes expired entries. May throw
+  // after part of it is done.
   void make_room(const Moment& now);
 
   // Statements of transactions, used by Transaction.
@@ -217,15 +215,15 @@ class Table {
   std::int64_t inserted_ = 0;
   std::int64_t sweep_from_ = 0;
 
-  // Made after the schema is known to be there.
+  // Made after the schema is known to exist.
   std::optional<Statement> begin_read_, begin_write_, commit_;
   std::optional<Statement> find_, find_head_, put_always_, put_if_absent_, put_if_present_;
   std::optional<Statement> touch_, erase_, replace_value_, put_if_equal_, erase_if_equal_, pop_;
   std::optional<Statement> sweep_look_, sweep_erase_, user_version_;
 };
 
-// Rolls back at the end of its scope unless committed. REQUIRES: a writer is Inside as long
-// as it lives
+// Rolls back at the end of its scope unless committed. REQUIRES: a writer is Inside during its
+// lifetime
 class Transaction {
  public:
   enum class Kind : unsigned char { read, write };
