@@ -49,15 +49,15 @@ std::shared_ptr<void> process_wide_object(std::string_view id,
   return made;
 }
 
-// How messages call a registry.
+// The name of a registry in messages.
 std::string name_of(const Config& config, const Environment& environment) {
   if (!environment.name.empty()) return "the registry " + quote(environment.name);
   if (config.file.empty()) return "a registry made in code";
   return "the registry of \"" + config.file.string() + '"';
 }
 
-// A word, a number, a few short words, or a path: nothing that could hold a password as connection
-// strings do.
+// A word, a number, a few short words, or a path: nothing that could contain a password as
+// connection strings do.
 bool is_plain(std::string_view text) {
   const bool is_rooted = text.starts_with('/') || text.starts_with("./") || text.starts_with("../");
   return is_word_like(text) || (is_rooted && std::all_of(text.begin(), text.end(), [](char c) {
@@ -81,7 +81,7 @@ std::string shown(const OptionValue& value) {
   return list;
 }
 
-// What backends report goes here: to the handler, or to the operation under way.
+// Receives reports of backends and passes them to the handler, or to the current operation.
 std::function<void(const Warning&)> make_reporter(std::string alias, WarningHandler handler) {
   return [alias = std::move(alias), handler = std::move(handler)](const Warning& warning) {
     if (BackendCall* const call = BackendCall::current()) {
@@ -96,12 +96,12 @@ std::function<void(const Warning&)> make_reporter(std::string alias, WarningHand
     complete.alias = alias;
     try {
       handler(complete);
-    } catch (...) {  // there is no operation whose caller could get it
+    } catch (...) {  // no operation exists whose caller could receive it
     }
   };
 }
 
-// A URL, or another text with a password, that was put into the wrong member.
+// For a URL, or another text with a password, in the wrong member.
 constexpr std::string_view kNoPluginName =
     "expected a name, or the path of a plugin's file; what stands there is neither, and is not "
     "shown since it may hold a password";
@@ -133,16 +133,16 @@ class Builder {
     bool plugin;  // a PluginError rather than a ConfigError
   };
 
-  // One alias in the making.
+  // One alias under construction.
   struct Work {
     enum class Progress : unsigned char { under_way, done } progress = Progress::under_way;
-    std::shared_ptr<BackendFactory> factory;  // layers included; null: wrong
+    std::shared_ptr<BackendFactory> factory;  // including layers; null: invalid
     CacheInfo info;
     std::shared_ptr<KeyPolicy> keys;
     std::vector<Problem> problems;
   };
 
-  // One that is wrong is named here, once, and no alias is blamed for it.
+  // An invalid one is named here, once, and not reported for any alias.
   void check_linked_plugins() {
     for (std::size_t i = 0; i < environment_.linked_plugins.size(); ++i) {
       const std::string problem = linked_plugin_problem(environment_.linked_plugins[i]);
@@ -167,7 +167,7 @@ class Builder {
     return config_.allow_writable_plugins ? WritableFiles::allowed : WritableFiles::refused;
   }
 
-  // Where a member stands; of one that is missing, where what should hold it stands.
+  // The place of a member; if it is missing, the place of the object that should contain it.
   std::string place_of(std::string_view member) const {
     for (;;) {
       const auto place = config_.places.find(member);
@@ -182,7 +182,7 @@ class Builder {
     work.problems.push_back({place_of(member), std::string(member), std::string(problem), plugin});
   }
 
-  // The factory of an alias, made at the first question. Null if it is wrong.
+  // The factory of an alias, built at the first request. Null if it is invalid.
   std::shared_ptr<BackendFactory> factory_of(const std::string& alias) {
     const auto [it, fresh] = work_.try_emplace(alias);
     Work& work = it->second;
@@ -211,7 +211,7 @@ class Builder {
     std::shared_ptr<BackendFactory> factory =
         make_stage(PluginKind::backend, path, ".backend", cache.backend, cache.location,
                    cache.options, nullptr, work);
-    // The list says the outermost first; it is built from the inside.
+    // The list begins with the outermost layer; construction begins with the innermost.
     for (std::size_t i = cache.layers.size(); factory && i-- > 0;) {
       const LayerConfig& layer = cache.layers[i];
       factory = make_stage(PluginKind::layer, path + ".layers[" + std::to_string(i) + "]", ".name",
@@ -235,7 +235,7 @@ class Builder {
     work.factory = std::move(factory);
   }
 
-  // What the configuration says, without what may be secret.
+  // The configuration, without anything that may be secret.
   void describe(const std::string& path, const CacheConfig& cache, CacheInfo& info) const {
     if (is_plugin_like(cache.backend)) info.backend = cache.backend;
     info.key_prefix = cache.key_prefix;
@@ -256,7 +256,7 @@ class Builder {
     }
   }
 
-  // Finds one plugin and lets it make its factory.
+  // Finds one plugin and calls it to make its factory.
   std::shared_ptr<BackendFactory> make_stage(PluginKind kind, const std::string& path,
                                              const std::string& name_member,
                                              const std::string& name,
@@ -318,7 +318,7 @@ class Builder {
       note(work, path, error.what());
     } catch (const std::exception& error) {
       note(work, path, whose + " threw while it made the store: " + error.what(), true);
-    } catch (const abi::__forced_unwind&) {  // pthread_cancel: not ours to stop
+    } catch (const abi::__forced_unwind&) {  // pthread_cancel: must not be caught
       throw;
     } catch (...) {  // a foreign plugin may throw anything
       note(work, path, whose + " threw something that is no std::exception while it made the store",
@@ -327,7 +327,7 @@ class Builder {
     return work.problems.size() == problems_before ? factory : nullptr;
   }
 
-  // One sentence for each option, however many aliases say something else.
+  // One sentence for each option, however many aliases differ.
   void reject_disagreements(const OptionReader& reader, std::string_view what,
                             const std::vector<Disagreement>& differences) const {
     std::set<std::string_view> said;
@@ -400,7 +400,7 @@ class Builder {
                                             keeps_head);
   }
 
-  // Returns whether it keeps the head.
+  // Sets `function`. Returns whether it keeps the head.
   bool find_key_function(const std::string& name, KeyFunction& function) {
     if (auto registered = registered_key_function(name)) {
       function = std::move(*registered);
@@ -436,7 +436,7 @@ class Builder {
     } catch (const std::exception& error) {
       note(work, member, std::string("could not be checked: ") + error.what());
       return;
-    } catch (const abi::__forced_unwind&) {  // pthread_cancel: not ours to stop
+    } catch (const abi::__forced_unwind&) {  // pthread_cancel: must not be caught
       throw;
     } catch (...) {  // a foreign plugin may throw anything
       note(work, member, "could not be checked: the store opened no session");
@@ -447,16 +447,18 @@ class Builder {
          R"(or say "clear": "store")");
   }
 
-  // As far as the configuration says so: one location written in two ways is two here.
+  // As far as the configuration shows: one location spelled in two ways counts as two.
   bool share_a_store(const std::string& one, const std::string& another) const {
     const Work& first = work_.find(one)->second;
     const Work& second = work_.find(another)->second;
     if (!first.factory || !second.factory || first.info.backend != second.info.backend)
       return false;
-    if (!second.keys || second.keys->head().empty()) return false;  // its keys are its function's
+    if (!second.keys || second.keys->head().empty())
+      return false;  // its keys depend on its
+                     // function
     const CacheConfig& a = config_.caches.find(one)->second;
     const CacheConfig& b = config_.caches.find(another)->second;
-    // Parts of a store have these options in all stock stores.
+    // All stock stores use these option names for parts of a store.
     const auto same = [&](std::string_view option) {
       const auto mine = a.options.find(option);
       const auto its = b.options.find(option);
@@ -468,7 +470,7 @@ class Builder {
     return a.location == b.location && same("database") && same("table");
   }
 
-  // Clearing the prefix "shop" removes what begins with "shop:", and so all of "shop:eu".
+  // Clearing the prefix "shop" removes all keys that begin with "shop:", and so all of "shop:eu".
   void warn_of_clearing(const std::string& alias, const CacheConfig& cache) const {
     if (cache.clear != ClearScope::prefix || !environment_.on_warning) return;
     std::string others;
@@ -483,7 +485,7 @@ class Builder {
         "clear() removes every key that begins with " + quote(cache.key_prefix + ':') +
         ", and so the entries of " + others +
         ", which share the store; give each a prefix that does not begin with another one and ':'";
-    // Kept while a configuration is made, and delivered when nothing is locked.
+    // Collected while a configuration is built, and delivered when no lock is held.
     make_reporter(alias, environment_.on_warning)({.message = message});
   }
 
@@ -511,7 +513,7 @@ class Builder {
       }
       built.error = own.message();
       built.plugin_error = only_plugins(work);
-      work.info.location.clear();  // not understood: it may be anything
+      work.info.location.clear();  // not parsed: it may contain anything
     }
     work.info.error = built.error;
     built.info = work.info;

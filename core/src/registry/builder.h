@@ -1,5 +1,5 @@
-// From a Config to the states of its aliases: plugins found, options read, factories and
-// layers made. All problems are collected before anything is said.
+// Builds the states of the aliases of a Config: finds plugins, reads options, makes factories and
+// layers. All problems are collected before any is reported.
 
 #pragma once
 
@@ -16,11 +16,11 @@
 namespace polycache {
 
 struct BuiltAlias {
-  std::shared_ptr<CacheState> state;  // null with defer_errors, where the alias is wrong
+  std::shared_ptr<CacheState> state;  // null with defer_errors, if the alias is invalid
   std::string error;
-  bool plugin_error = false;  // all that is wrong is about plugins
+  bool plugin_error = false;  // all problems concern plugins
   CacheInfo info;
-  std::shared_ptr<const Configuration> configuration;  // in force while this lives
+  std::shared_ptr<const Configuration> configuration;  // in force while this exists
 
   // REQUIRES: !state
   [[noreturn]] void throw_error() const;
@@ -28,8 +28,8 @@ struct BuiltAlias {
 
 using BuiltAliases = std::map<std::string, BuiltAlias, std::less<>>;
 
-// For the registry of that number. Throws ConfigError with all problems, or PluginError if all
-// of them are about plugins.
+// For the registry of that number. Throws ConfigError with all problems, or PluginError if all of
+// them concern plugins.
 BuiltAliases build_aliases(const Config& config, const Environment& environment,
                            std::uint64_t registry);
 

@@ -15,7 +15,7 @@ namespace {
 using std::chrono::ceil;
 using std::chrono::microseconds;
 
-// Asked for where a store cannot tell more. Nobody minds if it is there.
+// The key read if a store has no health extension. It does no harm if it exists.
 constexpr std::string_view kProbe = "polycache-health";
 
 void take(CacheHealth& health, const HealthExtension::Server& server) {
@@ -65,7 +65,7 @@ CacheHealth check_health(CacheState& state) {
   BackendCall call;
   try {
     ask(state, health);
-  } catch (const abi::__forced_unwind&) {  // pthread_cancel: not ours to stop
+  } catch (const abi::__forced_unwind&) {  // pthread_cancel: must not be caught
     throw;
   } catch (const std::exception& error) {
     health.last_error = error.what();

@@ -1,4 +1,4 @@
-// Asking a store how it is.
+// Checks the health of a store.
 
 #pragma once
 
@@ -7,7 +7,7 @@
 
 namespace polycache {
 
-// Throws nothing about the store.
+// Reports failures of the store in the result; does not throw them.
 CacheHealth check_health(CacheState& state);
 
 }  // namespace polycache

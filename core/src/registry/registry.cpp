@@ -22,8 +22,8 @@ namespace {
 
 constinit std::atomic<std::uint64_t> next_registry{1};
 
-// Lets the stores of a configuration that is over give back what no operation has: sessions of
-// other threads may stay open for long.
+// Makes the stores of a replaced configuration close what no operation uses: sessions of other
+// threads may stay open for long.
 void close_idle(const BuiltAliases& aliases) noexcept {
   for (const auto& [alias, built] : aliases) {
     if (!built.state || built.state.use_count() == 1) continue;
@@ -31,7 +31,7 @@ void close_idle(const BuiltAliases& aliases) noexcept {
       const std::unique_ptr<Backend> session = built.state->connect();
       auto* const idle = static_cast<IdleExtension*>(session->extension(IdleExtension::id));
       if (idle != nullptr) idle->close_idle();
-    } catch (...) {  // a foreign store may throw anything; there is nothing to give back then
+    } catch (...) {  // a foreign store may throw anything; then nothing is closed
     }
   }
 }
@@ -44,18 +44,18 @@ struct Origin {
 
 Origin origin_of(Config& config) { return {std::move(config.file), std::move(config.applied)}; }
 
-// There is no operation whose caller could get the handler's exception.
+// There is no operation whose caller could receive the handler's exception.
 void call_handler(const WarningHandler& handler, const Warning& warning) {
   try {
     if (handler) handler(warning);
-  } catch (const abi::__forced_unwind&) {  // pthread_cancel: not ours to stop
+  } catch (const abi::__forced_unwind&) {  // pthread_cancel: must not be caught
     throw;
   } catch (...) {  // a user's handler may throw anything
   }
 }
 
-// What stores reported while they were made, when nothing is locked: the handler may use any
-// cache.
+// Delivers what stores reported while they were built. REQUIRES: no lock is held, since the handler
+// may use any cache.
 void deliver(BackendCall& reports, const WarningHandler& handler) {
   while (!reports.quiet()) {
     for (const BackendCall::Kept& kept : reports.take()) call_handler(handler, kept.warning());
@@ -79,11 +79,11 @@ Config read_again(const Origin& origin) {
 struct CacheRegistry::State {
   const std::uint64_t id = next_registry.fetch_add(1, std::memory_order_relaxed);
 
-  // Raised after `aliases` has changed, with release; a thread that sees it takes the lock
-  // and so sees the aliases.
+  // Increased after `aliases` has changed, with release; a thread that sees the new value takes the
+  // lock and so sees the aliases.
   std::atomic<std::uint64_t> generation{1};
 
-  std::mutex building;  // one reconfigure at a time; the cold mutex is taken under it
+  std::mutex building;  // one reconfigure at a time; the cold mutex is locked inside
 
   // Guarded by cold_mutex().
   std::shared_ptr<const BuiltAliases> aliases;
@@ -95,7 +95,7 @@ struct CacheRegistry::State {
     return aliases;
   }
 
-  // What is known at one moment, and what is to be known from now on.
+  // The state at one moment, or the state to install.
   struct Known {
     std::shared_ptr<const BuiltAliases> aliases;
     std::shared_ptr<const Environment> environment;
@@ -107,7 +107,7 @@ struct CacheRegistry::State {
     return {aliases, environment, origin};
   }
 
-  // Swaps: what was known before dies with `fresh`, outside the lock.
+  // Swaps: the previous state is destroyed with `fresh`, outside the lock.
   void put(Known& fresh) noexcept {
     const std::lock_guard lock(cold_mutex());
     aliases.swap(fresh.aliases);
@@ -116,7 +116,8 @@ struct CacheRegistry::State {
     generation.fetch_add(1, std::memory_order_release);
   }
 
-  // Takes the configuration that read(known()) returns, in the environment given or the old one.
+  // Installs the configuration that read(known()) returns, with the given environment or, if that
+  // is null, the old one.
   void change(FunctionRef<Config(const Known&)> read,
               std::shared_ptr<const Environment> environment_of_it) {
     BackendCall reports;
@@ -138,7 +139,7 @@ struct CacheRegistry::State {
       throw;
     }
     close_idle(*fresh.aliases);
-    fresh = {};  // the old aliases: what nobody uses any more dies when nothing is locked
+    fresh = {};  // the old aliases: what is no longer used is destroyed while no lock is held
     deliver(reports, handler);
   }
 
@@ -156,19 +157,19 @@ struct CacheRegistry::State {
     return {it->second.state, of_now};
   }
 
-  // Moves a thread's cache to the configuration of now. Apart, as the next, so that finding
-  // a cache saves no registers for it.
+  // Moves a thread's cache to the current configuration. Not inlined, like make_cache(), so that
+  // finding a cache saves no registers for it.
   [[gnu::noinline]] Cache& renew(ThreadCaches& mine, ThreadCaches::Slot& slot) const {
     auto [fresh, of_now] = state_of(slot.alias);
     slot.generation = of_now;
     Cache& cache = *slot.cache;
-    cache.move_to(std::move(fresh));  // what closes there may use caches, and move the slots
+    cache.move_to(std::move(fresh));  // closing may use caches, and move the slots
     move_older(mine);
     return cache;
   }
 
-  // Moves the thread's other idle caches, too, so that one that is hardly ever used keeps no old
-  // store; and lets go of those of other registries that have ended.
+  // Also moves the thread's other idle caches, so that a rarely used one does not keep an old store
+  // alive, and releases those of registries that have ended.
   void move_older(ThreadCaches& mine) const noexcept {
     try {
       for (;;) {
@@ -183,7 +184,7 @@ struct CacheRegistry::State {
           slot->cache->move_to(it->second.state);
         }
       }
-    } catch (...) {  // out of memory: at the next call
+    } catch (...) {  // out of memory: retried at the next call
     }
     mine.release_ended();
   }
@@ -260,7 +261,7 @@ void CacheRegistry::reconfigure(Config config, Environment environment) {
 
 void CacheRegistry::reload() {
   try {
-    // Read while nobody else changes anything: else an older file could be taken after a newer.
+    // Read under the lock: otherwise an older file could be installed after a newer one.
     state_->change([](const State::Known& known) { return read_again(known.origin); }, nullptr);
   } catch (const ConfigError& error) {
     const std::shared_ptr<const Environment> environment = state_->known().environment;
@@ -318,24 +319,24 @@ std::vector<CacheInfo> CacheRegistry::describe() const {
 
 namespace {
 
-// The program-wide registry: made once, never destroyed. All of these are constant-
-// initialised, so that a static object's constructor may use caches too.
+// The program-wide registry: made once, never destroyed. All of these are constant-initialised, so
+// that a static object's constructor may use caches, too.
 constinit std::mutex making;                             // one maker at a time
 constinit CacheRegistry* made = nullptr;                 // guarded by `making`
 constinit ScopedGlobalRegistry* newest_scope = nullptr;  // of all threads; guarded by `making`
 
-// `made`, where nobody has to be asked who is calling: null before it is made and while there
-// are scopes. Release when set, acquire when used.
+// `made`, if the calling thread does not matter: null before it is made and while scopes exist.
+// Stored with release, loaded with acquire.
 constinit std::atomic<CacheRegistry*> global{nullptr};
 
-// Its address tells threads apart.
+// Its address identifies the thread.
 constinit thread_local char this_thread = 0;
 
 }  // namespace
 
 struct GlobalScopes {
-  // The registry of the calling thread's newest scope; of a thread that has none, the one that
-  // all threads with scopes agree on. REQUIRES: `making` is held, and there is a scope.
+  // The registry of the calling thread's newest scope; for a thread without scopes, the one that
+  // all threads with scopes agree on. REQUIRES: `making` is held, and a scope exists.
   static CacheRegistry& current() {
     for (const ScopedGlobalRegistry* scope = newest_scope; scope != nullptr;
          scope = scope->older_) {

@@ -19,7 +19,7 @@ std::set<std::uint64_t>& living_registries() {
   return *registries;
 }
 
-// How many registries have ended. Raised when one is no longer among the living.
+// How many registries have ended. Increased after one was removed from the living.
 constinit std::atomic<std::uint64_t> ends{0};
 
 [[noreturn]] void throw_ended(const std::string& alias) {
@@ -28,7 +28,7 @@ constinit std::atomic<std::uint64_t> ends{0};
                    "configuration lacks its alias; take the cache from a registry that has it");
 }
 
-// Where caches end that no registry has any more.
+// The store of caches whose registry has ended.
 class NoStore final : public BackendFactory {
  public:
   explicit NoStore(std::string alias) : alias_(std::move(alias)) {}
@@ -62,14 +62,14 @@ std::shared_ptr<CacheState> make_ended_state(const std::string& alias, int versi
 
 constinit thread_local ThreadCaches* ThreadCaches::current_ = nullptr;
 
-// Destroys a thread's caches when the thread ends. Apart from the pointer above, which
-// needs no initialisation and so can be read before and after this object's life.
+// Destroys a thread's caches when the thread ends. Separate from the pointer above, which needs no
+// initialisation and so can be read before and after this object's lifetime.
 struct ThreadCachesOwner {
   ThreadCachesOwner() : caches(new ThreadCaches) { ThreadCaches::current_ = caches; }
   ThreadCachesOwner(const ThreadCachesOwner&) = delete;
   ThreadCachesOwner& operator=(const ThreadCachesOwner&) = delete;
   ~ThreadCachesOwner() {
-    // While sessions close, what they run finds no caches rather than dying ones.
+    // While sessions close, code that they run finds no caches rather than half-destroyed ones.
     ThreadCaches::current_ = nullptr;
     ended = true;
     delete caches;
@@ -120,7 +120,7 @@ void ThreadCaches::release_ended() noexcept {
   if (seen_ends_ == now) return;
   try {
     while (Slot* const slot = find_ended()) retire(*slot);
-  } catch (...) {  // out of memory: at the next call
+  } catch (...) {  // out of memory: retried at the next call
     return;
   }
   const bool all_idle = std::none_of(slots_.begin(), slots_.end(),
@@ -154,7 +154,7 @@ const std::shared_ptr<CacheState>& ThreadCaches::ended_state(const Cache& cache)
 }
 
 void ThreadCaches::close(std::uint64_t registry) noexcept {
-  for (std::size_t i = 0; i < slots_.size(); ++i) {  // what closes may make more of them
+  for (std::size_t i = 0; i < slots_.size(); ++i) {  // closing may add more of them
     if (slots_[i].registry == registry) slots_[i].cache->close();
   }
 }

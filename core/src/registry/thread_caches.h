@@ -1,4 +1,4 @@
-// Each thread's own Caches, found again without a lock.
+// Each thread's own Caches, found without a lock.
 
 #pragma once
 
@@ -18,17 +18,17 @@ namespace polycache {
 class ThreadCaches {
  public:
   struct Slot {
-    std::uint64_t registry;    // which registry it belongs to
-    std::uint64_t generation;  // of the registry's configuration that the cache is on; 0: none
+    std::uint64_t registry;    // the registry it belongs to
+    std::uint64_t generation;  // of the cache's configuration in the registry; 0: none
     std::string alias;
     std::unique_ptr<Cache> cache;  // its address never changes
   };
 
-  // The calling thread's, or null if it has none yet or none any more.
+  // The calling thread's caches, or null if it has none yet or has destroyed them.
   static ThreadCaches* current() noexcept { return current_; }
 
-  // Makes them if there are none yet. Throws CacheError if the thread has destroyed its
-  // caches already (it is ending).
+  // Creates them if there are none yet. Throws CacheError if the thread has already destroyed its
+  // caches (it is ending).
   static ThreadCaches& of_this_thread();
 
   Slot* find(std::uint64_t registry, std::string_view alias) noexcept {
@@ -42,25 +42,24 @@ class ThreadCaches {
   }
   Slot& add(Slot slot) { return slots_.emplace_back(std::move(slot)); }
 
-  // The first idle cache of that registry that is on an older configuration, or null.
+  // The first idle cache of that registry with an older configuration, or null.
   Slot* find_older(std::uint64_t registry, std::uint64_t generation) noexcept;
 
-  // The configuration has no such alias any more: closes its session, lets go of its store, and
-  // makes its operations throw. The cache stays where it is, in case that the alias returns.
+  // For an alias that the configuration no longer has: closes its session, releases its store, and
+  // makes its operations throw. The cache stays in place, in case the alias returns.
   void end(Slot& slot);
 
-  // Does the same with the caches of registries that have ended, and takes them out of find()'s
-  // way. Those that are busy: at the next call. What closes there may use caches, and move the
-  // slots.
+  // Does the same with the caches of registries that have ended, and removes them from find()'s
+  // search. Busy ones are left for the next call. Closing may use caches, and move the slots.
   void release_ended() noexcept;
 
   // Closes the sessions of that registry's caches.
   void close(std::uint64_t registry) noexcept;
 
-  // The aliases of that registry that the thread has caches of, sorted.
+  // The aliases of that registry for which the thread has caches, sorted.
   std::vector<std::string> aliases(std::uint64_t registry) const;
 
-  // Which registries there are: release_ended() asks. Thread-safe.
+  // Records which registries exist, for release_ended(). Thread-safe.
   static void registry_begins(std::uint64_t registry);
   static void registry_ends(std::uint64_t registry) noexcept;
 
@@ -73,11 +72,11 @@ class ThreadCaches {
   void retire(Slot& slot);
   const std::shared_ptr<CacheState>& ended_state(const Cache& cache);
 
-  // By alias and version: what caches that have ended are moved to.
+  // By alias and version: the states that ended caches are moved to.
   std::map<std::pair<std::string, int>, std::shared_ptr<CacheState>> ended_states_;
   std::vector<std::unique_ptr<Cache>> retired_;  // references to them may be held
   std::vector<Slot> slots_;
-  std::uint64_t seen_ends_ = 0;  // of registries, that release_ended() has dealt with
+  std::uint64_t seen_ends_ = 0;  // the number of ended registries that release_ended() has handled
 };
 
 }  // namespace polycache
