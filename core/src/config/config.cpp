@@ -109,7 +109,7 @@ std::string_view option_problem(const JsonNode& node) {
   return "";
 }
 
-// What apply() can be told, and what keeps a message readable.
+// Accepts what apply() can address, and what keeps a message readable.
 std::string problem_of_alias(std::string_view alias) {
   if (alias.empty()) return "an alias must not be empty";
   const bool printable = std::all_of(alias.begin(), alias.end(), [](char c) {
@@ -123,12 +123,12 @@ std::string problem_of_alias(std::string_view alias) {
   return "";
 }
 
-// Takes what a JSON tree says over into a Config, and notes every problem on the way.
-// Values are shown in messages only where no password can be: in members whose values are
-// words or numbers of ours, and never if they came out of a ${...}.
+// Copies a JSON tree into a Config, and records every problem. Messages show values only where
+// there can be no password: in members whose values are our own words or numbers, and never if they
+// came from a ${...}.
 class ConfigReader {
  public:
-  // `source` and the line make a place; for an assignment there is only `source`.
+  // `source` and the line form a place; an assignment has only `source`.
   enum class Lines : unsigned char { shown, none };
 
   ConfigReader(Config& config, ConfigProblems& problems, std::string source, Lines lines)
@@ -173,9 +173,9 @@ class ConfigReader {
   void read_options(const JsonNode& node, const std::string& path, OptionMap& options);
   std::optional<ErrorPolicy> error_policy(const JsonNode& node, const std::string& path);
 
-  // A string with its substitutions made; nothing if it is none or has a problem.
+  // A string after substitution; nothing if it is no string or has a problem.
   std::optional<std::string> string(const JsonNode& node, const std::string& path);
-  // The same of one string or a list of strings.
+  // The same for one string or a list of strings.
   std::optional<std::vector<std::string>> strings(const JsonNode& node, const std::string& path);
   std::optional<std::vector<std::string>> items(const JsonNode& node, const std::string& path);
 
@@ -186,7 +186,7 @@ class ConfigReader {
     config_.places.insert_or_assign(path, place(node.line));
   }
   void expected(const JsonNode& node, const std::string& path, std::string_view what);
-  // The same, and shows the value if that can be no secret.
+  // The same, and shows the value if it cannot be secret.
   void expected_word(const JsonNode& node, const std::string& path, std::string_view what);
 
   Config& config_;
@@ -271,7 +271,7 @@ std::optional<std::vector<std::string>> ConfigReader::items(const JsonNode& node
     if (item.kind != Kind::string) {
       expected(item, item_path, "a string");
     } else if (auto value = string(item, item_path)) {
-      // Whoever shows the list as a whole must know it, too.
+      // Code that shows the whole list must hide it, too.
       if (config_.hidden.contains(item_path)) config_.hidden.insert(path);
       result.push_back(std::move(*value));
     }
@@ -603,7 +603,7 @@ void ConfigReader::read_document(const JsonNode& root, std::string_view text) {
   }
 }
 
-// `writers`: what is wrong with who may write to the file; empty if nothing.
+// `writers`: why other users can write to the file; empty if they cannot.
 Config read_config(std::string_view text, std::string_view source, std::filesystem::path folder,
                    std::string_view writers) {
   Config config;
@@ -628,7 +628,7 @@ Config load(const std::filesystem::path& file, std::string_view remedy) {
   if (!content.problem.empty()) {
     throw ConfigError((file.string() + ": " + content.problem).append(remedy));
   }
-  // Absolute, so that it still holds when the program changes its working folder.
+  // Absolute, so that it stays valid when the program changes its working folder.
   std::error_code error;
   const std::filesystem::path absolute = std::filesystem::absolute(file, error);
   Config config = read_config(content.text, file.string(), (error ? file : absolute).parent_path(),
@@ -637,7 +637,7 @@ Config load(const std::filesystem::path& file, std::string_view remedy) {
   return config;
 }
 
-// "default.timeout=60s" in its parts.
+// The parts of "default.timeout=60s".
 struct Assignment {
   std::string_view alias;
   std::string_view member;  // "timeout", "options.max_entries"
@@ -648,7 +648,7 @@ Assignment split(std::string_view text, ConfigProblems& problems, std::string_vi
   const std::size_t equals = text.find('=');
   const std::size_t dot = text.substr(0, equals).find('.');
   if (equals == std::string_view::npos || dot == std::string_view::npos) {
-    // Whatever it is, it may hold a password.
+    // Not shown: it may contain a password.
     problems.add(place, "", R"(expected ALIAS.MEMBER=VALUE, such as "default.timeout=60s")");
     problems.throw_if_any();
   }
@@ -662,9 +662,9 @@ bool is_name(std::string_view text) {
   });
 }
 
-// JSON, or else a string. What is always a string needs no quotes: "default.key_prefix=7". An
-// option may be a string, too, such as a password of digits; it is kept as it was written, and
-// read as a number where the store wants one.
+// JSON, or else a string. A member that is always a string needs no quotes: "default.key_prefix=7".
+// An option may be a string, too, such as a password of digits: it is kept as written, and read as
+// a number if the store expects one.
 JsonNode assigned_value(const Assignment& assignment, ConfigReader& reader) {
   JsonNode as_text{.kind = Kind::string, .text = std::string(assignment.value)};
   bool twice = false;
@@ -685,7 +685,7 @@ JsonNode assigned_value(const Assignment& assignment, ConfigReader& reader) {
   return (always_text || option) && scalar ? as_text : std::move(*node);
 }
 
-// Forgets where a member and its parts stood, since they are about to change.
+// Forgets the places of a member and its parts, since they are about to change.
 template <class Names>
 void forget(Names& names, std::string_view path, auto name_of) {
   std::erase_if(names, [&](const auto& entry) {
@@ -704,7 +704,7 @@ Config Config::from_json(std::string_view text, std::string_view source_name) {
 }
 
 Config Config::from_environment() {
-  // Not for a program with more rights than its user: that one must not choose its plugins.
+  // Ignored in a program with more rights than its user, who must not choose its plugins.
   const char* const file = ::secure_getenv("POLYCACHE_CONFIG");
   if (file == nullptr || *file == '\0') return {.caches = {{"default", {.backend = "locmem"}}}};
   return load(file, "; it is the file that POLYCACHE_CONFIG names");

@@ -20,14 +20,14 @@ int line_of(std::string_view text, std::size_t offset) {
                  text.begin() + static_cast<std::ptrdiff_t>(std::min(offset, text.size())), '\n'));
 }
 
-// How far the parser has come; shared with the iterator that it reads from.
+// The parser's position; shared with the iterator that it reads from.
 struct Progress {
   std::size_t offset = 0;
   int newlines = 0;
   char last = 0;
 
-  // Of what was read last. No token ends in a newline, but after a number the parser has
-  // read one character more.
+  // The line of the last character read. No token ends in a newline, but after a number the parser
+  // has read one character more.
   int line() const { return newlines + (last == '\n' ? 0 : 1); }
 };
 
@@ -79,8 +79,8 @@ std::string_view expected_by(std::string_view message) {
   return "";
 }
 
-// The parser's message in our words, and without the text it had read last: that may be a
-// password. What is kept of it are its own fixed phrases.
+// The parser's message in our words, without the last text read, which may be a password. Only its
+// own fixed phrases are kept.
 std::string reworded(std::string_view message, bool in_list) {
   const std::size_t start = message.find("syntax error");
   if (start == std::string_view::npos) return "a number is too large";
@@ -107,7 +107,7 @@ std::string reworded(std::string_view message, bool in_list) {
   return text;
 }
 
-// Whether a character or a word is wrong, and not what it stands between.
+// Whether a character or a word is wrong, as opposed to its context.
 bool is_lexical(std::string_view message) {
   return message.find("; last read: ") != std::string_view::npos &&
          message.find(" - unexpected ") == std::string_view::npos;
@@ -135,7 +135,7 @@ class TreeBuilder : public nlohmann::json_sax<nlohmann::json> {
     return add({.kind = JsonNode::Kind::integer, .integer = static_cast<std::int64_t>(value)});
   }
   bool number_float(number_float_t value, const string_t& spelled) override {
-    // An integer beyond all integer types arrives here too.
+    // An integer beyond all integer types arrives here, too.
     const bool whole = spelled.find_first_of(".eE") == string_t::npos;
     return add(
         {.kind = whole ? JsonNode::Kind::huge_integer : JsonNode::Kind::number, .number = value});
@@ -143,7 +143,7 @@ class TreeBuilder : public nlohmann::json_sax<nlohmann::json> {
   bool string(string_t& value) override {
     return add({.kind = JsonNode::Kind::string, .text = std::move(value)});
   }
-  bool binary(binary_t& /*value*/) override { return false; }  // not in text
+  bool binary(binary_t& /*value*/) override { return false; }  // does not occur in text
 
   bool start_object(std::size_t /*size*/) override { return open(JsonNode::Kind::object); }
   bool start_array(std::size_t /*size*/) override { return open(JsonNode::Kind::list); }
@@ -192,7 +192,7 @@ class TreeBuilder : public nlohmann::json_sax<nlohmann::json> {
     return &parent.children.emplace_back(std::move(node));
   }
 
-  // Whether one value more is not too many.
+  // Whether one more value is within the limit.
   bool admit() {
     if (++values_ <= kMaxValues) return true;
     on_problem_(progress_.line(), "", "more than " + std::to_string(kMaxValues) + " values");
@@ -229,7 +229,7 @@ class TreeBuilder : public nlohmann::json_sax<nlohmann::json> {
     return true;
   }
 
-  // "caches.default." for a member of the object that is open.
+  // "caches.default." for a member of the open object.
   std::string path() const {
     std::string text;
     for (std::size_t i = 1; i < stack_.size(); ++i) {
@@ -254,7 +254,7 @@ class TreeBuilder : public nlohmann::json_sax<nlohmann::json> {
   std::size_t values_ = 0;
 };
 
-// Offset of the first byte that begins no UTF-8 sequence, or npos.
+// Offset of the first byte that begins no valid UTF-8 sequence, or npos.
 std::size_t find_not_utf8(std::string_view text) {
   std::size_t i = 0;
   while (i < text.size()) {
@@ -270,8 +270,8 @@ std::size_t find_not_utf8(std::string_view text) {
     if (length == 0 || text.size() - i < length) return i;
     for (std::size_t k = 1; k < length; ++k) {
       const auto next = static_cast<unsigned char>(text[i + k]);
-      // The second byte's range is narrower after four of the first bytes: no overlong
-      // forms, no surrogates, nothing above U+10FFFF.
+      // The second byte's range is narrower after four of the first bytes: no overlong forms, no
+      // surrogates, nothing above U+10FFFF.
       const unsigned low = k == 1 && first == 0xE0   ? 0xA0U
                            : k == 1 && first == 0xF0 ? 0x90U
                                                      : 0x80U;

@@ -1,5 +1,5 @@
-// JSON text as a tree that knows its lines. The JSON library is behind this: no other
-// source of the core includes it.
+// JSON text as a tree with line numbers. Hides the JSON library: no other source of the core
+// includes it.
 
 #pragma once
 
@@ -32,19 +32,18 @@ struct JsonNode {
   std::string text = {};                // of a string
   std::string name = {};                // of a member
   std::vector<JsonNode> children = {};  // of a list or an object
-  int line = 0;                         // where the member's name, or else the value, stands
+  int line = 0;                         // of the member's name, or else of the value
   int value_line = 0;
-  std::size_t begin = 0;  // lists and objects: where they stand in the text
+  std::size_t begin = 0;  // lists and objects: their range in the text
   std::size_t end = 0;
 };
 
 using JsonProblemHandler =
     std::function<void(int line, std::string_view member, std::string_view problem)>;
 
-// Comments are allowed. Tells every problem and returns the tree, or nothing if the text
-// cannot be read as JSON. A member that is given twice is a problem; the tree has the first.
-// Messages show no part of the text but names of members. Depth and number of values are
-// bounded.
+// Comments are allowed. Reports every problem and returns the tree, or nothing if the text is not
+// JSON. A repeated member is a problem; the tree contains the first. Messages show no part of the
+// text except names of members. Depth and number of values are limited.
 std::optional<JsonNode> parse_json(std::string_view text, const JsonProblemHandler& on_problem);
 
 }  // namespace polycache

@@ -85,7 +85,7 @@ std::string quote_remedy(const Character& character) {
          ") is no quote of JSON; write \"";
 }
 
-// The remedy for a character that stands for itself; empty if it is an ordinary one.
+// The remedy for a single character; empty if it is an ordinary one.
 std::string character_remedy(const Character& character) {
   if (is_typographic_quote(character.code)) return quote_remedy(character);
   const std::string name = code_of(character);
@@ -107,7 +107,7 @@ std::string character_remedy(const Character& character) {
 
 bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
 
-// The word that the byte `at` is in: the parser may stop in its middle.
+// The word that contains the byte `at`: the parser may stop in its middle.
 std::string_view word_at(std::string_view text, std::size_t at) {
   std::size_t begin = at;
   while (begin > 0 && is_letter(text[begin - 1])) --begin;
@@ -116,7 +116,7 @@ std::string_view word_at(std::string_view text, std::size_t at) {
   return text.substr(begin, end - begin);
 }
 
-// A quote that a string of this line should perhaps have ended with.
+// A quote in this line that may have been meant to end a string.
 std::string quote_in_line(std::string_view text, std::size_t at) {
   const std::size_t before = at == 0 ? std::string_view::npos : text.rfind('\n', at - 1);
   for (std::size_t i = before == std::string_view::npos ? 0 : before + 1; i < at;) {

@@ -1,5 +1,5 @@
-// What people write in JSON that JSON does not have: comments of other languages, typographic
-// quotes, special blanks, Python's words.
+// Frequent mistakes in JSON: comments of other languages, typographic quotes, special blanks,
+// Python's words.
 
 #pragma once
 
@@ -9,9 +9,9 @@
 
 namespace polycache {
 
-// What is wrong where the parser stopped, at the byte `at` of `text`, and what to write instead;
-// empty if that is nothing of the kind. Shows single characters and words from a list of its own
-// only, since there may be a password. REQUIRES: the text is UTF-8
+// What is wrong at the byte `at` of `text`, where the parser stopped, and what to write instead;
+// empty if it is none of these mistakes. Shows only single characters and words from its own list,
+// since the text may contain a password. REQUIRES: the text is UTF-8
 std::string json_remedy(std::string_view text, std::size_t at);
 
 }  // namespace polycache

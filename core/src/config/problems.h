@@ -1,5 +1,5 @@
-// All problems of a configuration, collected and thrown together, so that a wrong file is
-// put right in one go.
+// All problems of a configuration, collected and thrown together, so that a wrong file can be
+// corrected in one go.
 
 #pragma once
 
@@ -17,8 +17,8 @@ namespace polycache {
 
 class ConfigProblems {
  public:
-  // "PLACE: MEMBER: problem". An empty place (a Config made by hand) or member (the file as
-  // a whole) is left out. Problems with a line are thrown in the order of their lines.
+  // "PLACE: MEMBER: problem". An empty place (a Config built in code) or member (the whole file) is
+  // omitted. Problems with a line are thrown in the order of their lines.
   void add(std::string_view place, std::string_view member, std::string_view problem,
            int line = 0) {
     std::string text;
@@ -35,7 +35,7 @@ class ConfigProblems {
     if (!empty()) throw ConfigError(message());
   }
 
-  // One problem as it is, several as a list. REQUIRES: !empty()
+  // A single problem as it is, several as a list. REQUIRES: !empty()
   std::string message() {
     if (problems_.size() == 1) return problems_.front().text;
     std::stable_sort(problems_.begin(), problems_.end(),
@@ -57,7 +57,7 @@ class ConfigProblems {
 
   static constexpr std::size_t kShown = 100;
 
-  // Names in a file can be anything; a message stays one line of reasonable length.
+  // Names in a file can be anything; a message remains one line of reasonable length.
   static std::string printable(std::string_view member) {
     constexpr std::size_t longest = 200;
     const std::string quoted = quote(member);

@@ -34,7 +34,7 @@ void trim_newline(std::string& text) {
   if (text.ends_with('\r')) text.pop_back();
 }
 
-// As in the shell, a default also stands for a variable that is set but empty.
+// As in the shell, a default also replaces a variable that is set but empty.
 Substituted from_variable(std::string_view name, bool has_default, std::string_view fallback) {
   const std::string variable(name);
   const char* const value = std::getenv(variable.c_str());
@@ -58,7 +58,7 @@ Substituted from_file(std::string_view path, const std::filesystem::path& folder
   return {.text = std::move(file.text)};
 }
 
-// `inside` is what stands between the braces.
+// `inside` is the text between the braces.
 Substituted resolve(std::string_view inside, const std::filesystem::path& folder) {
   constexpr std::string_view file = "file:";
   if (inside.starts_with(file) && inside.size() > file.size()) {
