@@ -27,7 +27,7 @@ using Header = ElfW(Ehdr);
 using Segment = ElfW(Phdr);
 using Section = ElfW(Shdr);
 
-// No library has more; a table that says so is damaged.
+// No library has more; a table that claims more is damaged.
 constexpr std::uint64_t kLongestNameTable = 16 << 20;
 
 std::string machine_name(unsigned machine) {
@@ -51,15 +51,15 @@ std::string machine_name(unsigned machine) {
   }
 }
 
-// The header of the file that this code came from, as the loader mapped it: what "this
-// machine" means.
+// The header of the file that contains this code, as mapped by the loader: it defines "this
+// machine".
 const Header& own_header() {
   Dl_info info{};
   dladdr(reinterpret_cast<const void*>(&judge_elf), &info);
   return *static_cast<const Header*>(info.dli_fbase);
 }
 
-// [offset, offset + length) within [0, size), whatever overflows.
+// Whether [offset, offset + length) lies within [0, size), safe from overflow.
 bool within(std::uint64_t offset, std::uint64_t length, std::uint64_t size) {
   return offset <= size && length <= size - offset;
 }
@@ -82,7 +82,7 @@ bool power_of_two(std::uint64_t n) { return n != 0 && (n & (n - 1)) == 0; }
 
 class Descriptor {
  public:
-  // O_NONBLOCK: a pipe without a writer would hold us here.
+  // O_NONBLOCK: opening a pipe without a writer would block.
   explicit Descriptor(const std::filesystem::path& file)
       : fd_(off_standard_streams(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK))) {}
   Descriptor(const Descriptor&) = delete;
@@ -127,7 +127,7 @@ class ElfFile {
   [[noreturn]] void damaged(const std::string& what) const {
     fail("is damaged: " + what + "; build or install it again");
   }
-  // A part that ends beyond the file.
+  // Fails if a part extends beyond the file.
   void require_inside(const std::string& part, std::uint64_t offset, std::uint64_t length) const {
     if (within(offset, length, size_)) return;
     fail("is truncated or damaged: " + part + " (" + std::to_string(length) + " bytes at " +
@@ -248,7 +248,7 @@ class ElfFile {
     return names_.c_str() + section.sh_name;
   }
 
-  // What the loader maps: inside the file, ascending, apart from each other.
+  // The segments that the loader maps lie inside the file, ascend, and do not overlap.
   void check_loads() const {
     std::uint64_t end = 0;
     bool any = false;
@@ -268,8 +268,8 @@ class ElfFile {
     if (!any) damaged("it has no segment to load");
   }
 
-  // The mapped segment that holds these addresses, `in_file` bytes of them at that place of
-  // the file.
+  // The mapped segment that contains these addresses, with `in_file` bytes of them at that offset
+  // of the file.
   const Segment* load_around(std::uint64_t address, std::uint64_t length, std::uint64_t offset,
                              std::uint64_t in_file) const {
     for (const Segment& load : segments_) {
@@ -300,8 +300,8 @@ class ElfFile {
     }
   }
 
-  // Everything else that the loader or the unwinder reads at an address lies in what is
-  // mapped. They ignore the types that are not named here.
+  // Everything else that the loader or the unwinder reads at an address lies in mapped segments.
+  // They ignore the types that are not named here.
   void check_other_segments() const {
     const Section* unwinding = find_section(".eh_frame_hdr");
     bool unwinding_found = unwinding == nullptr;
@@ -328,8 +328,8 @@ class ElfFile {
     return found == sections_.end() ? nullptr : &*found;
   }
 
-  // One dynamic section, the same in both descriptions; and not that of a program, which is
-  // position-independent and thus ET_DYN as a library is.
+  // There is one dynamic section, the same in both descriptions; and it is not that of a program,
+  // which is position-independent and thus ET_DYN like a library.
   void check_dynamic() const {
     const auto is_dynamic = [](const Segment& s) { return s.p_type == PT_DYNAMIC; };
     const auto segment = std::find_if(segments_.begin(), segments_.end(), is_dynamic);
@@ -356,7 +356,7 @@ class ElfFile {
     if (!ends) damaged("its dynamic section has no end");
   }
 
-  // The writable segment whose pages these addresses lie in. mold lets a range begin some bytes
+  // The writable segment whose pages contain these addresses. mold lets a range begin some bytes
   // before its segment, in the same page; the last page may be rounded up.
   bool in_pages_of_writable_load(std::uint64_t address, std::uint64_t length,
                                  std::uint64_t page) const {
@@ -367,8 +367,8 @@ class ElfFile {
     });
   }
 
-  // What is made read-only after relocation lies in one writable segment and holds nothing that
-  // is written later.
+  // The range made read-only after relocation lies in one writable segment and contains nothing
+  // that is written later.
   void check_relro() const {
     const auto page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
     for (const Segment& segment : segments_) {

@@ -15,7 +15,7 @@
 #include <set>
 #include <system_error>
 #include <utility>
-#include <vector>  // Boost 1.74's library_info.hpp forgets it
+#include <vector>  // missing in Boost 1.74's library_info.hpp
 
 #define BOOST_DLL_USE_STD_FS
 #include <boost/dll/library_info.hpp>
@@ -36,7 +36,7 @@ using boost::dll::shared_library;
 constexpr std::string_view kMarkPrefix = ".polycache_abi_";
 constexpr const char* kDescriptorSymbol = "polycache_plugin";
 
-// Whole, unlike quote(): a path that is cut short helps nobody.
+// The whole path, unlike quote(): a truncated path is useless.
 std::string quoted(const fs::path& file) { return '"' + file.string() + '"'; }
 
 std::string_view word_for(PluginKind kind) {
@@ -60,7 +60,7 @@ bool is_word(std::string_view name) {
 
 // --- The ABI mark ---
 
-// "1_libstdcxx_1_asan" in its parts.
+// The parts of "1_libstdcxx_1_asan".
 struct AbiMark {
   std::string_view number;
   std::string_view library;
@@ -99,7 +99,7 @@ std::string sanitizer_text(const AbiMark& mark) {
   return "no sanitizer";
 }
 
-// What differs between a mark and ours, both sides named.
+// The differences between a mark and ours, naming both sides.
 std::string differences(std::string_view theirs, std::string_view ours) {
   const auto mark = parse_mark(theirs);
   const auto own = parse_mark(ours);
@@ -123,8 +123,8 @@ std::string differences(std::string_view theirs, std::string_view ours) {
   return text;
 }
 
-// The ABI mark of a file that judge_elf() has accepted. Boost reads the section names
-// without asking whether they end: only that check makes it safe.
+// The ABI mark of a file that judge_elf() has accepted. Boost reads the section names without
+// checking that they end; judge_elf() makes that safe.
 std::string read_mark(const fs::path& file) {
   std::vector<std::string> sections;
   try {
@@ -148,9 +148,8 @@ std::string read_mark(const fs::path& file) {
   return *marks.begin();
 }
 
-// A plugin without a sanitizer in a program with one is let in: the program's runtime
-// serves both, and of the plugin it merely sees less. The other way round the runtime is
-// missing.
+// Accepts a plugin without a sanitizer in a program with one: the program's runtime serves both,
+// but checks less of the plugin. In the reverse case the runtime is missing.
 void check_mark(const fs::path& file) {
   const std::string mark = read_mark(file);
   const std::string own = POLYCACHE_ABI POLYCACHE_ABI_SANITIZER;
@@ -160,9 +159,9 @@ void check_mark(const fs::path& file) {
                     POLYCACHE_VERSION);
 }
 
-// --- Who may write there ---
+// --- Write access ---
 
-// `problem` is of write_access.h.
+// `problem` comes from write_access.h.
 [[noreturn]] void refuse_writable(const std::string& what, const std::string& problem) {
   throw PluginError(what + " " + problem +
                     " (to load it all the same, say \"allow_writable_plugins\": true in the "
@@ -185,8 +184,8 @@ void check_folder_writers(const fs::path& folder, WritableFiles writable) {
 
 // --- Loading ---
 
-// What was ever loaded, by canonical path; grows only. To unload a library whose code a
-// thread, an exception or a deleter still needs is a crash, and nobody can know.
+// All files ever loaded, by canonical path; only grows. Unloading a library whose code a thread, an
+// exception or a deleter still needs would crash, and that cannot be detected.
 struct LoadedFiles {
   std::mutex mutex;  // guards what follows
   std::map<std::string, shared_library> files;
@@ -205,8 +204,8 @@ const shared_library* find_loaded(const fs::path& canonical) {
   return found == loaded.files.end() ? nullptr : &found->second;
 }
 
-// An exception that leaves dlopen() leaves the dynamic loader's lock locked. After that, a call
-// into the loader may wait for ever, in any thread.
+// An exception that leaves dlopen() leaves the dynamic loader's lock locked. Any later call into
+// the loader may then block forever, in any thread.
 void require_loader() {
   LoadedFiles& loaded = loaded_files();
   const std::lock_guard lock(loaded.mutex);
@@ -214,7 +213,7 @@ void require_loader() {
   throw PluginError("this process can load no more plugins: " + loaded.loader_lost);
 }
 
-// Remembers that a static constructor of the file threw. `what` describes the exception.
+// Records that a static constructor of the file threw. `what` describes the exception.
 [[noreturn]] void throw_loader_lost(const fs::path& canonical, const std::string& what) {
   const std::string problem =
       "a static constructor of " + quoted(canonical) + " threw " + what +
@@ -228,13 +227,13 @@ void require_loader() {
   throw PluginError(problem);
 }
 
-// Runs the static constructors of the file. What they throw passes through dlopen(), which its
-// header declares noexcept: called by its name, a handler around it would be left out.
+// Runs the static constructors of the file. Their exceptions pass through dlopen(), which its
+// header declares noexcept: around a direct call the compiler would omit the handler.
 bool run_constructors(const fs::path& canonical) {
   void* (*volatile const open)(const char*, int) = ::dlopen;
   try {
     return open(canonical.c_str(), RTLD_NOW | RTLD_LOCAL) != nullptr;
-  } catch (const abi::__forced_unwind&) {  // pthread_cancel: not ours to stop
+  } catch (const abi::__forced_unwind&) {  // pthread_cancel: must not be caught
     throw;
   } catch (const std::exception& thrown) {
     throw_loader_lost(canonical, "an exception (" + std::string(thrown.what()) + ")");
@@ -243,7 +242,7 @@ bool run_constructors(const fs::path& canonical) {
   }
 }
 
-// dlerror() without the path, which the message begins with anyway.
+// dlerror() without the path, with which our message already begins.
 std::string loader_message(const fs::path& canonical) {
   const char* text = ::dlerror();
   std::string message = text != nullptr ? text : "the dynamic loader gives no reason";
@@ -252,8 +251,8 @@ std::string loader_message(const fs::path& canonical) {
   return message;
 }
 
-// The library, judged and loaded, or loaded before; its file may have been replaced since.
-// No lock is held while code of the library runs.
+// The library, checked and loaded, or loaded before; its file may have been replaced since. No lock
+// is held while code of the library runs.
 const shared_library& load(const fs::path& file, WritableFiles writable) {
   std::error_code error;
   const fs::path canonical = fs::canonical(file, error);
@@ -264,7 +263,7 @@ const shared_library& load(const fs::path& file, WritableFiles writable) {
   check_writers(file, writable);
   judge_elf(canonical);
   check_mark(canonical);
-  // All symbols now: a missing one is an error here, instead of the end of the process at
+  // Resolves all symbols now: a missing one is an error here, instead of terminating the process at
   // its first call.
   shared_library library;
   if (!run_constructors(canonical) ||
@@ -283,8 +282,8 @@ struct Symbol {
   unsigned type = STT_NOTYPE;
 };
 
-// A symbol that the library itself defines: a search for "strlen" would also find that of
-// the C library, which it depends on.
+// A symbol that the library itself defines: a plain search for "strlen" would also find that of the
+// C library, on which it depends.
 std::optional<Symbol> own_symbol(const shared_library& library, const char* name) {
   require_loader();  // dlsym() takes its lock, too
   void* const address = ::dlsym(library.native(), name);
@@ -306,14 +305,13 @@ std::optional<Symbol> own_symbol(const shared_library& library, const char* name
 
 // --- Descriptors ---
 
-// The one that the first version of this ABI had. Fields that were appended since are read only
-// where `size` says that they are there.
+// The size in the first version of this ABI. Fields appended since are read only if `size` includes
+// them.
 constexpr std::size_t kSmallestDescriptor =
     offsetof(PluginDescriptor, payload) + sizeof(PluginPayload);
 
-// Whether `descriptor` is one that this program understands; field after field, since
-// before `size` and the ABI are accepted nothing is known about what follows. `where`
-// begins every message.
+// Checks that this program understands `descriptor`, field after field: before `size` and the ABI
+// are accepted, nothing is known about the other fields. `where` begins every message.
 void check_descriptor(const std::string& where, const PluginDescriptor& descriptor) {
   const auto fail = [&](const std::string& what) { throw PluginError(where + " " + what); };
   if (std::memcmp(descriptor.magic, "plycache", sizeof(descriptor.magic)) != 0) {
@@ -362,7 +360,7 @@ const PluginDescriptor& descriptor_of(const fs::path& file, const shared_library
                       " bears polycache's ABI mark, but exports no \"polycache_plugin\"; write "
                       "POLYCACHE_PLUGIN(...) once, outside every namespace");
   }
-  // Somebody who writes the symbol by hand may export the struct instead of its address.
+  // A hand-written symbol may be the struct itself instead of a pointer to it.
   const PluginDescriptor* descriptor = nullptr;
   std::memcpy(&descriptor, symbol->address, sizeof(descriptor));
   if (descriptor == nullptr || std::memcmp(symbol->address, "plycache", 8) == 0) {
@@ -394,7 +392,7 @@ const PluginDescriptor* find_linked(PluginKind kind, std::string_view name,
                                     std::span<const PluginDescriptor* const> linked) {
   const PluginDescriptor* found = nullptr;
   for (const PluginDescriptor* descriptor : linked) {
-    if (!linked_plugin_problem(descriptor).empty()) continue;  // the registry has told of it
+    if (!linked_plugin_problem(descriptor).empty()) continue;  // the registry has reported it
     if (descriptor->kind != kind || descriptor->name != name || descriptor == found) continue;
     if (found != nullptr) {
       throw PluginError("two different linked plugins are called " + quote(name) +
@@ -405,7 +403,7 @@ const PluginDescriptor* find_linked(PluginKind kind, std::string_view name,
   return found;
 }
 
-// Anything of that name, a dangling link included: it is somebody's wish, and an error.
+// Any entry of that name, even a dangling link: it is intended as a plugin, and an error.
 bool is_there(const fs::path& file) {
   std::error_code error;
   return fs::exists(fs::symlink_status(file, error));
@@ -421,7 +419,7 @@ std::optional<fs::path> file_in(const fs::path& folder, std::string_view name) {
                     " and " + quoted(as_library) + "; remove one");
 }
 
-// A folder with, where that is so, the reason why nothing was found in it.
+// A folder and, if applicable, the reason why nothing was found in it.
 std::string describe_folder(const fs::path& folder) {
   std::error_code error;
   const fs::file_status status = fs::status(folder, error);
@@ -438,7 +436,7 @@ std::string describe_folder(const fs::path& folder) {
   return text;
 }
 
-// What polycache itself brings, and why a build may lack it.
+// A plugin that belongs to polycache, and why a build may lack it.
 struct StockPlugin {
   std::string_view name;
   PluginKind kind;
@@ -480,8 +478,8 @@ std::optional<std::string> plugin_name(const fs::path& file) {
   return std::string(name);
 }
 
-// Whether `file` could be loaded as a plugin of that kind, as far as can be told without
-// running code of it: the kind is known only of loaded files and of our own names.
+// Whether `file` could be loaded as a plugin of that kind, as far as can be determined without
+// running its code: the kind is known only for loaded files and for our own names.
 bool may_be(PluginKind kind, const fs::path& file, std::string_view name) {
   try {
     std::error_code error;
@@ -534,15 +532,15 @@ std::string not_found(PluginKind kind, std::string_view name,
   return text;
 }
 
-// The folder "polycache" beside the library (or the program) that holds this code. Kept,
-// since a relative path holds only until the program changes its folder.
+// The folder "polycache" next to the library (or the program) that contains this code. Stored,
+// since a relative path is valid only until the program changes its working folder.
 const fs::path& own_plugin_folder() {
   static NoDestructor<fs::path> folder([] {
     Dl_info info{};
     std::error_code error;
     if (::dladdr(reinterpret_cast<const void*>(&plugin_search_path), &info) == 0) return fs::path();
     const fs::path self = fs::absolute(info.dli_fname, error);
-    // Not by the letters of the path: "link/.." need not be where the link is.
+    // Resolved by the file system: "link/.." need not be the folder that contains the link.
     const fs::path real = fs::canonical(self.parent_path(), error);
     return (error ? self.lexically_normal().parent_path() : real) / "polycache";
   }());
@@ -576,7 +574,7 @@ LoadedPlugin find_plugin(PluginKind kind, std::string_view name,
   }
   if (const PluginDescriptor* descriptor = find_linked(kind, name, linked)) return {descriptor};
   for (const fs::path& place : search_path) {
-    // Before the file is looked for: whoever may write there can bring it any time.
+    // Checked before the file is searched: users who can write there could add it at any time.
     check_folder_writers(place, writable);
     if (const auto file = file_in(place, name))
       return load_named_plugin(kind, *file, name, writable);
@@ -606,7 +604,7 @@ std::vector<fs::path> plugin_search_path(std::span<const fs::path> configured) {
     path.push_back(folder);
   };
   for (const fs::path& folder : configured) add(folder);
-  // Not for a program with more rights than its user: that one must not choose its code.
+  // Ignored in a program with more rights than its user, who must not choose its code.
   const char* variable = ::secure_getenv("POLYCACHE_PLUGIN_PATH");
   std::string_view rest = variable != nullptr ? variable : "";
   while (!rest.empty()) {

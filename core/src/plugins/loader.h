@@ -1,8 +1,8 @@
-// Finding, judging and loading plugins. The only user of Boost.DLL is plugins/loader.cpp.
+// Finds, checks and loads plugins. Only plugins/loader.cpp uses Boost.DLL.
 //
-// A file is judged before any code of it runs: its section table must be whole, its ABI
-// mark (abi.h) must be ours. A loaded file is never unloaded; loading one again gives the
-// same handle.
+// A file is checked before any of its code runs: its section table must be complete, and its ABI
+// mark (abi.h) must be ours. A loaded file is never unloaded; loading it again returns the same
+// handle.
 
 #pragma once
 
@@ -16,40 +16,40 @@
 
 namespace polycache {
 
-// What becomes of plugins that others can write to (write_access.h), in files or in folders
-// that are searched.
+// Whether to accept plugins that other users can write to (write_access.h): files, or searched
+// folders.
 enum class WritableFiles : unsigned char { refused, allowed };
 
 struct LoadedPlugin {
-  const PluginDescriptor* descriptor = nullptr;  // lives forever
+  const PluginDescriptor* descriptor = nullptr;  // never destroyed
   std::string file = {};                         // empty: linked into the program
 };
 
-// What is wrong with a plugin that the program has linked, as what follows its name in a sentence.
-// Empty: nothing.
+// The problem of a plugin linked into the program, as the text that follows its name in a sentence.
+// Empty: none.
 std::string linked_plugin_problem(const PluginDescriptor* descriptor);
 
 // The plugin of that kind and name: among those of `linked` that have no problem, else in the first
-// folder of `search_path` that has polycache_NAME.so or libpolycache_NAME.so. A file that exists
-// but is wrong ends the search. A `name` with a '/' is a path, relative to `folder`; its descriptor
-// may say any name. Throws PluginError: every folder that was tried, with a suggestion; or what is
-// wrong with the file, naming both sides.
+// folder of `search_path` that contains polycache_NAME.so or libpolycache_NAME.so. A file that
+// exists but is wrong ends the search. A `name` with a '/' is a path, relative to `folder`; its
+// descriptor may have any name. Throws PluginError with every folder that was tried and a
+// suggestion, or with the problem of the file, naming both sides.
 LoadedPlugin find_plugin(PluginKind kind, std::string_view name,
                          std::span<const PluginDescriptor* const> linked,
                          std::span<const std::filesystem::path> search_path,
                          const std::filesystem::path& folder,
                          WritableFiles writable = WritableFiles::refused);
 
-// The function `symbol` of a library that bears the ABI mark (POLYCACHE_ABI_MARK).
+// The function `symbol` of a library with our ABI mark (POLYCACHE_ABI_MARK).
 PluginKeyFunction load_key_function(const std::filesystem::path& file, const std::string& symbol,
                                     WritableFiles writable = WritableFiles::refused);
 
-// Where plugins are looked for: `configured`, the folders of POLYCACHE_PLUGIN_PATH
-// (separated by ':'), and the folder "polycache" beside libpolycache.so.
+// The folders to search for plugins: `configured`, the folders of POLYCACHE_PLUGIN_PATH (separated
+// by ':'), and the folder "polycache" next to libpolycache.so.
 std::vector<std::filesystem::path> plugin_search_path(
     std::span<const std::filesystem::path> configured);
 
-// Names of the plugins of that kind that could be found, sorted; for messages.
+// The names of available plugins of that kind, sorted; for messages.
 std::vector<std::string> available_plugins(PluginKind kind,
                                            std::span<const PluginDescriptor* const> linked,
                                            std::span<const std::filesystem::path> search_path);
