@@ -1,4 +1,4 @@
-// The store "sqlite" under the name that those who come from Django know.
+// The store "sqlite" under its name in Django.
 
 #include "polycache/backends/sqlite.h"
 

@@ -1,11 +1,10 @@
-// The key function "hashed": final keys that every store accepts, of any length and content
+// The key function "hashed": final keys that every store accepts, whatever the length and content
 // of the user's key.
 //
-// A key whose plain final key, "prefix:version:key", memcached would take stays plain, so
-// that others can read it. Any other becomes "prefix:version:#" and the first 32 hex digits
-// of SHA-256 of the key. A key that looks like such a result itself is hashed too, so that
-// no key of a user can stand in the place of another's hash. A prefix that no store would
-// take is not mended.
+// If memcached would accept the plain final key, "prefix:version:key", it stays plain and readable.
+// Otherwise it becomes "prefix:version:#" and the first 32 hex digits of the SHA-256 of the key. A
+// key that looks like such a result is hashed too, so that it cannot collide with another key's
+// hash. A prefix that no store would accept is not corrected.
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
@@ -23,7 +22,7 @@
 namespace polycache::hashed {
 namespace {
 
-constexpr std::size_t kLongestKey = 250;  // what memcached takes, in bytes
+constexpr std::size_t kLongestKey = 250;  // memcached's limit, in bytes
 constexpr char kHashMark = '#';
 constexpr std::size_t kHashDigits = 32;
 
@@ -38,7 +37,7 @@ bool looks_hashed(std::string_view key) {
          key.find_first_not_of("0123456789abcdef", 1) == std::string_view::npos;
 }
 
-// Looked up once: OpenSSL takes locks for that, which a fork in another thread could catch.
+// Fetched once: OpenSSL takes locks for that, which another thread's fork could copy locked.
 const EVP_MD* sha256() {
 #if OPENSSL_VERSION_MAJOR >= 3
   static const EVP_MD* const digest = EVP_MD_fetch(nullptr, "SHA256", nullptr);  // never freed
@@ -49,7 +48,7 @@ const EVP_MD* sha256() {
 }
 
 void append_hash(std::string& out, std::string_view key) {
-  // OpenSSL would tidy up at the exit of the process, while other threads may still hash.
+  // Otherwise OpenSSL would clean up at process exit, while other threads may still hash.
   static const int ready = OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, nullptr);
   std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
   const EVP_MD* const kind = ready == 1 ? sha256() : nullptr;

@@ -1,5 +1,4 @@
-// Lets a program's user say on the command line what its caches are, with
-// Boost.Program_options:
+// Lets a program's user configure its caches on the command line, with Boost.Program_options:
 //
 //   shop --cache-config shop.json --cache default.timeout=60s --cache default.version=2
 //
@@ -11,7 +10,7 @@
 //   po::notify(variables);
 //   polycache::configure(polycache::cache_config(variables));
 //
-// Passwords do not belong on a command line, where others can see them; write
+// Other users can see passwords on a command line; instead write
 // --cache 'default.options.password=${REDIS_PASSWORD}', or ${file:PATH}.
 
 #pragma once
@@ -26,7 +25,7 @@
 
 namespace polycache {
 
-// Adds --cache-config FILE, and --cache ALIAS.MEMBER=VALUE, which can be given many times.
+// Adds --cache-config FILE, and --cache ALIAS.MEMBER=VALUE, which can be repeated.
 inline void add_cache_options(boost::program_options::options_description& description) {
   namespace po = boost::program_options;
   description.add_options()(
@@ -36,8 +35,8 @@ inline void add_cache_options(boost::program_options::options_description& descr
       "changes one member of one cache, such as default.timeout=60s; can be given many times");
 }
 
-// What these options say: the file's content, or Config::from_environment() without one,
-// and then each assignment in its order. Throws ConfigError.
+// The configuration from these options: the file's content, or Config::from_environment() without
+// one, followed by each assignment in its order. Throws ConfigError.
 inline Config cache_config(const boost::program_options::variables_map& variables) {
   const auto& file = variables["cache-config"];
   Config config =
