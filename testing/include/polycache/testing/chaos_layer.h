@@ -1,5 +1,4 @@
-// A layer that lets a store fail as it is told to: by chance, the same at every run, or by a
-// script. In a configuration:
+// A layer that makes a store fail: by chance, reproducibly, or by a script. In a configuration:
 //
 //   "layers": [{"name": "chaos", "options": {"fail": 0.1, "error": "timeout", "seed": 7}}]
 //
@@ -8,11 +7,11 @@
 //   auto chaos = testing::Chaos::named("default", clock);  // that of the alias "default"
 //   chaos->set({.fail = 1});                               // the store is down
 //   chaos->set({.script = {{.act = ChaosAct::lose}}});     // the next write is lost
-//   chaos->off();                                          // healed
+//   chaos->off();                                          // works again
 //
-// The plugin is linked (Environment::linked_plugins = {&testing::chaos_layer}); ScopedCaches has
-// it around every store already, switched off. Nothing of the store is hidden; extensions
-// that polycache does not define pass untouched.
+// The plugin is linked (Environment::linked_plugins = {&testing::chaos_layer}); ScopedCaches
+// already puts it around every store, switched off. It hides no extension of the store; those
+// that polycache does not define are passed on unchanged.
 
 #pragma once
 
@@ -46,13 +45,13 @@
 
 namespace polycache::testing {
 
-// What happens to an operation. What makes no sense for it (to lose a read) lets it pass.
+// The outcome of an operation. One that does not apply (to lose a read) acts as `pass`.
 enum class ChaosAct : std::uint8_t {
   pass,
-  fail,        // throws BackendError; nothing has happened
-  fail_after,  // throws BackendError; a write has happened. A read fails as above
-  lose,        // put, put_many, put_if_equal, touch: says that it was done; it was not
-  refuse,      // the same: says false. A put without condition leaves no older value
+  fail,        // throws BackendError; nothing was done
+  fail_after,  // throws BackendError; a write was done. A read fails as above
+  lose,        // put, put_many, put_if_equal, touch: reports success, but does nothing
+  refuse,      // the same operations: return false. A put without condition erases the older value
 };
 
 struct ChaosStep {
@@ -64,16 +63,16 @@ struct ChaosStep {
 enum class ChaosScope : std::uint8_t { all, reads, writes };  // erasing is writing
 
 struct ChaosSettings {
-  // How likely each act is, from 0 to 1; together at most 1. Drawn for each operation from
-  // `seed` and its number, and so the same at every run of one thread.
+  // The probability of each act, from 0 to 1; together at most 1. Drawn for each operation from
+  // `seed` and the operation's number, so runs with one thread repeat exactly.
   double fail = 0;
   double fail_after = 0;
   double lose = 0;
   double refuse = 0;
   BackendError::Kind kind = BackendError::Kind::unreachable;
 
-  // How likely a delay is, and how long, drawn evenly from delay to delay_most (0: no more
-  // than delay).
+  // The probability of a delay, and its length, drawn uniformly from delay to delay_most (0: the
+  // same as delay).
   double slow = 0;
   std::chrono::milliseconds delay{0};
   std::chrono::milliseconds delay_most{0};
@@ -81,13 +80,13 @@ struct ChaosSettings {
   std::uint64_t seed = 1;
   ChaosScope only = ChaosScope::all;  // others pass, and are not counted
 
-  // What happens to the first, second, ... operation; after the last one, chance decides.
+  // The outcomes of the first, second, ... operation; after the last one, chance decides.
   std::vector<ChaosStep> script = {};
 };
 
 namespace detail {
 
-// What is wrong with the settings: report(option, problem).
+// Checks the settings; calls report(option, problem) for each problem.
 inline void check_chaos(const ChaosSettings& settings,
                         FunctionRef<void(std::string_view, std::string_view)> report) {
   const std::array<std::pair<std::string_view, double>, 5> chances{
@@ -114,7 +113,7 @@ inline void check_chaos(const ChaosSettings& settings,
   }
 }
 
-// Evenly from [0, 1), and nothing but the two numbers decides (splitmix64).
+// Uniform in [0, 1); depends only on the two numbers (splitmix64).
 inline double chaos_chance(std::uint64_t seed, std::uint64_t number) noexcept {
   std::uint64_t x = (seed + 1) * 0x9e3779b97f4a7c15ULL + number * 0xbf58476d1ce4e5b9ULL;
   x = (x ^ (x >> 30U)) * 0xbf58476d1ce4e5b9ULL;
@@ -125,25 +124,25 @@ inline double chaos_chance(std::uint64_t seed, std::uint64_t number) noexcept {
 
 }  // namespace detail
 
-// What the layers of one name do, and what they have done. Thread-safe. Begins switched off.
+// Settings and counts of the layers of one name. Thread-safe. Starts switched off.
 class Chaos {
  public:
   struct Counts {
-    std::uint64_t operations = 0;  // while it was on
+    std::uint64_t operations = 0;  // while switched on
     std::uint64_t failed = 0;
     std::uint64_t lost = 0;
     std::uint64_t refused = 0;
     std::uint64_t delayed = 0;
   };
 
-  // The one that the layer's option "control" names (without it: the alias), of registries with
+  // The object that the layer's option "control" names (default: the alias), for registries with
   // that clock.
   static std::shared_ptr<Chaos> named(std::string_view name, const Clock& clock = Clock::real()) {
     return shared_by_name<Chaos>(name, clock);
   }
 
-  // From now on this, from the first step of the script; switched on. Throws ConfigError if
-  // the settings make no sense.
+  // Replaces the settings, starts at the first step of the script, and switches on. Throws
+  // ConfigError if the settings are inconsistent.
   void set(ChaosSettings settings) {
     detail::check_chaos(settings, [](std::string_view option, std::string_view problem) {
       throw ConfigError("chaos: " + std::string(option) + ": " + std::string(problem));
@@ -153,13 +152,13 @@ class Chaos {
     next_ = 0;
     on_ = true;
   }
-  // Switches the settings off and on again, as they are and where they were.
+  // Switch off and on; settings and position in the script are kept.
   void off() noexcept { on_ = false; }
   void on() noexcept { on_ = true; }
   bool is_on() const noexcept { return on_; }
 
-  // How a delay passes: by sleeping, unless said otherwise (a manual clock's advance()). Called
-  // on the thread of the operation.
+  // Sets how a delay passes: by sleeping by default, or for example by a manual clock's
+  // advance(). Called on the thread of the operation.
   void sleep_by(std::function<void(std::chrono::milliseconds)> sleeper) {
     const std::lock_guard lock(mutex_);
     sleeper_ = std::move(sleeper);
@@ -170,7 +169,7 @@ class Chaos {
     return counts_;
   }
 
-  // For the layer: what happens to this operation. Sleeps, if that is what happens.
+  // For the layer: the outcome of this operation. Sleeps if it is delayed.
   ChaosStep next(ChaosScope what, bool can_be_lost) {
     if (!on_) return {};
     ChaosStep step;
@@ -226,7 +225,7 @@ class Chaos {
   }
 
   std::atomic<bool> on_{false};
-  mutable std::mutex mutex_;  // guards what follows
+  mutable std::mutex mutex_;  // guards the members below
   ChaosSettings settings_;
   std::uint64_t next_ = 0;
   Counts counts_;
@@ -350,7 +349,7 @@ class ChaosLayer final : public Layer,
     return written("erase_if_equal",
                    [&] { return of_inner<CompareExtension>().erase_if_equal(key, expected); });
   }
-  // With fail_after the entry is gone, and nobody has got its value.
+  // With fail_after the entry is gone, and no caller has received its value.
   bool pop(std::string_view key, ValueSink sink) override {
     std::string value;
     const bool found = written("pop", [&] {
@@ -392,7 +391,7 @@ class ChaosLayer final : public Layer,
     return result;
   }
 
-  // `pretend` says what write() would have said; `refuse` leaves what a refusal leaves.
+  // `pretend` returns what write() would have returned; `refuse` leaves the state of a refusal.
   template <class Write, class Pretend, class Refuse>
   bool losable(const char* operation, Write&& write, Pretend&& pretend, Refuse&& refuse) {
     const ChaosStep step = chaos_->next(ChaosScope::writes, true);
@@ -417,7 +416,7 @@ class ChaosLayer final : public Layer,
     return inner().contains(key, [](std::string_view) {});
   }
 
-  // REQUIRES: extension() has given it out, so the store has it.
+  // REQUIRES: extension() has returned it, so the store has it.
   template <class Extension>
   Extension& of_inner() noexcept {
     return *static_cast<Extension*>(inner().extension(Extension::id));
@@ -432,7 +431,7 @@ class ChaosLayerFactory final : public LayerFactory {
   ChaosLayerFactory(std::shared_ptr<BackendFactory> inner, std::shared_ptr<Chaos> chaos)
       : LayerFactory(std::move(inner)), chaos_(std::move(chaos)) {}
 
-  // The failures made here are above the store's own circuit breakers: the core counts them.
+  // Injected failures occur above the store's own circuit breakers, so the core counts them.
   StoreTraits traits() const noexcept override {
     StoreTraits traits = LayerFactory::traits();
     traits.breaks_circuits = false;
@@ -476,7 +475,7 @@ class ChaosStepReader {
  public:
   explicit ChaosStepReader(BackendError::Kind kind) noexcept { step_.kind = kind; }
 
-  // Adds the steps to the script. Returns what is wrong with the text, or "".
+  // Adds the steps to the script. Returns the problem of the text, or "".
   std::string read(std::string_view text, std::vector<ChaosStep>& script) {
     while (!text.empty()) {
       const std::size_t blank = std::min(text.find(' '), text.size());
@@ -529,7 +528,7 @@ class ChaosStepReader {
   std::string_view previous_;
 };
 
-// Empty if they make no sense, which is then reported.
+// Empty if the settings are inconsistent; the problem is then reported.
 inline std::optional<ChaosSettings> read_chaos_settings(const OptionReader& options) {
   ChaosSettings settings;
   settings.fail = options.number("fail", 0);

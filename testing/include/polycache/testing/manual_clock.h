@@ -1,4 +1,4 @@
-// A clock that stands still until a test moves it.
+// A clock that advances only when a test moves it.
 //
 //   polycache::testing::ManualClock clock;
 //   polycache::CacheRegistry registry(config, {.clock = &clock});
@@ -6,7 +6,7 @@
 //   clock.advance(10s);
 //   EXPECT_FALSE(registry["default"].get("k"));
 //
-// It must outlive every registry it was given to. Thread-safe.
+// It must outlive every registry that uses it. Thread-safe.
 
 #pragma once
 
@@ -29,13 +29,13 @@ class ManualClock final : public Clock {
             std::chrono::nanoseconds(system_.load(std::memory_order_relaxed))));
   }
 
-  // Time passes: on both clocks.
+  // Advances both clocks.
   void advance(std::chrono::nanoseconds by) noexcept {
     steady_.fetch_add(by.count(), std::memory_order_relaxed);
     system_.fetch_add(by.count(), std::memory_order_relaxed);
   }
 
-  // Somebody sets the wall clock; the steady one does not notice.
+  // Sets the wall clock; the steady clock does not change.
   void set_wall_clock(std::chrono::system_clock::time_point to) noexcept {
     system_.store(
         std::chrono::duration_cast<std::chrono::nanoseconds>(to.time_since_epoch()).count(),

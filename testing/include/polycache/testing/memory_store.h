@@ -1,11 +1,11 @@
-// The plainest store that does everything a stock store does: a map and a mutex, exact to the
-// millisecond, without limits. What ScopedCaches puts in the place of every store.
+// The simplest store with all abilities of a stock store: a map and a mutex, exact to the
+// millisecond, without limits. ScopedCaches replaces every store with it.
 //
 //   CacheRegistry registry({.caches = {{"default", {.backend = "memory"}}}},
 //                          {.clock = &clock, .linked_plugins = {&testing::memory_store}});
 //
-// Aliases of one location and one clock share one store; it is gone with the last of them.
-// Option "keys": "portable" (as most stores take them) or "strict" (as memcached does).
+// Aliases of one location and one clock share one store; it ends with the last of them.
+// Option "keys": "portable" (the rules of most stores) or "strict" (those of memcached).
 
 #pragma once
 
@@ -32,12 +32,12 @@
 
 namespace polycache::testing {
 
-// What the sessions share. Thread-safe.
+// The state that sessions share. Thread-safe.
 class MemoryStore {
  public:
   struct Entry {
     std::string value;
-    std::chrono::milliseconds deadline;  // of the clock; kForever: none
+    std::chrono::milliseconds deadline;  // by the clock; kForever: none
   };
   static constexpr auto kForever = std::chrono::milliseconds::max();
 
@@ -46,8 +46,8 @@ class MemoryStore {
     entries_.clear();
   }
 
-  // Runs f(entries, live) alone; `live` is the entry of that key, or the end. What has expired
-  // is removed when somebody asks for it.
+  // Runs f(entries, live) under the lock; `live` is the entry of that key, or the end. An expired
+  // entry is removed when it is looked up.
   template <class F>
   auto with(std::string_view key, const Clock& clock, F&& f) {
     const std::lock_guard lock(mutex_);
@@ -136,7 +136,7 @@ class MemorySession final : public Backend,
     if (entry) sink(entry->value, left(*entry));
     return entry.has_value();
   }
-  using Backend::get_many;  // hidden by the next
+  using Backend::get_many;  // hidden by the overload below
   void get_many(std::span<const std::string_view> keys, TtlExtension::Sink sink) override {
     for (std::size_t i = 0; i < keys.size(); ++i) {
       if (const auto entry = find(keys[i])) sink(i, entry->value, left(*entry));
@@ -195,7 +195,7 @@ class MemorySession final : public Backend,
     if (entry.deadline == MemoryStore::kForever) return Ttl::forever();
     const auto left = entry.deadline - std::chrono::floor<std::chrono::milliseconds>(
                                            clock_.steady_now().time_since_epoch());
-    return Ttl(std::max(left, std::chrono::milliseconds(1)));  // it was alive a moment ago
+    return Ttl(std::max(left, std::chrono::milliseconds(1)));  // it was live a moment ago
   }
 
   std::shared_ptr<MemoryStore> store_;

@@ -1,4 +1,4 @@
-// A layer that writes down what a store was asked, and what it answered.
+// A layer that records the calls to a store, and its answers.
 //
 //   auto recording = testing::Recording::named("shop", clock);
 //   ... "layers": [{"name": "recording", "options": {"into": "shop"}}] ...
@@ -7,9 +7,9 @@
 //             "default: put :1:user:7 Ada for 300s -> stored\n");
 //
 // The plugin is linked (Environment::linked_plugins = {&testing::recording_layer}); ScopedCaches
-// has it around every store already. Keys are final ("prefix:version:key"), values are bytes.
-// Nothing of the store is hidden: its extensions work, and calls of the ones that polycache
-// defines are recorded. Values stay in memory until Recording::clear().
+// already puts it around every store. Keys are final ("prefix:version:key"), values are bytes.
+// It hides no extension of the store, and records calls of those that polycache defines. Values
+// stay in memory until Recording::clear().
 
 #pragma once
 
@@ -41,8 +41,8 @@ namespace polycache::testing {
 struct RecordedCall {
   struct Item {
     std::string key = {};
-    std::optional<std::string> value = {};  // that was written, or found
-    std::optional<Ttl> ttl = {};            // that was asked for, or is left
+    std::optional<std::string> value = {};  // written, or found
+    std::optional<Ttl> ttl = {};            // requested, or remaining
     bool done = false;                      // found, stored, touched, erased
   };
 
@@ -55,20 +55,20 @@ struct RecordedCall {
   std::optional<std::string> expected = {};  // put_if_equal, erase_if_equal
   std::int64_t delta = 0;                    // incr
   std::optional<std::int64_t> number = {};   // incr: the sum; erase_many, erase_prefix: how many
-  std::string error = {};                    // what was thrown; empty if nothing
+  std::string error = {};                    // of the exception; empty if there was none
 
-  // "default: put :1:user:7 Ada for 300s -> stored". Keys and values that are no plain word
-  // are quoted, and cut after some 80 characters.
+  // "default: put :1:user:7 Ada for 300s -> stored". Keys and values that are not plain words
+  // are quoted, and truncated after some 80 characters.
   std::string text() const;
 
  private:
   std::string answer() const;
 };
 
-// What was recorded, in the order in which the calls ended. Thread-safe.
+// The recorded calls, in the order in which they ended. Thread-safe.
 class Recording {
  public:
-  // The one that the layer's option "into" names, of registries with that clock.
+  // The recording that the layer's option "into" names, for registries with that clock.
   static std::shared_ptr<Recording> named(std::string_view name = "",
                                           const Clock& clock = Clock::real()) {
     return shared_by_name<Recording>(name, clock);
@@ -87,7 +87,7 @@ class Recording {
     const std::lock_guard lock(mutex_);
     return calls_;
   }
-  // How many calls of that name ("get"); of all aliases, or of one.
+  // The number of calls of that name ("get"); of all aliases, or of one.
   std::size_t count(std::string_view operation, std::string_view alias = "") const {
     const std::lock_guard lock(mutex_);
     return static_cast<std::size_t>(
@@ -95,7 +95,7 @@ class Recording {
           return call.operation == operation && (alias.empty() || call.alias == alias);
         }));
   }
-  // A line for each call.
+  // One line for each call.
   std::string text() const {
     std::string all;
     const std::lock_guard lock(mutex_);
@@ -251,8 +251,8 @@ class RecordingLayer final : public Layer,
     if (id == CompareExtension::id) return static_cast<CompareExtension*>(this);
     if (id == PopExtension::id) return static_cast<PopExtension*>(this);
     if (id == ErasePrefixExtension::id) return static_cast<ErasePrefixExtension*>(this);
-    if (id == AdmissionExtension::id) return nullptr;  // or it would miss what is refused
-    return of_store;                                   // what others have made passes unseen
+    if (id == AdmissionExtension::id) return nullptr;  // or rejected calls would not be recorded
+    return of_store;                                   // calls of unknown ones are not recorded
   }
 
   bool get(std::string_view key, FunctionRef<void(std::string_view, Ttl)> sink) override {
@@ -316,13 +316,13 @@ class RecordingLayer final : public Layer,
     return call;
   }
 
-  // REQUIRES: extension() has given it out, so the store has it.
+  // REQUIRES: extension() has returned it, so the store has it.
   template <class Extension>
   Extension& of_inner() noexcept {
     return *static_cast<Extension*>(inner().extension(Extension::id));
   }
 
-  // A call about one key.
+  // A call with one key.
   template <class F>
   bool one(std::string operation, RecordedCall::Item item, F&& f) {
     RecordedCall call{.alias = alias_, .operation = std::move(operation)};
@@ -332,7 +332,7 @@ class RecordingLayer final : public Layer,
     });
   }
 
-  // Runs f(call), which completes it, and keeps it, whether or not f throws.
+  // Runs f(call), which completes the call, and records it, whether or not f throws.
   template <class F>
   std::invoke_result_t<F&, RecordedCall&> record(RecordedCall call, F&& f) {
     try {
@@ -374,7 +374,7 @@ class RecordingLayerFactory final : public LayerFactory {
   std::string alias_;
 };
 
-// Option "into": the name of the recording; one without a name if it is missing.
+// Option "into": the name of the recording; the default is an empty name.
 inline constexpr PluginDescriptor recording_layer =
     layer_plugin("recording", POLYCACHE_VERSION,
                  [](const OptionReader& options,

@@ -1,10 +1,10 @@
-// For one scope, polycache::caches is a set of fresh caches in memory, on a clock that stands
-// still:
+// For one scope, polycache::caches is a set of fresh caches in memory, on a clock that only the
+// test moves:
 //
 //   TEST(Users, AreRememberedForFiveMinutes) {
 //     polycache::testing::ScopedCaches tests;         // the alias "default"
 //     EXPECT_EQ(find_user(7).name, "Ada");            // uses polycache::caches["default"]
-//     EXPECT_EQ(tests.recording().count("put"), 1U);  // what the store was asked
+//     EXPECT_EQ(tests.recording().count("put"), 1U);  // calls to the store
 //     tests.clock().advance(5min);
 //     tests.chaos().set({.fail = 1});                 // the store goes down
 //     ...
@@ -14,12 +14,12 @@
 //
 //     ScopedCaches tests(Config::from_file("caches.json"));
 //
-// When the scope ends, the global registry is what it was before, made or not. The scope counts
-// for the thread that made it and for threads that have none of their own; if several threads
-// have different ones at the same time, other threads say which they belong to
-// (in_this_thread()), or get a CacheError. Scopes nest. Destroy it on the thread that made it,
-// and end threads that use caches first. A Cache reference from before the scope stays what it
-// was; operations on one from inside throw CacheError afterwards.
+// When the scope ends, the global registry is what it was before, made or not. The scope applies
+// to the thread that made it and to threads that have no scope of their own. If several threads
+// have different scopes at the same time, other threads must choose one (in_this_thread()), or
+// get a CacheError. Scopes nest. Destroy a scope on the thread that made it, and end threads that
+// use caches first. A Cache reference from before the scope is not affected; operations on one
+// from inside throw CacheError afterwards.
 
 #pragma once
 
@@ -47,7 +47,8 @@ struct ScopedCachesOptions {
   // Layers and key functions that the configuration names and the test program links.
   std::vector<const PluginDescriptor*> linked_plugins = {};
 
-  // Called for each warning, beside ScopedCaches::warnings(). If it throws, the operation does.
+  // Called for each warning, in addition to ScopedCaches::warnings(). If it throws, the operation
+  // throws.
   WarningHandler on_warning = {};
 };
 
@@ -57,8 +58,8 @@ class ScopedCaches {
   explicit ScopedCaches(std::initializer_list<std::string_view> aliases,
                         ScopedCachesOptions options = {})
       : ScopedCaches(config_of(aliases), std::move(options)) {}
-  // Throws ConfigError if a layer or a key function of it is not there or wrong. The stores'
-  // own options are not looked at.
+  // Throws ConfigError if a layer or a key function of the configuration is missing or wrong. The
+  // stores' own options are ignored.
   explicit ScopedCaches(Config config, ScopedCachesOptions options = {})
       : shared_(std::make_shared<Shared>()),
         recording_(Recording::named("", shared_->clock)),
@@ -71,7 +72,7 @@ class ScopedCaches {
   ~ScopedCaches() {
     scope_.reset();
     registry_.close_all();
-    // Caches of open() and of other threads may keep the stores.
+    // Caches from open() and of other threads may keep the stores.
     for (const auto& store : stores_) store->clear();
     recording_->clear();
   }
@@ -80,12 +81,12 @@ class ScopedCaches {
   CacheRegistry& registry() noexcept { return registry_; }
   Cache& operator[](std::string_view alias) { return registry_[alias]; }
 
-  // What the stores of all aliases were asked, behind the layers of the configuration. (One that
+  // The calls to the stores of all aliases, behind the layers of the configuration. (An alias that
   // has a layer "recording" itself records there.)
   Recording& recording() noexcept { return *recording_; }
 
-  // Lets the store of that alias fail. Its delays advance the clock. Throws ConfigError if there is
-  // no such alias.
+  // Makes the store of that alias fail. Its delays advance the clock. Throws ConfigError if there
+  // is no such alias.
   Chaos& chaos(std::string_view alias = "default") {
     const auto chaos = chaos_.find(alias);
     if (chaos == chaos_.end()) throw ConfigError("there is no cache " + quote(alias));
@@ -98,11 +99,11 @@ class ScopedCaches {
     return shared_->warnings;
   }
 
-  // In another thread, as long as the result lives: this is the global registry there, too.
+  // For other threads: makes this the calling thread's global registry while the result exists.
   [[nodiscard]] ScopedGlobalRegistry in_this_thread() { return ScopedGlobalRegistry(registry_); }
 
  private:
-  // What caches that outlive the scope may still use.
+  // State that caches may still use after the scope has ended.
   struct Shared {
     ManualClock clock;
     std::mutex mutex;
@@ -128,7 +129,7 @@ class ScopedCaches {
     return all;
   }
 
-  // Aliases that shared a store go on sharing one.
+  // Aliases that shared a store still share one.
   static std::vector<std::shared_ptr<MemoryStore>> replace_stores(Config& config,
                                                                   const Clock& clock) {
     std::vector<std::shared_ptr<MemoryStore>> stores;
@@ -154,7 +155,7 @@ class ScopedCaches {
   Environment environment(ScopedCachesOptions options) const {
     options.linked_plugins.insert(options.linked_plugins.end(),
                                   {&memory_store, &recording_layer, &chaos_layer});
-    // The handler is kept by all that has the clock, and so keeps the clock.
+    // Every object with the clock also has the handler, which therefore keeps the clock alive.
     return {.clock = &shared_->clock,
             .on_warning =
                 [shared = shared_, also = std::move(options.on_warning)](const Warning& warning) {

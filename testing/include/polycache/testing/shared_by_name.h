@@ -1,5 +1,5 @@
-// How a test and the layers of its configuration find the same object: by a name, and by the
-// clock they were made with, so that tests with clocks of their own do not meet.
+// Lets a test and the layers of its configuration find the same object: by a name, and by the
+// clock that both use, so that tests with clocks of their own do not interfere.
 
 #pragma once
 
@@ -16,7 +16,7 @@
 
 namespace polycache::testing {
 
-// Made at the first question, and again when nobody has held it any more. Thread-safe.
+// Created at the first call, and again after its last owner is gone. Thread-safe.
 template <class T>
 std::shared_ptr<T> shared_by_name(std::string_view name, const Clock& clock) {
   using Key = std::pair<std::uint64_t, std::string>;
@@ -24,7 +24,7 @@ std::shared_ptr<T> shared_by_name(std::string_view name, const Clock& clock) {
     std::mutex mutex;
     // Guarded by the mutex.
     std::map<Key, std::weak_ptr<T>> by_key;
-    std::size_t most = 16;  // more are looked through for those that nobody holds any more
+    std::size_t most = 16;  // beyond this number, objects without owners are removed
   };
   static Objects& objects = *new Objects;  // never destroyed: layers may outlive main()
 

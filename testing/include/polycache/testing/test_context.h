@@ -1,4 +1,4 @@
-// What a factory is created with, for tests that drive a backend without a registry.
+// The arguments of a create function, for tests that use a backend without a registry.
 //
 //   polycache::testing::TestContext context(clock);
 //   auto factory = polycache::testing::make_factory(polycache::locmem::plugin, context,
@@ -27,8 +27,8 @@ struct TestOptions {
   OptionMap options = {};
 };
 
-// Keeps the process-wide objects of the factories made with it, and what they reported.
-// Must outlive them.
+// Keeps the process-wide objects and the reports of the factories made with it. Must outlive
+// them.
 class TestContext {
  public:
   explicit TestContext(const Clock& clock = Clock::real()) : clock_(clock) {}
@@ -72,7 +72,7 @@ class TestContext {
 
  private:
   const Clock& clock_;
-  mutable std::mutex mutex_;  // guards what follows
+  mutable std::mutex mutex_;  // guards the members below
   std::vector<std::string> warnings_;
   std::map<std::string, std::shared_ptr<void>> objects_;
 };

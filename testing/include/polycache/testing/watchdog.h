@@ -1,10 +1,10 @@
-// Ends the program, with a message, when a test takes longer than it may: a test that hangs
-// says nothing by itself.
+// Ends the program, with a message, when a test exceeds its time limit: a test that hangs
+// prints nothing by itself.
 //
 //   polycache::testing::Watchdog watchdog(60s, "the test Folder.Locks");
 //
-// It uses the timer and the signal of alarm(), so it starts no thread and sees every kind of
-// waiting. A child of fork() starts without it. One at a time.
+// It uses the timer and the signal of alarm(), so it starts no thread and detects every kind of
+// waiting. A child of fork() starts without it. Use only one at a time.
 
 #pragma once
 
@@ -23,7 +23,7 @@ namespace polycache::testing {
 
 class Watchdog {
  public:
-  // A limit of zero is none. `what` is what takes too long, for the message.
+  // A limit of zero means none. `what` names the limited code in the message.
   Watchdog(std::chrono::milliseconds limit, std::string_view what) {
     const std::string text = "\nwatchdog: " + std::string(what) + " did not end within " +
                              std::to_string(limit.count()) +
@@ -45,7 +45,7 @@ class Watchdog {
     sigaction(SIGALRM, &before_, nullptr);
   }
 
-  // Begins anew, in a child of fork() too; zero stops it.
+  // Restarts the timer, in a child of fork() too; zero stops it.
   static void start(std::chrono::milliseconds limit) noexcept {
     itimerval timer = {};
     timer.it_value.tv_sec = limit.count() / 1000;
@@ -54,7 +54,7 @@ class Watchdog {
   }
 
  private:
-  // In a signal's handler.
+  // Runs in a signal handler.
   static void end_program(int) {
     if (write(STDERR_FILENO, message_.data(), size_) < 0) _exit(EXIT_FAILURE);
     std::abort();
