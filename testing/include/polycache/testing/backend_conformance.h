@@ -1,6 +1,6 @@
-// What every store must do, as a GoogleTest suite for authors of backends. Include it in
+// The requirements for every store, as a GoogleTest suite for authors of backends. Include it in
 // one source file of a test program (in others too, if they define
-// POLYCACHE_CONFORMANCE_IN_ANOTHER_FILE before) and say what is to be tested:
+// POLYCACHE_CONFORMANCE_IN_ANOTHER_FILE before) and name the store to test:
 //
 //   #include "polycache/testing/backend_conformance.h"
 //
@@ -14,12 +14,12 @@
 //       case_name);
 //
 // Each case runs the whole suite through a registry: plainly, with a prefix, with another
-// version, and with a key function. Quirks declare what a store cannot do; the suite then
-// asserts that it says so. A store that keeps nothing uses KeepsNothingConformance.
+// version, and with a key function. Quirks declare missing abilities of a store; the suite then
+// asserts that the store reports them. A store that keeps nothing uses KeepsNothingConformance.
 //
-// What threads of a test throw is a failure of the test. A store that does not survive threads
-// is tried in a child process first, and tests that need threads then fail without running. A
-// test that hangs ends the program after StoreUnderTest::time_limit, with a message.
+// An exception in a thread of a test fails the test. Threads first use the store in a child
+// process; if that fails, tests that need threads fail without running. A test that hangs ends
+// the program after StoreUnderTest::time_limit, with a message.
 
 #pragma once
 
@@ -60,39 +60,39 @@
 
 namespace polycache::testing {
 
-// What a store cannot do, or does otherwise.
+// Missing abilities and deviations of a store.
 struct Quirks {
   // Its entries expire by a clock of its own (a server's): the suite waits in real time.
   bool own_clock = false;
-  // How late an entry may still be found. Never early.
+  // How long after its deadline an entry may still be found. It never expires early.
   std::chrono::milliseconds lateness{4};
-  // The unit of its lifetimes, rounded up to.
+  // The unit of its lifetimes, to which they are rounded up.
   std::chrono::milliseconds granularity{1};
-  // It refuses what memcached would refuse (KeyRules::strict).
+  // It rejects keys that memcached would reject (KeyRules::strict).
   bool strict_keys = false;
   // Other processes see the same entries.
   bool shared_between_processes = true;
   bool has_ttl = true;
   bool has_compare = true;
   bool has_erase_prefix = true;
-  // It counts: by an incr() of its own, or by the default one over ttl and compare.
+  // It has counters: an incr() of its own, or the default one over ttl and compare.
   bool has_counters = true;
-  // The size of a value that it refuses; 0: it takes all that the suite has.
+  // The size of a value that it refuses; 0: it accepts all values of the suite.
   std::size_t refuses_value_of = 0;
 };
 
 struct StoreUnderTest {
   std::string name = {};     // of the case: letters and digits
   std::string backend = {};  // as in a configuration
-  // Called for each test; gives the location of an empty store, or of one that may be
+  // Called for each test; returns the location of an empty store, or of one that may be
   // cleared.
   std::function<std::vector<std::string>()> location = [] { return std::vector<std::string>(); };
   OptionMap options = {};
-  std::vector<LayerConfig> layers = {};  // around it, to test those; outermost first
+  std::vector<LayerConfig> layers = {};  // around the store, to test layers; outermost first
   std::vector<std::filesystem::path> plugin_path = {};
   std::vector<const PluginDescriptor*> linked_plugins = {};
   Quirks quirks = {};
-  // A test that takes longer hangs: the program says so and ends. 0: no limit (in a debugger).
+  // A longer test counts as hung: the program reports it and ends. 0: no limit (in a debugger).
   std::chrono::seconds time_limit{60};
 };
 
@@ -120,7 +120,7 @@ inline std::string case_name(const ::testing::TestParamInfo<ConformanceCase>& in
   return info.param.store.name + names[static_cast<std::size_t>(info.param.variant)];
 }
 
-// Whether a value was read as it was written. A failure shows where they differ and a few bytes
+// Whether a value was read as it was written. A failure shows the first difference and a few bytes
 // from there, not all of a large value.
 inline ::testing::AssertionResult same_bytes(const std::optional<std::string>& read,
                                              std::string_view wanted) {
@@ -135,7 +135,7 @@ inline ::testing::AssertionResult same_bytes(const std::optional<std::string>& r
          << " on " << quote(bytes.substr(at)) << ", wanted " << quote(wanted.substr(at));
 }
 
-// Where threads wait for one another, though not for ever: one of them may have failed.
+// Threads wait here for one another, with a time limit, since one of them may have failed.
 class Meeting {
  public:
   explicit Meeting(int count) noexcept : missing_(count) {}
@@ -155,8 +155,8 @@ class Meeting {
   std::atomic<int> missing_;
 };
 
-// The clock of a test. While it is restless, a thread that looks at it lets others go first: what
-// a store does in two steps around such a look is then seen to be two steps.
+// The clock of a test. While it is restless, a thread that reads it pauses so that others run
+// first. This exposes operations of a store that are two steps with a clock reading in between.
 class RestlessClock final : public Clock {
  public:
   explicit RestlessClock(const Clock& clock) noexcept : clock_(clock) {}
@@ -222,7 +222,7 @@ class StoreFixture : public ::testing::TestWithParam<ConformanceCase> {
             .linked_plugins = GetParam().store.linked_plugins};
   }
 
-  // A key function that does something else than the default one, and keeps keys apart.
+  // A key function that differs from the default one, and keeps keys distinct.
   static void register_test_key_function() {
     static std::once_flag once;
     std::call_once(once, [] {
@@ -254,7 +254,7 @@ class StoreFixture : public ::testing::TestWithParam<ConformanceCase> {
       clock_.advance(time);
     }
   }
-  // Until whatever lives for short_life() is gone.
+  // Waits until entries with the lifetime short_life() have expired.
   void outlive() {
     pass(short_life() + quirks().lateness + std::chrono::milliseconds(quirks().own_clock ? 5 : 1));
   }
@@ -266,8 +266,7 @@ class StoreFixture : public ::testing::TestWithParam<ConformanceCase> {
                       [kind](const auto& warning) { return warning.first == kind; }));
   }
 
-  // What f throws is a failure of the test, in whatever thread it runs. Returns whether it threw
-  // nothing.
+  // An exception of f fails the test, whatever thread it runs in. Returns whether f threw nothing.
   template <class F>
   static bool without_throwing(F&& f) noexcept {
     try {
@@ -305,15 +304,15 @@ class StoreFixture : public ::testing::TestWithParam<ConformanceCase> {
   static constexpr int kLeastRounds = 20;
   using Winners = std::array<std::atomic<int>, kMostRounds>;
 
-  // In how many rounds not exactly one of the threads won.
+  // The number of rounds in which not exactly one thread won.
   static std::ptrdiff_t unfair(const Winners& winners, int rounds) {
     return std::count_if(winners.begin(), winners.begin() + rounds,
                          [](const std::atomic<int>& won) { return won != 1; });
   }
 
-  // Runs f(round, thread number) on four threads, which begin each round at the same moment and
-  // get in each other's way: at once in the even rounds, by a restless clock in the odd ones.
-  // Returns how many rounds there were: kMostRounds, or fewer on a slow machine.
+  // Runs f(round, thread number) on four threads, which begin each round at the same moment. The
+  // even rounds run at full speed, the odd ones under a restless clock. Returns the number of
+  // rounds: kMostRounds, or fewer on a slow machine.
   template <class F>
   int in_rounds(F f) {
     constexpr int count = 4;
@@ -321,7 +320,7 @@ class StoreFixture : public ::testing::TestWithParam<ConformanceCase> {
     std::atomic<int> rounds{kMostRounds};
     on_threads(count, [&](int i) {
       const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(500);
-      bool is_well = true;  // a thread that has thrown does nothing more
+      bool is_well = true;  // a thread that has thrown stops calling f
       for (int round = 0; round < rounds; ++round) {
         if (i == 0) {
           restless_clock_.set_restless(round % 2 != 0);
@@ -354,7 +353,7 @@ class StoreFixture : public ::testing::TestWithParam<ConformanceCase> {
     _exit(good ? 0 : 1);
   }
 
-  // How a child process ended; empty if it was well.
+  // How a child process ended; empty if it succeeded.
   static std::string end_of_child(pid_t child) {
     int status = 0;
     if (child < 0 || waitpid(child, &status, 0) != child) return "there is no child process";
@@ -376,8 +375,8 @@ class StoreFixture : public ::testing::TestWithParam<ConformanceCase> {
     for (const pid_t child : children) EXPECT_EQ(end_of_child(child), "");
   }
 
-  // Whether several threads can use the store at all. Asked once for each store, in a child
-  // process, which may die of it.
+  // Whether several threads can use the store at all. Tried once for each store, in a child
+  // process, which may crash.
   bool survives_threads() {
     static std::map<std::string, bool> known;
     const ::testing::TestInfo& test = *::testing::UnitTest::GetInstance()->current_test_info();
@@ -390,7 +389,7 @@ class StoreFixture : public ::testing::TestWithParam<ConformanceCase> {
     return answer->second = end.empty();
   }
 
-  // In a child process. Each thread has keys of its own, and a few that all of them change.
+  // Runs in a child process. Each thread has keys of its own, and a few that all threads change.
   bool use_by_threads() {
     store().set("try", "x");
     const bool keeps = store().contains("try");
@@ -416,7 +415,7 @@ class StoreFixture : public ::testing::TestWithParam<ConformanceCase> {
   }
 
   // The common values are large, so that a thread is often in the middle of copying one. The
-  // first turns are under a restless clock: threads stop where the store asks for the time.
+  // first turns use a restless clock: threads pause where the store reads the time.
   template <class Complain>
   void use_as_one_thread(int thread, bool keeps, Complain& complain) {
     constexpr std::size_t size = 60'000;
@@ -440,7 +439,7 @@ class StoreFixture : public ::testing::TestWithParam<ConformanceCase> {
     store().erase_many(keys);
   }
 
-  // What a store may have under a key although it counts as absent (core/src/front/entry.h).
+  // Bytes of a stored entry that counts as absent (core/src/front/entry.h).
   struct NotLive {
     const char* what;
     std::string bytes;
@@ -492,7 +491,8 @@ class StoreFixture : public ::testing::TestWithParam<ConformanceCase> {
     };
   }
 
-  // In a child process. The time is enough for a store without locks to fail on a busy machine.
+  // Runs in a child process. The time is long enough for a store without locks to fail, even on a
+  // busy machine.
   static bool is_time_up() {
     const auto worked = std::chrono::milliseconds(1000 * std::clock() / CLOCKS_PER_SEC);
     static const auto begin = std::chrono::steady_clock::now();
@@ -505,8 +505,8 @@ class StoreFixture : public ::testing::TestWithParam<ConformanceCase> {
     return std::string(test.test_suite_name()) + "." + test.name();
   }
 
-  std::optional<Watchdog> watchdog_;  // first: until all of the others are gone
-  // Outlives the registry: a warning handler of a late session may still look at them.
+  std::optional<Watchdog> watchdog_;  // first, so that it is destroyed after all others
+  // These outlive the registry: a warning handler of a late session may still use them.
   ManualClock clock_;
   RestlessClock restless_clock_{clock_};
   std::mutex mutex_;  // guards warnings_
@@ -732,8 +732,8 @@ TEST_P(BackendConformance, AnUnreadableEntryIsAMissAndReadingLeavesItThere) {
   EXPECT_EQ(raw, newer);
 }
 
-// What the store has under a key, and the front counts as absent: every operation does what it does
-// for a key that is not there, but for erase, which tells what the store had.
+// For an entry that is stored but counts as absent, every operation behaves as for an absent key,
+// except erase, which returns whether the store had one.
 TEST_P(BackendConformance, AnEntryThatIsNotLiveIsAbsentForEveryOperation) {
   for (const NotLive& entry : entries_that_are_not_live()) {
     SCOPED_TRACE(entry.what);
@@ -786,7 +786,7 @@ TEST_P(BackendConformance, OnlyAnUnreadableEntryIsWarnedOf) {
 
 TEST_P(BackendConformance, AnEntryWithMetadataIsReadAsItsValue) {
   const std::int64_t now = milliseconds_now();
-  const std::string fields = "\x01\x50" + std::string(80, 'f');  // beyond what a head shows
+  const std::string fields = "\x01\x50" + std::string(80, 'f');  // extends beyond the head
   for (const std::string& framed :
        {frame(0, 0, 0, 0, {}, "value"), frame(0, now, now + 3'600'000, 60, {}, "value"),
         frame(0, now, 0, 0, fields, "value")}) {
@@ -1218,7 +1218,7 @@ TEST_P(BackendConformance, IncrVersionKeepsTheLifetime) {
   store().incr_version("never");
   EXPECT_TRUE(store().contains("short", {.version = version}));
   outlive();
-  // Where the store cannot tell lifetimes, the moved entry has the alias's: five minutes.
+  // If the store cannot report lifetimes, the moved entry gets the alias's: five minutes.
   EXPECT_EQ(store().contains("short", {.version = version}), !quirks().has_ttl);
   EXPECT_TRUE(store().contains("never", {.version = version}));
 }
@@ -1570,7 +1570,7 @@ TEST_P(BackendConformance, TtlTellsWhatIsLeft) {
   EXPECT_EQ(value, "m");
   ASSERT_FALSE(left->is_forever());
   const auto most = 1min + quirks().lateness + quirks().granularity;
-  const auto least = quirks().own_clock ? 1s : 40s;  // in real time a machine may be slow
+  const auto least = quirks().own_clock ? 1s : 40s;  // in real time the machine may be slow
   EXPECT_GE(left->value(), least);
   EXPECT_LE(left->value(), most - passed) << "what is left, not what it was given";
   const std::array<std::string, 3> keys{store().final_key("minute"), store().final_key("absent"),
@@ -1675,7 +1675,7 @@ TEST_P(BackendConformance, ThirtyTwoThreadsComputeOnce) {
   std::atomic<int> right{0};
   on_threads(threads, [&](int) {
     const int value = store().get_or_set("k", [&] {
-      // Long enough for all to have asked: each has missed and joined, or will find it.
+      // Long enough for all threads to call: each has missed and joined, or will find the value.
       std::this_thread::sleep_for(20ms);
       return ++computed;
     });
@@ -1708,7 +1708,7 @@ TEST_P(BackendConformance, AThrowingOwnerWakesTheNext) {
 }
 
 TEST_P(BackendConformance, ComputationsThatNeedEachOtherEnd) {
-  // Both are inside their first computation before either asks for the other's key.
+  // Both threads are inside their first computation before either requests the other's key.
   Meeting inside(2);
   on_threads(2, [&](int i) {
     const std::string first = i == 0 ? "a" : "b";
@@ -1717,7 +1717,7 @@ TEST_P(BackendConformance, ComputationsThatNeedEachOtherEnd) {
       inside.arrive_and_wait();
       return 1 + store().get_or_set(second, [] { return 1; });
     });
-    // 1 where the other thread's inner computation of the same key was stored first.
+    // 1 if the other thread's inner computation of the same key was stored first.
     EXPECT_TRUE(value == 1 || value == 2) << value;
   });
 }
@@ -1732,7 +1732,7 @@ TEST_P(BackendConformance, AKeyInsideItsOwnComputationIsAnError) {
   EXPECT_FALSE(store().contains("self"));
 }
 
-// --- Code of others that uses the same cache meanwhile ---
+// --- User code that uses the same cache during an operation ---
 
 TEST_P(BackendConformance, CodecsMayUseTheCacheTheyServe) {
   curious_about = &store();
@@ -1824,7 +1824,7 @@ TEST_P(BackendConformance, WhatOneSessionWritesAnotherReadsAtOnce) {
   EXPECT_FALSE(store().get("k"));
 }
 
-// A store that looks first and stores then lets two of them win, sooner or later.
+// If a store checks first and stores in a second step, two threads win sooner or later.
 TEST_P(BackendConformance, OneOfManyAddsWins) {
   const std::string large(100'000, 'x');  // takes a while to store
   Winners winners{};
@@ -1875,7 +1875,7 @@ TEST_P(BackendConformance, ProcessesShareWhatIsSharedAndForkIsSafe) {
     if (quirks().has_counters) store().incr("n");
   };
   in_processes(processes, [&](int child) {
-    // Of a store that is not shared, a child has a copy or an empty one.
+    // If the store is not shared, a child has a copy or an empty store.
     const std::optional<std::string> before = store().get("before");
     if (before != "fork" && (before || quirks().shared_between_processes)) return false;
     if (!quirks().shared_between_processes) store().set("n", 0);
@@ -1908,7 +1908,7 @@ TEST_P(BackendConformance, BehavesLikeAMap) {
   std::mt19937 random(20'240'607);
   const auto below = [&](std::size_t n) { return static_cast<std::size_t>(random() % n); };
   const bool timed = !quirks().own_clock;
-  // Steps of time and lifetimes never meet within the store's lateness.
+  // Steps of time and lifetimes never come within the store's lateness of each other.
   const auto unit = std::max(std::chrono::milliseconds(10'000), quirks().lateness * 5);
   const auto live = [&](const std::string& key) -> Entry* {
     const auto it = model.find(key);
@@ -1996,8 +1996,8 @@ TEST_P(BackendConformance, BehavesLikeAMap) {
           const auto step_of_time =
               unit * static_cast<int>(1 + below(3)) + quirks().lateness + quirks().granularity;
           pass(step_of_time);
-          // In the model an entry is late by as much as the store may be, but both have
-          // passed the deadline by more than that or are short of it by more.
+          // In the model an entry expires late by as much as the store may, but the time is
+          // always farther than that from a deadline, before or after it.
           now += step_of_time;
           for (auto& [k, entry] : model) {
             if (entry.deadline && *entry.deadline > now - unit / 4 &&
