@@ -1,5 +1,5 @@
-// A store of one's own: a folder with one file per entry. Files appear whole, by rename, so only
-// writers take turns. Threads share the folder's name alone, so the factory is of the same class.
+// A custom store: a folder with one file per entry. A rename publishes each file as a whole, so
+// only writers take a lock. Sessions share only the folder's name, so one class serves as both.
 #include <polycache/author/counter.h>
 #include <polycache/author/plugin.h>
 #include <sys/file.h>
@@ -39,7 +39,7 @@ struct Folder final : BackendFactory, Backend {
     write(key, std::to_string(sum), until);
     return sum;
   }
-  std::shared_ptr<void> take_turn() const {  // ends with what is returned
+  std::shared_ptr<void> take_turn() const {  // lasts while the result exists
     const int lock = ::open(dir.c_str(), O_RDONLY | O_CLOEXEC);
     while (::flock(lock, LOCK_EX) != 0 && errno == EINTR) continue;
     return {nullptr, [lock](void*) { ::close(lock); }};
@@ -63,8 +63,8 @@ struct Folder final : BackendFactory, Backend {
   }
   const path dir;
   const Clock& clock;
-  std::int64_t until = 0;  // of the entry that read() found: the last millisecond of its life
-  std::string value;       // and its bytes
+  std::int64_t until = 0;  // the last millisecond of the entry that read() found
+  std::string value;       // its bytes
 };
 const auto plugin = backend_plugin("folder", "1.0", [](auto& options, auto& context) {
   path dir;

@@ -1,5 +1,5 @@
-// locmem with its own idea of a good key, and nothing else changed: an alias with
-// "backend": "short_keys" shares its store with every locmem alias of the same location.
+// locmem with other key rules, and nothing else changed: an alias with "backend": "short_keys"
+// shares its store with every locmem alias of the same location.
 //
 //   "sessions": {"backend": "short_keys", "location": "sessions", "options": {"max_entries": 1000}}
 

@@ -59,7 +59,7 @@ std::vector<std::string> choose_aliases(const po::variables_map& variables,
   return variables["alias"].as<std::vector<std::string>>();
 }
 
-// All of them before any work is done.
+// Checks all aliases before any work is done.
 void check_aliases(const Arguments& arguments) {
   std::string known;
   for (const auto& [alias, cache] : arguments.config.caches)

@@ -1,4 +1,4 @@
-// What the command line of this program says.
+// The command line of this program.
 
 #pragma once
 
@@ -14,15 +14,15 @@ namespace package_facts {
 
 struct Arguments {
   polycache::Config config = {};
-  std::vector<std::string> aliases = {};  // those to run over
-  // All aliases were asked for: one that does not work costs its line of the table only.
+  std::vector<std::string> aliases = {};  // the stores to measure
+  // All aliases were requested: one that does not work only loses its line of the table.
   bool all = false;
   std::filesystem::path database = {};
   std::string show = {};  // a package whose facts to print instead; empty: none
 };
 
-// Empty if help was asked for, which is then on `out`. Throws std::exception with a
-// sentence that says what is wrong.
+// Empty if help was requested; it is then written to `out`. Throws std::exception with a
+// sentence that describes the problem.
 std::optional<Arguments> read_arguments(int argc, const char* const* argv, std::ostream& out);
 
 }  // namespace package_facts

@@ -1,13 +1,12 @@
-// What does each package on this machine need, and who needs it? The answers take a walk
-// through the package database each; this program keeps them in a cache and shows what
-// that is worth, on every store that a configuration names:
+// What does each package on this machine need, and which packages need it? Each answer takes a
+// walk through the package database; this program keeps the answers in a cache and measures the
+// gain, on every store that a configuration names:
 //
 //   package_facts --cache-config examples/caches.json --all
 //   package_facts --cache-config examples/caches.json sqlite
 //
-// Ends with 0 if all went well; with 1 if something is wrong: an alias that was named does
-// not work (with --all: not a single one works), or a cache gave back other facts than it
-// was given.
+// The exit status is 0 on success, and 1 on failure: a named alias does not work (with --all: no
+// alias works), or a cache returned other facts than those stored.
 
 #include <polycache/codec_binary.h>
 #include <polycache/polycache.h>
@@ -29,7 +28,7 @@
 #include "package_database.h"
 #include "report.h"
 
-// All it takes to make a struct cacheable.
+// This line makes the struct cacheable.
 template <>
 struct polycache::Codec<package_facts::Facts> : polycache::BinaryCodec<package_facts::Facts> {};
 
@@ -103,8 +102,8 @@ Pass run_pass(const Job& job, polycache::Cache& cache, const std::string& label)
 
 Row measure(const Job& job, polycache::CacheRegistry& registry, const std::string& alias) {
   auto& cache = registry[alias];
-  // Reads may go on without their store, as the configuration says; erase() tells whether
-  // it is there. It also opens the connection, which is no part of what is measured.
+  // Reads may continue without their store, depending on the configuration; erase() throws if the
+  // store is down. It also opens the connection, which is not part of the measurement.
   cache.erase(job.keys.front());
   const Pass cold = run_pass(job, cache, alias + ", cold");
   const Pass warm = run_pass(job, cache, alias + ", warm");
@@ -116,7 +115,7 @@ Row measure(const Job& job, polycache::CacheRegistry& registry, const std::strin
           .misses = cold.misses + warm.misses};
 }
 
-// Why an alias gave no row, in words that begin with its name.
+// The reason why an alias has no row, beginning with its name.
 std::string explain(const std::string& alias, const std::exception& error) {
   const auto* failure = dynamic_cast<const polycache::BackendError*>(&error);
   const bool absent =
@@ -151,7 +150,7 @@ int show_package(const Arguments& arguments, const PackageDatabase& database,
   const Package* const package = database.find_by_id(arguments.show);
   if (package == nullptr)
     throw std::runtime_error("no package \"" + arguments.show + "\" is installed");
-  // When the database changes, so does the key: no entry tells of an older one.
+  // When the database changes, so does the key: no entry describes an older one.
   const auto changed = std::filesystem::last_write_time(arguments.database).time_since_epoch();
   const std::string key =
       polycache::key("package_facts", arguments.database.string(), changed.count(), arguments.show);
@@ -163,7 +162,7 @@ int show_package(const Arguments& arguments, const PackageDatabase& database,
 
 int run(const Arguments& arguments) {
   const auto database = PackageDatabase::from_file(arguments.database);
-  // A plugin that was not built shall cost its alias only.
+  // If a plugin was not built, only its alias fails.
   polycache::CacheRegistry registry(arguments.config, {.defer_errors = true});
   return arguments.show.empty() ? compare_stores(arguments, database, registry)
                                 : show_package(arguments, database, registry);

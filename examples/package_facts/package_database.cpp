@@ -62,7 +62,7 @@ struct Paragraph {
   bool installed = false;
 };
 
-// Of "install ok installed" the last word counts. Triggers are about other packages.
+// Only the last word of "install ok installed" matters. Triggers concern other packages.
 bool is_installed(std::string_view status) {
   const auto state = status.substr(status.find_last_of(' ') + 1);
   return state == "installed" || state == "triggers-awaited" || state == "triggers-pending";
@@ -91,7 +91,7 @@ void read_field(std::string_view name, std::string_view text, Paragraph& paragra
   }
 }
 
-// Fields of one paragraph, whose values may go on in lines that begin with a blank.
+// Fields of one paragraph. A value may continue in lines that begin with a blank.
 class ParagraphReader {
  public:
   ParagraphReader(std::istream& in, const std::string& source_name)
@@ -136,7 +136,7 @@ class ParagraphReader {
   std::size_t line_number_ = 0;
 };
 
-// Takes the longest beginning of `text` whose characters are digits, or are not.
+// Removes and returns the longest prefix of `text` that has only digits, or only other characters.
 std::string_view take(std::string_view& text, bool digits) {
   const auto end =
       std::find_if(text.begin(), text.end(), [digits](char c) { return is_digit(c) != digits; });
@@ -145,7 +145,7 @@ std::string_view take(std::string_view& text, bool digits) {
   return taken;
 }
 
-// '~' stands before the end of the text, that before letters, these before the rest.
+// '~' sorts before the end of the text, the end before letters, letters before the rest.
 int rank_at(std::string_view text, std::size_t i) {
   if (i >= text.size()) return 0;
   const char c = text[i];
@@ -167,7 +167,7 @@ int compare_numbers(std::string_view a, std::string_view b) {
   return a.compare(b);
 }
 
-// Words and numbers in turn.
+// Compares words and numbers alternately.
 int compare_parts(std::string_view a, std::string_view b) {
   while (!a.empty() || !b.empty()) {
     if (const int words = compare_words(take(a, false), take(b, false)); words != 0) return words;
@@ -212,7 +212,7 @@ bool fits_architecture(const Package& there, const Package& asker, const Relatio
          asker.architecture == "all" || there.serves_all_architectures;
 }
 
-// A provision without a version answers only those who ask for any.
+// A provision without a version matches only relations that accept any version.
 bool is_provided_by(const Package& there, const Relation& wanted) {
   return std::any_of(there.provides.begin(), there.provides.end(),
                      [&wanted](const Relation& offer) {

@@ -1,5 +1,5 @@
-// A package database in Debian's format (/var/lib/dpkg/status): which packages are
-// installed, what each asks for, and who can answer.
+// A package database in Debian's format (/var/lib/dpkg/status): the installed packages, their
+// dependencies, and the packages that satisfy them.
 //
 // Immutable once read, so it may be shared by threads.
 
@@ -16,15 +16,15 @@
 
 namespace package_facts {
 
-// One name that a package asks for or offers: "libc6 (>= 2.36)", "perl:any".
+// One name that a package requires or provides: "libc6 (>= 2.36)", "perl:any".
 struct Relation {
   std::string name = {};
-  std::string architecture = {};  // empty: as the asker's
+  std::string architecture = {};  // empty: the same as the asker's
   std::string comparison = {};    // "<<", "<=", "=", ">=", ">>", or empty: any version
   std::string version = {};
 };
 
-// "a | b": any of these will do; the first one that is there is taken.
+// "a | b": any of these satisfies the dependency; the first one that is installed is used.
 using Alternatives = std::vector<Relation>;
 
 struct Package {
@@ -39,16 +39,16 @@ struct Package {
 
 class PackageDatabase {
  public:
-  // Throws std::runtime_error, naming the place, if this is no such database or nothing is
-  // installed in it.
+  // Throws std::runtime_error, naming the place, if this is no such database or if it has no
+  // installed package.
   static PackageDatabase from_file(const std::filesystem::path& file);
   static PackageDatabase from_stream(std::istream& in, const std::string& source_name);
 
-  // The installed ones, as they stand in the file.
+  // The installed packages, in the order of the file.
   const std::vector<Package>& packages() const noexcept { return packages_; }
 
-  // The installed package that answers what `asker` asks for, or null: alternatives in
-  // their order, for each one a package of that name before one that provides it.
+  // The installed package that satisfies a dependency of `asker`, or null. Alternatives are tried
+  // in their order; for each, a package of that name is preferred to one that provides it.
   const Package* find(const Package& asker, const Alternatives& wanted) const;
 
   // "bash", or "libc6:i386" if several architectures of it are installed.
@@ -61,7 +61,7 @@ class PackageDatabase {
   void add(Package package);
 
   std::vector<Package> packages_;
-  // Indices into packages_: by its name, and by the names it provides.
+  // Indices into packages_: by a package's name, and by the names that it provides.
   std::map<std::string, std::vector<std::size_t>, std::less<>> named_;
   std::map<std::string, std::vector<std::size_t>, std::less<>> providing_;
 };

@@ -15,7 +15,7 @@ using namespace std::chrono_literals;
 
 constexpr std::size_t kBarWidth = 40;
 
-// "1.23 s", "45.6 ms": three digits that mean something.
+// "1.23 s", "45.6 ms": three significant digits.
 std::string to_text(Duration duration) {
   const bool short_one = duration < 1s;
   const double number = std::chrono::duration<double>(duration).count() * (short_one ? 1e3 : 1);

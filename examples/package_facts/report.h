@@ -1,4 +1,4 @@
-// What this program shows while it works and afterwards.
+// The output of this program: progress and results.
 
 #pragma once
 
@@ -13,13 +13,13 @@
 
 namespace package_facts {
 
-// A bar in the last line of a terminal; nothing at all if stderr is none.
+// A bar in the last line of a terminal; shows nothing if stderr is no terminal.
 class Progress {
  public:
   Progress(std::string label, std::size_t total);
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
-  ~Progress();  // wipes the bar away
+  ~Progress();  // erases the bar
 
   void show(std::size_t done);
 

@@ -1,5 +1,5 @@
-// What products cost. The database is slow, so a price is remembered for as long as the
-// configuration of the cache "prices" says.
+// Prices of products. The database is slow, so a price is cached, for the time that the
+// configuration of the cache "prices" sets.
 #pragma once
 
 #include <cstdint>
@@ -15,11 +15,11 @@ class Prices {
 
   explicit Prices(Database database);
 
-  // Works without the cache, too, as slowly as the database is.
+  // Also works when the cache is down, at the speed of the database.
   Cents of(std::string_view product);
 
-  // To be called when a price has changed. Throws polycache::BackendError if the old one could
-  // not be forgotten: then it may be shown for some minutes.
+  // Call this when a price has changed. Throws polycache::BackendError if the old price could not
+  // be erased: then it may be shown for some minutes.
   void changed(std::string_view product);
 
  private:

@@ -1,5 +1,5 @@
-// The service with the caches of the shop's own configuration, but in memory and on a clock that
-// the tests move: no server, no waiting.
+// Tests the service with the caches of the shop's own configuration, but in memory and on a clock
+// that the tests move: no server, no waiting.
 #include "prices.h"
 
 #include <gtest/gtest.h>

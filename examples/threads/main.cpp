@@ -1,6 +1,6 @@
-// One cache, many threads: each gets a Cache of its own from the same alias, the store is
-// the same for all. A value that is missing is computed by one of them while the others
-// wait for it, and a counter counts right.
+// One cache, many threads: each gets a Cache of its own from the same alias, and all use the same
+// store. One thread computes a missing value while the others wait for it, and a counter stays
+// correct.
 //
 //   threads            8 threads on the alias "default"
 //   threads redis      ... on another one of the file that POLYCACHE_CONFIG names
@@ -34,7 +34,7 @@ std::string render_page() {
 }
 
 void visit(std::string_view alias) {
-  auto& cache = caches[alias];  // this thread's own: do not hand it to another thread
+  auto& cache = caches[alias];  // this thread's own: do not pass it to another thread
   for (int i = 0; i < kVisits; ++i) {
     cache.get_or_set("page", render_page, 1min);
     cache.incr("visits");
