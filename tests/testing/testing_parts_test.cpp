@@ -282,6 +282,7 @@ TEST(RecordingLayer, WritesDownWhatTheStoreWasAsked) {
             "default: put :1:a \"text with blanks\" for 1500ms -> stored\n"
             "default: put :1:n 5 for ever -> stored\n"
             "default: add :1:n 6 for 300s -> not stored\n"
+            "default: contains :1:n -> done\n"  // whether what is there is live
             "default: get :1:n -> hit 5\n"
             "default: incr :1:n by 2 -> 7\n"
             "default: incr :1:none by 1 -> miss\n"
@@ -295,11 +296,11 @@ TEST(RecordingLayer, WritesDownWhatTheStoreWasAsked) {
             "default: clear -> done\n");
 
   const std::vector<RecordedCall> calls = tests.recording().calls();
-  ASSERT_EQ(calls.size(), 15U);
+  ASSERT_EQ(calls.size(), 16U);
   EXPECT_EQ(calls[1].items.front().value, "text with blanks");
   EXPECT_EQ(calls[1].items.front().ttl->value(), 1500ms);
   EXPECT_TRUE(calls[1].items.front().done);
-  EXPECT_EQ(calls[5].number, 7);
+  EXPECT_EQ(calls[6].number, 7);
   EXPECT_EQ(tests.recording().count("get"), 2U);
   EXPECT_EQ(tests.recording().count("get", "default"), 2U);
   EXPECT_EQ(tests.recording().count("get", "other"), 0U);
