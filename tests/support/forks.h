@@ -1,4 +1,4 @@
-// Whether a process may fork while its other threads allocate memory.
+// What a fork of a process with several threads allows in this build.
 
 #pragma once
 
@@ -16,6 +16,20 @@ inline constexpr bool allocator_survives_forks = true;
 #endif
 #else
 inline constexpr bool allocator_survives_forks = true;
+#endif
+
+// ThreadSanitizer ends a forked child that starts a thread under a number which a thread of the
+// parent had.
+#if defined(__SANITIZE_THREAD__)
+inline constexpr bool children_start_threads = false;
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+inline constexpr bool children_start_threads = false;
+#else
+inline constexpr bool children_start_threads = true;
+#endif
+#else
+inline constexpr bool children_start_threads = true;
 #endif
 
 }  // namespace polycache::testing
