@@ -244,7 +244,7 @@ std::shared_ptr<const TableName> claim_table_name(const std::string& name,
 void agree_on_limits(const std::string& location, const TableSettings& table,
                      const BackendContext& context) {
   std::string id = "sqlite/limits/1:" + location + "/" + table.name;
-  if (in_memory(location)) id += "@" + std::to_string(context.clock.identity());
+  if (in_memory(location)) id.append("@").append(std::to_string(context.clock.identity()));
   const std::array shared{SharedOption{"max_entries", table.max_entries == 0
                                                           ? std::string("without limit")
                                                           : std::to_string(table.max_entries)}};
