@@ -18,18 +18,18 @@ inline constexpr bool allocator_survives_forks = true;
 inline constexpr bool allocator_survives_forks = true;
 #endif
 
-// ThreadSanitizer ends a forked child that starts a thread under a number which a thread of the
-// parent had.
+// ThreadSanitizer ends a child that starts a thread if other threads ran in its parent. With it,
+// such tests fork without other threads; the other builds try both.
 #if defined(__SANITIZE_THREAD__)
-inline constexpr bool children_start_threads = false;
+inline constexpr bool children_of_threads_start_threads = false;
 #elif defined(__has_feature)
 #if __has_feature(thread_sanitizer)
-inline constexpr bool children_start_threads = false;
+inline constexpr bool children_of_threads_start_threads = false;
 #else
-inline constexpr bool children_start_threads = true;
+inline constexpr bool children_of_threads_start_threads = true;
 #endif
 #else
-inline constexpr bool children_start_threads = true;
+inline constexpr bool children_of_threads_start_threads = true;
 #endif
 
 }  // namespace polycache::testing
