@@ -89,8 +89,8 @@ class Data : public ::testing::Test {
     return std::exchange(heard_, {});
   }
 
-  // Every operation that reads, on the entry as it is: a value, or a miss with a warning. What
-  // became a frame whose time is over, say, is a miss of which nobody is warned.
+  // Runs every operation that reads. Each returns a value, or misses and warns. A frame whose time
+  // is over misses without a warning.
   template <class T>
   void expect_value_or_miss(std::string_view what) {
     heard();

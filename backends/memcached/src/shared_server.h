@@ -35,7 +35,8 @@ class SharedServer {
   SharedServer& operator=(const SharedServer&) = delete;
 
   // Returns a connection. Throws BackendError if the breaker is open, or no connection becomes free
-  // in time. The caller passes the request to judged(), or to blame() followed by succeeded().
+  // in time. The caller then runs its request with judged(). An operation of several requests runs
+  // them with blame(), and calls succeeded() at its end.
   // `hint` belongs to the pool: 0 at first.
   Lease enter(std::size_t& hint, Access access, Term term);
 
