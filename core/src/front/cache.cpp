@@ -232,7 +232,10 @@ class FinalKeys {
 
 }  // namespace
 
-Cache::Cache(std::shared_ptr<CacheState> state) noexcept : state_(std::move(state)) {}
+Cache::Cache(std::shared_ptr<CacheState> state)
+    : state_(std::move(state)), tally_(std::make_unique<Tally>()) {
+  tally_->join(&state_->tallies());
+}
 
 Cache::~Cache() = default;
 
@@ -246,6 +249,7 @@ void Cache::end(std::shared_ptr<CacheState> ended) {
 void Cache::move_to(std::shared_ptr<CacheState> state) {
   // The session closes last, but before its state is destroyed: closing may run a handler that uses
   // this cache, which must already have the new state.
+  tally_->join(&state->tallies());
   const std::shared_ptr<CacheState> old = std::exchange(state_, std::move(state));
   const std::unique_ptr<Backend> session = std::move(session_);
 }
@@ -261,6 +265,8 @@ std::string Cache::final_key(KeyView key, ReadOptions options) const {
   return std::string(final_key.view());
 }
 
+CacheStatistics Cache::statistics() const { return state_->tallies().sum(); }
+
 Backend& Cache::backend() {
   if (!session_) session_ = state_->connect();
   return *session_;
@@ -274,29 +280,24 @@ std::vector<std::string_view> Cache::texts(std::initializer_list<KeyView> keys) 
 }
 
 bool Cache::get_bytes(KeyView key, ReadOptions options, Decode decode) {
-  const Operation::Busy busy(*this);
-  FinalKey final_key;
-  const std::string_view id = state_->compose(final_key, key.text(), options.version);
-  Operation operation(*this, "get", id);
+  Operation operation(*this, Op::get, key.text(), options.version);
+  const std::string_view id = operation.key();
   Reading reading;
-  const bool found = operation.run<bool>(Access::read, false, [&](Backend& session) {
+  operation.read(false, [&](Backend& session) {
     return session.get(
         id, [&](std::string_view stored) { read_entry(*state_, reading, stored, decode); });
   });
-  if (!found) return false;
   if (reading.unreadable()) [[unlikely]]
     warn_unreadable(*state_, id, reading);
-  return reading.has_value();
+  return operation.has_read(reading.has_value());
 }
 
 bool Cache::pop_bytes(KeyView key, ReadOptions options, Decode decode) {
-  const Operation::Busy busy(*this);
-  FinalKey final_key;
-  const std::string_view id = state_->compose(final_key, key.text(), options.version);
-  Operation operation(*this, "pop", id);
+  Operation operation(*this, Op::pop, key.text(), options.version);
+  const std::string_view id = operation.key();
   Reading reading;
   const auto take = [&](std::string_view stored) { read_entry(*state_, reading, stored, decode); };
-  operation.run_or_throw([&](Backend& session) {
+  const bool removed = operation.must([&](Backend& session) {
     if (auto* const pop = Operation::extension<PopExtension>(session)) {
       return pop->pop(id, take);
     }
@@ -317,42 +318,42 @@ bool Cache::pop_bytes(KeyView key, ReadOptions options, Decode decode) {
   });
   if (reading.unreadable()) [[unlikely]]
     warn_unreadable(*state_, id, reading);
-  return reading.has_value();
+  if (removed) tally_->erased.add();
+  return operation.has_read(reading.has_value());
 }
 
 bool Cache::put_bytes(KeyView key, Encode encode, const WriteOptions& options, PutMode mode) {
-  const Operation::Busy busy(*this);
-  FinalKey final_key;
-  const std::string_view id = state_->compose(final_key, key.text(), options.version);
-  Operation operation(*this, mode == PutMode::always ? "set" : "add", id);
+  Operation operation(*this, mode == PutMode::always ? Op::set : Op::add, key.text(),
+                      options.version);
+  const std::string_view id = operation.key();
   const std::optional<Ttl> ttl = state_->resolve(options.timeout);
   if (!ttl) {
     if (mode == PutMode::always) {
-      operation.run_or_throw([&](Backend& session) { return session.erase(id); });
+      operation.has_erased(operation.must([&](Backend& session) { return session.erase(id); }));
       return true;
     }
-    return operation.run<bool>(Access::write, false, [&](Backend& session) {
-      return !contains_live(session, id, *state_);
-    });
+    return operation.ends(operation.write(
+        false, [&](Backend& session) { return !contains_live(session, id, *state_); }));
   }
   Scratch scratch(scratch_, scratch_taken_);
   std::string framed;
   const std::string_view bytes = stored_form(encode(scratch.buffer()), framed);
-  return operation.run<bool>(Access::write, false, [&](Backend& session) {
+  return operation.has_written(operation.write(false, [&](Backend& session) {
     return mode == PutMode::always ? session.put(id, bytes, *ttl, mode)
                                    : put_if_not_live(session, id, bytes, *ttl, *state_);
-  });
+  }));
 }
 
 // One get_or_set. It uses the store in steps, so that a computation finds the session free. After a
 // failed step it makes no other: each could cost another time limit.
 class Cache::GetOrSet {
  public:
-  GetOrSet(Cache& cache, std::string_view final_key, const WriteOptions& options, Decode decode,
+  GetOrSet(Cache& cache, Operation& operation, const WriteOptions& options, Decode decode,
            FunctionRef<void()> compute, Encode encode) noexcept
       : cache_(cache),
         state_(*cache.state_),
-        key_(final_key),
+        operation_(operation),
+        key_(operation.key()),
         options_(options),
         decode_(decode),
         compute_(compute),
@@ -362,7 +363,7 @@ class Cache::GetOrSet {
 
   void run() {
     const Reading first = look(Where::anywhere, nullptr);
-    if (first.has_value()) return;
+    if (operation_.has_read(first.has_value())) return;
     if (first.unreadable()) warn_unreadable(state_, key_, first);
     replace_ = first.outcome == Outcome::undecodable;
     if (Computation::contains(&state_, key_)) {
@@ -376,6 +377,7 @@ class Cache::GetOrSet {
         return own(ticket);
       }
       if (Computation::any()) break;
+      operation_.tally().waits.add();
       if (const std::optional<std::string> bytes = ticket.wait()) {
         Reading reading;
         read_value(reading, *bytes, decode_);
@@ -401,19 +403,17 @@ class Cache::GetOrSet {
         return true;
       });
     };
-    Operation operation(cache_, "get_or_set", key_);
-    operation.run<bool>(Access::read, false, [&](Backend& session) {
+    operation_.read(false, [&](Backend& session) {
       return where == Where::authoritative ? read_authoritative(session, key_, take)
                                            : session.get(key_, take);
     });
-    store_failed_ |= operation.failed();
     return reading;
   }
 
   void own(Flights::Ticket& ticket) {
     // Another thread may have landed since the first look.
     std::string landing;
-    if (!store_failed_ && look(Where::authoritative, &landing).has_value()) {
+    if (!operation_.failed() && look(Where::authoritative, &landing).has_value()) {
       ticket.land(std::move(landing));
     } else {
       compute_and_store(&ticket);
@@ -421,7 +421,7 @@ class Cache::GetOrSet {
   }
 
   void compute_and_store(Flights::Ticket* ticket) {
-    compute_();
+    load();
     Scratch scratch(cache_.scratch_, cache_.scratch_taken_);
     std::string_view bytes;
     try {
@@ -441,7 +441,7 @@ class Cache::GetOrSet {
     std::string landing(ticket != nullptr ? bytes : std::string_view());
     const std::optional<Ttl> ttl = state_.resolve(options_.timeout);
     // If another process was faster, all threads get its value.
-    if (ttl && !store_failed_ && !store(bytes, *ttl) && !replace_ && !store_failed_) {
+    if (ttl && !operation_.failed() && !store(bytes, *ttl) && !replace_ && !operation_.failed()) {
       look(Where::authoritative, &landing);
     }
     if (ticket != nullptr) ticket->land(std::move(landing));
@@ -450,67 +450,76 @@ class Cache::GetOrSet {
   bool store(std::string_view bytes, Ttl ttl) {
     std::string framed;
     const std::string_view form = stored_form(bytes, framed);
-    Operation operation(cache_, "get_or_set", key_);
-    const bool stored = operation.run<bool>(Access::write, false, [&](Backend& session) {
+    return operation_.write(false, [&](Backend& session) {
       return replace_ ? session.put(key_, form, ttl, PutMode::always)
                       : put_if_not_live(session, key_, form, ttl, state_);
     });
-    store_failed_ |= operation.failed();
-    return stored;
+  }
+
+  void load() {
+    Tally& tally = operation_.tally();
+    tally.loads.add();
+    tally.failed_loads.add();  // until it has returned
+    operation_.may_throw();
+    compute_();
+    operation_.ends(false);
+    tally.failed_loads.take_back();
   }
 
   Cache& cache_;
   CacheState& state_;
+  Operation& operation_;
   std::string_view key_;
   const WriteOptions& options_;
   Decode decode_;
   FunctionRef<void()> compute_;
   Encode encode_;
-  bool replace_ = false;       // there is an entry of another type
-  bool store_failed_ = false;  // in an earlier step
+  bool replace_ = false;  // there is an entry of another type
 };
 
 void Cache::get_or_set_bytes(KeyView key, const WriteOptions& options, Decode decode,
                              FunctionRef<void()> compute, Encode encode) {
-  const Operation::Busy busy(*this);
-  FinalKey final_key;
-  const std::string_view id = state_->compose(final_key, key.text(), options.version);
-  GetOrSet(*this, id, options, decode, compute, encode).run();
+  Operation operation(*this, Op::get_or_set, key.text(), options.version);
+  GetOrSet(*this, operation, options, decode, compute, encode).run();
 }
 
 void Cache::get_many_bytes(std::span<const std::string_view> keys, ReadOptions options,
                            IndexedDecode decode) {
-  const Operation::Busy busy(*this);
   if (keys.empty()) return;
+  const Busy busy(*this);
   FinalKeys final_keys(*state_, options.version, keys.size());
   for (const std::string_view key : keys) final_keys.add(key);
   const std::vector<std::string_view> views = final_keys.views();
-  Operation operation(*this, "get_many", views.front());
+  Operation operation(*this, Op::get_many, views);
   std::vector<std::pair<std::size_t, Reading>> unreadable;
+  std::size_t hits = 0;
   operation.run_many<bool>(Access::read, views, false, [&](Backend& session) {
     session.get_many(views, [&](std::size_t i, std::string_view stored) {
       Reading reading;
       read_entry(*state_, reading, stored,
                  [&](std::string_view bytes) { return decode(i, bytes); });
+      if (reading.has_value()) ++hits;
       if (reading.unreadable()) [[unlikely]]
         unreadable.emplace_back(i, std::move(reading));
     });
     return true;
   });
+  operation.have_been_read(hits, keys.size());
   for (const auto& [i, reading] : unreadable) warn_unreadable(*state_, views[i], reading);
 }
 
 std::vector<std::string> Cache::put_many_items(std::span<const ItemView> items,
                                                const WriteOptions& options) {
-  const Operation::Busy busy(*this);
   if (items.empty()) return {};
+  const Busy busy(*this);
   FinalKeys final_keys(*state_, options.version, items.size());
   for (const ItemView& item : items) final_keys.add(item.key());
   const std::vector<std::string_view> views = final_keys.views();
-  Operation operation(*this, "set_many", views.front());
+  Operation operation(*this, Op::set_many, views);
   const std::optional<Ttl> ttl = state_->resolve(options.timeout);
   if (!ttl) {
-    operation.run_or_throw([&](Backend& session) { return session.erase_many(views); });
+    operation.have_been_erased(
+        operation.must([&](Backend& session) { return session.erase_many(views); }));
     return {};
   }
 
@@ -544,39 +553,35 @@ std::vector<std::string> Cache::put_many_items(std::span<const ItemView> items,
     failed.clear();
     for (const ItemView& item : items) failed.emplace_back(item.key());
   }
+  operation.have_been_written(items.size() - failed.size(), items.size());
   return failed;
 }
 
 bool Cache::touch(KeyView key, const WriteOptions& options) {
-  const Operation::Busy busy(*this);
-  FinalKey final_key;
-  const std::string_view id = state_->compose(final_key, key.text(), options.version);
-  Operation operation(*this, "touch", id);
+  Operation operation(*this, Op::touch, key.text(), options.version);
+  const std::string_view id = operation.key();
   const std::optional<Ttl> ttl = state_->resolve(options.timeout);
   if (!ttl) {
-    return operation.run_or_throw([&](Backend& session) { return session.erase(id); });
+    return operation.has_erased(
+        operation.must([&](Backend& session) { return session.erase(id); }));
   }
-  return operation.run<bool>(Access::write, false, [&](Backend& session) {
+  return operation.has_written(operation.write(false, [&](Backend& session) {
     return is_live_by_head(session, id, *state_,
                            [&](auto&& head) { return session.touch(id, *ttl, head); });
-  });
+  }));
 }
 
 bool Cache::contains(KeyView key, ReadOptions options) {
-  const Operation::Busy busy(*this);
-  FinalKey final_key;
-  const std::string_view id = state_->compose(final_key, key.text(), options.version);
-  Operation operation(*this, "contains", id);
-  return operation.run<bool>(Access::read, false,
-                             [&](Backend& session) { return contains_live(session, id, *state_); });
+  Operation operation(*this, Op::contains, key.text(), options.version);
+  const std::string_view id = operation.key();
+  return operation.ends(
+      operation.read(false, [&](Backend& session) { return contains_live(session, id, *state_); }));
 }
 
 bool Cache::erase(KeyView key, ReadOptions options) {
-  const Operation::Busy busy(*this);
-  FinalKey final_key;
-  const std::string_view id = state_->compose(final_key, key.text(), options.version);
-  Operation operation(*this, "erase", id);
-  return operation.run_or_throw([&](Backend& session) { return session.erase(id); });
+  Operation operation(*this, Op::erase, key.text(), options.version);
+  const std::string_view id = operation.key();
+  return operation.has_erased(operation.must([&](Backend& session) { return session.erase(id); }));
 }
 
 std::size_t Cache::erase_many(std::initializer_list<KeyView> keys, ReadOptions options) {
@@ -584,20 +589,21 @@ std::size_t Cache::erase_many(std::initializer_list<KeyView> keys, ReadOptions o
 }
 
 std::size_t Cache::erase_many_keys(std::span<const std::string_view> keys, ReadOptions options) {
-  const Operation::Busy busy(*this);
   if (keys.empty()) return 0;
+  const Busy busy(*this);
   FinalKeys final_keys(*state_, options.version, keys.size());
   for (const std::string_view key : keys) final_keys.add(key);
   const std::vector<std::string_view> views = final_keys.views();
-  Operation operation(*this, "erase_many", views.front());
-  return operation.run_or_throw([&](Backend& session) { return session.erase_many(views); });
+  Operation operation(*this, Op::erase_many, views);
+  const std::size_t erased =
+      operation.must([&](Backend& session) { return session.erase_many(views); });
+  operation.have_been_erased(erased);
+  return erased;
 }
 
 std::int64_t Cache::incr(KeyView key, std::int64_t delta, const CounterOptions& options) {
-  const Operation::Busy busy(*this);
-  FinalKey final_key;
-  const std::string_view id = state_->compose(final_key, key.text(), options.version);
-  Operation operation(*this, "incr", id);
+  Operation operation(*this, Op::incr, key.text(), options.version);
+  const std::string_view id = operation.key();
   const std::optional<Ttl> ttl = state_->resolve(options.timeout);
   // Ends when no other client makes or removes the counter between the two steps. A store that
   // refuses the counter altogether is recognised because no entry is there after the refusal.
@@ -605,7 +611,7 @@ std::int64_t Cache::incr(KeyView key, std::int64_t delta, const CounterOptions& 
   constexpr int most_refusals = 3;
   for (int tries = 0, refusals = 0; tries < most_tries && refusals < most_refusals; ++tries) {
     std::optional<std::string> not_live;  // an entry that counts as absent
-    const auto sum = operation.run_or_throw([&](Backend& session) -> std::optional<std::int64_t> {
+    const auto sum = operation.must([&](Backend& session) -> std::optional<std::int64_t> {
       try {
         return session.incr(id, delta);
       } catch (const ValueError&) {
@@ -618,8 +624,12 @@ std::int64_t Cache::incr(KeyView key, std::int64_t delta, const CounterOptions& 
                          "the entry carries metadata and is no plain counter");
       }
     });
-    if (sum) return *sum;
+    if (sum) {
+      operation.has_written(true);
+      return *sum;
+    }
     if (!options.initial) {
+      operation.ends(false);
       throw KeyNotFound(alias() + ": incr: there is no key " + quote(id) +
                         "; set it first, or give an initial value");
     }
@@ -628,16 +638,22 @@ std::int64_t Cache::incr(KeyView key, std::int64_t delta, const CounterOptions& 
       throw ValueError(ValueError::Kind::overflow, alias() + ": incr of the key " + quote(id) +
                                                        ": initial + delta is beyond 64 bits");
     }
-    if (!ttl) return first;
+    if (!ttl) {
+      operation.ends(true);
+      return first;
+    }
     bool there = true;
-    const bool stored = operation.run_or_throw([&](Backend& session) {
+    const bool stored = operation.must([&](Backend& session) {
       const std::string counter = std::to_string(first);
       if (not_live) return replace_not_live(session, id, *not_live, counter, *ttl);
       if (session.put(id, counter, *ttl, PutMode::if_absent)) return true;
       there = session.contains(id, [](std::string_view) {});
       return false;
     });
-    if (stored) return first;
+    if (stored) {
+      operation.has_written(true);
+      return first;
+    }
     if (!there) ++refusals;
   }
   throw BackendError(
@@ -655,45 +671,45 @@ std::int64_t Cache::decr(KeyView key, std::int64_t delta, const CounterOptions& 
 }
 
 int Cache::incr_version(KeyView key, int delta, ReadOptions options) {
-  const Operation::Busy busy(*this);
   const int from = options.version.value_or(version());
+  Operation operation(*this, Op::incr_version, key.text(), from);
+  const std::string_view source = operation.key();
   int to = 0;
-  FinalKey source;
-  state_->compose(source, key.text(), from);
   if (__builtin_add_overflow(from, delta, &to)) {
     throw ValueError(ValueError::Kind::overflow, alias() + ": incr_version of the key " +
-                                                     quote(source.view()) +
+                                                     quote(source) +
                                                      ": the version would be beyond an int");
   }
   FinalKey target;
   if (to != from) state_->compose(target, key.text(), to);
-  Operation operation(*this, "incr_version", source.view());
   // Moves the bytes unchanged, including metadata.
-  const bool found = operation.run_or_throw([&](Backend& session) {
+  const bool found = operation.must([&](Backend& session) {
     std::string bytes;
     std::optional<Ttl> left;
     bool live = false;
     if (auto* const ttl = Operation::extension<TtlExtension>(session)) {
-      live = ttl->get(source.view(), [&](std::string_view value, Ttl remaining) {
+      live = ttl->get(source, [&](std::string_view value, Ttl remaining) {
         bytes = value;
         left = remaining;
       });
     } else {
-      live = session.get(source.view(), [&](std::string_view value) { bytes = value; });
+      live = session.get(source, [&](std::string_view value) { bytes = value; });
       left = state_->resolve({});
     }
     live = live && is_live(bytes, *state_);
-    if (!live || to == from || target.view() == source.view()) return live;
+    if (!live || to == from || target.view() == source) return live;
     if (left && !session.put(target.view(), bytes, *left, PutMode::always)) {
       throw BackendError(BackendError::Kind::storage, "", "the store refused the value it had");
     }
-    session.erase(source.view());
+    session.erase(source);
     return true;
   });
+  operation.ends(found);
   if (!found) {
-    throw KeyNotFound(alias() + ": incr_version: there is no key " + quote(source.view()) +
+    throw KeyNotFound(alias() + ": incr_version: there is no key " + quote(source) +
                       "; set it first");
   }
+  tally_->writes.add();
   return to;
 }
 
@@ -707,9 +723,8 @@ int Cache::decr_version(KeyView key, int delta, ReadOptions options) {
 }
 
 void Cache::clear() {
-  const Operation::Busy busy(*this);
-  Operation operation(*this, "clear", "");
-  operation.run_or_throw([&](Backend& session) {
+  Operation operation(*this, Op::clear, Operation::Keys());
+  operation.must([&](Backend& session) {
     if (state_->clear_scope() == ClearScope::store) {
       session.clear();
       return true;
@@ -719,6 +734,7 @@ void Cache::clear() {
                                                                       ":");
     return true;
   });
+  operation.ends(true);
 }
 
 }  // namespace polycache

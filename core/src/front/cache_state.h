@@ -15,8 +15,10 @@
 #include "front/failsafe.h"
 #include "front/flights.h"
 #include "front/key_policy.h"
+#include "front/tally.h"
 #include "polycache/author/backend.h"
 #include "polycache/config.h"
+#include "polycache/observer.h"
 #include "polycache/options.h"
 #include "polycache/registry.h"
 #include "polycache/warning.h"
@@ -34,6 +36,8 @@ class CacheState {
     bool key_warnings;
     const Clock& clock;
     WarningHandler on_warning;
+    std::shared_ptr<Observer> observer = {};
+    std::shared_ptr<TallyBook> tallies = std::make_shared<TallyBook>();
     std::shared_ptr<BackendFactory> factory;  // null for a deferred error
   };
   explicit CacheState(Parts parts);
@@ -72,6 +76,10 @@ class CacheState {
   void deliver(const BackendCall::Kept& kept) const;
 
   Failsafe& failsafe() noexcept { return failsafe_; }
+  Observer* observer() const noexcept { return parts_.observer.get(); }
+  TallyBook& tallies() const noexcept { return *parts_.tallies; }
+  // Continues the counts of the alias. REQUIRES: no Cache has this state yet
+  void count_on(const CacheState& older) noexcept { parts_.tallies = older.parts_.tallies; }
 
   // Whether the sessions offer PaddedNumbersExtension. False until one has been opened.
   bool store_pads_numbers() const noexcept {

@@ -16,18 +16,28 @@ bool Cache::Operation::throws(Access access, Failing failing) const noexcept {
   return (access == Access::read ? policy.read : policy.write) == ErrorPolicy::throw_error;
 }
 
-// Null if there is none. Does not open a session only to ask it.
-const AdmissionExtension* Cache::Operation::admission() const noexcept {
-  if (!session_ || !state().failsafe().store_breaks_circuits()) return nullptr;
-  return extension<AdmissionExtension>(*session_);
+void Cache::Operation::observe(std::size_t keys) noexcept {
+  keys_ = keys;
+  state().observer()->begin({state().alias(), op_, key_, keys_});
 }
 
-bool Cache::Operation::admitted(Access access, Failing failing, Keys keys) {
+void Cache::Operation::end() noexcept {
+  state().observer()->end({state().alias(), op_, key_, keys_},
+                          {failed() ? failure_ : result_, hits_});
+}
+
+// Null if there is none. Does not open a session only to ask it.
+const AdmissionExtension* Cache::Operation::admission(const Session& session) const noexcept {
+  if (session.get() == nullptr || !state().failsafe().store_breaks_circuits()) return nullptr;
+  return extension<AdmissionExtension>(*session.get());
+}
+
+bool Cache::Operation::admitted(Access access, Failing failing, Keys keys, const Session& session) {
   Failsafe& failsafe = state().failsafe();
   const bool loud = throws(access, failing);
   if (failsafe.admit(access)) [[likely]] {
     if (loud) return true;  // the store's own exception is more detailed
-    const AdmissionExtension* const store = admission();
+    const AdmissionExtension* const store = admission(session);
     if (store == nullptr || std::any_of(keys.begin(), keys.end(), [&](std::string_view key) {
           return store->admits(key, access);
         })) {
@@ -35,7 +45,8 @@ bool Cache::Operation::admitted(Access access, Failing failing, Keys keys) {
     }
   }
   failsafe.note_refusal();
-  failed_ = true;
+  tally().refusals.add();
+  failure_ = Result::refused;
   if (loud) throw_refusal(access);
   return false;
 }
@@ -48,7 +59,7 @@ void Cache::Operation::throw_refusal(Access access) const {
       probed ? "another operation is trying it now"
              : "next try in " + std::to_string(failsafe.pause_left(access).count()) + " ms";
   throw BackendError(BackendError::Kind::unreachable, "",
-                     state().alias() + ": " + name_ +
+                     state().alias() + ": " + name() +
                          ": the store was not asked, since it keeps failing (circuit breaker " +
                          "open, " + until + ")" +
                          (last.empty() ? "" : "; the last failure: " + last));
@@ -62,10 +73,10 @@ void Cache::Operation::deliver(BackendCall& call) {
   }
 }
 
-void Cache::Operation::settle(Access access, BackendCall& call) {
+void Cache::Operation::settle(Access access, BackendCall& call, const Session& session) {
   Failsafe::News news;
   if (state().failsafe().troubled()) {
-    const AdmissionExtension* const store = admission();
+    const AdmissionExtension* const store = admission(session);
     news = state().failsafe().note_success(access, store == nullptr || store->admits_all());
   }
   deliver(call);
@@ -73,7 +84,8 @@ void Cache::Operation::settle(Access access, BackendCall& call) {
 }
 
 void Cache::Operation::note_failure(Access access, Failing failing, const BackendError& error) {
-  failed_ = true;
+  failure_ = Result::error;
+  tally().errors.add();
   tell(state().failsafe().note_failure(access, error, throws(access, failing)));
 }
 
@@ -82,7 +94,7 @@ void Cache::Operation::tell(const Failsafe::News& news) {
     return std::to_string(count) + (count == 1 ? " operation" : " operations");
   };
   if (news.failures > 0) {
-    std::string message = std::string(name_) + ": going on without the store: " + news.what;
+    std::string message = name() + ": going on without the store: " + news.what;
     if (news.failures > 1) {
       message += " (" + times(news.failures) + " failed in the last " +
                  std::to_string(news.since.count()) + " s)";
@@ -107,7 +119,7 @@ void Cache::Operation::tell(const Failsafe::News& news) {
 
 void Cache::Operation::throw_named(const ValueError& error) const {
   const std::string message =
-      state().alias() + ": " + name_ + " of the key " + quote(key_) + ": " + error.what();
+      state().alias() + ": " + name() + " of the key " + quote(key_) + ": " + error.what();
   if (dynamic_cast<const KeyNotFound*>(&error) != nullptr) throw KeyNotFound(message);
   throw ValueError(error.kind(), message);
 }
@@ -116,10 +128,11 @@ void Cache::Operation::throw_named(const ValueError& error) const {
 // unchanged.
 void Cache::Operation::rethrow(const BackendError& error) const {
   if (typeid(error) != typeid(BackendError)) throw;
-  throw BackendError(state().alias() + ": " + name_ + ": ", error);
+  throw BackendError(state().alias() + ": " + name() + ": ", error);
 }
 
-void Cache::Operation::give_up(Access access, Failing failing, BackendCall& call) {
+void Cache::Operation::give_up(Access access, Failing failing, BackendCall& call,
+                               const Session& session) {
   // Any other exception of a plugin becomes a BackendError that names the plugin.
   const auto foreign = [&](const std::string& what) {
     return BackendError(BackendError::Kind::storage, "", state().plugin() + " threw " + what);
@@ -134,10 +147,10 @@ void Cache::Operation::give_up(Access access, Failing failing, BackendCall& call
     decide(error);
     if (throws(access, failing)) rethrow(error);
   } catch (const ValueError& error) {
-    settle(access, call);
+    settle(access, call, session);
     throw_named(error);
   } catch (const CacheError&) {
-    settle(access, call);
+    settle(access, call, session);
     throw;
   } catch (const abi::__forced_unwind&) {  // pthread_cancel: not ours to stop
     throw;

@@ -502,6 +502,7 @@ class Builder {
                                                          .key_warnings = cache.key_warnings,
                                                          .clock = *environment_.clock,
                                                          .on_warning = environment_.on_warning,
+                                                         .observer = environment_.observer,
                                                          .factory = work.factory});
     }
     if (!work.problems.empty()) {

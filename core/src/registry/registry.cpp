@@ -133,6 +133,11 @@ struct CacheRegistry::State {
       fresh.aliases =
           std::make_shared<const BuiltAliases>(build_aliases(config, *fresh.environment, id));
       fresh.origin = origin_of(config);
+      for (const auto& [alias, built] : *fresh.aliases) {
+        const auto older = before.aliases->find(alias);
+        if (older == before.aliases->end() || !older->second.state || !built.state) continue;
+        built.state->count_on(*older->second.state);
+      }
       put(fresh);
     } catch (...) {
       deliver(reports, handler);
@@ -244,6 +249,22 @@ Cache& CacheRegistry::operator[](std::string_view alias) {
     }
   }
   return state.make_cache(alias);
+}
+
+std::map<std::string, CacheStatistics> CacheRegistry::statistics() const {
+  const auto all = state_->snapshot();
+  std::map<std::string, CacheStatistics> statistics;
+  for (const auto& [alias, built] : *all) {
+    if (built.state) statistics.emplace(alias, built.state->tallies().sum());
+  }
+  return statistics;
+}
+
+void CacheRegistry::reset_statistics() {
+  const auto all = state_->snapshot();
+  for (const auto& [alias, built] : *all) {
+    if (built.state) built.state->tallies().reset();
+  }
 }
 
 std::unique_ptr<Cache> CacheRegistry::open(std::string_view alias) {

@@ -1,0 +1,75 @@
+// Sees every public operation of every cache of a registry as its caller sees it: for metrics,
+// traces and debug logs. Give it to Environment::observer. Layers see the calls of the store
+// instead, which one operation may make several of, or none.
+
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+#include "polycache/detail/export.h"
+
+namespace polycache {
+
+enum class Op : std::uint8_t {
+  get,  // also visit()
+  get_many,
+  get_or_set,
+  set,
+  set_many,
+  add,
+  touch,
+  contains,
+  erase,
+  erase_many,
+  pop,
+  incr,
+  incr_version,
+  clear,
+};
+
+// "get_many".
+POLYCACHE_API std::string_view name_of(Op op) noexcept;
+
+enum class Result : std::uint8_t {
+  hit,       // there was a live entry; a write was done; something was erased
+  miss,      // there was none; a write was refused, or its condition did not hold
+  stale,     // for entries that may serve beyond their time; not used yet
+  negative,  // for entries that say "there is no such thing"; not used yet
+  error,     // the store failed, or the operation threw
+  refused,   // the store was not asked, because a circuit breaker is open
+};
+
+// "hit".
+POLYCACHE_API std::string_view name_of(Result result) noexcept;
+
+// One operation. Views are valid during the call only.
+struct Call {
+  std::string_view alias;
+  Op op;
+  std::string_view key;  // the final key; of several keys the first; empty for clear()
+  std::size_t keys = 1;  // how many
+};
+
+// How it ended. Of several keys: hit if any was.
+struct CallEnd {
+  Result result;
+  std::size_t hits = 0;  // of the keys
+};
+
+class POLYCACHE_API Observer {
+ public:
+  Observer() = default;
+  Observer(const Observer&) = delete;
+  Observer& operator=(const Observer&) = delete;
+  virtual ~Observer();
+
+  // Called on the thread of the operation, in pairs, which nest where a codec or a computation
+  // uses a cache; an operation whose key is refused has none. An observer may use caches, also
+  // the same one, and is then called for these operations, too. It must be thread-safe.
+  virtual void begin(const Call& call) noexcept = 0;
+  virtual void end(const Call& call, const CallEnd& end) noexcept = 0;
+};
+
+}  // namespace polycache

@@ -1,0 +1,47 @@
+// What was done with an alias, in numbers: Cache::statistics(), CacheRegistry::statistics().
+//
+// Each Cache counts for itself, without a lock; a reader adds up. Numbers of operations that are
+// under way may be missing, and numbers that belong together may be read at slightly different
+// moments. They only grow, also over a reconfigure() that keeps the alias, until
+// CacheRegistry::reset_statistics(). A child of fork() starts with the numbers of its parent.
+
+#pragma once
+
+#include <cstdint>
+
+namespace polycache {
+
+struct CacheStatistics {
+  // Keys that were read, by get, visit, pop, get_many (each key counts) and get_or_set (the first
+  // look): with a value, without one.
+  std::uint64_t hits = 0;
+  std::uint64_t misses = 0;
+
+  // Keys that were written, by set, set_many, add, touch, incr and incr_version: done; not done,
+  // because the store refused the value or the condition did not hold.
+  std::uint64_t writes = 0;
+  std::uint64_t refused_writes = 0;
+
+  // Entries that erase, erase_many, pop, and a set or touch that means erase, have removed.
+  std::uint64_t erased = 0;
+
+  // Functions that get_or_set has run; those of them that threw; calls that waited for the function
+  // of another thread instead.
+  std::uint64_t loads = 0;
+  std::uint64_t failed_loads = 0;
+  std::uint64_t waits = 0;
+
+  // Operations for which the store failed, and those that a circuit breaker refused.
+  std::uint64_t errors = 0;
+  std::uint64_t refusals = 0;
+
+  // The share of hits in what was read, 0 if nothing was.
+  double hit_ratio() const noexcept {
+    const std::uint64_t reads = hits + misses;
+    return reads == 0 ? 0.0 : static_cast<double>(hits) / static_cast<double>(reads);
+  }
+
+  friend bool operator==(const CacheStatistics&, const CacheStatistics&) = default;
+};
+
+}  // namespace polycache

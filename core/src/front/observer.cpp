@@ -1,0 +1,59 @@
+#include "polycache/observer.h"
+
+namespace polycache {
+
+Observer::~Observer() = default;
+
+std::string_view name_of(Op op) noexcept {
+  switch (op) {
+    case Op::get:
+      return "get";
+    case Op::get_many:
+      return "get_many";
+    case Op::get_or_set:
+      return "get_or_set";
+    case Op::set:
+      return "set";
+    case Op::set_many:
+      return "set_many";
+    case Op::add:
+      return "add";
+    case Op::touch:
+      return "touch";
+    case Op::contains:
+      return "contains";
+    case Op::erase:
+      return "erase";
+    case Op::erase_many:
+      return "erase_many";
+    case Op::pop:
+      return "pop";
+    case Op::incr:
+      return "incr";
+    case Op::incr_version:
+      return "incr_version";
+    case Op::clear:
+      return "clear";
+  }
+  return "unknown";
+}
+
+std::string_view name_of(Result result) noexcept {
+  switch (result) {
+    case Result::hit:
+      return "hit";
+    case Result::miss:
+      return "miss";
+    case Result::stale:
+      return "stale";
+    case Result::negative:
+      return "negative";
+    case Result::error:
+      return "error";
+    case Result::refused:
+      return "refused";
+  }
+  return "unknown";
+}
+
+}  // namespace polycache
