@@ -32,19 +32,9 @@
 #include "polycache/detail/export.h"
 #include "polycache/detail/null_text.h"
 #include "polycache/options.h"
+#include "polycache/policy.h"
 
 namespace polycache {
-
-enum class ErrorPolicy : unsigned char { miss, throw_error };
-
-// What an operation does when its store fails. erase, pop, clear, counters, incr_version, and a set
-// that means erase always throw.
-struct OnError {
-  ErrorPolicy read = ErrorPolicy::miss;   // get, get_many, contains, visit: a miss
-  ErrorPolicy write = ErrorPolicy::miss;  // set, set_many, add, touch: false
-};
-
-enum class ClearScope : unsigned char { store, prefix };
 
 struct LayerConfig {
   std::string name;

@@ -6,10 +6,16 @@
 #include "polycache/abi.h"               // IWYU pragma: export
 #include "polycache/author/extension.h"  // IWYU pragma: export
 #include "polycache/cache.h"             // IWYU pragma: export
+#include "polycache/cache_info.h"        // IWYU pragma: export
 #include "polycache/codec.h"             // IWYU pragma: export
 #include "polycache/config.h"            // IWYU pragma: export
+#include "polycache/environment.h"       // IWYU pragma: export
 #include "polycache/error.h"             // IWYU pragma: export
+#include "polycache/executor.h"          // IWYU pragma: export
 #include "polycache/key.h"               // IWYU pragma: export
+#include "polycache/observer.h"          // IWYU pragma: export
 #include "polycache/options.h"           // IWYU pragma: export
+#include "polycache/policy.h"            // IWYU pragma: export
 #include "polycache/registry.h"          // IWYU pragma: export
+#include "polycache/statistics.h"        // IWYU pragma: export
 #include "polycache/warning.h"           // IWYU pragma: export

@@ -69,7 +69,7 @@ void read_entry(const CacheState& state, Reading& reading, std::string_view stor
     stored = entry.payload;
   }
   read_value(reading, stored, decode);
-  if (reading.outcome == Outcome::undecodable && state.store_pads_numbers()) [[unlikely]] {
+  if (reading.outcome == Outcome::undecodable && state.shared().store_pads_numbers()) [[unlikely]] {
     const std::string_view digits = digits_before_blanks(stored);
     if (!digits.empty()) read_value(reading, digits, decode);
   }
@@ -268,7 +268,7 @@ std::string Cache::final_key(KeyView key, ReadOptions options) const {
 CacheStatistics Cache::statistics() const { return state_->tallies().sum(); }
 
 Backend& Cache::backend() {
-  if (!session_) session_ = state_->connect();
+  if (!session_) session_ = state_->shared().connect();
   return *session_;
 }
 
@@ -366,14 +366,14 @@ class Cache::GetOrSet {
     if (operation_.has_read(first.has_value())) return;
     if (first.unreadable()) warn_unreadable(state_, key_, first);
     replace_ = first.outcome == Outcome::undecodable;
-    if (Computation::contains(&state_, key_)) {
+    if (Computation::contains(&state_.shared(), key_)) {
       throw CacheError(state_.alias() + ": the key " + quote(key_) +
                        " was asked for inside its own computation");
     }
     for (;;) {
       Flights::Ticket ticket = state_.flights().join(key_);
       if (ticket.owner()) {
-        const Computation inside(&state_, key_);  // nothing that runs here waits
+        const Computation inside(&state_.shared(), key_);  // nothing that runs here waits
         return own(ticket);
       }
       if (Computation::any()) break;
@@ -386,7 +386,7 @@ class Cache::GetOrSet {
       }
       if (ticket.timed_out()) break;
     }
-    const Computation inside(&state_, key_);
+    const Computation inside(&state_.shared(), key_);
     compute_and_store(nullptr);
   }
 

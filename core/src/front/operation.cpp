@@ -65,21 +65,13 @@ void Cache::Operation::throw_refusal(Access access) const {
                          (last.empty() ? "" : "; the last failure: " + last));
 }
 
-void Cache::Operation::deliver(BackendCall& call) {
-  while (!call.quiet()) {  // a handler that closes a session may cause more warnings
-    for (const BackendCall::Kept& kept : call.take()) {
-      state().deliver(kept);
-    }
-  }
-}
-
 void Cache::Operation::settle(Access access, BackendCall& call, const Session& session) {
   Failsafe::News news;
   if (state().failsafe().troubled()) {
     const AdmissionExtension* const store = admission(session);
     news = state().failsafe().note_success(access, store == nullptr || store->admits_all());
   }
-  deliver(call);
+  state().shared().deliver(call);
   tell(news);
 }
 
@@ -135,11 +127,12 @@ void Cache::Operation::give_up(Access access, Failing failing, BackendCall& call
                                const Session& session) {
   // Any other exception of a plugin becomes a BackendError that names the plugin.
   const auto foreign = [&](const std::string& what) {
-    return BackendError(BackendError::Kind::storage, "", state().plugin() + " threw " + what);
+    return BackendError(BackendError::Kind::storage, "",
+                        state().shared().plugin() + " threw " + what);
   };
   const auto decide = [&](const BackendError& error) {
     note_failure(access, failing, error);
-    deliver(call);
+    state().shared().deliver(call);
   };
   try {
     throw;

@@ -149,7 +149,7 @@ class Cache::Operation {
     Backend* get() const noexcept { return session_.get(); }
     Backend& open() {
       if (!session_) [[unlikely]]
-        session_ = cache_.state_->connect();
+        session_ = cache_.state_->shared().connect();
       return *session_;
     }
 
@@ -202,7 +202,6 @@ class Cache::Operation {
   void give_up(Access access, Failing failing, BackendCall& call, const Session& session);
   void note_failure(Access access, Failing failing, const BackendError& error);
   void tell(const Failsafe::News& news);
-  void deliver(BackendCall& call);
   std::string name() const { return std::string(name_of(op_)); }
 
   const Busy busy_;

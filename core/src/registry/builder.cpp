@@ -111,6 +111,7 @@ class Builder {
   Builder(const Config& config, const Environment& environment, std::uint64_t registry)
       : config_(config),
         environment_(environment),
+        kept_environment_(without_executor(environment)),
         configuration_(std::make_shared<const Configuration>(
             Configuration{registry, name_of(config, environment)})),
         search_path_(plugin_search_path(absolute_plugin_path(config))) {}
@@ -153,6 +154,11 @@ class Builder {
       const std::string message = name + ": " + problem;
       make_reporter({}, environment_.on_warning)({.message = message});
     }
+  }
+
+  static std::shared_ptr<const Environment> without_executor(Environment environment) {
+    environment.executor = nullptr;
+    return std::make_shared<const Environment>(std::move(environment));
   }
 
   static std::vector<std::filesystem::path> absolute_plugin_path(const Config& config) {
@@ -493,17 +499,17 @@ class Builder {
     BuiltAlias built;
     if (work.factory && work.keys) {
       const CacheConfig& cache = config_.caches.find(alias)->second;
-      built.state =
-          std::make_shared<CacheState>(CacheState::Parts{.info = work.info,
-                                                         .keys = *work.keys,
-                                                         .timeout = cache.timeout,
-                                                         .on_error = cache.on_error,
-                                                         .clear = cache.clear,
-                                                         .key_warnings = cache.key_warnings,
-                                                         .clock = *environment_.clock,
-                                                         .on_warning = environment_.on_warning,
-                                                         .observer = environment_.observer,
-                                                         .factory = work.factory});
+      auto shared =
+          std::make_shared<AliasShared>(AliasShared::Parts{.info = work.info,
+                                                           .environment = kept_environment_,
+                                                           .executor = environment_.executor,
+                                                           .factory = work.factory});
+      built.state = std::make_shared<CacheState>(std::move(shared),
+                                                 KeySpace{.keys = *work.keys,
+                                                          .timeout = cache.timeout,
+                                                          .on_error = cache.on_error,
+                                                          .clear = cache.clear,
+                                                          .key_warnings = cache.key_warnings});
     }
     if (!work.problems.empty()) {
       ConfigProblems own;
@@ -540,6 +546,7 @@ class Builder {
 
   const Config& config_;
   const Environment& environment_;
+  const std::shared_ptr<const Environment> kept_environment_;  // by all aliases
   const std::shared_ptr<const Configuration> configuration_;
   const std::vector<std::filesystem::path> search_path_;
   const std::vector<std::string> no_location_;

@@ -40,7 +40,7 @@ void sum_up(CacheHealth& health) {
 }
 
 void ask(CacheState& state, CacheHealth& health) {
-  const std::unique_ptr<Backend> session = state.connect();
+  const std::unique_ptr<Backend> session = state.shared().connect();
   if (auto* const extension =
           static_cast<HealthExtension*>(session->extension(HealthExtension::id))) {
     extension->check([&](const HealthExtension::Server& server) { take(health, server); });
@@ -70,11 +70,9 @@ CacheHealth check_health(CacheState& state) {
   } catch (const std::exception& error) {
     health.last_error = error.what();
   } catch (...) {  // a foreign store may throw anything
-    health.last_error = state.plugin() + " threw something that is no std::exception";
+    health.last_error = state.shared().plugin() + " threw something that is no std::exception";
   }
-  while (!call.quiet()) {
-    for (const BackendCall::Kept& kept : call.take()) state.deliver(kept);
-  }
+  state.shared().deliver(call);
   return health;
 }
 

@@ -28,7 +28,7 @@ void close_idle(const BuiltAliases& aliases) noexcept {
   for (const auto& [alias, built] : aliases) {
     if (!built.state || built.state.use_count() == 1) continue;
     try {
-      const std::unique_ptr<Backend> session = built.state->connect();
+      const std::unique_ptr<Backend> session = built.state->shared().connect();
       auto* const idle = static_cast<IdleExtension*>(session->extension(IdleExtension::id));
       if (idle != nullptr) idle->close_idle();
     } catch (...) {  // a foreign store may throw anything; then nothing is closed
@@ -136,7 +136,7 @@ struct CacheRegistry::State {
       for (const auto& [alias, built] : *fresh.aliases) {
         const auto older = before.aliases->find(alias);
         if (older == before.aliases->end() || !older->second.state || !built.state) continue;
-        built.state->count_on(*older->second.state);
+        built.state->shared().count_on(older->second.state->shared());
       }
       put(fresh);
     } catch (...) {

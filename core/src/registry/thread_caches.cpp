@@ -45,17 +45,17 @@ std::shared_ptr<CacheState> make_ended_state(const std::string& alias, int versi
   CacheInfo info;
   info.alias = alias;
   info.version = version;
-  return std::make_shared<CacheState>(CacheState::Parts{
+  auto shared = std::make_shared<AliasShared>(AliasShared::Parts{
       .info = std::move(info),
-      .keys = KeyPolicy("", version, std::move(no_key), false),
-      .timeout = never,
-      .on_error = {},
-      .clear = ClearScope::store,
-      .key_warnings = false,
-      .clock = Clock::real(),
-      .on_warning = {},
+      .environment = std::make_shared<const Environment>(Environment{.on_warning = {}}),
       .factory = std::make_shared<NoStore>(alias),
   });
+  return std::make_shared<CacheState>(
+      std::move(shared), KeySpace{.keys = KeyPolicy("", version, std::move(no_key), false),
+                                  .timeout = never,
+                                  .on_error = {},
+                                  .clear = ClearScope::store,
+                                  .key_warnings = false});
 }
 
 }  // namespace

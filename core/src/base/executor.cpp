@@ -1,0 +1,7 @@
+#include "polycache/executor.h"
+
+namespace polycache {
+
+Executor::~Executor() = default;
+
+}  // namespace polycache

@@ -1,0 +1,79 @@
+// What all caches of an alias share, whatever their keys: its store, the computations in progress,
+// the record of the store's failures, the counts. Made by the registry, and kept until the last
+// cache has moved on. A cache within a cache shares it and has keys of its own (cache_state.h).
+
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "front/backend_call.h"
+#include "front/failsafe.h"
+#include "front/flights.h"
+#include "front/tally.h"
+#include "polycache/author/backend.h"
+#include "polycache/cache_info.h"
+#include "polycache/environment.h"
+#include "polycache/warning.h"
+
+namespace polycache {
+
+// Thread-safe.
+class AliasShared {
+ public:
+  struct Parts {
+    CacheInfo info;
+    std::shared_ptr<const Environment> environment;  // without its executor
+    // Weak: a job that ends last must not destroy the executor that runs it.
+    std::weak_ptr<Executor> executor = {};
+    std::shared_ptr<BackendFactory> factory;
+    std::shared_ptr<TallyBook> tallies = std::make_shared<TallyBook>();
+  };
+  explicit AliasShared(Parts parts);
+
+  const CacheInfo& info() const noexcept { return parts_.info; }
+  const std::string& alias() const noexcept { return parts_.info.alias; }
+  const Environment& environment() const noexcept { return *parts_.environment; }
+  const Clock& clock() const noexcept { return *parts_.environment->clock; }
+  const StoreTraits& traits() const noexcept { return traits_; }
+  const std::shared_ptr<BackendFactory>& factory() const noexcept { return parts_.factory; }
+  // Null if the program has given none, or has ended it.
+  std::shared_ptr<Executor> executor() const noexcept { return parts_.executor.lock(); }
+
+  // Opens a session. Throws what the factory throws.
+  std::unique_ptr<Backend> connect() const;
+
+  // Calls the warning handler.
+  void warn(Warning::Kind kind, std::string_view key, std::string_view message,
+            std::uint64_t count = 1) const;
+  // The same for the warnings that the store reported during a call, and empties it.
+  void deliver(BackendCall& call) const;
+
+  Flights& flights() noexcept { return flights_; }
+  Failsafe& failsafe() noexcept { return failsafe_; }
+  Observer* observer() const noexcept { return observer_; }
+  TallyBook& tallies() const noexcept { return *parts_.tallies; }
+  // Continues the counts of the alias. REQUIRES: no Cache uses this yet
+  void count_on(const AliasShared& older) noexcept { parts_.tallies = older.parts_.tallies; }
+
+  // Whether the sessions offer PaddedNumbersExtension. False until one has been opened.
+  bool store_pads_numbers() const noexcept {
+    return store_pads_numbers_.load(std::memory_order_relaxed);
+  }
+
+  // "redis (/usr/lib/polycache/polycache_redis.so)": names the plugin whose code threw.
+  std::string plugin() const;
+
+ private:
+  Parts parts_;
+  const StoreTraits traits_;
+  Observer* const observer_;  // the environment's
+  Flights flights_;
+  Failsafe failsafe_;
+  mutable std::atomic<bool> store_pads_numbers_{false};
+};
+
+}  // namespace polycache
