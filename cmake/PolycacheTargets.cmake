@@ -91,6 +91,20 @@ function(polycache_decide store found package)
   polycache_note("store ${word}" "${note}")
 endfunction()
 
+# polycache_stock_plugin(NAME KIND [REMARK]): names a plugin that belongs to polycache, whether or not
+# it is built here. A search that does not find it prints the remark.
+function(polycache_stock_plugin name kind)
+  set_property(GLOBAL APPEND_STRING PROPERTY POLYCACHE_STOCK_ROWS
+    "    {\"${name}\", PluginKind::${kind}, \"${ARGV2}\"},\n")
+endfunction()
+
+# After all of them: writes the source with their list, which core/CMakeLists.txt compiles.
+function(polycache_write_stock_plugins)
+  get_property(POLYCACHE_STOCK_ROWS GLOBAL PROPERTY POLYCACHE_STOCK_ROWS)
+  configure_file(${PROJECT_SOURCE_DIR}/cmake/stock_plugins.cpp.in
+    ${PROJECT_BINARY_DIR}/core/stock_plugins.cpp @ONLY)
+endfunction()
+
 function(polycache_note what value)
   set_property(GLOBAL APPEND_STRING PROPERTY POLYCACHE_SUMMARY "\n  ${what}: ${value}")
 endfunction()

@@ -24,6 +24,7 @@
 #include "base/no_destructor.h"
 #include "base/write_access.h"
 #include "plugins/elf_judge.h"
+#include "plugins/stock.h"
 #include "polycache/author/text.h"
 #include "polycache/error.h"
 
@@ -436,32 +437,11 @@ std::string describe_folder(const fs::path& folder) {
   return text;
 }
 
-// A plugin that belongs to polycache, and why a build may lack it.
-struct StockPlugin {
-  std::string_view name;
-  PluginKind kind;
-  std::string_view remark = {};
-};
-
-constexpr std::array kStock{
-    StockPlugin{"dummy", PluginKind::backend},
-    StockPlugin{"locmem", PluginKind::backend},
-    StockPlugin{"sqlite", PluginKind::backend,
-                "needs SQLite (Debian: libsqlite3-dev) and POLYCACHE_WITH_SQLITE other than OFF"},
-    StockPlugin{"db", PluginKind::backend,
-                "needs SQLite (Debian: libsqlite3-dev) and POLYCACHE_WITH_SQLITE other than OFF"},
-    StockPlugin{"memcached", PluginKind::backend,
-                "needs libmemcached (Debian: libmemcached-dev) and POLYCACHE_WITH_MEMCACHED other "
-                "than OFF"},
-    StockPlugin{"redis", PluginKind::backend,
-                "needs hiredis (Debian: libhiredis-dev) and POLYCACHE_WITH_REDIS other than OFF"},
-    StockPlugin{"hashed", PluginKind::key_function, "needs OpenSSL (Debian: libssl-dev)"},
-};
-
 const StockPlugin* find_stock(std::string_view name) {
-  const auto* const found = std::find_if(kStock.begin(), kStock.end(),
-                                         [&](const StockPlugin& s) { return s.name == name; });
-  return found == kStock.end() ? nullptr : found;
+  for (const StockPlugin& plugin : stock_plugins()) {
+    if (plugin.name == name) return &plugin;
+  }
+  return nullptr;
 }
 
 // "NAME" of polycache_NAME.so or libpolycache_NAME.so.
