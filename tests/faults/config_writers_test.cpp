@@ -61,10 +61,10 @@ class WritableFiles : public ::testing::Test {
 
 TEST_F(WritableFiles, AConfigurationThatEverybodyCanWriteToIsRefused) {
   const fs::path file = write("shop.json", kGood, 0646);
-  EXPECT_EQ(problem(file),
-            file.string() + ": can be written to by everybody; run: chmod o-w \"" + file.string() +
-                "\" (to read it all the same, set POLYCACHE_ALLOW_WRITABLE_FILES=1 in the "
-                "environment)");
+  EXPECT_EQ(problem(file), file.string() + ": can be written to by everybody; run: chmod o-w \"" +
+                               file.string() +
+                               "\" (to read it anyway, set POLYCACHE_ALLOW_WRITABLE_FILES=1 in the "
+                               "environment)");
   set_mode(file, 0644);
   EXPECT_EQ(problem(file), "");
 }

@@ -178,7 +178,7 @@ TEST(RegistryEnd, AReferenceThrowsACacheErrorThatNamesTheAlias) {
       operation();
       ADD_FAILURE() << "threw nothing";
     } catch (const CacheError& error) {
-      EXPECT_THAT(error.what(), AllOf(HasSubstr("a: "), HasSubstr("its registry has ended")));
+      EXPECT_THAT(error.what(), AllOf(HasSubstr("a: "), HasSubstr("its registry was destroyed")));
     }
   };
   refused([&] { cache.get("k"); });

@@ -23,7 +23,7 @@ std::int64_t add_to_counter(std::string_view bytes, std::int64_t delta) {
   const std::optional<std::int64_t> value = parse_counter(bytes);
   if (!value)
     throw ValueError(ValueError::Kind::not_a_counter,
-                     "the stored value is no decimal 64-bit integer; set() a number first");
+                     "the stored value is not a decimal 64-bit integer; set() a number first");
   std::int64_t sum = 0;
   if (__builtin_add_overflow(*value, delta, &sum)) {
     throw ValueError(ValueError::Kind::overflow, "the sum of " + std::to_string(*value) + " and " +

@@ -242,14 +242,14 @@ void OptionReader::reject_unread() const {
     if (const auto near = nearest(name, known)) {
       problem += "; did you mean " + quote(*near) + "?";
     } else if (!known.empty()) {
-      problem += "; known are";
+      problem += "; known options:";
       const char* separator = " ";
       for (const std::string_view other : known) {
         problem += separator + quote(other);
         separator = ", ";
       }
     } else {
-      problem += "; there are none here";
+      problem += "; there are no options here";
     }
     report(member(name), problem);
   }

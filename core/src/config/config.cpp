@@ -99,9 +99,7 @@ std::string_view option_problem(const JsonNode& node) {
   if (node.name == "MAX_ENTRIES") return R"(this is Django's name; write "max_entries")";
   if (node.name == "CULL_FREQUENCY") return R"(this is Django's name; write "cull_frequency")";
   if (node.kind == Kind::huge_integer) return "the integer does not fit into 64 bits";
-  if (node.kind == Kind::null) {
-    return "null is no option's value; leave the option out instead";
-  }
+  if (node.kind == Kind::null) return "an option cannot be null; remove it";
   if (node.kind == Kind::object) {
     return "an option is a bool, a number, a string or a list of strings; objects cannot be "
            "nested in options";
@@ -116,9 +114,9 @@ std::string problem_of_alias(std::string_view alias) {
     const auto byte = static_cast<unsigned char>(c);
     return byte >= 0x20 && byte != 0x7f;
   });
-  if (!printable) return "the alias " + quote(alias) + " holds a control character";
+  if (!printable) return "the alias " + quote(alias) + " contains a control character";
   if (alias.find_first_of(".=") != std::string_view::npos) {
-    return "the alias " + quote(alias) + " must hold neither '.' nor '='";
+    return "the alias " + quote(alias) + " must not contain '.' or '='";
   }
   return "";
 }
@@ -223,7 +221,7 @@ void ConfigReader::expected_word(const JsonNode& node, const std::string& path,
   std::string problem = std::string("expected ").append(what);
   if (node.kind == Kind::string) {
     if (node.text.find("${") != std::string::npos) {
-      problem += "; what its ${...} stands for is not shown";
+      problem += "; the value of its ${...} is not shown";
     } else {
       problem += is_word_like(node.text) ? ", got " + quote(node.text)
                                          : std::string(", got a text that is not shown");
@@ -239,7 +237,7 @@ void ConfigReader::expected_word(const JsonNode& node, const std::string& path,
 std::optional<std::string> ConfigReader::string(const JsonNode& node, const std::string& path) {
   Substituted value = substitute(node.text, config_.folder);
   if (value.problem.empty() && value.text.find('\0') != std::string::npos) {
-    value.problem = "must not hold a zero byte";
+    value.problem = "must not contain a zero byte";
   }
   if (!value.problem.empty()) {
     reject(node.line, path, value.problem);
@@ -320,8 +318,9 @@ void ConfigReader::timeout(const JsonNode& node, const std::string& path, CacheC
   if (!timeout) return expected_word(node, path, what);
   const bool negative = timeout->value().count() < 0 || node.number < 0;
   if (negative) {
-    return reject(node.line, path,
-                  "must not be negative; write 0 to keep nothing, or null to keep values for ever");
+    return reject(
+        node.line, path,
+        "must not be negative; write 0 to store nothing, or null for values that never expire");
   }
   cache.timeout = *timeout;
 }
@@ -352,7 +351,7 @@ void ConfigReader::key_function(const JsonNode& node, const std::string& path, C
   auto value = string(node, path);
   if (!value) return;
   if (value->empty()) {
-    return reject(node.line, path, "must not be empty; leave it out for \"default\"");
+    return reject(node.line, path, "must not be empty; remove it to use \"default\"");
   }
   cache.key_function = std::move(*value);
 }
@@ -394,7 +393,7 @@ void ConfigReader::on_error(const JsonNode& node, const std::string& path, Cache
     const std::string member_path = path + '.' + member.name;
     note(member, member_path);
     if (member.name != "read" && member.name != "write") {
-      reject(member.line, member_path, R"(unknown member; known are "read", "write")");
+      reject(member.line, member_path, R"(unknown member; known members: "read", "write")");
     } else if (const auto policy = error_policy(member, member_path)) {
       (member.name == "read" ? cache.on_error.read : cache.on_error.write) = *policy;
     }
@@ -449,7 +448,7 @@ std::optional<LayerConfig> ConfigReader::layer(const JsonNode& node, const std::
       } else if (member.name == "options") {
         read_options(member, member_path, result.options);
       } else {
-        reject(member.line, member_path, R"(unknown member; known are "name", "options")");
+        reject(member.line, member_path, R"(unknown member; known members: "name", "options")");
       }
     }
     if (!named) reject(node.line, path + ".name", "is missing; a layer needs one");
@@ -504,8 +503,8 @@ void ConfigReader::reject_cache_member(const JsonNode& node, const std::string& 
     return reject(node.line, path, "unknown member; did you mean " + quote(*near) + "?");
   }
   reject(node.line, path,
-         "unknown member; known are " + listed(known) +
-             "; what is the backend's own stands in \"options\"");
+         "unknown member; known members: " + listed(known) +
+             "; the backend's own options belong in \"options\"");
 }
 
 void ConfigReader::read_cache_member(const JsonNode& node, const std::string& path,
@@ -544,7 +543,7 @@ void ConfigReader::read_caches(const JsonNode& node) {
   }
   if (node.children.empty()) {
     reject(node.line, "caches",
-           R"(names no cache; the least is {"default": {"backend": "locmem"}})");
+           R"(contains no cache; the minimum is {"default": {"backend": "locmem"}})");
   }
   for (const JsonNode& cache : node.children) read_cache(cache);
 }
@@ -566,12 +565,12 @@ void ConfigReader::reject_top_member(const JsonNode& node) {
     return m.name == "backend" || m.name == "BACKEND";
   });
   if (is_cache) {
-    return reject(node.line, node.name, R"(unknown member; a cache stands inside of "caches")");
+    return reject(node.line, node.name, R"(unknown member; a cache belongs in "caches")");
   }
   if (const auto near = nearest(node.name, kTopMembers)) {
     return reject(node.line, node.name, "unknown member; did you mean " + quote(*near) + "?");
   }
-  reject(node.line, node.name, "unknown member; known are " + listed(kTopMembers));
+  reject(node.line, node.name, "unknown member; known members: " + listed(kTopMembers));
 }
 
 void ConfigReader::read_document(const JsonNode& root, std::string_view text) {
@@ -599,7 +598,7 @@ void ConfigReader::read_document(const JsonNode& root, std::string_view text) {
   }
   if (!has_caches) {
     reject(root.line, "caches",
-           R"(is missing; the least is "caches": {"default": {"backend": "locmem"}})");
+           R"(is missing; the minimum is "caches": {"default": {"backend": "locmem"}})");
   }
 }
 
@@ -676,7 +675,7 @@ JsonNode assigned_value(const Assignment& assignment, ConfigReader& reader) {
   if (twice)
     reader.reject(
         0, std::string("caches.").append(assignment.alias) + '.' + std::string(assignment.member),
-        "a member of it is given twice");
+        "one of its members is given twice");
   const bool always_text = assignment.member == "backend" || assignment.member == "location" ||
                            assignment.member == "key_prefix" || assignment.member == "key_function";
   const bool option = assignment.member.starts_with("options.") && node->kind != Kind::null;
@@ -707,7 +706,7 @@ Config Config::from_environment() {
   // Ignored in a program with more rights than its user, who must not choose its plugins.
   const char* const file = ::secure_getenv("POLYCACHE_CONFIG");
   if (file == nullptr || *file == '\0') return {.caches = {{"default", {.backend = "locmem"}}}};
-  return load(file, "; it is the file that POLYCACHE_CONFIG names");
+  return load(file, "; POLYCACHE_CONFIG names this file");
 }
 
 void Config::apply(std::string_view assignment, std::string_view place) {
@@ -715,8 +714,8 @@ void Config::apply(std::string_view assignment, std::string_view place) {
   const Assignment parts = split(assignment, problems, place);
   if (!is_name(parts.member) || !(is_name(parts.alias) || caches.contains(parts.alias))) {
     problems.add(place, "",
-                 R"(expected ALIAS.MEMBER=VALUE, such as "default.timeout=60s"; what stands in )"
-                 "front of the '=' is no alias and member, and is not shown since it may hold a "
+                 R"(expected ALIAS.MEMBER=VALUE, such as "default.timeout=60s"; the text before )"
+                 "the '=' is not an alias and a member, and is not shown since it may contain a "
                  "password");
     problems.throw_if_any();
   }

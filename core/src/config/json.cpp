@@ -96,7 +96,7 @@ std::string reworded(std::string_view message, bool in_list) {
     message.remove_suffix(literal.size());
   }
   if (message == "invalid literal") {
-    return "a word that is none of true, false and null; strings stand in double quotes";
+    return "a word other than true, false and null; write strings in double quotes";
   }
   std::string text(message);
   const bool after_comma =
@@ -296,16 +296,16 @@ bool check_encoding(std::string_view text, const JsonProblemHandler& on_problem)
     return false;
   }
   if (const std::size_t at = text.find('\0'); at != std::string_view::npos) {
-    on_problem(line_of(text, at), "", "holds a zero byte; is it a text file in UTF-8?");
+    on_problem(line_of(text, at), "", "contains a zero byte; is it a text file in UTF-8?");
     return false;
   }
   if (const std::size_t at = find_not_utf8(text); at != std::string_view::npos) {
-    on_problem(line_of(text, at), "", "not UTF-8; save it in that encoding");
+    on_problem(line_of(text, at), "", "not UTF-8; save it as UTF-8");
     return false;
   }
   if (text.find_first_not_of(" \t\r\n") == std::string_view::npos) {
     on_problem(1, "",
-               "is empty; the least is {\"caches\": {\"default\": {\"backend\": \"locmem\"}}}");
+               "is empty; the minimum is {\"caches\": {\"default\": {\"backend\": \"locmem\"}}}");
     return false;
   }
   return true;

@@ -27,9 +27,9 @@ constexpr std::array<Remedy, 20> kWords{{
 }};
 
 constexpr std::array<Remedy, 5> kCharacters{{
-    {"#", "no comment begins with '#'; write // or /* */"},
-    {"'", "a string stands in double quotes (\"), not in single ones (')"},
-    {"`", "a string stands in double quotes (\"), not in backquotes (`)"},
+    {"#", "'#' does not begin a comment; write // or /* */"},
+    {"'", "write strings in double quotes (\"), not in single quotes (')"},
+    {"`", "write strings in double quotes (\"), not in backquotes (`)"},
     {"=", "a name and its value are separated by ':', not by '='"},
     {";", "members and items are separated by ',', not by ';'"},
 }};
@@ -82,7 +82,7 @@ std::string code_of(const Character& character) {
 
 std::string quote_remedy(const Character& character) {
   return "the typographic quote " + std::string(character.bytes) + " (" + code_of(character) +
-         ") is no quote of JSON; write \"";
+         ") is not a quote in JSON; write \"";
 }
 
 // The remedy for a single character; empty if it is an ordinary one.
@@ -90,17 +90,20 @@ std::string character_remedy(const Character& character) {
   if (is_typographic_quote(character.code)) return quote_remedy(character);
   const std::string name = code_of(character);
   if (is_special_blank(character.code)) {
-    return "the blank " + name + (character.code == 0xA0 ? " (no-break space)" : "") +
-           " is none of JSON; write a plain one";
+    return "the space " + name + (character.code == 0xA0 ? " (no-break space)" : "") +
+           " is not allowed in JSON; write a plain one";
   }
   if (is_invisible(character.code)) {
     return "the invisible character " + name +
-           (character.code == 0xFEFF ? " (byte order mark)" : "") + " is none of JSON; remove it";
+           (character.code == 0xFEFF ? " (byte order mark)" : "") +
+           " is not allowed in JSON; remove it";
   }
-  if (is_dash(character.code)) return "the dash " + name + " is no minus sign of JSON; write -";
-  if (character.code == '\t') return "a tab in a string is written \\t";
+  if (is_dash(character.code)) {
+    return "the dash " + name + " is not a minus sign in JSON; write -";
+  }
+  if (character.code == '\t') return "a tab is not allowed in a string; write \\t";
   if (character.code < 0x20) {
-    return "the control character " + name + " is none of JSON; remove it";
+    return "the control character " + name + " is not allowed in JSON; remove it";
   }
   return "";
 }
@@ -143,12 +146,12 @@ std::string json_remedy(std::string_view text, std::size_t at) {
   const std::string_view word = word_at(text, at);
   for (const Remedy& known : kWords) {
     if (known.found == word) {
-      return "the word " + std::string(known.found) + " is none of JSON; " +
+      return "the word " + std::string(known.found) + " is not allowed in JSON; " +
              std::string(known.remedy);
     }
   }
   if (std::string remedy = quote_in_line(text, at); !remedy.empty()) return remedy;
-  if (here.code == '\n') return "a string does not end in its line; write its second \"";
+  if (here.code == '\n') return "a string does not end on its line; write its closing \"";
   return "";
 }
 

@@ -70,8 +70,8 @@ Substituted resolve(std::string_view inside, const std::filesystem::path& folder
   const std::string_view fallback = has_default ? inside.substr(mark + 2) : "";
   if (!is_variable_name(name) || fallback.find("${") != std::string_view::npos) {
     return {.problem =
-                "a ${...} in it is neither ${NAME}, ${NAME:-default} nor ${file:PATH}; a plain "
-                "\"${\" is written $${"};
+                "contains a ${...} other than ${NAME}, ${NAME:-default} and ${file:PATH}; write a "
+                "plain \"${\" as $${"};
   }
   return from_variable(name, has_default, fallback);
 }
@@ -90,7 +90,7 @@ Substituted substitute(std::string_view text, const std::filesystem::path& folde
     }
     const std::size_t end = text.find('}', at);
     if (end == std::string_view::npos) {
-      return {.problem = "a \"${\" in it has no \"}\"; a plain \"${\" is written $${"};
+      return {.problem = "contains a \"${\" without \"}\"; write a plain \"${\" as $${"};
     }
     Substituted part = resolve(text.substr(at + 2, end - at - 2), folder);
     if (!part.problem.empty()) return part;
@@ -106,8 +106,7 @@ std::string writers_of(const std::filesystem::path& file) {
   if (writable_files_allowed()) return {};
   std::string problem = writable_by_others(file);
   if (problem.empty()) return {};
-  return problem +
-         " (to read it all the same, set POLYCACHE_ALLOW_WRITABLE_FILES=1 in the environment)";
+  return problem + " (to read it anyway, set POLYCACHE_ALLOW_WRITABLE_FILES=1 in the environment)";
 }
 
 FileText read_file(const std::filesystem::path& file, std::size_t most) {

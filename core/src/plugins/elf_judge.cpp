@@ -155,7 +155,7 @@ class ElfFile {
     char magic[SELFMAG] = {};
     read_at(0, magic, static_cast<std::size_t>(std::min<std::uint64_t>(size_, SELFMAG)));
     if (std::memcmp(magic, ELFMAG, SELFMAG) != 0) {
-      fail("is not a shared library: it does not begin as an ELF file does");
+      fail("is not a shared library: it does not begin like an ELF file");
     }
     require_inside("its ELF header", 0, sizeof(Header));
     read_at(0, &header_, sizeof(Header));
@@ -212,8 +212,8 @@ class ElfFile {
   void read_sections() {
     if (header_.e_shoff == 0 || header_.e_shnum == 0) {
       fail(
-          "has no section table, so its ABI mark cannot be read; \"strip\" keeps the table, "
-          "stronger tools do not");
+          "has no section table, so its ABI mark cannot be read; build it without a tool that "
+          "removes the table (\"strip\" keeps it)");
     }
     if (header_.e_shentsize != sizeof(Section)) damaged("its section table has another layout");
     sections_.resize(header_.e_shnum);
@@ -228,11 +228,11 @@ class ElfFile {
 
   void read_names() {
     if (header_.e_shstrndx == SHN_UNDEF || header_.e_shstrndx >= sections_.size()) {
-      damaged("its section table says nothing about names");
+      damaged("its section table has no table of names");
     }
     const Section& table = sections_[header_.e_shstrndx];
     if (table.sh_type != SHT_STRTAB || table.sh_size == 0 || table.sh_size > kLongestNameTable) {
-      damaged("its table of section names is none");
+      damaged("its table of section names is invalid");
     }
     names_.resize(static_cast<std::size_t>(table.sh_size));
     read_at(table.sh_offset, names_.data(), names_.size());
@@ -309,10 +309,10 @@ class ElfFile {
       if (!is_read_at_its_address(segment.p_type) || segment.p_memsz == 0) continue;
       if (load_around(segment.p_vaddr, segment.p_memsz, segment.p_offset, segment.p_filesz) ==
           nullptr) {
-        damaged("a segment lies outside what is loaded");
+        damaged("a segment lies outside the loaded segments");
       }
       if (segment.p_type == PT_PHDR && segment.p_offset != header_.e_phoff) {
-        damaged("its segment table is said to be at two places");
+        damaged("its segment table is at two different offsets");
       }
       if (segment.p_type == PT_GNU_EH_FRAME) {
         unwinding_found = unwinding != nullptr && segment.p_vaddr == unwinding->sh_addr &&
@@ -376,7 +376,7 @@ class ElfFile {
       const std::uint64_t begin = segment.p_vaddr & ~(page - 1);
       const std::uint64_t end = (segment.p_vaddr + segment.p_memsz) & ~(page - 1);
       if (!in_pages_of_writable_load(segment.p_vaddr, segment.p_memsz, page)) {
-        damaged("a segment lies outside what is loaded");
+        damaged("a segment lies outside the loaded segments");
       }
       for (const Section& section : sections_) {
         const std::string_view name = name_of(section);

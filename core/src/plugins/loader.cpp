@@ -138,13 +138,13 @@ std::string read_mark(const fs::path& file) {
     if (section.starts_with(kMarkPrefix)) marks.insert(section.substr(kMarkPrefix.size()));
   }
   if (marks.empty()) {
-    throw PluginError(quoted(file) + " is no polycache plugin: it has no section \"" +
+    throw PluginError(quoted(file) + " is not a polycache plugin: it has no section \"" +
                       std::string(kMarkPrefix) +
-                      POLYCACHE_ABI "\", which POLYCACHE_PLUGIN or POLYCACHE_ABI_MARK puts there");
+                      POLYCACHE_ABI "\", which POLYCACHE_PLUGIN or POLYCACHE_ABI_MARK adds");
   }
   if (marks.size() > 1) {
-    throw PluginError(quoted(file) + " bears two ABI marks, " + quote(*marks.begin()) + " and " +
-                      quote(*marks.rbegin()) + ": it was linked from objects that do not fit");
+    throw PluginError(quoted(file) + " has two ABI marks, " + quote(*marks.begin()) + " and " +
+                      quote(*marks.rbegin()) + ": it was linked from incompatible objects");
   }
   return *marks.begin();
 }
@@ -165,7 +165,7 @@ void check_mark(const fs::path& file) {
 // `problem` comes from write_access.h.
 [[noreturn]] void refuse_writable(const std::string& what, const std::string& problem) {
   throw PluginError(what + " " + problem +
-                    " (to load it all the same, say \"allow_writable_plugins\": true in the "
+                    " (to load it anyway, set \"allow_writable_plugins\": true in the "
                     "configuration, or POLYCACHE_ALLOW_WRITABLE_FILES=1 in the environment)");
 }
 
@@ -179,7 +179,7 @@ void check_folder_writers(const fs::path& folder, WritableFiles writable) {
   if (writable == WritableFiles::allowed || writable_files_allowed()) return;
   const std::string problem = folder_writable_by_others(folder);
   if (!problem.empty()) {
-    refuse_writable("the folder " + quoted(folder) + ", in which plugins are looked for,", problem);
+    refuse_writable("the plugin folder " + quoted(folder), problem);
   }
 }
 
@@ -211,7 +211,7 @@ void require_loader() {
   LoadedFiles& loaded = loaded_files();
   const std::lock_guard lock(loaded.mutex);
   if (loaded.loader_lost.empty()) return;
-  throw PluginError("this process can load no more plugins: " + loaded.loader_lost);
+  throw PluginError("this process cannot load any more plugins: " + loaded.loader_lost);
 }
 
 // Records that a static constructor of the file threw. `what` describes the exception.
@@ -239,7 +239,7 @@ bool run_constructors(const fs::path& canonical) {
   } catch (const std::exception& thrown) {
     throw_loader_lost(canonical, "an exception (" + std::string(thrown.what()) + ")");
   } catch (...) {  // a foreign plugin may throw anything
-    throw_loader_lost(canonical, "something that is no std::exception");
+    throw_loader_lost(canonical, "something that is not a std::exception");
   }
 }
 
@@ -271,7 +271,7 @@ const shared_library& load(const fs::path& file, WritableFiles writable) {
       (library.load(canonical, boost::dll::load_mode::rtld_now, error), error)) {
     throw PluginError(
         quoted(canonical) + " cannot be loaded: " + loader_message(canonical) +
-        "; a plugin is linked with everything it needs (-Wl,-z,defs tells at its build)");
+        "; link the plugin with everything it needs (-Wl,-z,defs checks that at its build)");
   }
   LoadedFiles& loaded = loaded_files();
   const std::lock_guard lock(loaded.mutex);
@@ -316,7 +316,7 @@ constexpr std::size_t kSmallestDescriptor =
 void check_descriptor(const std::string& where, const PluginDescriptor& descriptor) {
   const auto fail = [&](const std::string& what) { throw PluginError(where + " " + what); };
   if (std::memcmp(descriptor.magic, "plycache", sizeof(descriptor.magic)) != 0) {
-    fail("has no polycache descriptor behind \"polycache_plugin\"; write POLYCACHE_PLUGIN(...)");
+    fail("has no polycache descriptor at \"polycache_plugin\"; write POLYCACHE_PLUGIN(...)");
   }
   if (descriptor.size < kSmallestDescriptor) {
     fail("has a descriptor of " + std::to_string(descriptor.size) + " bytes, this program needs " +
@@ -331,7 +331,7 @@ void check_descriptor(const std::string& where, const PluginDescriptor& descript
          POLYCACHE_VERSION);
   }
   if (descriptor.name == nullptr || !is_word(descriptor.name)) {
-    fail("has a name that is no word of letters, digits, \"_\" and \"-\"");
+    fail("has an invalid name: a name has letters, digits, \"_\" and \"-\" only");
   }
   const auto require = [&](bool is_there) {
     if (!is_there) fail("has a descriptor without its function");
@@ -351,14 +351,14 @@ void require_kind(const std::string& where, const PluginDescriptor& descriptor, 
   if (descriptor.kind == kind) return;
   throw PluginError(where + " is a " + std::string(word_for(descriptor.kind)) + " (" +
                     quote(descriptor.name) + "), but a " + std::string(word_for(kind)) +
-                    " is asked for here");
+                    " is expected here");
 }
 
 const PluginDescriptor& descriptor_of(const fs::path& file, const shared_library& library) {
   const auto symbol = own_symbol(library, kDescriptorSymbol);
   if (!symbol || symbol->type != STT_OBJECT) {
     throw PluginError(quoted(file) +
-                      " bears polycache's ABI mark, but exports no \"polycache_plugin\"; write "
+                      " has polycache's ABI mark, but does not export \"polycache_plugin\"; write "
                       "POLYCACHE_PLUGIN(...) once, outside every namespace");
   }
   // A hand-written symbol may be the struct itself instead of a pointer to it.
@@ -366,8 +366,8 @@ const PluginDescriptor& descriptor_of(const fs::path& file, const shared_library
   std::memcpy(&descriptor, symbol->address, sizeof(descriptor));
   if (descriptor == nullptr || std::memcmp(symbol->address, "plycache", 8) == 0) {
     throw PluginError(quoted(file) +
-                      " exports \"polycache_plugin\" as something else than the address of a "
-                      "descriptor; write POLYCACHE_PLUGIN(...)");
+                      " exports \"polycache_plugin\", but not as the address of a descriptor; "
+                      "write POLYCACHE_PLUGIN(...)");
   }
   check_descriptor(quoted(file), *descriptor);
   return *descriptor;
@@ -383,8 +383,8 @@ LoadedPlugin load_named_plugin(PluginKind kind, const fs::path& file, std::strin
                                WritableFiles writable) {
   const LoadedPlugin plugin = load_plugin(kind, file, writable);
   if (plugin.descriptor->name == name) return plugin;
-  throw PluginError(quoted(file) + " says that it is " + quote(plugin.descriptor->name) + ", not " +
-                    quote(name) + "; give the file that name, or configure it by its path");
+  throw PluginError(quoted(file) + " contains the plugin " + quote(plugin.descriptor->name) +
+                    ", not " + quote(name) + "; rename the file, or configure it by its path");
 }
 
 // --- Finding ---
@@ -492,7 +492,7 @@ std::string not_found(PluginKind kind, std::string_view name,
   const std::string word(word_for(kind));
   std::string text = "there is no " + word + " " + quote(name) + ": ";
   if (search_path.empty()) {
-    text += "it is not linked into this program, and there is no folder to look in";
+    text += "it is not linked into this program, and there is no folder to search";
   } else {
     text += "no polycache_" + std::string(name) + ".so in ";
     for (const fs::path& folder : search_path) {
@@ -548,7 +548,7 @@ LoadedPlugin find_plugin(PluginKind kind, std::string_view name,
                          WritableFiles writable) {
   if (name.find('/') != std::string_view::npos) return load_plugin(kind, folder / name, writable);
   if (!is_word(name)) {
-    throw PluginError(quote(name) + " is no name of a " + std::string(word_for(kind)) +
+    throw PluginError(quote(name) + " is not the name of a " + std::string(word_for(kind)) +
                       ": a name has letters, digits, \"_\" and \"-\" only, and the path of a file "
                       "has a \"/\", as in \"./polycache_mine.so\"");
   }
@@ -572,7 +572,7 @@ PluginKeyFunction load_key_function(const fs::path& file, const std::string& sym
                       "version)");
   }
   if (found->type != STT_FUNC) {
-    throw PluginError(quoted(file) + " has " + quote(symbol) + ", but it is no function");
+    throw PluginError(quoted(file) + " has " + quote(symbol) + ", but it is not a function");
   }
   return reinterpret_cast<PluginKeyFunction>(found->address);
 }

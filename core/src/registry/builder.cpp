@@ -103,8 +103,8 @@ std::function<void(const Warning&)> make_reporter(std::string alias, WarningHand
 
 // For a URL, or another text with a password, in the wrong member.
 constexpr std::string_view kNoPluginName =
-    "expected a name, or the path of a plugin's file; what stands there is neither, and is not "
-    "shown since it may hold a password";
+    "expected a name, or the path of a plugin's file; the value is neither, and is not shown since "
+    "it may contain a password";
 
 class Builder {
  public:
@@ -205,10 +205,10 @@ class Builder {
     describe(path, cache, work.info);
     make_keys(path, cache, work);
     if (alias.empty() || alias.find('.') != std::string::npos) {
-      note(work, path, "an alias is not empty and has no dot; give it another name");
+      note(work, path, "an alias must not be empty or contain a dot; rename it");
     }
     if (cache.timeout.value() < std::chrono::milliseconds::zero()) {
-      note(work, path + ".timeout", "is negative; zero means that nothing is kept");
+      note(work, path + ".timeout", "must not be negative; zero stores nothing");
     }
     if (cache.backend.empty()) {
       note(work, path + ".backend", R"(is missing; name a store, e.g. "locmem")");
@@ -229,13 +229,13 @@ class Builder {
     if (factory && factory->traits().key_rules == KeyRules::strict &&
         check_key(cache.key_prefix).bad_byte) {
       note(work, path + ".key_prefix",
-           "has a space or a control character, which this store cannot have in a key");
+           "contains a space or a control character, which this store does not allow in a key");
     }
     if (factory && work.keys && factory->traits().key_rules == KeyRules::strict &&
         work.keys->head().size() >= max_portable_key_bytes) {
       note(work, path + ".key_prefix",
-           "leaves no room for a key: this store has keys of at most 250 bytes, prefix and version "
-           "included; make it shorter");
+           "leaves no room for a key: this store allows at most 250 bytes, including prefix and "
+           "version; make it shorter");
     }
     if (factory && cache.clear == ClearScope::prefix) check_clear(path, *factory, work);
     work.factory = std::move(factory);
@@ -316,18 +316,19 @@ class Builder {
     std::shared_ptr<BackendFactory> factory;
     try {
       factory = plugin.descriptor->payload.create(reader, context);
-      if (!factory) note(work, path, whose + " made no store", true);
+      if (!factory) note(work, path, whose + " did not create a store", true);
       reader.reject_unread();
     } catch (const PluginError& error) {
       note(work, path, error.what(), true);
     } catch (const ConfigError& error) {
       note(work, path, error.what());
     } catch (const std::exception& error) {
-      note(work, path, whose + " threw while it made the store: " + error.what(), true);
+      note(work, path, whose + " threw while it created the store: " + error.what(), true);
     } catch (const abi::__forced_unwind&) {  // pthread_cancel: must not be caught
       throw;
     } catch (...) {  // a foreign plugin may throw anything
-      note(work, path, whose + " threw something that is no std::exception while it made the store",
+      note(work, path,
+           whose + " threw something that is not a std::exception while it created the store",
            true);
     }
     return work.problems.size() == problems_before ? factory : nullptr;
@@ -365,11 +366,11 @@ class Builder {
     const auto work = work_.find(other);
     if (work != work_.end() && work->second.progress == Work::Progress::under_way) {
       throw ConfigError("the aliases " + quote(alias) + " and " + quote(other) +
-                        " are made of each other; break the circle");
+                        " refer to each other; break the circle");
     }
     std::shared_ptr<BackendFactory> factory = factory_of(std::string(other));
     if (factory) return factory;
-    const std::string problem = "the alias " + quote(other) + " that it needs is wrong";
+    const std::string problem = "the alias " + quote(other) + ", which it needs, is invalid";
     if (only_plugins(work_.find(other)->second)) throw PluginError(problem);
     throw ConfigError(problem);
   }
@@ -433,7 +434,7 @@ class Builder {
     if (work.keys && work.keys->head().empty()) {
       note(work, member,
            R"("prefix" needs a key function whose keys begin with prefix and version; )"
-           R"(raise "version" instead of clearing, or say "clear": "store")");
+           R"(raise "version" instead of clearing, or set "clear": "store")");
       return;
     }
     try {
@@ -449,8 +450,8 @@ class Builder {
       return;
     }
     note(work, member,
-         R"("prefix" is more than this store can do; raise "version" instead of clearing, )"
-         R"(or say "clear": "store")");
+         R"("prefix" is not supported by this store; raise "version" instead of clearing, )"
+         R"(or set "clear": "store")");
   }
 
   // As far as the configuration shows: one location spelled in two ways counts as two.
@@ -489,7 +490,7 @@ class Builder {
     if (others.empty()) return;
     const std::string message =
         "clear() removes every key that begins with " + quote(cache.key_prefix + ':') +
-        ", and so the entries of " + others +
+        ", including the entries of " + others +
         ", which share the store; give each a prefix that does not begin with another one and ':'";
     // Collected while a configuration is built, and delivered when no lock is held.
     make_reporter(alias, environment_.on_warning)({.message = message});

@@ -70,7 +70,7 @@ CacheHealth check_health(CacheState& state) {
   } catch (const std::exception& error) {
     health.last_error = error.what();
   } catch (...) {  // a foreign store may throw anything
-    health.last_error = state.shared().plugin() + " threw something that is no std::exception";
+    health.last_error = state.shared().plugin() + " threw something that is not a std::exception";
   }
   state.shared().deliver(call);
   return health;

@@ -287,7 +287,7 @@ void CacheRegistry::reload() {
   } catch (const ConfigError& error) {
     const std::shared_ptr<const Environment> environment = state_->known().environment;
     const std::string message =
-        std::string("the configuration stays as it is, since the new one is wrong: ") +
+        std::string("the configuration did not change, since the new one is invalid: ") +
         error.what();
     call_handler(environment->on_warning,
                  {.kind = Warning::Kind::reload_failed, .message = message});
@@ -367,8 +367,8 @@ struct GlobalScopes {
          scope = scope->older_) {
       if (scope->registry_ == newest_scope->registry_ || !is_newest_of_its_thread(*scope)) continue;
       throw CacheError(
-          "several threads have replaced the global registry, each by its own, and this thread "
-          "has not said which one it belongs to: give it a ScopedGlobalRegistry, or a registry");
+          "several threads have replaced the global registry, each with its own, and this thread "
+          "has none: create a ScopedGlobalRegistry in this thread, or use a registry directly");
     }
     return *newest_scope->registry_;
   }

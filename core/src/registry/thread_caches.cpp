@@ -24,7 +24,7 @@ constinit std::atomic<std::uint64_t> ends{0};
 
 [[noreturn]] void throw_ended(const std::string& alias) {
   throw CacheError(alias +
-                   ": this cache has no store any more: its registry has ended, or a later "
+                   ": the store of this cache is gone: its registry was destroyed, or a newer "
                    "configuration lacks its alias; take the cache from a registry that has it");
 }
 

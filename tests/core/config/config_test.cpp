@@ -288,7 +288,7 @@ TEST(ConfigTest, CharactersThatJsonDoesNotHaveAreNamed) {
   EXPECT_THAT(problem("{\n\"a\": None}"), HasSubstr("null"));
   EXPECT_THAT(problem("{\n\"a\": NaN}"), HasSubstr("finite number"));
   EXPECT_THAT(problem("{\n\"a\": -Infinity}"), HasSubstr("finite number"));
-  EXPECT_THAT(problem("{\n\"a\": \"x\n}"), HasSubstr("does not end in its line"));
+  EXPECT_THAT(problem("{\n\"a\": \"x\n}"), HasSubstr("does not end on its line"));
   EXPECT_THAT(problem("{\n\"a\": \"x\ty\"}"), HasSubstr("\\t"));
   EXPECT_THAT(problem("{\n\"a\": hunter2}"), Not(HasSubstr("hunter2")));
 }
@@ -339,9 +339,10 @@ TEST(ConfigTest, KeepsSectionsAsTheyStand) {
 }
 
 TEST(ConfigTest, OneProblemIsOneLine) {
-  EXPECT_EQ(problem_in("{\"caches\": {\"a\": {\"backend\": \"locmem\",\n\"timeout\": -1}}}"),
-            "c.json:2: caches.a.timeout: must not be negative; write 0 to keep nothing, or null to "
-            "keep values for ever");
+  EXPECT_EQ(
+      problem_in("{\"caches\": {\"a\": {\"backend\": \"locmem\",\n\"timeout\": -1}}}"),
+      "c.json:2: caches.a.timeout: must not be negative; write 0 to store nothing, or null for "
+      "values that never expire");
 }
 
 TEST(ConfigTest, SeveralProblemsAreListedInTheOrderOfTheirLines) {
@@ -432,7 +433,7 @@ TEST(ConfigTest, MalformedSubstitutionsAreProblems) {
     EXPECT_THAT(problem_of([&] {
                   with_member(std::string(R"("key_prefix": ")").append(text).append("\""));
                 }),
-                HasSubstr("a plain \"${\" is written $${"))
+                HasSubstr("write a plain \"${\" as $${"))
         << text;
   }
 }
@@ -506,7 +507,7 @@ TEST_F(ConfigFiles, AFileThatCannotBePutInIsNamed) {
                                              "of a ${file:...} cannot be read: No such file"));
   EXPECT_THAT(problem("."), HasSubstr("Is a directory"));
   EXPECT_THAT(problem("large.txt"), HasSubstr("is larger than 64 KiB"));
-  EXPECT_THAT(problem("zero.txt"), HasSubstr("must not hold a zero byte"));
+  EXPECT_THAT(problem("zero.txt"), HasSubstr("must not contain a zero byte"));
 }
 
 TEST_F(ConfigFiles, FolderAndPlacesAreTheFiles) {
@@ -537,9 +538,7 @@ TEST_F(ConfigFiles, AMissingFileOfTheEnvironmentIsAnError) {
   const std::string none = (folder / "none.json").string();
   const Variable variable("POLYCACHE_CONFIG", none.c_str());
   EXPECT_EQ(problem_of([] { static_cast<void>(Config::from_environment()); }),
-            none +
-                ": cannot be read: No such file or directory; it is the file that "
-                "POLYCACHE_CONFIG names");
+            none + ": cannot be read: No such file or directory; POLYCACHE_CONFIG names this file");
 }
 
 TEST(ConfigTest, WithoutTheEnvironmentThereIsOneLocmem) {

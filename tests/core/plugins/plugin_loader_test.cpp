@@ -130,7 +130,7 @@ TEST(PluginLoader, FilesOfOtherKindsAreRefused) {
   EXPECT_EQ(refusal_of(empty), in_quotes(empty) + " is an empty file, not a shared library");
   const auto text = folder.write("text.so", "INPUT(-lother)\n");
   EXPECT_EQ(refusal_of(text),
-            in_quotes(text) + " is not a shared library: it does not begin as an ELF file does");
+            in_quotes(text) + " is not a shared library: it does not begin like an ELF file");
   const auto pipe = folder.path() / "pipe.so";
   ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
   EXPECT_EQ(refusal_of(pipe), in_quotes(pipe) + " is not a regular file");
@@ -178,8 +178,8 @@ TEST(PluginLoader, AFileWithoutSectionTableIsRefused) {
 TEST(PluginLoader, ALibraryWithoutMarkIsNoPlugin) {
   EXPECT_EQ(refusal_of(specimen("no_mark")),
             in_quotes(specimen("no_mark")) +
-                " is no polycache plugin: it has no section \".polycache_abi_" POLYCACHE_ABI
-                "\", which POLYCACHE_PLUGIN or POLYCACHE_ABI_MARK puts there");
+                " is not a polycache plugin: it has no section \".polycache_abi_" POLYCACHE_ABI
+                "\", which POLYCACHE_PLUGIN or POLYCACHE_ABI_MARK adds");
 }
 
 TEST(PluginLoader, AnotherAbiNumberIsRefusedNamingBoth) {
@@ -219,7 +219,7 @@ TEST(PluginLoader, RefusedLibrariesWereNeverLoaded) {
 
 TEST(PluginLoader, TwoMarksInOneFileAreRefused) {
   EXPECT_THAT(refusal_of(specimen("two_marks")),
-              AllOf(HasSubstr(" bears two ABI marks, "), HasSubstr("\"77_libstdcxx_1\""),
+              AllOf(HasSubstr(" has two ABI marks, "), HasSubstr("\"77_libstdcxx_1\""),
                     HasSubstr(POLYCACHE_ABI)));
 }
 
@@ -233,22 +233,22 @@ TEST(PluginLoader, ALibraryWithMarkAndWithoutDescriptorIsRefused) {
   for (const auto* name : {"no_descriptor", "function_instead"}) {
     EXPECT_EQ(refusal_of(specimen(name)),
               in_quotes(specimen(name)) +
-                  " bears polycache's ABI mark, but exports no \"polycache_plugin\"; write "
+                  " has polycache's ABI mark, but does not export \"polycache_plugin\"; write "
                   "POLYCACHE_PLUGIN(...) once, outside every namespace");
   }
 }
 
 TEST(PluginLoader, ADescriptorInPlaceOfItsAddressIsRefused) {
-  EXPECT_THAT(refusal_of(specimen("struct_itself")),
-              HasSubstr(" exports \"polycache_plugin\" as something else than the address of a "
-                        "descriptor"));
+  EXPECT_THAT(
+      refusal_of(specimen("struct_itself")),
+      HasSubstr(" exports \"polycache_plugin\", but not as the address of a descriptor; write"));
 }
 
 TEST(PluginLoader, AnotherKindIsRefusedNamingBoth) {
   EXPECT_THAT(refusal_of(specimen("good"), PluginKind::layer),
-              EndsWith(" is a backend (\"good\"), but a layer is asked for here"));
+              EndsWith(" is a backend (\"good\"), but a layer is expected here"));
   EXPECT_THAT(refusal_of(specimen("shout"), PluginKind::key_function),
-              EndsWith(" is a layer (\"shout\"), but a key function is asked for here"));
+              EndsWith(" is a layer (\"shout\"), but a key function is expected here"));
 }
 
 // --- Descriptors, as linked into a program; those of files are judged alike ---
@@ -370,7 +370,7 @@ TEST(PluginDescriptors, WrongFieldsAreRefused) {
   for (const char* const name : {static_cast<const char*>(nullptr), "", "two words", "a/b"}) {
     wrong = linked_one;
     wrong.name = name;
-    EXPECT_THAT(problem_of(wrong), HasSubstr("has a name that is no word"));
+    EXPECT_THAT(problem_of(wrong), HasSubstr("has an invalid name"));
   }
 }
 
@@ -440,8 +440,8 @@ TEST_F(PluginSearch, AFileThatSaysAnotherNameIsAnError) {
   EXPECT_EQ(
       refusal([&] { find("other", {a}); }),
       in_quotes(a / "polycache_other.so") +
-          " says that it is \"good\", not \"other\"; give the file that name, or configure it "
-          "by its path");
+          " contains the plugin \"good\", not \"other\"; rename the file, or configure it by its "
+          "path");
 }
 
 TEST_F(PluginSearch, APathStartsAtTheConfigurationsFolderAndMaySayAnyName) {
@@ -456,7 +456,7 @@ TEST_F(PluginSearch, WhatIsNoNameIsSaidToBeNone) {
   for (const auto* name : {"", "anything.so", "a b", "..", "caf\xc3\xa9"}) {
     EXPECT_THAT(
         refusal([&] { find(name, {folder("a")}); }),
-        AllOf(HasSubstr(" is no name of a backend: "), HasSubstr("\"./polycache_mine.so\"")));
+        AllOf(HasSubstr(" is not the name of a backend: "), HasSubstr("\"./polycache_mine.so\"")));
   }
 }
 
@@ -492,7 +492,7 @@ TEST_F(PluginSearch, WithoutFoldersItIsSaidSo) {
   EXPECT_EQ(
       refusal([&] { find_plugin(PluginKind::backend, "oen", std::array{&linked_one}, {}, {}); }),
       "there is no backend \"oen\": it is not linked into this program, and there is no folder "
-      "to look in; did you mean \"one\"? available: \"one\"");
+      "to search; did you mean \"one\"? available: \"one\"");
 }
 
 TEST_F(PluginSearch, AvailableAreThoseThatFit) {
@@ -535,7 +535,7 @@ void set_mode(const fs::path& path, unsigned mode) {
 }
 
 constexpr const char* kRemedy =
-    " (to load it all the same, say \"allow_writable_plugins\": true in the configuration, or "
+    " (to load it anyway, set \"allow_writable_plugins\": true in the configuration, or "
     "POLYCACHE_ALLOW_WRITABLE_FILES=1 in the environment)";
 
 TEST_F(PluginSearch, AFileThatEverybodyCanWriteToIsRefused) {
@@ -558,10 +558,9 @@ TEST_F(PluginSearch, AFolderThatEverybodyCanWriteToIsRefusedBeforeItIsSearched) 
   const auto b = folder("b");
   put(specimen("good"), b / "polycache_good.so");
   set_mode(a, 0777);
-  const std::string expected = "the folder " + in_quotes(a) +
-                               ", in which plugins are looked for, can be written to by "
-                               "everybody; run: chmod o-w " +
-                               in_quotes(a) + kRemedy;
+  const std::string expected = "the plugin folder " + in_quotes(a) +
+                               " can be written to by everybody; run: chmod o-w " + in_quotes(a) +
+                               kRemedy;
   EXPECT_EQ(refusal([&] { find("good", {a, b}); }), expected);
   EXPECT_STREQ(find("good", {b, a}).descriptor->name, "good");
   put(specimen("good"), a / "polycache_good.so");
@@ -640,19 +639,19 @@ TEST(KeyFunctions, AFunctionOfAnotherLibraryIsNotTaken) {
 
 TEST(KeyFunctions, WhatIsNoFunctionIsRefused) {
   EXPECT_THAT(refusal([] { load_key_function(keys, "no_function"); }),
-              EndsWith(" has \"no_function\", but it is no function"));
+              EndsWith(" has \"no_function\", but it is not a function"));
 }
 
 TEST(KeyFunctions, ALibraryWithoutMarkIsRefused) {
   EXPECT_THAT(refusal([] { load_key_function(specimen("no_mark"), "polycache_plugin"); }),
-              HasSubstr(" is no polycache plugin"));
+              HasSubstr(" is not a polycache plugin"));
   EXPECT_THAT(refusal([] { load_key_function("/nowhere/keys.so", "f"); }),
               HasSubstr("cannot be opened"));
 }
 
 TEST(KeyFunctions, ALibraryOfThemIsNoPlugin) {
   EXPECT_THAT(refusal_of(keys, PluginKind::key_function),
-              HasSubstr("exports no \"polycache_plugin\""));
+              HasSubstr("does not export \"polycache_plugin\""));
 }
 
 // --- Layers ---

@@ -67,9 +67,10 @@ TEST(RegistryPlugins, WhatCreateThrowsIsSaidWithTheFile) {
                     HasSubstr("the specimen is unwell")));
   EXPECT_THAT(refusal(with_backend("create_throws_number")),
               AllOf(HasSubstr("polycache_create_throws_number.so"),
-                    HasSubstr("something that is no std::exception")));
-  EXPECT_THAT(refusal(with_backend("creates_nothing")),
-              AllOf(HasSubstr("polycache_creates_nothing.so"), HasSubstr("made no store")));
+                    HasSubstr("something that is not a std::exception")));
+  EXPECT_THAT(
+      refusal(with_backend("creates_nothing")),
+      AllOf(HasSubstr("polycache_creates_nothing.so"), HasSubstr("did not create a store")));
 }
 
 // For a child process, since the dynamic loader cannot be used afterwards. Prints what is thrown
@@ -91,16 +92,16 @@ TEST(RegistryPluginsDeathTest, AStaticConstructorThatThrowsIsSaidWithTheFile) {
                     HasSubstr("end this process")));
   EXPECT_EXIT(print_refusals(with_backend("constructor_throws_number")),
               ::testing::ExitedWithCode(0),
-              HasSubstr("polycache_constructor_throws_number.so\" threw something that is no "
+              HasSubstr("polycache_constructor_throws_number.so\" threw something that is not a "
                         "std::exception"));
 }
 
 TEST(RegistryPluginsDeathTest, AfterAStaticConstructorThrewNoPluginIsLoaded) {
   EXPECT_EXIT(print_refusals(with_backend("constructor_throws")), ::testing::ExitedWithCode(0),
-              AllOf(HasSubstr("again: caches.default.backend: this process can load no more "
-                              "plugins: a static constructor of \""),
-                    HasSubstr("later: caches.default.backend: this process can load no more "
-                              "plugins: a static constructor of \"")));
+              AllOf(HasSubstr("again: caches.default.backend: this process cannot load any "
+                              "more plugins: a static constructor of \""),
+                    HasSubstr("later: caches.default.backend: this process cannot load any "
+                              "more plugins: a static constructor of \"")));
 }
 
 TEST(RegistryPluginsDeathTest, AStaticConstructorOfAKeyFunctionsLibraryThatThrowsIsSaid) {
@@ -308,7 +309,7 @@ TEST_F(ComposedPlugins, AMissingLayerIsNamed) {
       refusal(config(R"("layers": ["shuot"])"), environment),
       AllOf(HasSubstr("there is no layer \"shuot\""), HasSubstr("did you mean \"shout\"?")));
   EXPECT_THAT(refusal(config(R"("layers": ["good"])"), environment),
-              HasSubstr(" is a backend (\"good\"), but a layer is asked for here"));
+              HasSubstr(" is a backend (\"good\"), but a layer is expected here"));
 }
 
 TEST_F(ComposedPlugins, AKeyFunctionOfALibraryMakesTheKeys) {
@@ -325,7 +326,7 @@ TEST_F(ComposedPlugins, AKeyFunctionThatIsNotThereIsNamed) {
             HasSubstr("has no function \"forwards_key\"")));
   EXPECT_THAT(
       refusal(config(R"("key_function": "./polycache_no_mark.so:polycache_plugin")"), environment),
-      HasSubstr("is no polycache plugin"));
+      HasSubstr("is not a polycache plugin"));
   EXPECT_THAT(refusal(config(R"("key_function": "reversed")"), environment),
               HasSubstr("there is no key function \"reversed\""));
 }

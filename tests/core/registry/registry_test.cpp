@@ -259,7 +259,7 @@ TEST_F(RegistryTest, AProblemOfSomethingLeftOutStandsWhereItWasLeftOut) {
                       .places = {{"caches.a", "caches.json:3"}}};
   const std::string error = error_of([&] { CacheRegistry registry(config, environment()); });
   EXPECT_THAT(error, HasSubstr("caches.json:3: caches.a.backend"));
-  EXPECT_THAT(error, HasSubstr("caches.b.c: an alias is not empty and has no dot"));
+  EXPECT_THAT(error, HasSubstr("caches.b.c: an alias must not be empty or contain a dot"));
 }
 
 TEST_F(RegistryTest, DeferredErrorsMakeOnlyTheirAliasThrow) {
