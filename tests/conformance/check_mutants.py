@@ -98,7 +98,7 @@ NOTICED_BY = {
 SAYS = {
     "add_throws_in_threads": "I am a mutant",
     "cannot_count": "this store cannot count",
-    "no_lock": "this store does not survive threads",
+    "no_lock": "this store fails with several threads",
     "sink_under_the_lock": "watchdog: the test",
 }
 

@@ -145,7 +145,7 @@ class Meeting {
     const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
     while (missing_ > 0) {
       if (std::chrono::steady_clock::now() > end) {
-        throw std::runtime_error("the other threads of the test did not come this far");
+        throw std::runtime_error("the other threads of the test did not reach this point");
       }
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }
@@ -275,7 +275,7 @@ class StoreFixture : public ::testing::TestWithParam<ConformanceCase> {
     } catch (const std::exception& error) {
       ADD_FAILURE() << "a thread of the test threw: " << error.what();
     } catch (...) {  // a store may throw anything
-      ADD_FAILURE() << "a thread of the test threw what is no std::exception";
+      ADD_FAILURE() << "a thread of the test threw something that is not a std::exception";
     }
     return false;
   }
@@ -284,8 +284,9 @@ class StoreFixture : public ::testing::TestWithParam<ConformanceCase> {
   template <class F>
   void on_threads(int count, F f) {
     if (!survives_threads()) {
-      ADD_FAILURE() << "not run: this store does not survive threads; the first test of it that "
-                       "needed them says more";
+      ADD_FAILURE()
+          << "not run: this store fails with several threads; see the failure of the first "
+             "test that used them";
       return;
     }
     std::barrier start(count);
@@ -348,7 +349,7 @@ class StoreFixture : public ::testing::TestWithParam<ConformanceCase> {
     } catch (const std::exception& error) {
       std::fprintf(stderr, "a child process threw: %s\n", error.what());
     } catch (...) {  // a store may throw anything
-      std::fprintf(stderr, "a child process threw what is no std::exception\n");
+      std::fprintf(stderr, "a child process threw something that is not a std::exception\n");
     }
     _exit(good ? 0 : 1);
   }
@@ -384,8 +385,8 @@ class StoreFixture : public ::testing::TestWithParam<ConformanceCase> {
         known.try_emplace(test.test_suite_name() + ("/" + GetParam().store.name), false);
     if (!is_new) return answer->second;
     const std::string end = end_of_child(start_child([this] { return use_by_threads(); }));
-    EXPECT_EQ(end, "") << "four threads, each with a session of its own, used the store; what "
-                          "sessions share needs a lock";
+    EXPECT_EQ(end, "") << "four threads used the store, each with its own session; protect what "
+                          "sessions share by a lock";
     return answer->second = end.empty();
   }
 
@@ -405,7 +406,7 @@ class StoreFixture : public ::testing::TestWithParam<ConformanceCase> {
         } catch (const std::exception& error) {
           complain(error.what());
         } catch (...) {  // a store may throw anything
-          complain("a thread threw what is no std::exception");
+          complain("a thread threw something that is not a std::exception");
         }
       });
     }
@@ -427,12 +428,12 @@ class StoreFixture : public ::testing::TestWithParam<ConformanceCase> {
       keys.insert({own, common});
       store().set(own, own + "=" + std::to_string(n));
       if (keeps && store().get(own) != own + "=" + std::to_string(n)) {
-        complain("an entry of one thread was lost or changed while others wrote theirs");
+        complain("an entry of one thread was lost or changed while other threads wrote their own");
       }
       store().set(common, std::string(size, static_cast<char>('a' + (n + 5 * thread) % 20)));
       const auto value = store().get(common);
       if (value && (value->size() != size || *value != std::string(size, value->front()))) {
-        complain("a value was read that no thread has written: a mixture");
+        complain("a value was read that no thread wrote: a mixture of several");
       }
       if (n % 2 == 0) store().erase(common);
     }
@@ -646,7 +647,8 @@ TEST_P(BackendConformance, ARefusedValueIsNotStoredAndTheOlderOneIsGone) {
   const std::string large(quirks().refuses_value_of, 'x');
   store().set("k", "old");
   EXPECT_FALSE(store().set("k", large));
-  EXPECT_TRUE(same_bytes(store().get_or_set("k", "none"), "none")) << "there was something left";
+  EXPECT_TRUE(same_bytes(store().get_or_set("k", "none"), "none"))
+      << "an older value was still there";
   EXPECT_EQ(warnings_of(Warning::Kind::value_refused), 1U);
   EXPECT_FALSE(store().add("new", large));
   EXPECT_FALSE(store().contains("new"));
@@ -692,7 +694,7 @@ TEST_P(BackendConformance, ASinkIsCalledOnceForEachLiveEntry) {
     EXPECT_TRUE(pop->pop(keys[0], count));
     EXPECT_EQ(calls, 1) << "pop";
     EXPECT_FALSE(pop->pop(keys[0], count));
-    EXPECT_EQ(calls, 1) << "pop of what is gone";
+    EXPECT_EQ(calls, 1) << "pop of an absent entry";
   }
 }
 
@@ -748,13 +750,13 @@ TEST_P(BackendConformance, AnEntryThatIsNotLiveIsAbsentForEveryOperation) {
     EXPECT_FALSE(store().contains("k"));
     EXPECT_FALSE(store().touch("k", 1h));
     EXPECT_THROW(store().incr_version("k"), KeyNotFound);
-    EXPECT_TRUE(store().add("none", 1, 0s)) << "as of a key that is not there";
+    EXPECT_TRUE(store().add("none", 1, 0s)) << "like an absent key";
     EXPECT_TRUE(store().add("k", 1, 0s)) << "there is no live entry";
-    EXPECT_TRUE(store().erase("k")) << "the store had something";
+    EXPECT_TRUE(store().erase("k")) << "the store had an entry";
     EXPECT_FALSE(store().erase("k"));
     store_it();
     EXPECT_FALSE(store().pop("k"));
-    EXPECT_FALSE(store().erase("k")) << "pop has removed it";
+    EXPECT_FALSE(store().erase("k")) << "pop removed it";
     store_it();
     EXPECT_TRUE(store().add("k", "added"));
     EXPECT_EQ(store().get("k"), "added");
@@ -874,7 +876,7 @@ TEST_P(BackendConformance, IfPresentReplacesOnlyWhatIsThere) {
   EXPECT_EQ(store().get("k"), "new");
   EXPECT_TRUE(session.put(key, "newer", Ttl(short_life()), PutMode::if_present));
   outlive();
-  EXPECT_FALSE(store().contains("k")) << "the lifetime is the new one";
+  EXPECT_FALSE(store().contains("k")) << "the new lifetime applies";
 }
 
 TEST_P(BackendConformance, ContainsShowsTheHeadOfTheValue) {
@@ -920,7 +922,7 @@ TEST_P(BackendConformance, AnEntryLivesAsLongAsItWasTold) {
   EXPECT_EQ(store().get("k"), "v");
   if (!quirks().own_clock) {
     pass(short_life() - 1ms);
-    EXPECT_EQ(store().get("k"), "v") << "gone too early";
+    EXPECT_EQ(store().get("k"), "v") << "expired too early";
     pass(1ms + quirks().lateness);
   } else {
     outlive();
@@ -1070,7 +1072,7 @@ TEST_P(BackendConformance, TouchGivesANewLifetime) {
   EXPECT_TRUE(store().touch("longer", 10min));
   EXPECT_TRUE(store().touch("never", never));
   EXPECT_TRUE(store().touch("shorter", short_life()));
-  EXPECT_TRUE(store().touch("same", never)) << "an entry without lifetime is there all the same";
+  EXPECT_TRUE(store().touch("same", never)) << "an entry that never expires is still an entry";
   outlive();
   EXPECT_TRUE(store().contains("longer"));
   EXPECT_TRUE(store().contains("never"));
@@ -1166,7 +1168,7 @@ TEST_P(BackendConformance, AStoreWithoutCountersSaysThatItCannotCount) {
   for (const char* const key : {"n", "absent"}) {
     try {
       store().incr(key);
-      FAIL() << "it counts; leave has_counters true";
+      FAIL() << "the store can count; set has_counters to true";
     } catch (const BackendError& error) {
       EXPECT_EQ(error.kind(), BackendError::Kind::unsupported) << error.what();
     }
@@ -1284,7 +1286,7 @@ TEST_P(BackendConformance, PutManyNamesWhatWasNotStored) {
                                   Item{keys[1], "long", Ttl::forever()}};
   EXPECT_EQ(put_all(lives, PutMode::always), Failures{});
   outlive();
-  EXPECT_FALSE(store().contains("0")) << "each item has a lifetime of its own";
+  EXPECT_FALSE(store().contains("0")) << "each item has its own lifetime";
   EXPECT_EQ(store().get("1"), "long");
 }
 
@@ -1572,7 +1574,7 @@ TEST_P(BackendConformance, TtlTellsWhatIsLeft) {
   const auto most = 1min + quirks().lateness + quirks().granularity;
   const auto least = quirks().own_clock ? 1s : 40s;  // in real time the machine may be slow
   EXPECT_GE(left->value(), least);
-  EXPECT_LE(left->value(), most - passed) << "what is left, not what it was given";
+  EXPECT_LE(left->value(), most - passed) << "the remaining lifetime, not the one that was set";
   const std::array<std::string, 3> keys{store().final_key("minute"), store().final_key("absent"),
                                         store().final_key("never")};
   const std::array<std::string_view, 3> views{keys[0], keys[1], keys[2]};
@@ -1607,7 +1609,7 @@ TEST_P(BackendConformance, CompareChangesOnlyWhatIsExpected) {
   EXPECT_FALSE(compare->erase_if_equal(key, "old"));
   EXPECT_TRUE(store().contains("k"));
   outlive();
-  EXPECT_FALSE(store().contains("k")) << "without a ttl the lifetime stays";
+  EXPECT_FALSE(store().contains("k")) << "without a ttl the lifetime does not change";
   EXPECT_FALSE(compare->put_if_equal(key, "new", "newer", Ttl(1min)));
   store().set("k", "old", short_life());
   EXPECT_TRUE(compare->put_if_equal(key, "old", "new", Ttl(10min)));

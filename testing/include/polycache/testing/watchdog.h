@@ -30,8 +30,8 @@ class Watchdog {
                              " ms; the program ends here.\n"
                              "Does the store call a sink, or wait for another session, while it "
                              "holds a lock?\nA sink may use another session of the same store. A "
-                             "debugger or a core dump shows where\neach thread waits. A machine "
-                             "that is only slow needs a higher time_limit.\n";
+                             "debugger or a core dump shows where\neach thread waits. On a slow "
+                             "machine, raise time_limit.\n";
     size_ = text.copy(message_.data(), message_.size());
     struct sigaction action = {};
     action.sa_handler = end_program;
