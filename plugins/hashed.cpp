@@ -54,7 +54,7 @@ void append_hash(std::string& out, std::string_view key) {
   const EVP_MD* const kind = ready == 1 ? sha256() : nullptr;
   if (kind == nullptr ||
       EVP_Digest(key.data(), key.size(), digest.data(), nullptr, kind, nullptr) != 1) {
-    throw CacheError("the key function \"hashed\" cannot hash: libcrypto refuses SHA-256");
+    throw CacheError("the key function \"hashed\" cannot hash: libcrypto does not provide SHA-256");
   }
   constexpr std::string_view hex = "0123456789abcdef";
   out += kHashMark;

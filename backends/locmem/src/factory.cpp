@@ -18,7 +18,7 @@ std::unique_ptr<BackendFactory> create(const OptionReader& options, const Backen
 
 std::string location_name(const OptionReader& options) {
   if (options.location().size() > 1) {
-    options.reject_location("the store locmem has one location, the name of a store; give one");
+    options.reject_location("expected one location, the name of a store");
   }
   return options.location().empty() ? std::string() : options.location().front();
 }

@@ -33,8 +33,9 @@ Settings Settings::read(const OptionReader& options) {
                                               name_of(result.policy)));
   result.cull_frequency = static_cast<std::uint64_t>(options.integer("cull_frequency", 3, 0));
   if (options.has("cull_frequency") && result.policy != Policy::django) {
-    options.reject("cull_frequency",
-                   "only the policy \"django\" culls; remove it, or set \"policy\" to \"django\"");
+    options.reject(
+        "cull_frequency",
+        "applies to the policy \"django\" only; remove it, or set \"policy\" to \"django\"");
   }
   return result;
 }

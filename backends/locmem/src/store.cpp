@@ -316,7 +316,7 @@ std::optional<std::int64_t> Store::incr(std::string_view key, std::int64_t delta
   });
   if (result == PutResult::refused) {
     throw BackendError(BackendError::Kind::overloaded, "",
-                       "no memory for one digit more; raise max_bytes");
+                       "no memory for one more digit; raise max_bytes");
   }
   return result == PutResult::stored ? std::optional(sum) : std::nullopt;
 }

@@ -34,11 +34,11 @@ Translation translate(int code) {
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
       return {Cause::other, Kind::overloaded,
-              "; another process holds it, raise busy_timeout if that is as it should be"};
+              "; another process holds a lock on it; if that is intended, raise busy_timeout"};
     case SQLITE_NOMEM:
       return {Cause::other, Kind::overloaded, ""};
     case SQLITE_FULL:
-      return {Cause::full, Kind::storage, "; make room on the disk"};
+      return {Cause::full, Kind::storage, "; free space on the disk"};
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
       return {Cause::damaged, Kind::storage, ""};
@@ -180,8 +180,8 @@ void check_usable(const std::string& shown) {
   throw BackendError(BackendError::Kind::storage, shown,
                      "sqlite " + quote(shown) +
                          ": this process was forked while a thread had been inside SQLite for ten "
-                         "seconds, and SQLite cannot be used in it; look for a disk that hangs, "
-                         "and fork again");
+                         "seconds, so it cannot use SQLite; check for a disk that hangs, and fork "
+                         "again");
 }
 
 }  // namespace

@@ -41,10 +41,11 @@ std::string judge_folder(const fs::path& folder) {
   std::error_code error;
   const fs::file_status status = fs::status(folder, error);
   if (status.type() == fs::file_type::not_found) {
-    return "the folder " + quote(folder.string()) + " does not exist; make it, or name another";
+    return "the folder " + quote(folder.string()) +
+           " does not exist; create it, or name another one";
   }
   if (status.type() != fs::file_type::directory) {
-    return quote(folder.string()) + " is no folder that can be used" +
+    return quote(folder.string()) + " is not a usable folder" +
            (error ? " (" + error.message() + ")" : "");
   }
   return {};
@@ -93,7 +94,8 @@ Place find_place(const std::string& location) {
   } else if (verdict.state == FileState::absent && !fs::exists(place.file, error) &&
              ::faccessat(AT_FDCWD, folder.c_str(), W_OK | X_OK, AT_EACCESS) != 0) {
     place.problem = "the folder " + quote(folder.string()) + " cannot be written to (" +
-                    std::generic_category().message(errno) + "); make it writable, or name another";
+                    std::generic_category().message(errno) +
+                    "); make it writable, or name another one";
   }
   return place;
 }
@@ -152,14 +154,14 @@ std::string read_location(const OptionReader& options) {
   if (memory ? !is_memory(location) : !is_path(location)) {
     options.reject_location(
         "expected the path of a file, not a URL or a server: \"/var/cache/my.db\", or "
-        "\":memory:\" and a name; what stands there is not shown, since it may hold a password (in "
-        "front of a file's name with other characters than letters, digits and ._-+~ write "
-        "\"./\")");
+        "\":memory:\" and a name; the value is not shown, since it may contain a password (a "
+        "file's name with characters other than letters, digits and ._-+~ needs \"./\" before "
+        "it)");
     return std::string(kRefused);
   }
   if (memory) return location;
   if (location.back() == '/') {
-    options.reject_location(quote(location) + " is no name of a file");
+    options.reject_location(quote(location) + " is not the name of a file");
     return location;
   }
   const Place place = find_place(location);
@@ -172,7 +174,7 @@ std::string read_table_name(const OptionReader& options) {
   const std::string lower = fold_case(name);
   const bool printable = lower.find_first_of(std::string_view("\0\n\r", 3)) == std::string::npos;
   if (name.empty() || name.size() > 128 || !printable) {
-    options.reject("table", "expected a name of 1 to 128 bytes in one line");
+    options.reject("table", "expected a name of 1 to 128 bytes on one line");
   } else if (lower.starts_with("sqlite_") || lower.starts_with("polycache_")) {
     options.reject("table", "names that begin with \"sqlite_\" or \"polycache_\" are reserved");
   }
@@ -189,15 +191,15 @@ TableSettings read_table_settings(const OptionReader& options) {
   settings.max_entries = options.integer("max_entries", 0, 1);
   settings.checksum = options.boolean("checksum", false);
   settings.busy_timeout = options.duration("busy_timeout", milliseconds(1000));
-  if (settings.page_cache > kLargestPageCache) options.reject("page_cache", "at most 1TiB");
-  if (settings.busy_timeout > kLongestWait) options.reject("busy_timeout", "at most 24h");
+  if (settings.page_cache > kLargestPageCache) options.reject("page_cache", "must be at most 1TiB");
+  if (settings.busy_timeout > kLongestWait) options.reject("busy_timeout", "must be at most 24h");
   return settings;
 }
 
 std::int64_t read_max_value_bytes(const OptionReader& options) {
   const std::int64_t most = options.bytes("max_value_bytes", 0, 1);
   if (most > kLargestValueBytes) {
-    options.reject("max_value_bytes", "at most 1GB, which is SQLite's own limit");
+    options.reject("max_value_bytes", "must be at most 1GB, which is SQLite's own limit");
   }
   return most;
 }
@@ -232,10 +234,11 @@ std::shared_ptr<const TableName> claim_table_name(const std::string& name,
   const std::string id = "sqlite/1 table:" + id_of(location, context) + "\n" + fold_case(name);
   auto claimed = std::static_pointer_cast<const TableName>(context.process_wide(id, make));
   if (claimed->spelling != name) {
-    options.reject("table", "to SQLite " + quote(name) + " is the table " +
+    options.reject("table", "SQLite treats " + quote(name) + " as the table " +
                                 quote(claimed->spelling) + " of the alias " +
                                 quote(claimed->alias) +
-                                " in the same file; spell it alike to share it, or name another");
+                                " in the same file; spell it the same to share it, or name "
+                                "another one");
   }
   return claimed;
 }

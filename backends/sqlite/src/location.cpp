@@ -25,8 +25,8 @@ FileVerdict refused(std::string problem) { return {FileState::refused, std::move
 FileVerdict refused_as_no_database(const std::string& path) {
   return refused(
       quote(path) +
-      " is not an SQLite file; it was not touched, name another, or if it was a store of "
-      "polycache that has lost its first page, remove it with its -wal and -shm");
+      " is not an SQLite file; it was not changed; name another one, or, if it was a store of "
+      "polycache whose first page is damaged, remove it with its -wal and -shm");
 }
 
 BackendError::Kind kind_of(int error) noexcept {
@@ -39,13 +39,13 @@ BackendError::Kind kind_of(int error) noexcept {
   throw BackendError(kind_of(error), path,
                      "sqlite " + quote(path) + ": cannot lock " + quote(path + "-lock") + " (" +
                          std::strerror(error) +
-                         "), which is needed to make the file or to move a damaged one aside; make "
-                         "its folder writable");
+                         "), which is needed to create the file or to move a damaged one; make its "
+                         "folder writable");
 }
 
 [[noreturn]] void cannot_move(const std::string& path, int error) {
   throw BackendError(kind_of(error), path,
-                     "sqlite " + quote(path) + ": the file is damaged and cannot be moved aside (" +
+                     "sqlite " + quote(path) + ": the file is damaged and cannot be moved (" +
                          std::strerror(error) + "); move it away with its -wal and -shm files");
 }
 
@@ -72,17 +72,18 @@ FileVerdict judge_file(const std::string& path, Patience& patience) {
   struct stat status {};
   if (::lstat(path.c_str(), &status) != 0) {
     if (errno == ENOENT) return {};
-    return refused("cannot look at " + quote(path) + " (" + std::strerror(errno) + ")");
+    return refused("cannot examine " + quote(path) + " (" + std::strerror(errno) + ")");
   }
   if (S_ISLNK(status.st_mode)) {
     return refused(quote(path) +
-                   " has become a symbolic link while it was in use; reload the configuration, "
-                   "which then follows it");
+                   " became a symbolic link while it was in use; reload the configuration to "
+                   "follow it");
   }
   if (S_ISDIR(status.st_mode)) {
     return refused(quote(path) + " is a folder; name a file in it");
   }
-  if (!S_ISREG(status.st_mode)) return refused(quote(path) + " is no plain file; name another");
+  if (!S_ISREG(status.st_mode))
+    return refused(quote(path) + " is not a regular file; name another one");
   if (status.st_size == 0) return {};
   FileHeader header;
   switch (read_header(path, patience, header)) {
@@ -99,15 +100,16 @@ FileVerdict judge_file(const std::string& path, Patience& patience) {
   }
   if (header.application_id != kApplicationId) {
     if (!header.is_database) return refused_as_no_database(path);
-    return refused(quote(path) +
-                   " is an SQLite file, but no polycache store; it was not touched, name another");
+    return refused(
+        quote(path) +
+        " is an SQLite file, but not a polycache store; it was not changed; name another one");
   }
   if (!header.is_database) return {FileState::damaged, {}};
   if (header.user_version > kSchemaVersion) {
     return refused(quote(path) + " was written by a newer polycache (schema " +
-                   std::to_string(header.user_version) + ", this one knows " +
+                   std::to_string(header.user_version) + ", this one supports " +
                    std::to_string(kSchemaVersion) +
-                   "); it was not touched, name another or use the newer library");
+                   "); it was not changed; name another one, or use the newer library");
   }
   return {FileState::ours, {}, header.has_write_ahead_log};
 }
@@ -156,7 +158,7 @@ void remove_orphaned_log(const std::string& path) {
     if (::unlink(name.c_str()) == 0 || errno == ENOENT) continue;
     throw BackendError(kind_of(errno), path,
                        "sqlite " + quote(path) + ": cannot remove " + quote(name) +
-                           ", which belongs to a file that is gone (" + std::strerror(errno) +
+                           ", which belongs to a deleted file (" + std::strerror(errno) +
                            "); remove it");
   }
 }

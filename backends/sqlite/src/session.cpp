@@ -51,8 +51,8 @@ Ttl left(std::int64_t expires, const Moment& now) {
 
 std::string too_large(const Alias& alias, std::size_t size) {
   return "sqlite " + quote(alias.shown) + ": a value of " + std::to_string(size) +
-         " bytes is larger than the store takes (max_value_bytes); it was not stored, and an older "
-         "value of its key was removed";
+         " bytes is larger than the store allows (max_value_bytes); it was not stored, and an "
+         "older value of its key was removed";
 }
 
 }  // namespace
@@ -133,8 +133,8 @@ void Session::open(const Moment& now) {
   if (table_->table.fell_back()) {
     alias_->warn(Warning::Kind::degraded, {},
                  "sqlite " + quote(alias_->shown) +
-                     ": its file system has no shared memory for a write-ahead log; going on with "
-                     "a rollback journal, where readers and writers wait for each other");
+                     ": its file system has no shared memory for a write-ahead log; using a "
+                     "rollback journal, where readers and writers wait for each other");
   }
 }
 
@@ -154,8 +154,9 @@ void Session::open_file() {
              verdict.has_write_ahead_log);
   identity_ = identify_file(path);  // of a file that was just created
   if (table_->table.connection().file_has_moved()) {
-    throw DatabaseError(DatabaseError::Cause::stale, BackendError::Kind::storage, path,
-                        "sqlite " + quote(path) + ": the file was replaced while it was opened");
+    throw DatabaseError(
+        DatabaseError::Cause::stale, BackendError::Kind::storage, path,
+        "sqlite " + quote(path) + ": the file was replaced while it was being opened");
   }
 }
 
@@ -239,7 +240,7 @@ void Session::move_damaged_file(const DatabaseError& error) {
   if (!aside) return;  // another process or thread was faster, and has warned
   alias_->warn(Warning::Kind::other, {},
                std::string(error.what()) + "; the damaged file was moved to " + quote(*aside) +
-                   " and the cache begins empty; look into the cause, then delete that file");
+                   " and the cache starts empty; find the cause, then delete that file");
 }
 
 template <class Operation>
@@ -262,8 +263,8 @@ void Session::report_damage(Table& table, std::string_view key) const {
   if (!table.take_damaged()) return;
   alias_->warn(Warning::Kind::entry_damaged, key,
                "sqlite " + quote(alias_->shown) + ": the entry " + quote(key) +
-                   " does not match its checksum, so its bytes were changed on the disk; it counts "
-                   "as absent; if there are more of them, check the disk");
+                   " does not match its checksum, so its bytes changed on the disk; it is treated "
+                   "as absent; if this happens more often, check the disk");
 }
 
 Session::Turn Session::take_turn() { return share_->take_turn(patience_, alias_->shown); }
@@ -338,9 +339,9 @@ void Session::bound_log(Table& table) {
   alias_->warn(Warning::Kind::degraded, {},
                "sqlite " + quote(alias_->shown) + ": its write-ahead log has grown to " +
                    std::to_string(table.log_bytes() >> 20) +
-                   " MiB and cannot be emptied, since a process or thread has been reading for "
-                   "long without an end; end that read transaction (in another program, or a "
-                   "decoder that lasts), and the next write empties the log");
+                   " MiB and cannot be emptied, since a process or thread has kept a read "
+                   "transaction open for long; end it (in another program, or a decoder that "
+                   "takes long), and the next write empties the log");
 }
 
 // --- reading ---

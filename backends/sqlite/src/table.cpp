@@ -109,8 +109,8 @@ void Table::prepare_file() {
     throw DatabaseError(DatabaseError::Cause::other, BackendError::Kind::storage,
                         connection_.shown(),
                         "sqlite " + quote(connection_.shown()) +
-                            ": the file is no polycache store of this version; it was not "
-                            "touched, name another");
+                            ": the file is not a polycache store of this version; it was not "
+                            "changed; name another one");
   }
   const Inside inside(connection_);
   Statement secret(connection_, "SELECT value FROM polycache_meta WHERE name = 'hash_secret'");
@@ -229,8 +229,8 @@ void Table::check_spelling() {
   if (there == settings_.name) return;
   throw DatabaseError(DatabaseError::Cause::other, BackendError::Kind::storage, connection_.shown(),
                       "sqlite " + quote(connection_.shown()) + ": the file has a table " +
-                          quote(there) + ", which to SQLite is also " + quote(settings_.name) +
-                          "; spell it alike in the option table, or name another");
+                          quote(there) + ", which SQLite also treats as " + quote(settings_.name) +
+                          "; spell it the same in the option table, or name another one");
 }
 
 // The index's usual name may be another table's, or reserved by SQLite: "sqlite_written".

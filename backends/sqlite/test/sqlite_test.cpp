@@ -741,9 +741,9 @@ TEST_F(SqliteFile, LocationsThatCannotBeAreRefusedAndUntouched) {
   EXPECT_THAT(problem({folder_.file("none/cache.db")}), HasSubstr("does not exist"));
   EXPECT_THAT(problem({fs::path(path_).parent_path()}), HasSubstr("is a folder"));
   EXPECT_THAT(problem({"file:/tmp/x"}), HasSubstr("not a URL"));
-  EXPECT_THAT(problem({"/dev/null"}), HasSubstr("no plain file"));
+  EXPECT_THAT(problem({"/dev/null"}), HasSubstr("not a regular file"));
   ASSERT_EQ(::mkfifo(folder_.file("fifo").c_str(), 0600), 0);
-  EXPECT_THAT(problem({folder_.file("fifo")}), HasSubstr("no plain file"));
+  EXPECT_THAT(problem({folder_.file("fifo")}), HasSubstr("not a regular file"));
   EXPECT_THAT(problem({path_}, {{"table", ""}}), HasSubstr("options.table"));
   EXPECT_THAT(problem({path_}, {{"table", "sqlite_master"}}), HasSubstr("reserved"));
   EXPECT_THAT(problem({path_}, {{"table", "polycache_meta"}}), HasSubstr("reserved"));
@@ -772,7 +772,7 @@ TEST_F(SqliteFile, AFileThatIsNotOursIsRefusedAndStaysAsItIs) {
       make_factory(sqlite::plugin, context_, {{file}, {}});
       ADD_FAILURE() << file << " was accepted";
     } catch (const ConfigError& error) {
-      EXPECT_THAT(error.what(), HasSubstr("not touched"));
+      EXPECT_THAT(error.what(), HasSubstr("not changed"));
       EXPECT_THAT(error.what(), HasSubstr(file));
     }
     EXPECT_EQ(read_file(file), before);

@@ -30,9 +30,9 @@ inline void add_cache_options(boost::program_options::options_description& descr
   namespace po = boost::program_options;
   description.add_options()(
       "cache-config", po::value<std::string>()->value_name("FILE"),
-      "file that says what the caches are; without it, the one that POLYCACHE_CONFIG names")(
+      "configuration file of the caches; default: the file that POLYCACHE_CONFIG names")(
       "cache", po::value<std::vector<std::string>>()->composing()->value_name("ALIAS.MEMBER=VALUE"),
-      "changes one member of one cache, such as default.timeout=60s; can be given many times");
+      "changes one member of one cache, such as default.timeout=60s; can be repeated");
 }
 
 // The configuration from these options: the file's content, or Config::from_environment() without
