@@ -55,11 +55,12 @@ struct CacheConfig {
   OptionMap options = {};                // defined by the backend
 };
 
-// A part of a configuration file that belongs to a recipe ("loaders", "queries"). Kept as it was
-// written, with its place; the recipe reads it.
+// A part of a configuration file that a recipe or the program reads (section.h). Kept as it was
+// written.
 struct ConfigSection {
-  std::string json;   // with comments and ${…}; complete: its braces match
-  std::string place;  // "caches.json:30": position of its first character
+  std::string json;         // with comments and ${…}; complete: its braces match
+  std::string source = {};  // "caches.json"; empty for a Config made by hand
+  int line = 1;             // of its first character
 };
 
 struct POLYCACHE_API Config {

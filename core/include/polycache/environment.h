@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -10,6 +11,7 @@
 #include "polycache/author/clock.h"
 #include "polycache/executor.h"
 #include "polycache/observer.h"
+#include "polycache/section.h"
 #include "polycache/warning.h"
 
 namespace polycache {
@@ -39,6 +41,12 @@ struct Environment {
   // Services that stores look up by name (BackendContext::service), for stores that need something
   // from the program.
   std::map<std::string, std::shared_ptr<void>, std::less<>> services = {};
+
+  // Sections of the configuration that this program reads (section.h), in addition to those that
+  // register_section() has claimed. A section that is not claimed is an error, unless
+  // `allow_unclaimed_sections` says that another program may read it.
+  std::map<std::string, SectionCheck, std::less<>> sections = {};
+  bool allow_unclaimed_sections = false;
 
   // The name of this registry in messages about several registries. If empty, the name is its
   // configuration's file, or "a registry made in code".

@@ -71,8 +71,10 @@ std::optional<std::int64_t> integer_in(const OptionValue& value) {
 }  // namespace
 
 OptionReader::OptionReader(std::string path, const std::vector<std::string>& location,
-                           const OptionMap& options, ProblemHandler on_problem)
+                           const OptionMap& options, ProblemHandler on_problem,
+                           std::string_view infix)
     : path_(std::move(path)),
+      infix_(infix),
       location_(location),
       options_(options),
       on_problem_(std::move(on_problem)) {}
@@ -92,7 +94,7 @@ const OptionValue* OptionReader::find(std::string_view name) const {
 }
 
 std::string OptionReader::member(std::string_view name) const {
-  return path_ + ".options." + std::string(name);
+  return path_ + infix_ + std::string(name);
 }
 
 void OptionReader::report(std::string_view member, std::string_view problem) const {

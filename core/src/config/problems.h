@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <iterator>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -29,6 +30,12 @@ class ConfigProblems {
   }
 
   bool empty() const noexcept { return problems_.empty(); }
+
+  // Adds those of another collection.
+  void take(ConfigProblems&& others) {
+    std::move(others.problems_.begin(), others.problems_.end(), std::back_inserter(problems_));
+    others.problems_.clear();
+  }
 
   // Throws a ConfigError if there is a problem.
   void throw_if_any() {

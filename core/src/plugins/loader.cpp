@@ -40,7 +40,7 @@ constexpr const char* kDescriptorSymbol = "polycache_plugin";
 // The whole path, unlike quote(): a truncated path is useless.
 std::string quoted(const fs::path& file) { return '"' + file.string() + '"'; }
 
-std::string_view word_for(PluginKind kind) {
+std::string word_for(PluginKind kind) {
   switch (kind) {
     case PluginKind::backend:
       return "backend";
@@ -49,7 +49,7 @@ std::string_view word_for(PluginKind kind) {
     case PluginKind::key_function:
       return "key function";
   }
-  return "plugin of an unknown kind";
+  return "plugin of kind " + std::to_string(static_cast<std::uint32_t>(kind));
 }
 
 bool is_word(std::string_view name) {
@@ -349,8 +349,8 @@ void check_descriptor(const std::string& where, const PluginDescriptor& descript
 
 void require_kind(const std::string& where, const PluginDescriptor& descriptor, PluginKind kind) {
   if (descriptor.kind == kind) return;
-  throw PluginError(where + " is a " + std::string(word_for(descriptor.kind)) + " (" +
-                    quote(descriptor.name) + "), but a " + std::string(word_for(kind)) +
+  throw PluginError(where + " is a " + word_for(descriptor.kind) + " (" +
+                    quote(descriptor.name) + "), but a " + word_for(kind) +
                     " is expected here");
 }
 
@@ -489,7 +489,7 @@ std::string list_of(std::span<const std::string> names) {
 std::string not_found(PluginKind kind, std::string_view name,
                       std::span<const PluginDescriptor* const> linked,
                       std::span<const fs::path> search_path) {
-  const std::string word(word_for(kind));
+  const std::string word = word_for(kind);
   std::string text = "there is no " + word + " " + quote(name) + ": ";
   if (search_path.empty()) {
     text += "it is not linked into this program, and there is no folder to search";
@@ -548,7 +548,7 @@ LoadedPlugin find_plugin(PluginKind kind, std::string_view name,
                          WritableFiles writable) {
   if (name.find('/') != std::string_view::npos) return load_plugin(kind, folder / name, writable);
   if (!is_word(name)) {
-    throw PluginError(quote(name) + " is not the name of a " + std::string(word_for(kind)) +
+    throw PluginError(quote(name) + " is not the name of a " + word_for(kind) +
                       ": a name has letters, digits, \"_\" and \"-\" only, and the path of a file "
                       "has a \"/\", as in \"./polycache_mine.so\"");
   }

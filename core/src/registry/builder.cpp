@@ -17,6 +17,7 @@
 #include "base/no_destructor.h"
 #include "base/shown.h"
 #include "config/problems.h"
+#include "config/sections.h"
 #include "front/backend_call.h"
 #include "plugins/key_functions.h"
 #include "plugins/loader.h"
@@ -114,10 +115,11 @@ class Builder {
         kept_environment_(without_executor(environment)),
         configuration_(std::make_shared<const Configuration>(
             Configuration{registry, name_of(config, environment)})),
-        search_path_(plugin_search_path(absolute_plugin_path(config))) {}
+        search_path_(plugin_folders(config)) {}
 
   BuiltAliases build() {
     check_linked_plugins();
+    check_the_sections();
     for (const auto& [alias, cache] : config_.caches) factory_of(alias);
     BuiltAliases built;
     for (auto& [alias, work] : work_) built.emplace(alias, finish(alias, work));
@@ -156,17 +158,20 @@ class Builder {
     }
   }
 
+  void check_the_sections() {
+    ConfigProblems problems =
+        check_sections(config_, environment_.sections, environment_.allow_unclaimed_sections);
+    if (problems.empty()) return;
+    plugins_only_ = false;
+    if (environment_.defer_errors && environment_.on_warning) {
+      make_reporter({}, environment_.on_warning)({.message = problems.message()});
+    }
+    problems_.take(std::move(problems));
+  }
+
   static std::shared_ptr<const Environment> without_executor(Environment environment) {
     environment.executor = nullptr;
     return std::make_shared<const Environment>(std::move(environment));
-  }
-
-  static std::vector<std::filesystem::path> absolute_plugin_path(const Config& config) {
-    std::vector<std::filesystem::path> folders;
-    for (const std::filesystem::path& folder : config.plugin_path) {
-      folders.push_back(folder.is_absolute() ? folder : config.folder / folder);
-    }
-    return folders;
   }
 
   WritableFiles writable() const noexcept {
@@ -561,6 +566,14 @@ class Builder {
 void BuiltAlias::throw_error() const {
   if (plugin_error) throw PluginError(error);
   throw ConfigError(error);
+}
+
+std::vector<std::filesystem::path> plugin_folders(const Config& config) {
+  std::vector<std::filesystem::path> folders;
+  for (const std::filesystem::path& folder : config.plugin_path) {
+    folders.push_back(folder.is_absolute() ? folder : config.folder / folder);
+  }
+  return plugin_search_path(folders);
 }
 
 BuiltAliases build_aliases(const Config& config, const Environment& environment,

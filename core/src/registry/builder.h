@@ -4,9 +4,11 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "front/cache_state.h"
 #include "polycache/config.h"
@@ -27,6 +29,9 @@ struct BuiltAlias {
 };
 
 using BuiltAliases = std::map<std::string, BuiltAlias, std::less<>>;
+
+// Where plugins are searched for with that configuration.
+std::vector<std::filesystem::path> plugin_folders(const Config& config);
 
 // For the registry of that number. Throws ConfigError with all problems, or PluginError if all of
 // them concern plugins.

@@ -3,13 +3,16 @@
 #include <cxxabi.h>
 
 #include <atomic>
-#include <filesystem>
+#include <exception>
+#include <functional>
 #include <mutex>
+#include <string>
 #include <utility>
 #include <vector>
 
 #include "base/cold_mutex.h"
 #include "front/backend_call.h"
+#include "plugins/loader.h"
 #include "polycache/author/extension.h"
 #include "polycache/author/text.h"
 #include "polycache/error.h"
@@ -36,14 +39,6 @@ void close_idle(const BuiltAliases& aliases) noexcept {
   }
 }
 
-// Where a configuration came from.
-struct Origin {
-  std::filesystem::path file;
-  std::vector<Config::Applied> applied;
-};
-
-Origin origin_of(Config& config) { return {std::move(config.file), std::move(config.applied)}; }
-
 // There is no operation whose caller could receive the handler's exception.
 void call_handler(const WarningHandler& handler, const Warning& warning) {
   try {
@@ -62,13 +57,13 @@ void deliver(BackendCall& reports, const WarningHandler& handler) {
   }
 }
 
-Config read_again(const Origin& origin) {
-  if (origin.file.empty()) {
+Config read_again(const Config& installed) {
+  if (installed.file.empty()) {
     throw ConfigError(
         "this configuration was not read from a file; give the new one to reconfigure()");
   }
-  Config config = Config::from_file(origin.file);
-  for (const Config::Applied& change : origin.applied) {
+  Config config = Config::from_file(installed.file);
+  for (const Config::Applied& change : installed.applied) {
     config.apply(change.assignment, change.place);
   }
   return config;
@@ -88,7 +83,8 @@ struct CacheRegistry::State {
   // Guarded by cold_mutex().
   std::shared_ptr<const BuiltAliases> aliases;
   std::shared_ptr<const Environment> environment;
-  Origin origin;
+  std::shared_ptr<const Config> config;
+  std::vector<std::weak_ptr<const std::function<void()>>> listeners;
 
   std::shared_ptr<const BuiltAliases> snapshot() const {
     const std::lock_guard lock(cold_mutex());
@@ -99,12 +95,12 @@ struct CacheRegistry::State {
   struct Known {
     std::shared_ptr<const BuiltAliases> aliases;
     std::shared_ptr<const Environment> environment;
-    Origin origin;
+    std::shared_ptr<const Config> config;
   };
 
   Known known() const {
     const std::lock_guard lock(cold_mutex());
-    return {aliases, environment, origin};
+    return {aliases, environment, config};
   }
 
   // Swaps: the previous state is destroyed with `fresh`, outside the lock.
@@ -112,7 +108,7 @@ struct CacheRegistry::State {
     const std::lock_guard lock(cold_mutex());
     aliases.swap(fresh.aliases);
     environment.swap(fresh.environment);
-    std::swap(origin, fresh.origin);
+    config.swap(fresh.config);
     generation.fetch_add(1, std::memory_order_release);
   }
 
@@ -129,10 +125,9 @@ struct CacheRegistry::State {
       const Known before = known();
       if (!fresh.environment) fresh.environment = before.environment;
       handler = fresh.environment->on_warning;
-      Config config = read(before);
+      fresh.config = std::make_shared<const Config>(read(before));
       fresh.aliases =
-          std::make_shared<const BuiltAliases>(build_aliases(config, *fresh.environment, id));
-      fresh.origin = origin_of(config);
+          std::make_shared<const BuiltAliases>(build_aliases(*fresh.config, *fresh.environment, id));
       for (const auto& [alias, built] : *fresh.aliases) {
         const auto older = before.aliases->find(alias);
         if (older == before.aliases->end() || !older->second.state || !built.state) continue;
@@ -146,6 +141,33 @@ struct CacheRegistry::State {
     close_idle(*fresh.aliases);
     fresh = {};  // the old aliases: what is no longer used is destroyed while no lock is held
     deliver(reports, handler);
+    tell_listeners(handler);
+  }
+
+  void tell_listeners(const WarningHandler& handler) {
+    std::vector<std::shared_ptr<const std::function<void()>>> now;
+    {
+      const std::lock_guard lock(cold_mutex());
+      std::erase_if(listeners, [&](const auto& listener) {
+        auto alive = listener.lock();
+        if (!alive) return true;
+        now.push_back(std::move(alive));
+        return false;
+      });
+    }
+    for (const auto& listener : now) {
+      try {
+        (*listener)();
+      } catch (const abi::__forced_unwind&) {  // pthread_cancel: must not be caught
+        throw;
+      } catch (const std::exception& error) {
+        const std::string message =
+            std::string("a listener of on_change() threw: ") + error.what();
+        call_handler(handler, {.message = message});
+      } catch (...) {  // a listener may throw anything
+        call_handler(handler, {.message = "a listener of on_change() threw"});
+      }
+    }
   }
 
   std::pair<std::shared_ptr<const BuiltAliases>, std::uint64_t> now() const {
@@ -228,7 +250,7 @@ CacheRegistry::CacheRegistry(Config config, Environment environment)
   state_->aliases =
       std::make_shared<const BuiltAliases>(build_aliases(config, environment, state_->id));
   state_->environment = std::make_shared<const Environment>(std::move(environment));
-  state_->origin = origin_of(config);
+  state_->config = std::make_shared<const Config>(std::move(config));
   ThreadCaches::registry_begins(state_->id);
 }
 
@@ -283,7 +305,7 @@ void CacheRegistry::reconfigure(Config config, Environment environment) {
 void CacheRegistry::reload() {
   try {
     // Read under the lock: otherwise an older file could be installed after a newer one.
-    state_->change([](const State::Known& known) { return read_again(known.origin); }, nullptr);
+    state_->change([](const State::Known& known) { return read_again(*known.config); }, nullptr);
   } catch (const ConfigError& error) {
     const std::shared_ptr<const Environment> environment = state_->known().environment;
     const std::string message =
@@ -293,6 +315,26 @@ void CacheRegistry::reload() {
                  {.kind = Warning::Kind::reload_failed, .message = message});
     throw;
   }
+}
+
+SectionReader CacheRegistry::section(std::string_view name) const {
+  return SectionReader(*state_->known().config, name);
+}
+
+std::shared_ptr<void> CacheRegistry::on_change(std::function<void()> listener) {
+  auto held = std::make_shared<std::function<void()>>(std::move(listener));
+  const std::lock_guard lock(cold_mutex());
+  state_->listeners.emplace_back(held);
+  return held;
+}
+
+const PluginDescriptor& CacheRegistry::plugin(PluginKind kind, std::string_view name) const {
+  const State::Known now = state_->known();
+  return *find_plugin(kind, name, now.environment->linked_plugins, plugin_folders(*now.config),
+                      now.config->folder,
+                      now.config->allow_writable_plugins ? WritableFiles::allowed
+                                                         : WritableFiles::refused)
+              .descriptor;
 }
 
 std::vector<CacheHealth> CacheRegistry::health() const {

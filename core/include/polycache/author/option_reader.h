@@ -42,10 +42,11 @@ class POLYCACHE_API OptionReader {
   // description.
   using ProblemHandler = std::function<void(std::string_view member, std::string_view problem)>;
 
-  // `path` ("caches.default") is for messages. `location` and `options` must outlive the
-  // reader. Without a handler, the first problem is thrown as a ConfigError.
+  // `path` ("caches.default") is for messages; an option's full name is path + infix + name.
+  // `location` and `options` must outlive the reader. Without a handler, the first problem is thrown
+  // as a ConfigError.
   OptionReader(std::string path, const std::vector<std::string>& location, const OptionMap& options,
-               ProblemHandler on_problem = {});
+               ProblemHandler on_problem = {}, std::string_view infix = ".options.");
 
   // Keeps the values of these options out of messages. Names that suggest a password, secret, token
   // or user are always kept out.
@@ -95,6 +96,7 @@ class POLYCACHE_API OptionReader {
   void report(std::string_view member, std::string_view problem) const;
 
   std::string path_;
+  std::string infix_;
   const std::vector<std::string>& location_;
   const OptionMap& options_;
   ProblemHandler on_problem_;
