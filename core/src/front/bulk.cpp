@@ -1,0 +1,103 @@
+#include <functional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "front/final_keys.h"
+#include "front/operation.h"
+#include "front/reading.h"
+#include "front/scratch.h"
+#include "front/stored_form.h"
+#include "polycache/cache.h"
+
+namespace polycache {
+
+void Cache::get_many_bytes(std::span<const std::string_view> keys, ReadOptions options,
+                           IndexedDecode decode) {
+  if (keys.empty()) return;
+  const Busy busy(*this);
+  FinalKeys final_keys(*state_, options.version, keys.size());
+  for (const std::string_view key : keys) final_keys.add(key);
+  const std::vector<std::string_view> views = final_keys.views();
+  Operation operation(*this, Op::get_many, views);
+  std::vector<std::pair<std::size_t, Reading>> unreadable;
+  std::size_t hits = 0;
+  operation.run_many<bool>(Access::read, views, false, [&](Backend& session) {
+    session.get_many(views, [&](std::size_t i, std::string_view stored) {
+      Reading reading;
+      read_entry(*state_, reading, stored,
+                 [&](std::string_view bytes) { return decode(i, bytes); });
+      if (reading.has_value()) ++hits;
+      if (reading.unreadable()) [[unlikely]]
+        unreadable.emplace_back(i, std::move(reading));
+    });
+    return true;
+  });
+  operation.have_been_read(hits, keys.size());
+  for (const auto& [i, reading] : unreadable) warn_unreadable(*state_, views[i], reading);
+}
+
+std::vector<std::string> Cache::put_many_items(std::span<const ItemView> items,
+                                               const WriteOptions& options) {
+  if (items.empty()) return {};
+  const Busy busy(*this);
+  FinalKeys final_keys(*state_, options.version, items.size());
+  for (const ItemView& item : items) final_keys.add(item.key());
+  const std::vector<std::string_view> views = final_keys.views();
+  Operation operation(*this, Op::set_many, views);
+  const std::optional<Ttl> ttl = state_->resolve(options.timeout);
+  if (!ttl) {
+    operation.have_been_erased(
+        operation.must([&](Backend& session) { return session.erase_many(views); }));
+    return {};
+  }
+
+  // Values written to the scratch buffer are copied; others stay where they are.
+  std::vector<Item> stored;
+  stored.reserve(items.size());
+  std::vector<std::string> copies;
+  Scratch scratch(scratch_, scratch_taken_);
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    const std::string_view bytes = items[i].encode(scratch.buffer());
+    const std::less<const char*> before;
+    const char* const begin = scratch.buffer().data();
+    const bool in_scratch =
+        !before(bytes.data(), begin) && before(bytes.data(), begin + scratch.buffer().size() + 1);
+    if (in_scratch || is_framed(bytes)) {
+      if (copies.empty()) copies.reserve(items.size());  // keeps views into it valid
+      copies.push_back(is_framed(bytes) ? make_frame({}, {}, bytes) : std::string(bytes));
+      stored.push_back({views[i], copies.back(), *ttl});
+    } else {
+      stored.push_back({views[i], bytes, *ttl});
+    }
+  }
+
+  std::vector<std::string> failed;
+  const bool done = operation.run_many<bool>(Access::write, views, false, [&](Backend& session) {
+    session.put_many(stored, PutMode::always,
+                     [&](std::size_t i) { failed.emplace_back(items[i].key()); });
+    return true;
+  });
+  if (!done) {
+    failed.clear();
+    for (const ItemView& item : items) failed.emplace_back(item.key());
+  }
+  operation.have_been_written(items.size() - failed.size(), items.size());
+  return failed;
+}
+
+std::size_t Cache::erase_many_keys(std::span<const std::string_view> keys, ReadOptions options) {
+  if (keys.empty()) return 0;
+  const Busy busy(*this);
+  FinalKeys final_keys(*state_, options.version, keys.size());
+  for (const std::string_view key : keys) final_keys.add(key);
+  const std::vector<std::string_view> views = final_keys.views();
+  Operation operation(*this, Op::erase_many, views);
+  const std::size_t erased =
+      operation.must([&](Backend& session) { return session.erase_many(views); });
+  operation.have_been_erased(erased);
+  return erased;
+}
+
+}  // namespace polycache

@@ -1,0 +1,52 @@
+#include "front/live_entry.h"
+
+#include "polycache/author/extension.h"
+
+namespace polycache {
+
+bool read_authoritative(Backend& session, std::string_view key, ValueSink sink) {
+  if (auto* const ttl = static_cast<TtlExtension*>(session.extension(TtlExtension::id))) {
+    return ttl->get(key, [&](std::string_view value, Ttl) { sink(value); });
+  }
+  return session.get(key, sink);
+}
+
+bool contains_live(Backend& session, std::string_view key, const CacheState& state) {
+  return is_live_by_head(session, key, state,
+                         [&](auto&& head) { return session.contains(key, head); });
+}
+
+std::optional<std::string> find_not_live(Backend& session, std::string_view key,
+                                         const CacheState& state) {
+  std::optional<std::string> found;
+  read_authoritative(session, key, [&](std::string_view stored) {
+    if (!is_live(stored, state)) found = std::string(stored);
+  });
+  return found;
+}
+
+bool replace_not_live(Backend& session, std::string_view key, std::string_view old,
+                      std::string_view value, Ttl ttl) {
+  auto* const compare = static_cast<CompareExtension*>(session.extension(CompareExtension::id));
+  if (compare != nullptr) return compare->put_if_equal(key, old, value, ttl);
+  session.erase(key);
+  return session.put(key, value, ttl, PutMode::if_absent);
+}
+
+bool put_if_not_live(Backend& session, std::string_view key, std::string_view value, Ttl ttl,
+                     const CacheState& state) {
+  // Ends when no other writer changes the entry between the two steps.
+  constexpr int kMostTries = 100;
+  for (int tries = 0; tries < kMostTries; ++tries) {
+    if (session.put(key, value, ttl, PutMode::if_absent)) return true;
+    bool is_framed_there = false;  // a plain value is live and need not be read
+    session.contains(key, [&](std::string_view head) { is_framed_there = is_framed(head); });
+    if (!is_framed_there) return false;
+    const std::optional<std::string> old = find_not_live(session, key, state);
+    if (!old) return false;
+    if (replace_not_live(session, key, *old, value, ttl)) return true;
+  }
+  return false;
+}
+
+}  // namespace polycache

@@ -1,0 +1,70 @@
+// What reading an entry has found.
+
+#pragma once
+
+#include <exception>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "front/cache_state.h"
+#include "front/entry.h"
+
+namespace polycache {
+
+// The result of reading an entry. `not_live`: it counts as absent (EntryState).
+enum class Outcome : unsigned char { absent, value, undecodable, not_live, damaged };
+
+struct Reading {
+  Outcome outcome = Outcome::absent;
+  std::unique_ptr<const std::string> thrown;  // message of a codec's exception
+
+  bool has_value() const noexcept { return outcome == Outcome::value; }
+  bool unreadable() const noexcept {
+    return outcome == Outcome::undecodable || outcome == Outcome::damaged;
+  }
+};
+
+// Passes a value to `decode`. Never throws: it runs inside the store's code.
+template <class Decode>
+void read_value(Reading& reading, std::string_view value, Decode&& decode) noexcept {
+  reading.outcome = Outcome::undecodable;
+  try {
+    if (decode(value)) reading.outcome = Outcome::value;
+  } catch (const std::exception& error) {
+    try {
+      reading.thrown = std::make_unique<const std::string>(error.what());
+    } catch (...) {  // out of memory: the warning says less
+    }
+  } catch (...) {  // a user's codec may throw anything
+  }
+}
+
+// The digits of a number that is followed only by blanks, else nothing.
+std::string_view digits_before_blanks(std::string_view bytes) noexcept;
+
+// First extracts a value from its frame. Bytes that are not a T may be a number that the store
+// itself padded; this is tried last, so a T may contain blanks.
+template <class Decode>
+void read_entry(const CacheState& state, Reading& reading, std::string_view stored,
+                Decode&& decode) noexcept {
+  if (is_framed(stored)) [[unlikely]] {
+    const JudgedEntry entry = judge_frame(stored, state.clock());
+    if (entry.state != EntryState::live) {
+      reading.outcome =
+          entry.state == EntryState::unreadable ? Outcome::damaged : Outcome::not_live;
+      return;
+    }
+    stored = entry.payload;
+  }
+  read_value(reading, stored, decode);
+  if (reading.outcome == Outcome::undecodable && state.shared().store_pads_numbers()) [[unlikely]] {
+    const std::string_view digits = digits_before_blanks(stored);
+    if (!digits.empty()) read_value(reading, digits, decode);
+  }
+}
+
+// Warns if the entry is there and cannot be read.
+void warn_unreadable(const CacheState& state, std::string_view final_key, const Reading& reading);
+
+}  // namespace polycache
