@@ -69,7 +69,7 @@ TEST_F(WritableFiles, AConfigurationThatEverybodyCanWriteToIsRefused) {
   EXPECT_EQ(problem(file), "");
 }
 
-TEST_F(WritableFiles, TheOtherProblemsAreToldToo) {
+TEST_F(WritableFiles, OtherProblemsAreReportedToo) {
   const fs::path file = write("shop.json", R"({"caches": {"a": {"backend": "x",
     "timeout": -5}}})",
                               0666);
@@ -117,7 +117,7 @@ TEST_F(WritableFiles, OurOwnFileInAFolderLikeTmpIsRead) {
                                    HasSubstr("move it to a folder of your own")));
 }
 
-TEST_F(WritableFiles, TheOwnersOwnGroupIsNobodyElse) {
+TEST_F(WritableFiles, TheOwnersPrivateGroupMayWrite) {
   const fs::path file = write("shop.json", kGood, 0664);
   if (::geteuid() != 0) return;  // who this user's group is, nobody knows
   EXPECT_EQ(problem(file), "");  // root's
@@ -175,7 +175,7 @@ TEST_F(WritableFiles, AReloadOfOneChangesNothingWhateverTheHandlerDoes) {
   EXPECT_THROW(registry["default"], ConfigError);
 }
 
-TEST_F(WritableFiles, APipeIsAskedForByWhoeverNamesIt) {
+TEST_F(WritableFiles, FilesThatAreNotRegularAreNotChecked) {
   EXPECT_THAT(problem("/dev/null"), AllOf(HasSubstr("is empty"), Not(HasSubstr("written"))));
   EXPECT_EQ(writable_by_others("/dev/null"), "");
   EXPECT_EQ(writable_by_others(folder_.path() / "nothing"), "");

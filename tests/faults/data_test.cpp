@@ -223,7 +223,7 @@ TEST_F(Data, ADecoderThatThrowsIsAMissAndTheFunctionRuns) {
   EXPECT_EQ(cache().get<Moody>("k")->text, "made");
 }
 
-TEST_F(Data, AnEncoderThatThrowsCostsTheStoringNotTheValue) {
+TEST_F(Data, AnEncoderThatThrowsPreventsStoringButReturnsTheValue) {
   cache().set("k", Moody{"old"});
   encoder_throws = true;
   EXPECT_THROW(cache().set("k", Moody{"new"}), std::runtime_error);
@@ -237,7 +237,7 @@ TEST_F(Data, AnEncoderThatThrowsCostsTheStoringNotTheValue) {
   EXPECT_EQ(cache().get<Moody>("other")->text, "again");
 }
 
-TEST_F(Data, WhoWaitsForAValueThatCannotBeEncodedComputesIt) {
+TEST_F(Data, WaitersForAValueThatCannotBeEncodedComputeIt) {
   encoder_throws = true;
   std::atomic<int> computed{0};
   std::vector<std::thread> threads;
@@ -309,7 +309,7 @@ TEST_F(ThrowingHandler, StopsAKeyBeforeAnythingIsStored) {
   expect_full_service();
 }
 
-TEST_F(ThrowingHandler, ReleasesWhoWaitsForTheComputation) {
+TEST_F(ThrowingHandler, ReleasesWaitersForTheComputation) {
   encoder_throws = true;  // whoever computes is warned, and the handler throws
   std::atomic<int> thrown{0};
   std::vector<std::thread> threads;
@@ -328,7 +328,7 @@ TEST_F(ThrowingHandler, ReleasesWhoWaitsForTheComputation) {
   expect_full_service();
 }
 
-TEST_F(ThrowingHandler, OfManyThreadsHarmsNobody) {
+TEST_F(ThrowingHandler, OfManyThreadsHarmsNoOperation) {
   put_raw("bad", "no number");
   std::vector<std::thread> threads;
   for (int i = 0; i < 4; ++i) {

@@ -137,7 +137,7 @@ class Failsafe : public ::testing::Test {
   Cache& a_ = registry_["a"];
 };
 
-TEST_F(Failsafe, AStoreThatKeepsFailingIsLeftAloneAndComesBack) {
+TEST_F(Failsafe, AFailingStoreIsNotCalledUntilItRecovers) {
   works = Works::nothing;
   for (int i = 0; i < 5; ++i) EXPECT_FALSE(a_.get("k"));
   EXPECT_EQ(calls, 5);
@@ -178,7 +178,7 @@ TEST_F(Failsafe, WhatMustNotBeLostThrowsWhileTheBreakerIsOpen) {
 }
 
 // Each step could cost another time limit.
-TEST_F(Failsafe, GetOrSetAsksAStoreThatFailedNoMore) {
+TEST_F(Failsafe, GetOrSetDoesNotCallAFailedStoreAgain) {
   works = Works::nothing;
   kind = Kind::timeout;
   EXPECT_EQ(a_.get_or_set("k", [] { return std::string("made"); }), "made");
@@ -194,7 +194,7 @@ TEST_F(Failsafe, GetOrSetAsksAStoreThatFailedNoMore) {
   EXPECT_EQ(calls, 4) << "a look, a second look, and one write";
 }
 
-TEST_F(Failsafe, UnderThePolicyThrowTheCallerHearsOfAnOpenBreaker) {
+TEST_F(Failsafe, UnderThePolicyThrowAnOpenBreakerThrows) {
   Cache& strict = registry_["strict"];
   works = Works::nothing;
   for (int i = 0; i < 8; ++i) EXPECT_THROW(strict.get("k"), BackendError);
@@ -207,7 +207,7 @@ TEST_F(Failsafe, UnderThePolicyThrowTheCallerHearsOfAnOpenBreaker) {
                                    Warning::Kind::recovered));
 }
 
-TEST_F(Failsafe, AStoreThatTakesNoWritesIsReadAllTheSame) {
+TEST_F(Failsafe, AStoreThatRefusesWritesIsStillRead) {
   works = Works::reads;
   kind = Kind::read_only;
   for (int i = 0; i < 20; ++i) EXPECT_FALSE(a_.set("k", 1));
@@ -219,7 +219,7 @@ TEST_F(Failsafe, AStoreThatTakesNoWritesIsReadAllTheSame) {
   EXPECT_TRUE(a_.set("k", 1));
 }
 
-TEST_F(Failsafe, FailuresAreToldOnceThenSummedUp) {
+TEST_F(Failsafe, FailuresAreReportedOnceThenSummedUp) {
   works = Works::nothing;
   for (int second = 0; second < 130; ++second) {
     for (int i = 0; i < 10; ++i) a_.get("k");
@@ -265,7 +265,7 @@ TEST_F(Failsafe, ASecondOutageIsSummedUpEvenIfItIsOver) {
   EXPECT_THAT(heard_, SizeIs(2));
 }
 
-TEST_F(Failsafe, ReadsThatWorkDoNotTellThatWritesDo) {
+TEST_F(Failsafe, SuccessfulReadsAreNoRecoveryOfWrites) {
   works = Works::reads;
   kind = Kind::storage;
   EXPECT_FALSE(a_.set("k", 1));
@@ -278,7 +278,7 @@ TEST_F(Failsafe, ReadsThatWorkDoNotTellThatWritesDo) {
   EXPECT_THAT(kinds(), ElementsAre(Warning::Kind::recovered));
 }
 
-TEST_F(Failsafe, EachKindOfFailureIsToldOnce) {
+TEST_F(Failsafe, EachKindOfFailureIsReportedOnce) {
   works = Works::nothing;
   for (const Kind one : {Kind::timeout, Kind::unreachable, Kind::timeout, Kind::unreachable}) {
     kind = one;
@@ -458,7 +458,7 @@ class FailsafeOfServers : public ::testing::Test {
   Cache& cache_;
 };
 
-TEST_F(FailsafeOfServers, OneThatIsLeftAloneCostsNoExceptionAndTheOtherServes) {
+TEST_F(FailsafeOfServers, AnOpenBreakerThrowsNoExceptionAndTheOtherServerServes) {
   lose_a();
   for (int i = 0; i < 100; ++i) {
     EXPECT_FALSE(cache_.get("a" + std::to_string(i)));
@@ -506,7 +506,7 @@ TEST_F(FailsafeOfServers, IsNotUpAgainBecauseAnotherServerAnswers) {
   EXPECT_EQ(kinds_.back(), Warning::Kind::recovered);
 }
 
-TEST_F(FailsafeOfServers, NobodyAsksWhileAllIsWell) {
+TEST_F(FailsafeOfServers, AdmissionIsNotCheckedWithoutFailures) {
   const auto use = [&] {
     for (int i = 0; i < 10; ++i) {
       cache_.get("a");
@@ -551,7 +551,7 @@ TEST_F(FailsafeOfServers, WhatMustNotBeLostThrowsWhatTheStoreSays) {
   EXPECT_THROW(cache_.erase_many({"b1", "a"}), BackendError);
 }
 
-TEST_F(FailsafeOfServers, EachWriteIsToldApart) {
+TEST_F(FailsafeOfServers, EachServersWritesAreCheckedSeparately) {
   for (int i = 0; i < 5; ++i) servers->breaker(":1:a").failed(Access::write, Kind::read_only);
   servers->down[1] = true;
   EXPECT_FALSE(cache_.get("b")) << "now something is wrong";
@@ -607,7 +607,7 @@ TEST_F(FailsafeOfServersBehindALayer, TheLayerSeesEveryCall) {
 
 // --- health ---
 
-TEST_F(Failsafe, HealthTellsWhatIsAndChangesNothing) {
+TEST_F(Failsafe, HealthReportsTheStateAndChangesNothing) {
   std::vector<CacheHealth> health = registry_.health();
   ASSERT_THAT(health, SizeIs(2));
   EXPECT_EQ(health[0].alias, "a");
@@ -679,7 +679,7 @@ TEST_F(Reload, TakesTheFileAsItIsNow) {
   EXPECT_EQ(registry["default"].final_key("k"), "new:7:k") << "what was applied is applied again";
 }
 
-TEST_F(Reload, AWrongFileChangesNothingAndIsToldOf) {
+TEST_F(Reload, AnInvalidFileChangesNothingAndIsReported) {
   write(R"({"caches": {"default": {"backend": "locmem", "key_prefix": "old"}}})");
   CacheRegistry registry(Config::from_file(file_), environment());
   for (const char* const wrong : {R"({"caches": {"default": {"backend": "locmem", "timeuot": 3}}})",

@@ -89,7 +89,7 @@ TEST(Limits, ThatMakeNoSenseAreErrorsThatNameAliasAndOption) {
   }
 }
 
-TEST(Limits, AreAllToldAtOnce) {
+TEST(Limits, AreAllReportedAtOnce) {
   const std::string problem = problem_of(
       "redis", {{"timeout", no_time}, {"idle_timeout", negative}, {"max_connections", zero}});
   for (const std::string option : {"timeout", "idle_timeout", "max_connections"}) {

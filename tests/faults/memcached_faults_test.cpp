@@ -189,7 +189,7 @@ TEST_F(MemcachedFaults, AServerThatIsNotThereAtTheStartCostsMisses) {
 
 // --- 2, 3: dies, and comes back ---
 
-TEST_F(MemcachedFaults, AServerThatDiesIsLeftAloneAndUsedAgain) {
+TEST_F(MemcachedFaults, ADeadServerIsNotCalledUntilItRecovers) {
   expect_healed();
   server_->kill9();
   for (int i = 0; i < 5; ++i) {
@@ -250,7 +250,7 @@ TEST_F(MemcachedFaults, OneServersSuccessIsNoRecoveryOfAnother) {
   EXPECT_THAT(store.warnings(Warning::Kind::recovered), SizeIs(1));
 }
 
-TEST_F(MemcachedFaults, HealthIsAskedWhateverTheBreakerSays) {
+TEST_F(MemcachedFaults, HealthIsCheckedWhateverTheBreakerState) {
   EXPECT_TRUE(store_.health("open").reachable);
   server_->kill9();
   for (int i = 0; i < 6; ++i) {  // the last one is a failing probe
@@ -519,7 +519,7 @@ TEST_F(MemcachedFaults, APeerThatVanishedIsNoticedByTheTimeLimit) {
   expect_healed();  // new connections work
 }
 
-TEST_F(MemcachedFaults, APeerThatVanishesWhileNobodyAsksIsNoticedByKeepalive) {
+TEST_F(MemcachedFaults, AnIdlePeerThatVanishesIsDetectedByKeepalive) {
   EXPECT_FALSE(strict_.get("k"));
   const std::vector<int> sockets = testing::own_sockets_to(gate_.port());
   ASSERT_THAT(sockets, SizeIs(1));
@@ -527,7 +527,7 @@ TEST_F(MemcachedFaults, APeerThatVanishesWhileNobodyAsksIsNoticedByKeepalive) {
   EXPECT_EQ(testing::socket_option(sockets[0], IPPROTO_TCP, TCP_KEEPIDLE), 30);
 }
 
-TEST_F(MemcachedFaults, AServerThatAcceptsNobodyIsUnreachable) {
+TEST_F(MemcachedFaults, AServerThatAcceptsNoConnectionIsUnreachable) {
   gate_.ignore_connects();
   const auto time = time_of([&] { EXPECT_TRUE(failure_of([&] { strict_.get("k"); })); });
   EXPECT_LT(time, kLimit);
@@ -827,7 +827,7 @@ TEST_F(MemcachedFaults, AnAddAfterALongPauseFindsALivingConnection) {
   expect_healed();
 }
 
-TEST_F(MemcachedFaults, ConnectionsThatNobodyNeedsAreClosed) {
+TEST_F(MemcachedFaults, UnneededConnectionsAreClosed) {
   Store store({gate_.address()}, {{"idle_timeout", std::string("10s")}}, clock_);
   store.open().set("k", 1);
   std::vector<std::thread> threads;
@@ -1300,7 +1300,7 @@ TEST_F(MemcachedFaults, AForksChildOpensItsOwnConnections) {
 // Other threads of the parent are in the middle of an operation, and hold all connections.
 // g++ 12's AddressSanitizer does not hold its allocator's locks over a fork.
 #if !defined(__SANITIZE_ADDRESS__)
-TEST_F(MemcachedFaults, AForkWhileThreadsAreAtWorkHurtsNobody) {
+TEST_F(MemcachedFaults, AForkWhileThreadsWorkIsSafe) {
   constexpr int kThreads = 4;
   Store store({gate_.address()}, {{"max_connections", std::int64_t{kThreads}}});
   store.strict().set("k", "v");

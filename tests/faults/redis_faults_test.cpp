@@ -179,7 +179,7 @@ TEST_F(RedisServerFaults, AServerThatIsNotThereAtTheStartCostsMisses) {
 
 // --- 2, 3: dies, and comes back ---
 
-TEST_F(RedisServerFaults, AServerThatDiesIsLeftAloneAndUsedAgain) {
+TEST_F(RedisServerFaults, ADeadServerIsNotCalledUntilItRecovers) {
   expect_healed();
   gate_.down();
   EXPECT_FALSE(open_.get("k"));
@@ -216,7 +216,7 @@ TEST_F(RedisServerFaults, AServerThatDiesIsLeftAloneAndUsedAgain) {
               ElementsAre(HasSubstr(gate_.address()), HasSubstr(gate_.address())));
 }
 
-TEST_F(RedisServerFaults, HealthIsAskedWhateverTheBreakerSays) {
+TEST_F(RedisServerFaults, HealthIsCheckedWhateverTheBreakerState) {
   EXPECT_TRUE(store_.health("open").reachable);
   gate_.down();
   for (int i = 0; i < 5; ++i) {
@@ -443,7 +443,7 @@ TEST_F(RedisServerFaults, APeerThatVanishedCostsOneTimeLimit) {
   expect_healed();
 }
 
-TEST_F(RedisServerFaults, APeerThatVanishesWhileNobodyAsksIsNoticedByKeepalive) {
+TEST_F(RedisServerFaults, AnIdlePeerThatVanishesIsDetectedByKeepalive) {
   EXPECT_FALSE(strict_.get("k"));
   const std::vector<int> sockets = testing::own_sockets_to(gate_.port());
   ASSERT_THAT(sockets, SizeIs(1));
@@ -581,7 +581,7 @@ TEST_F(RedisServerFaults, NamesAreResolvedAnewByEachConnection) {
 
 // --- 13: too many clients, storms ---
 
-TEST_F(RedisServerFaults, TooManyClientsIsNoReasonToComeBackAtOnce) {
+TEST_F(RedisServerFaults, TooManyClientsDelaysTheNextConnection) {
   std::atomic<int> accepted{0};
   const Peer peer([&](int connection) {
     ++accepted;
@@ -607,7 +607,7 @@ TEST_F(RedisServerFaults, TooManyClientsIsNoReasonToComeBackAtOnce) {
   EXPECT_LE(accepted, 64);
 }
 
-TEST_F(RedisServerFaults, ConnectionsAreTriedAtGrowingPauses) {
+TEST_F(RedisServerFaults, ConnectionAttemptsBackOff) {
   gate_.set({.reset_on_request = true});
   std::vector<int> pauses;  // milliseconds before the second, the third, ... attempt
   int last = 0;
@@ -744,7 +744,7 @@ TEST_F(RedisServerFaults, APasswordThatIsWantedFromNowOn) {
   expect_healed();
 }
 
-TEST_F(RedisServerFaults, WhatIsDeniedIsDoneOtherwiseWhereThatCanBe) {
+TEST_F(RedisServerFaults, DeniedCommandsAreReplacedWherePossible) {
   command(*server_,
           "acl setuser shop on nopass '~*' +@all -getdel -eval -evalsha -psetex -flushdb");
   Store store({"redis://shop:any@" + gate_.address()}, {}, clock_);
@@ -853,7 +853,7 @@ TEST_F(RedisServerFaults, AServerWithoutMemoryIsReadFrom) {
 
 // --- 21, 22, 23 ---
 
-TEST_F(RedisServerFaults, ScriptsAreSentAgainToAServerThatForgotThem) {
+TEST_F(RedisServerFaults, ScriptsAreSentAgainAfterTheServerLostThem) {
   strict_.set("n", 1);
   EXPECT_EQ(strict_.incr("n"), 2);
   command(*server_, "script flush");

@@ -234,7 +234,7 @@ std::string quoted(std::string_view text) { return '"' + std::string(text) + '"'
 
 // --- Configurations ---
 
-TEST_F(Secrets, StayOutOfWhatIsWrongWithTheText) {
+TEST_F(Secrets, AreNotInMessagesAboutTheText) {
   const std::string password = quoted(kPassword);
   const std::vector<std::string> members{
       R"("backend": "redis", "password": )" + password,
@@ -257,7 +257,7 @@ TEST_F(Secrets, StayOutOfWhatIsWrongWithTheText) {
   least_heard_ = static_cast<int>(members.size());
 }
 
-TEST_F(Secrets, StayOutOfWhatIsWrongWithTheOptions) {
+TEST_F(Secrets, AreNotInMessagesAboutOptions) {
   const std::string password = quoted(kPassword);
   std::vector<std::string> members;
   for (const char* backend : {"redis", "memcached", "sqlite", "locmem", "no_such_plugin"}) {
@@ -281,7 +281,7 @@ TEST_F(Secrets, StayOutOfWhatIsWrongWithTheOptions) {
   least_heard_ = static_cast<int>(members.size());
 }
 
-TEST_F(Secrets, OfSomebodysStoreStayOutOfWhatIsWrongWithItsOptions) {
+TEST_F(Secrets, OfAThirdPartysStoreAreNotInMessagesAboutItsOptions) {
   const std::vector<std::string> location;
   const std::vector<std::string> names{"password", "passphrase", "pwd",     "client_secret",
                                        "apiToken", "USER",       "my_auth", "credentials"};
@@ -300,7 +300,7 @@ TEST_F(Secrets, OfSomebodysStoreStayOutOfWhatIsWrongWithItsOptions) {
   least_heard_ = static_cast<int>(names.size()) * 5;
 }
 
-TEST_F(Secrets, StayOutOfWhatIsWrongWithTheLocation) {
+TEST_F(Secrets, AreNotInMessagesAboutTheLocation) {
   const std::string user(kUser);
   const std::string raw(kPassword);
   const std::string encoded = percent_encoded(kPassword);
@@ -478,7 +478,7 @@ TEST_F(Secrets, OfConnectionStringsInOtherMembersAreNotShown) {
   least_heard_ = static_cast<int>(texts.size()) * 8;
 }
 
-TEST_F(Secrets, OfSomebodysLocationsAndOptionsAreNotShown) {
+TEST_F(Secrets, OfAThirdPartysLocationsAndOptionsAreNotShown) {
   const std::vector<std::string> texts = foreign_texts();
   for (const std::string& text : texts) {
     const std::vector<std::string> location{text};

@@ -377,7 +377,7 @@ class SqliteFaults : public SqliteFixture {
   SqliteFaultVfs vfs_;
 };
 
-TEST_F(SqliteFaults, ErrorsByChanceCostHitsAndNeverTellALie) {
+TEST_F(SqliteFaults, RandomErrorsCauseMissesButNoWrongValues) {
   constexpr int kThreads = 3;
   const auto registry = make_registry({{"wal_autocheckpoint", std::int64_t{10}}});
   ASSERT_TRUE((*registry)["c"].set("k", "v"));
@@ -538,7 +538,7 @@ TEST_F(SqliteFaults, SharedMemoryThatFailsOnceCostsNothing) {
   EXPECT_THAT(warned(), IsEmpty());
 }
 
-TEST_F(SqliteFaults, SharedMemoryThatFailsForAWhileIsUsedAgainBesideOtherProcesses) {
+TEST_F(SqliteFaults, SharedMemoryThatFailsForAWhileIsUsedAgainWithOtherProcesses) {
   ASSERT_TRUE((*make_registry())["c"].set("k", "v"));
   Database elsewhere(path());  // for the store the same as another process
   ASSERT_EQ(elsewhere.text("SELECT count(*) FROM polycache_meta"), "1");

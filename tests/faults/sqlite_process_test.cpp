@@ -212,7 +212,7 @@ TEST_F(SqliteKilled, WritersLoseNothingThatTheyAcknowledged) {
 
 // --- a busy file ---
 
-TEST_F(SqliteProcesses, ABusyFileCostsWritesAndIsReadAllTheSame) {
+TEST_F(SqliteProcesses, ABusyFileFailsWritesAndIsStillRead) {
   const auto registry = make_registry({{"busy_timeout", "20ms"}});
   Cache& cache = (*registry)["c"];
   ASSERT_TRUE(cache.set("k", "v"));
@@ -441,7 +441,7 @@ TEST_F(SqliteLinks, ALinkWithoutAFileMakesTheFileThatItLeadsTo) {
   EXPECT_EQ(names_in("etc"), (std::set<std::string>{"c.db", "second.db"}));
 }
 
-TEST_F(SqliteLinks, AFolderOverALinkIsLeftByDotsWhereItLies) {
+TEST_F(SqliteLinks, ParentFoldersOfALinkAreThoseOfItsTarget) {
   fs::create_directory_symlink(at("disk/sub"), at("etc/sub"));
   expect_served(at("etc/sub/../c.db"));
   EXPECT_EQ(names_in("etc"), std::set<std::string>{"sub"});
@@ -472,7 +472,7 @@ TEST_F(SqliteLinks, TwoNamesOfAFileAreOneStore) {
   EXPECT_EQ(get(*direct->connect(), "n"), "400");
 }
 
-TEST_F(SqliteLinks, ADamagedFileOverALinkIsMovedAsideWhereItLies) {
+TEST_F(SqliteLinks, ADamagedFileOverALinkIsMovedInItsOwnFolder) {
   put(*make_at(at("disk/c.db")), "k", kLarge);
   fs::create_symlink(at("disk/c.db"), at("etc/c.db"));
   std::string bytes = read_file(at("disk/c.db"));
@@ -548,7 +548,7 @@ TEST_F(SqliteProcesses, ADamagedFileOfOursIsMovedAsideAndTheCacheGoesOn) {
   EXPECT_TRUE(was_warned(Warning::Kind::other, moved_aside().front()));
 }
 
-TEST_F(SqliteProcesses, ADamagedFileMayBeLeftWhereItIs) {
+TEST_F(SqliteProcesses, ADamagedFileStaysInPlaceIfConfigured) {
   ASSERT_TRUE((*make_registry())["c"].set("k", kLarge));
   damage();
   const std::string damaged = read_file(path());
@@ -566,7 +566,7 @@ TEST_F(SqliteProcesses, ADamagedFileMayBeLeftWhereItIs) {
 
 // --- newer, read-only ---
 
-TEST_F(SqliteProcesses, AFileThatANewerLibraryTakesOverIsLeftAlone) {
+TEST_F(SqliteProcesses, AFileThatANewerLibraryUpgradesIsNotChanged) {
   const auto registry = make_registry();
   Cache& cache = (*registry)["c"];
   ASSERT_TRUE(cache.set("k", "v"));
@@ -767,7 +767,7 @@ TEST_F(SqliteLog, IsEmptiedAgainAndAgainAlthoughReadersOverlapWithoutEnd) {
   EXPECT_EQ(check_integrity(), "ok");
 }
 
-TEST_F(SqliteLog, ThatAReaderKeepsLongIsWarnedOfOnceAndShrinksWhenTheReaderEnds) {
+TEST_F(SqliteLog, ALongReaderCausesOneWarningAndTheLogShrinksWhenItEnds) {
   ASSERT_TRUE(cache_.set("k1", "v"));
   Database reader(path());
   reader.execute("BEGIN");

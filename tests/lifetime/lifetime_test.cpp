@@ -123,7 +123,7 @@ TEST(Processes, TheGlobalRegistryMakesItselfFromTheEnvironment) {
             0);
 }
 
-TEST(Reconfigure, UnderLoadNobodyCrashesAndEverybodyMoves) {
+TEST(Reconfigure, UnderLoadEveryThreadMovesToTheNewOne) {
   CacheRegistry registry(loaded_locmem("0"));
   std::atomic<bool> stop{false};
   std::atomic<long> operations{0};

@@ -264,7 +264,7 @@ TEST_F(GateTest, HangsAndGoesOnLate) {
   EXPECT_EQ(client.hear(), "late");
 }
 
-TEST_F(GateTest, HoldsRepliesBack) {
+TEST_F(GateTest, DelaysRepliesUntilReleased) {
   const End client = connect_to(gate.port());
   const End server = upstream.accept();
   gate.set({.hold_replies = true});
@@ -395,7 +395,7 @@ TEST_F(GateTest, ClosesWhatIsIdle) {
   expect_full_service();
 }
 
-TEST_F(GateTest, FaultsReachWhomTheyAreMeantFor) {
+TEST_F(GateTest, FaultsApplyToTheChosenConnections) {
   const End old = connect_to(gate.port());
   const End old_server = upstream.accept();
   EXPECT_EQ(answer(old, old_server, "1"), "1");

@@ -179,7 +179,7 @@ TEST(ScopedCaches, ReferencesThatWereKeptThrowAfterwards) {
   EXPECT_THROW(kept->set("k", "v", 10s), CacheError);
 }
 
-TEST(ScopedCaches, LeaveOtherCachesOfTheThreadAlone) {
+TEST(ScopedCaches, DoNotChangeOtherCachesOfTheThread) {
   CacheRegistry mine({.caches = {{"default", {.backend = "memory"}}}},
                      {.linked_plugins = {&memory_store}});
   Cache& cache = mine["default"];
@@ -219,7 +219,7 @@ constexpr PluginDescriptor dotted = key_function_plugin(
       out.append(prefix).append(".").append(std::to_string(version)).append(".").append(key);
     });
 
-TEST(ScopedCaches, KeepWhatAConfigurationSaysBesideItsStores) {
+TEST(ScopedCaches, KeepAllOfAConfigurationButItsStores) {
   Config config{
       .caches = {{"users",
                   {.backend = "redis",
@@ -259,7 +259,7 @@ TEST(ScopedCaches, KeepTheWarnings) {
 
 // --- RecordingLayer. ---
 
-TEST(RecordingLayer, WritesDownWhatTheStoreWasAsked) {
+TEST(RecordingLayer, RecordsOperations) {
   ScopedCaches tests;
   Cache& cache = caches["default"];
   cache.get("a");
@@ -308,7 +308,7 @@ TEST(RecordingLayer, WritesDownWhatTheStoreWasAsked) {
   EXPECT_EQ(tests.recording().text(), "");
 }
 
-TEST(RecordingLayer, WritesDownExtensions) {
+TEST(RecordingLayer, RecordsExtensions) {
   ScopedCaches tests;
   Cache& cache = caches["default"];
   cache.set("k", "old", 10s);
@@ -334,7 +334,7 @@ TEST(RecordingLayer, WritesDownExtensions) {
             "default: erase_prefix :1: -> 1\n");
 }
 
-TEST(RecordingLayer, WritesDownFailures) {
+TEST(RecordingLayer, RecordsFailures) {
   ScopedCaches tests;
   tests.chaos().set({.fail = 1});
   EXPECT_FALSE(caches["default"].get("k"));
@@ -410,7 +410,7 @@ TEST(TestingLayers, AreLayersOfAConfiguration) {
 
 // --- ChaosLayer. ---
 
-TEST(ChaosLayer, DoesNothingUntilItIsTold) {
+TEST(ChaosLayer, DoesNothingUntilAFaultIsSet) {
   ScopedCaches tests;
   caches["default"].set("k", 1);
   EXPECT_EQ(caches["default"].get<int>("k"), 1);
@@ -418,7 +418,7 @@ TEST(ChaosLayer, DoesNothingUntilItIsTold) {
   EXPECT_EQ(tests.chaos().counts().operations, 0U);
 }
 
-TEST(ChaosLayer, FailsEveryOperationAndHeals) {
+TEST(ChaosLayer, FailsEveryOperationAndRecovers) {
   ScopedCaches tests(
       {.caches = {
            {"default", {.on_error = {ErrorPolicy::throw_error, ErrorPolicy::throw_error}}}}});
@@ -659,7 +659,7 @@ TEST(ChaosLayer, ReadsItsOptions) {
   EXPECT_THAT(tests.warnings(), ::testing::Contains(HasSubstr("storage")));
 }
 
-TEST(ChaosLayer, IsToldFromOtherThreads) {
+TEST(ChaosLayer, IsControlledFromOtherThreads) {
   ScopedCaches tests;
   std::atomic<bool> ending = false;
   std::vector<std::thread> workers;

@@ -272,7 +272,7 @@ TEST(LocmemDeadlines, RecentTimeIsNotOld) {
   EXPECT_GT(clock.recent(), before);
 }
 
-TEST(LocmemLock, LetsOneInAtATime) {
+TEST(LocmemLock, AdmitsOneThreadAtATime) {
   SpinLock lock;
   long counter = 0;
   std::vector<std::thread> threads;

@@ -264,7 +264,7 @@ TEST_F(LocmemShardMemory, ShrinksWhenMostIsErased) {
   expect_sound(kKeys);
 }
 
-TEST_F(LocmemShardMemory, EntriesThatAreBeingToldAboutStayWhereTheyAre) {
+TEST_F(LocmemShardMemory, EntriesShownToAListenerDoNotMove) {
   std::map<std::string, std::string> told;
   const RemovalListener listener = [&](Removal, std::string_view key, std::string_view value) {
     // Makes holes and moves entries while the one that is told about is in no table.

@@ -245,7 +245,7 @@ TEST_F(Locmem, BulkOperationsAnswerEachKey) {
   EXPECT_EQ(session->erase_many(keys), 0u);
 }
 
-TEST_F(Locmem, ReadsWhatIsLeftOfALife) {
+TEST_F(Locmem, ReadsTheRemainingLifetime) {
   const auto session = open();
   auto& ttl = extension<TtlExtension>(*session);
   set(*session, "k", "v", Ttl(10s));
@@ -333,7 +333,7 @@ TEST_F(Locmem, LruRemovesWhatWasUsedLeastRecently) {
   EXPECT_TRUE(contains(*session, "c"));
 }
 
-TEST_F(Locmem, AskingAboutAnEntryIsNoUse) {
+TEST_F(Locmem, ContainsTouchAndAddDoNotCountAsUse) {
   for (const char* policy : {"lru", "django"}) {
     SCOPED_TRACE(policy);
     factories_.clear();
@@ -610,7 +610,7 @@ TEST_F(Locmem, ExpiredEntriesGoBeforeLiveOnes) {
 
 // --- listening ---
 
-TEST_F(Locmem, TellsWhatLeftAndWhy) {
+TEST_F(Locmem, ReportsRemovedEntriesAndTheCause) {
   const auto session = open({{"max_entries", number(2)}, {"policy", word("lru")}});
   std::vector<std::string> told;
   last_factory().on_removal(

@@ -445,7 +445,7 @@ bool is_truth(const Lie& lie, const Operation& operation) {
   });
 }
 
-TEST(MemcachedLiar, EveryLieToEveryCommandIsATypedErrorAndTheEndOfTheConnection) {
+TEST(MemcachedWrongReplies, EveryWrongReplyIsATypedErrorAndClosesTheConnection) {
   for (const Operation& operation : operations()) {
     for (const Lie& lie : lies()) {
       if (is_truth(lie, operation)) continue;
@@ -466,7 +466,7 @@ TEST(MemcachedLiar, EveryLieToEveryCommandIsATypedErrorAndTheEndOfTheConnection)
 }
 
 // As proxies may that ask several servers.
-TEST(MemcachedLiar, AnswersInAnyOrderBelongToTheirQuestions) {
+TEST(MemcachedWrongReplies, AnswersInAnyOrderBelongToTheirQuestions) {
   const Liar liar([](const std::string&) -> Liar::Answer {
     return {.bytes = "VALUE c 0 1\r\n3\r\nVALUE a 0 1\r\n1\r\nVALUE b 0 1\r\n2\r\nEND\r\n"};
   });
@@ -478,7 +478,7 @@ TEST(MemcachedLiar, AnswersInAnyOrderBelongToTheirQuestions) {
   EXPECT_EQ(liar.connections(), 1);
 }
 
-TEST(MemcachedLiar, AnAnswerThatComesTwiceIsNone) {
+TEST(MemcachedWrongReplies, AnAnswerThatComesTwiceIsNone) {
   const Liar liar([](const std::string&) -> Liar::Answer {
     return {.bytes = "VALUE b 0 1\r\n2\r\nVALUE b 0 1\r\n2\r\nEND\r\n"};
   });
@@ -488,7 +488,7 @@ TEST(MemcachedLiar, AnAnswerThatComesTwiceIsNone) {
             Kind::protocol);
 }
 
-TEST(MemcachedLiar, AnErrorOfTheServersOwnIsAnErrorOfTheServersOwn) {
+TEST(MemcachedWrongReplies, AServerErrorIsReportedAsOne) {
   for (const Operation& operation : operations()) {
     const Liar liar([&](const std::string& verb) -> Liar::Answer {
       if (verb == "gets" && verb != operation.verb) return {"VALUE k 0 1 7\r\nv\r\nEND\r\n"};
@@ -499,7 +499,7 @@ TEST(MemcachedLiar, AnErrorOfTheServersOwnIsAnErrorOfTheServersOwn) {
   }
 }
 
-TEST(MemcachedLiar, AReplyThatIsCutAnywhereIsNone) {
+TEST(MemcachedWrongReplies, AReplyThatIsCutAnywhereIsNone) {
   const std::vector<std::pair<std::string, std::string>> good{
       {"get", "VALUE k 4294967295 10\r\n0123456789\r\nEND\r\n"},
       {"gets", "VALUE k 4294967295 1 77\r\nv\r\nEND\r\n"},
@@ -527,7 +527,7 @@ TEST(MemcachedLiar, AReplyThatIsCutAnywhereIsNone) {
 
 // The reply is the right one, and would take a minute. The limit is 300 ms; how late the end of
 // an operation is depends on the machine.
-TEST(MemcachedLiar, ADribbledReplyEndsAtTheLimit) {
+TEST(MemcachedWrongReplies, ADribbledReplyEndsAtTheLimit) {
   const std::string slow = "VALUE k 0 1000\r\n" + std::string(1000, 'v') + "\r\nEND\r\n";
   const Liar liar(
       [&](const std::string& verb) -> Liar::Answer {
@@ -547,7 +547,7 @@ TEST(MemcachedLiar, ADribbledReplyEndsAtTheLimit) {
 
 // The replies do not fit into the system's buffers: who does not read them while it sends waits
 // for ever.
-TEST(MemcachedLiar, ManyItemsToAServerThatWaitsForItsReaderEnd) {
+TEST(MemcachedWrongReplies, ManyItemsToAServerThatWaitsForItsReaderEnd) {
   const std::string refusal = "SERVER_ERROR out of memory " + std::string(950, 'x') + "\r\n";
   std::atomic<int> sets{0};
   const testing::TemporaryFolder folder;
@@ -574,7 +574,7 @@ TEST(MemcachedLiar, ManyItemsToAServerThatWaitsForItsReaderEnd) {
 }
 
 // Says much, and reads nothing.
-TEST(MemcachedLiar, ItemsToAServerThatOnlyTalksEndAtTheLimit) {
+TEST(MemcachedWrongReplies, ItemsToAServerThatOnlyTalksEndAtTheLimit) {
   std::atomic<bool> ended{false};
   const Peer peer([&](int connection) {
     peer_hears(connection);

@@ -233,7 +233,7 @@ TEST_P(MemcachedWays, EraseSaysFalseForAnEntryThatGetCallsGone) {
   EXPECT_EQ(real->erase_many(some), 0U);
 }
 
-TEST_P(MemcachedWays, OfManyThatEraseAnEntryOneIsTold) {
+TEST_P(MemcachedWays, OneOfManyErasesReturnsTrue) {
   const Store real = open(*server_);
   for (int round = 0; round < 20; ++round) {
     store(*real, "k", "v");
@@ -260,7 +260,7 @@ TEST_P(MemcachedWays, ErasesMoreThanABufferHolds) {
   EXPECT_EQ(store_->erase_many(views), 0U);
 }
 
-TEST_P(MemcachedWays, TellsWhatIsLeftOfALife) {
+TEST_P(MemcachedWays, ReportsTheRemainingLifetime) {
   store(*store_, "k", "v", Ttl(100s));
   clock_.advance(40s);
   const auto found = read_with_ttl(*store_, "k");
@@ -639,7 +639,7 @@ class MemcachedServers : public ::testing::Test {
 };
 
 // One limit is for what servers do, not for what is done with their answers.
-TEST_F(MemcachedServers, AreNotBlamedForASlowCaller) {
+TEST_F(MemcachedServers, ASlowCallerIsNoFailureOfAServer) {
   const Store hurried({first_->address(), second_->address()}, {{"timeout", std::string("1s")}});
   std::vector<std::string> keys;
   for (int i = 0; i < 24; ++i) {
@@ -891,7 +891,7 @@ TEST(MemcachedPeer, ForgedKeyLengthsOfTheBinaryProtocolDoNoHarm) {
   ::close(listener);
 }
 
-TEST(MemcachedPeer, SomethingElseThatListensThereIsToldApart) {
+TEST(MemcachedPeer, AnotherProtocolIsDetected) {
   for (const std::string& greeting : {
            std::string("220 mail.example.org ESMTP\r\n"),
            std::string("-ERR unknown command `version`\r\n"),

@@ -145,7 +145,7 @@ class RedisTest : public ::testing::Test {
 Server* RedisTest::server = nullptr;
 
 // One limit is for what the server does, not for what is done with its answers.
-TEST_F(RedisTest, IsNotBlamedForASlowCaller) {
+TEST_F(RedisTest, ASlowCallerIsNoFailureOfTheServer) {
   Store hurried({"redis://" + server->address() + "/1"}, {{"timeout", std::string("1s")}});
   const auto other = hurried.connect();
   std::vector<std::string> keys;
@@ -310,7 +310,7 @@ TEST_F(RedisTest, WhatIsNoCounterStaysAsItIs) {
   EXPECT_EQ(get(*session, "n"), "9223372036854775807");
 }
 
-TEST_F(RedisTest, ScriptsAreLoadedAgainAfterTheServerForgotThem) {
+TEST_F(RedisTest, ScriptsAreLoadedAgainAfterTheServerLostThem) {
   set(*session, "n", "1");
   EXPECT_EQ(session->incr("n", 1), 2);
   EXPECT_EQ(command(*server, "script flush"), "OK\n");
@@ -531,7 +531,7 @@ TEST(RedisServers, AFullServerRefusesAndTheOldValueIsGone) {
   EXPECT_TRUE(set(*session, "a", "new"));
 }
 
-TEST(RedisServers, UserAndPasswordOpenTheDoor) {
+TEST(RedisServers, UserAndPasswordAuthenticate) {
   const auto server = Server::redis({"--requirepass", "p@ss/word"});
   const std::string host = server->address();
   Store by_url({"redis://:p%40ss%2Fword@" + host + "/3"});
@@ -580,7 +580,7 @@ TEST(RedisServers, ACommandThatIsDeniedOrMissing) {
 
 // Counting, comparing, popping and clearing by prefix, for a user who may not do them the usual
 // way.
-TEST(RedisServers, WhatIsDeniedHasASubstitute) {
+TEST(RedisServers, DeniedCommandsHaveASubstitute) {
   const auto server = Server::redis();
   command(*server, "acl setuser shop on nopass '~*' +@all -evalsha -eval -getdel -unlink -psetex");
   Store store({"redis://shop:any@" + server->address()});
@@ -883,7 +883,7 @@ TEST(RedisFaults, DribblingDoesNotStretchTheLimit) {
       << "20 seconds' worth of bytes";
 }
 
-TEST(RedisFaults, BytesThatNobodyAskedForAreNotTheNextAnswer) {
+TEST(RedisFaults, UnrequestedBytesAreNotTheNextReply) {
   const auto peer = answering("$1\r\na\r\n$5\r\nextra\r\n", false);
   Store store({peer->address()});
   const auto session = store.connect();

@@ -293,7 +293,7 @@ TEST_P(SqliteStore, BulkOperationsAnswerForEveryKey) {
   EXPECT_EQ(session->erase_many({}), 0U);
 }
 
-TEST_P(SqliteStore, TtlExtensionTellsWhatIsLeft) {
+TEST_P(SqliteStore, TtlExtensionReportsTheRemainingLifetime) {
   const auto factory = make();
   const auto session = factory->connect();
   put(*session, "short", "1", ms(500));
@@ -570,7 +570,7 @@ TEST_F(SqliteFile, OutlivesItsSessionsAndItsFactory) {
   EXPECT_EQ(get(*make()->connect(), "k"), std::nullopt);
 }
 
-TEST_F(SqliteFile, BearsItsMarkAndASchemaOfPlainColumns) {
+TEST_F(SqliteFile, HasItsApplicationIdAndASchemaOfPlainColumns) {
   put(*make()->connect(), "k", "v");
   Database database(path_);
   EXPECT_EQ(database.text("PRAGMA application_id"), std::to_string(0x706c7963));
@@ -717,7 +717,7 @@ TEST_F(SqliteFile, AKeyWithTheHashOfAnotherIsNotTakenForIt) {
   EXPECT_EQ(Database(path_).text("SELECT count(*) FROM cache"), "1");
 }
 
-TEST_F(SqliteFile, ExpiredRowsLeaveOnTheBackOfWrites) {
+TEST_F(SqliteFile, WritesRemoveExpiredRows) {
   const auto factory = make();
   const auto session = factory->connect();
   for (int i = 0; i < 500; ++i) put(*session, "old" + std::to_string(i), "v", ms(10));
@@ -978,7 +978,7 @@ TEST_F(SqliteFile, ManyProcessesThatMeetADamagedFileMoveItOnce) {
 
 // --- busy, read-only ---
 
-TEST_F(SqliteFile, ABusyFileIsWaitedForNoLongerThanToldAndIsReadMeanwhile) {
+TEST_F(SqliteFile, ABusyFileIsWaitedForUpToTheLimitAndIsReadMeanwhile) {
   const auto factory = make({{"busy_timeout", "50ms"}});
   const auto session = factory->connect();
   put(*session, "k", "v");

@@ -118,7 +118,7 @@ TEST_F(CircuitBreakerTest, PausesGrowToHalfAMinuteAndBeginAnewAfterASuccess) {
   EXPECT_LE(breaker_.pause_left(Access::read), 1200ms);
 }
 
-TEST_F(CircuitBreakerTest, AProbeOfWhichNothingIsHeardIsLost) {
+TEST_F(CircuitBreakerTest, AProbeWithoutAResultExpires) {
   fail(5);
   wait(1s);
   ASSERT_TRUE(breaker_.admit(Access::read));
@@ -150,7 +150,7 @@ TEST_F(CircuitBreakerTest, AServerThatTakesNoWritesIsRead) {
   EXPECT_EQ(breaker_.succeeded(Access::write), Change::closed);
 }
 
-TEST_F(CircuitBreakerTest, ADeniedCallIsNoReasonToWait) {
+TEST_F(CircuitBreakerTest, ADeniedCallDoesNotOpenTheBreaker) {
   fail(50, Access::read, Kind::denied);
   fail(50, Access::write, Kind::unsupported);
   EXPECT_TRUE(breaker_.calm());

@@ -73,7 +73,7 @@ TEST_F(ConnectionPoolTest, ANestedUseGetsAnother) {
   EXPECT_NE(&*outer, &*inner);
 }
 
-TEST_F(ConnectionPoolTest, WaitsNoLongerThanToldIfAllAreInUse) {
+TEST_F(ConnectionPoolTest, WaitsUpToTheLimitIfAllAreInUse) {
   std::vector<Pool::Lease> leases;
   std::size_t hint = 0;
   for (int i = 0; i < 3; ++i) leases.push_back(pool_.take(hint, soon()));
@@ -85,7 +85,7 @@ TEST_F(ConnectionPoolTest, WaitsNoLongerThanToldIfAllAreInUse) {
   EXPECT_TRUE(pool_.take(hint, begin)) << "what is free is had without waiting";
 }
 
-TEST_F(ConnectionPoolTest, WhoWaitsGetsWhatIsGivenBack) {
+TEST_F(ConnectionPoolTest, WaitersReceiveReturnedConnections) {
   std::vector<Pool::Lease> leases;
   std::size_t hint = 0;
   for (int i = 0; i < 3; ++i) leases.push_back(pool_.take(hint, soon()));
@@ -144,7 +144,7 @@ TEST_F(ConnectionPoolTest, ManyThreadsShareFewConnections) {
   EXPECT_EQ(pool_.in_use(), 0U);
 }
 
-TEST_F(ConnectionPoolTest, ClosesWhatNobodyUsedForAWhile) {
+TEST_F(ConnectionPoolTest, ClosesIdleConnections) {
   std::size_t hint = 0;
   {
     std::vector<Pool::Lease> leases;

@@ -179,7 +179,7 @@ TEST(ConfigTest, TakesEveryMember) {
   EXPECT_TRUE(config.allow_writable_plugins);
 }
 
-TEST(ConfigTest, WhatIsLeftOutHasItsDefault) {
+TEST(ConfigTest, OmittedMembersHaveTheirDefaults) {
   const Config config = Config::from_json(R"({"caches": {"a": {"backend": "locmem"}}})");
   const CacheConfig& cache = config.caches.find("a")->second;
   EXPECT_EQ(cache.timeout, Timeout(300s));
@@ -205,7 +205,7 @@ TEST(ConfigTest, ReadsTimeoutsOfAllShapes) {
   EXPECT_EQ(timeout("0.0004"), Timeout(1ms));
 }
 
-TEST(ConfigTest, NumbersAndWordsMayStandInText) {
+TEST(ConfigTest, NumbersAndWordsMayBeStrings) {
   const Variable number("CONFIG_TEST_NUMBER", "60");
   const Variable unset("CONFIG_TEST_UNSET", nullptr);
   const auto cache = [](const char* member) { return with_member(member).caches.at("a"); };
@@ -332,7 +332,7 @@ TEST(ConfigTest, KnowsTheLineOfEveryMember) {
   EXPECT_EQ(config.sections.at("loaders").place, "c.json:20");
 }
 
-TEST(ConfigTest, KeepsSectionsAsTheyStand) {
+TEST(ConfigTest, KeepsSectionsUnchanged) {
   const Config config = Config::from_json(R"({"caches": {"a": {"backend": "locmem"}},
     "queries": [1, /* of a recipe */ "${NOT_EXPANDED}"]})");
   EXPECT_EQ(config.sections.at("queries").json, R"([1, /* of a recipe */ "${NOT_EXPANDED}"])");
@@ -517,7 +517,7 @@ TEST_F(ConfigFiles, FolderAndPlacesAreTheFiles) {
   EXPECT_EQ(config.places.at("caches.a.backend"), file.string() + ":1");
 }
 
-TEST_F(ConfigFiles, AFileThatIsNotThereOrNoFileIsSaid) {
+TEST_F(ConfigFiles, AMissingFileAndAFolderAreErrors) {
   const auto problem = [](const std::filesystem::path& file) {
     return problem_of([&] { static_cast<void>(Config::from_file(file)); });
   };
@@ -628,7 +628,7 @@ TEST_F(Apply, MovesThePlaceAndForgetsTheOldOnes) {
   EXPECT_EQ(config.places.at("caches.a.options.m"), "c.json:3");
 }
 
-TEST_F(Apply, SaysWhatIsWrongAndChangesNothing) {
+TEST_F(Apply, ReportsProblemsAndChangesNothing) {
   EXPECT_EQ(problem("a.timeout=soon"),
             "assignment: caches.a.timeout: expected a duration such as \"5m\", a number of "
             "seconds, or null for never, got \"soon\"");

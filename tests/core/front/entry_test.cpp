@@ -142,7 +142,7 @@ TEST_F(EntryTest, OneThatIsCutIsUnreadable) {
   }
 }
 
-TEST_F(EntryTest, OneThatIsDamagedAnywhereIsJudgedWithinItsBounds) {
+TEST_F(EntryTest, ADamagedOneIsReadWithinItsBounds) {
   const std::string frame = make_frame({.created = 5, .fresh_until = 7, .stale_seconds = 3},
                                        std::string("\x01\x02"
                                                    "ab",

@@ -43,7 +43,7 @@ TEST(PluginDamage, AFileThatWasCutShortAnywhereIsRefused) {
   }
 }
 
-TEST(PluginDamage, ACutFileIsSaidToBeTruncated) {
+TEST(PluginDamage, ACutFileIsReportedAsTruncated) {
   const TempFolder folder;
   const std::string whole = read_file(stripped);
   const auto file = folder.write("polycache_cut.so", whole.substr(0, whole.size() / 2));

@@ -93,7 +93,7 @@ TEST(PluginLoader, ALoadedPluginStaysWhateverHappensToItsFile) {
   EXPECT_STREQ(descriptor->name, "good");
 }
 
-TEST(PluginLoader, AFileThatWasRefusedIsJudgedAnew) {
+TEST(PluginLoader, ARefusedFileIsCheckedAgain) {
   const TempFolder folder;
   const auto file = folder.write("polycache_good.so", "half of it");
   EXPECT_THROW(load_file(file), PluginError);
@@ -175,7 +175,7 @@ TEST(PluginLoader, AFileWithoutSectionTableIsRefused) {
 
 // --- Libraries that do not fit ---
 
-TEST(PluginLoader, ALibraryWithoutMarkIsNoPlugin) {
+TEST(PluginLoader, ALibraryWithoutMarkIsNotAPlugin) {
   EXPECT_EQ(refusal_of(specimen("no_mark")),
             in_quotes(specimen("no_mark")) +
                 " is not a polycache plugin: it has no section \".polycache_abi_" POLYCACHE_ABI
@@ -191,7 +191,7 @@ TEST(PluginLoader, AnotherAbiNumberIsRefusedNamingBoth) {
                 "polycache " POLYCACHE_VERSION);
 }
 
-TEST(PluginLoader, AMissingSanitizerIsNoReason) {
+TEST(PluginLoader, AMissingSanitizerIsAccepted) {
   EXPECT_THAT(refusal_of(specimen("another_abi_no_sanitizer")),
               AllOf(HasSubstr("plugin ABI 99"), Not(HasSubstr("anitizer,"))));
 }
@@ -293,7 +293,7 @@ TEST(PluginDescriptors, TwoOfOneNameAreAnErrorTheSameTwiceIsNot) {
 
 TEST(PluginDescriptors, NullIsAnError) { EXPECT_EQ(linked_plugin_problem(nullptr), "is null"); }
 
-TEST(PluginDescriptors, AGoodOneIsFoundBesideOnesThatAreWrong) {
+TEST(PluginDescriptors, AValidOneIsFoundAmongInvalidOnes) {
   PluginDescriptor wrong = linked_one;
   wrong.size = 40;
   const std::array<const PluginDescriptor*, 3> all{nullptr, &wrong, &linked_one};
@@ -452,7 +452,7 @@ TEST_F(PluginSearch, APathStartsAtTheConfigurationsFolderAndMaySayAnyName) {
   EXPECT_STREQ(find((a / "anything.so").string(), {}, "/elsewhere").descriptor->name, "good");
 }
 
-TEST_F(PluginSearch, WhatIsNoNameIsSaidToBeNone) {
+TEST_F(PluginSearch, InvalidNamesAreRefused) {
   for (const auto* name : {"", "anything.so", "a b", "..", "caf\xc3\xa9"}) {
     EXPECT_THAT(
         refusal([&] { find(name, {folder("a")}); }),
@@ -488,7 +488,7 @@ TEST_F(PluginSearch, AStockStoreThatTheBuildLacksIsExplained) {
   EXPECT_THAT(refusal([&] { find("mine", {}); }), Not(HasSubstr("polycache's own")));
 }
 
-TEST_F(PluginSearch, WithoutFoldersItIsSaidSo) {
+TEST_F(PluginSearch, AnEmptySearchPathIsReported) {
   EXPECT_EQ(
       refusal([&] { find_plugin(PluginKind::backend, "oen", std::array{&linked_one}, {}, {}); }),
       "there is no backend \"oen\": it is not linked into this program, and there is no folder "
@@ -587,7 +587,7 @@ TEST_F(PluginSearch, ALinkIntoAFolderThatEverybodyCanWriteToIsRefused) {
   EXPECT_THAT(refusal([&] { find("good", {a}); }), HasSubstr("lies in the folder " + in_quotes(b)));
 }
 
-TEST_F(PluginSearch, WhatEverybodyCanWriteToIsLoadedIfToldSo) {
+TEST_F(PluginSearch, WritableFilesAreLoadedIfAllowed) {
   const auto a = folder("a");
   put(specimen("good"), a / "polycache_good.so");
   put(specimen("shout"), a / "polycache_shout.so");
@@ -637,7 +637,7 @@ TEST(KeyFunctions, AFunctionOfAnotherLibraryIsNotTaken) {
   EXPECT_THAT(refusal([] { load_key_function(keys, ""); }), HasSubstr("has no function \"\""));
 }
 
-TEST(KeyFunctions, WhatIsNoFunctionIsRefused) {
+TEST(KeyFunctions, ASymbolThatIsNotAFunctionIsRefused) {
   EXPECT_THAT(refusal([] { load_key_function(keys, "no_function"); }),
               EndsWith(" has \"no_function\", but it is not a function"));
 }
@@ -649,7 +649,7 @@ TEST(KeyFunctions, ALibraryWithoutMarkIsRefused) {
               HasSubstr("cannot be opened"));
 }
 
-TEST(KeyFunctions, ALibraryOfThemIsNoPlugin) {
+TEST(KeyFunctions, ALibraryOfKeyFunctionsIsNotAPlugin) {
   EXPECT_THAT(refusal_of(keys, PluginKind::key_function),
               HasSubstr("does not export \"polycache_plugin\""));
 }

@@ -61,7 +61,7 @@ TEST(RegistryPlugins, ABackendIsFoundByAPathFromTheConfigurationsFolder) {
   EXPECT_EQ(CacheRegistry(config).describe().at(0).backend, "good");
 }
 
-TEST(RegistryPlugins, WhatCreateThrowsIsSaidWithTheFile) {
+TEST(RegistryPlugins, AnExceptionOfCreateNamesTheFile) {
   EXPECT_THAT(refusal(with_backend("create_throws")),
               AllOf(HasSubstr("caches.default"), HasSubstr("polycache_create_throws.so"),
                     HasSubstr("the specimen is unwell")));
@@ -84,7 +84,7 @@ TEST(RegistryPlugins, WhatCreateThrowsIsSaidWithTheFile) {
   ::_exit(::testing::Test::HasFailure() ? 1 : 0);
 }
 
-TEST(RegistryPluginsDeathTest, AStaticConstructorThatThrowsIsSaidWithTheFile) {
+TEST(RegistryPluginsDeathTest, AStaticConstructorThatThrowsNamesTheFile) {
   EXPECT_EXIT(print_refusals(with_backend("constructor_throws")), ::testing::ExitedWithCode(0),
               AllOf(HasSubstr("first: caches.default.backend: a static constructor of \""),
                     HasSubstr("polycache_constructor_throws.so\" threw an exception (the specimen "
@@ -104,7 +104,7 @@ TEST(RegistryPluginsDeathTest, AfterAStaticConstructorThrewNoPluginIsLoaded) {
                               "more plugins: a static constructor of \"")));
 }
 
-TEST(RegistryPluginsDeathTest, AStaticConstructorOfAKeyFunctionsLibraryThatThrowsIsSaid) {
+TEST(RegistryPluginsDeathTest, AStaticConstructorOfAKeyFunctionThatThrowsIsReported) {
   Config config = with_backend("locmem");
   config.caches["default"].key_function =
       (specimens / "polycache_constructor_throws.so").string() + ":some_function";
@@ -114,7 +114,7 @@ TEST(RegistryPluginsDeathTest, AStaticConstructorOfAKeyFunctionsLibraryThatThrow
                     HasSubstr("threw an exception (the specimen has no licence)")));
 }
 
-TEST(RegistryPlugins, AllThatIsWrongIsSaidAtOnce) {
+TEST(RegistryPlugins, AllPluginProblemsAreReportedAtOnce) {
   Config config = with_backend("another_abi");
   config.caches["second"].backend = "unresolved";
   config.caches["third"].backend = "no_such_thing";
@@ -332,7 +332,7 @@ TEST_F(ComposedPlugins, AKeyFunctionThatIsNotThereIsNamed) {
 }
 
 #ifdef HASHED_IS_BUILT
-TEST_F(ComposedPlugins, TheKeyFunctionHashedIsFoundBesideTheLibrary) {
+TEST_F(ComposedPlugins, TheKeyFunctionHashedIsFoundNextToTheLibrary) {
   // Only libpolycache's own folder has it.
   EXPECT_THAT(set_through(R"("key_prefix": "shop", "key_function": "hashed")", "two words", "v"),
               ElementsAre("put shop:1:#a03f1d611645eb53ad16c1af546ca079 v"));

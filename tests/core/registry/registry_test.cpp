@@ -233,7 +233,7 @@ TEST_F(RegistryTest, AnUnknownAliasNamesTheOnesThereAre) {
   EXPECT_THAT(error_of([&] { empty["x"]; }), HasSubstr("has none"));
 }
 
-TEST_F(RegistryTest, AllProblemsAreToldAtOnce) {
+TEST_F(RegistryTest, AllProblemsAreReportedAtOnce) {
   const Config config{.caches = {{"a", {.backend = "flakey"}},
                                  {"b", {.backend = "flaky", .options = {{"sise", true}}}},
                                  {"c", {.timeout = -1s}},
@@ -254,7 +254,7 @@ TEST_F(RegistryTest, AllProblemsAreToldAtOnce) {
               HasSubstr("caches.d.options.size: expected an integer from 0 up to 10, got 11"));
 }
 
-TEST_F(RegistryTest, AProblemOfSomethingLeftOutStandsWhereItWasLeftOut) {
+TEST_F(RegistryTest, AnOmittedMembersProblemNamesThePlaceOfItsObject) {
   const Config config{.caches = {{"a", {.backend = "flakey"}}, {"b.c", {.backend = "flaky"}}},
                       .places = {{"caches.a", "caches.json:3"}}};
   const std::string error = error_of([&] { CacheRegistry registry(config, environment()); });

@@ -917,7 +917,7 @@ TEST_P(BackendConformance, TouchShowsTheHeadOfTheValue) {
 
 // --- Timeouts ---
 
-TEST_P(BackendConformance, AnEntryLivesAsLongAsItWasTold) {
+TEST_P(BackendConformance, AnEntryLivesForItsTimeout) {
   store().set("k", "v", short_life());
   EXPECT_EQ(store().get("k"), "v");
   if (!quirks().own_clock) {
@@ -1117,7 +1117,7 @@ TEST_P(BackendConformance, CountersHave64SignedBitsAndNeverWrap) {
             (std::int64_t{1} << 53U) + 1 + (std::int64_t{1} << 40U));
 }
 
-TEST_P(BackendConformance, WhatIsNoCounterIsAValueErrorAndStays) {
+TEST_P(BackendConformance, CountingAnotherValueIsAValueErrorAndKeepsIt) {
   if (!quirks().has_counters) return;
   for (const std::string& value :
        {std::string("text"), std::string(), std::string("007"), std::string("-0"),
@@ -1463,7 +1463,7 @@ TEST_P(BackendConformance, AClosedCacheOpensAgain) {
 
 // --- Keys ---
 
-TEST_P(BackendConformance, KeysOf250BytesPassEverywhereWithoutAWord) {
+TEST_P(BackendConformance, KeysOf250BytesPassEverywhereWithoutAWarning) {
   const std::size_t overhead = store().final_key("").size();
   const std::string key(max_portable_key_bytes - overhead, 'k');
   EXPECT_TRUE(store().set(key, "v"));
@@ -1549,7 +1549,7 @@ TEST_P(BackendConformance, LongKeysThatDifferInOneByteAreDifferent) {
 
 // --- Extensions ---
 
-TEST_P(BackendConformance, TtlTellsWhatIsLeft) {
+TEST_P(BackendConformance, TtlReportsTheRemainingLifetime) {
   auto* const ttl = store().extension<TtlExtension>();
   ASSERT_EQ(ttl != nullptr, quirks().has_ttl);
   if (ttl == nullptr) return;
