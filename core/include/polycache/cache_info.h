@@ -16,7 +16,8 @@ struct CacheInfo {
   std::string backend;      // name of the plugin
   std::string plugin_file;  // empty if linked into the program
   std::string plugin_version;
-  std::vector<std::string> layers;  // outermost first
+  std::vector<std::string> layers;      // outermost first
+  std::vector<std::string> transforms;  // in the order in which a write applies them
   std::string key_prefix;
   int version = 1;
   std::string error;  // with defer_errors: why the alias does not work

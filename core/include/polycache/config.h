@@ -36,6 +36,7 @@
 
 namespace polycache {
 
+// Also of a transform.
 struct LayerConfig {
   std::string name;
   OptionMap options = {};
@@ -52,7 +53,9 @@ struct CacheConfig {
   OnError on_error = {};                 // JSON: "miss", "throw", {"read": …, "write": …}
   ClearScope clear = ClearScope::store;  // JSON: "store", "prefix"
   std::vector<LayerConfig> layers = {};  // outermost first
-  OptionMap options = {};                // defined by the backend
+  // Change the values themselves (author/transform.h), in the order in which a write applies them.
+  std::vector<LayerConfig> transform = {};
+  OptionMap options = {};  // defined by the backend
 };
 
 // A part of a configuration file that a recipe or the program reads (section.h). Kept as it was

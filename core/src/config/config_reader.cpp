@@ -75,7 +75,7 @@ std::string problem_of_alias(std::string_view alias) {
   return "";
 }
 
-const std::array<ConfigReader::CacheMember, 11> ConfigReader::kCacheMembers{{
+const std::array<ConfigReader::CacheMember, 12> ConfigReader::kCacheMembers{{
     {"backend", &ConfigReader::backend},
     {"location", &ConfigReader::location},
     {"timeout", &ConfigReader::timeout},
@@ -86,6 +86,7 @@ const std::array<ConfigReader::CacheMember, 11> ConfigReader::kCacheMembers{{
     {"on_error", &ConfigReader::on_error},
     {"clear", &ConfigReader::clear},
     {"layers", &ConfigReader::layers},
+    {"transform", &ConfigReader::transform},
     {"options", &ConfigReader::options},
 }};
 
@@ -298,18 +299,33 @@ void ConfigReader::layers(const JsonNode& node, const std::string& path, CacheCo
   if (node.kind != Kind::list) {
     return expected(node, path, R"(a list such as ["metrics"], outermost first)");
   }
-  cache.layers.clear();
+  cache.layers = layer_list(node, path, "layer");
+}
+
+void ConfigReader::transform(const JsonNode& node, const std::string& path, CacheConfig& cache) {
+  if (node.kind != Kind::list) {
+    return expected(node, path, R"(a list such as ["shrink", "seal"], in the order of a write)");
+  }
+  cache.transform = layer_list(node, path, "transform");
+}
+
+std::vector<LayerConfig> ConfigReader::layer_list(const JsonNode& node, const std::string& path,
+                                                  std::string_view word) {
+  std::vector<LayerConfig> list;
   for (std::size_t i = 0; i < node.children.size(); ++i) {
     const std::string item_path = path + '[' + std::to_string(i) + ']';
     note(node.children[i], item_path);
-    if (auto one = layer(node.children[i], item_path)) cache.layers.push_back(std::move(*one));
+    if (auto one = layer(node.children[i], item_path, word)) list.push_back(std::move(*one));
   }
+  return list;
 }
 
-std::optional<LayerConfig> ConfigReader::layer(const JsonNode& node, const std::string& path) {
+std::optional<LayerConfig> ConfigReader::layer(const JsonNode& node, const std::string& path,
+                                               std::string_view word) {
   LayerConfig result;
+  const std::string a_name = "a " + std::string(word) + "'s name";
   const auto take_name = [&](const JsonNode& name, const std::string& name_path) {
-    if (name.kind != Kind::string) return expected(name, name_path, "a layer's name");
+    if (name.kind != Kind::string) return expected(name, name_path, a_name);
     auto value = string(name, name_path);
     if (!value) return;
     if (value->empty()) return reject(name.line, name_path, "must not be empty");
@@ -318,7 +334,7 @@ std::optional<LayerConfig> ConfigReader::layer(const JsonNode& node, const std::
   if (node.kind == Kind::string) {
     take_name(node, path);
   } else if (node.kind != Kind::object) {
-    expected(node, path, R"(a layer's name, or {"name": "...", "options": {...}})");
+    expected(node, path, a_name + R"(, or {"name": "...", "options": {...}})");
   } else {
     bool named = false;
     for (const JsonNode& member : node.children) {
@@ -333,7 +349,8 @@ std::optional<LayerConfig> ConfigReader::layer(const JsonNode& node, const std::
         reject(member.line, member_path, R"(unknown member; known members: "name", "options")");
       }
     }
-    if (!named) reject(node.line, path + ".name", "is missing; a layer needs one");
+    if (!named)
+      reject(node.line, path + ".name", "is missing; a " + std::string(word) + " needs one");
   }
   if (result.name.empty()) return std::nullopt;
   return result;
@@ -461,8 +478,7 @@ void ConfigReader::read_document(const JsonNode& root, std::string_view text) {
     } else if (member.name == "$schema") {
       if (member.kind != Kind::string) expected(member, "$schema", "a string");
     } else if (const auto name = our_member(member.name)) {
-      reject(member.line, member.name,
-             std::string("this is Django's name; write ").append(*name));
+      reject(member.line, member.name, std::string("this is Django's name; write ").append(*name));
     } else {
       read_section(member, text);
     }

@@ -16,8 +16,8 @@
 namespace polycache {
 
 // What the core reads itself. Everything else is a section.
-inline constexpr std::array<std::string_view, 4> top_members{
-    "$schema", "plugin_path", "allow_writable_plugins", "caches"};
+inline constexpr std::array<std::string_view, 4> top_members{"$schema", "plugin_path",
+                                                             "allow_writable_plugins", "caches"};
 
 // Why this cannot be the name of an alias; empty if it can.
 std::string problem_of_alias(std::string_view alias);
@@ -52,7 +52,7 @@ class ConfigReader {
     std::string_view name;
     ReadMember read;
   };
-  static const std::array<CacheMember, 11> kCacheMembers;
+  static const std::array<CacheMember, 12> kCacheMembers;
 
   void read_caches(const JsonNode& node);
   void read_cache(const JsonNode& node);
@@ -69,9 +69,14 @@ class ConfigReader {
   void on_error(const JsonNode& node, const std::string& path, CacheConfig& cache);
   void clear(const JsonNode& node, const std::string& path, CacheConfig& cache);
   void layers(const JsonNode& node, const std::string& path, CacheConfig& cache);
+  void transform(const JsonNode& node, const std::string& path, CacheConfig& cache);
   void options(const JsonNode& node, const std::string& path, CacheConfig& cache);
 
-  std::optional<LayerConfig> layer(const JsonNode& node, const std::string& path);
+  // `word`: "layer" or "transform".
+  std::vector<LayerConfig> layer_list(const JsonNode& node, const std::string& path,
+                                      std::string_view word);
+  std::optional<LayerConfig> layer(const JsonNode& node, const std::string& path,
+                                   std::string_view word);
   void read_options(const JsonNode& node, const std::string& path, OptionMap& options);
   std::optional<ErrorPolicy> error_policy(const JsonNode& node, const std::string& path);
 

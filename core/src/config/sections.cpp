@@ -8,6 +8,7 @@
 #include "base/cold_mutex.h"
 #include "base/no_destructor.h"
 #include "config/config_reader.h"
+#include "config/hidden.h"
 #include "config/json.h"
 #include "polycache/author/text.h"
 #include "polycache/config.h"
@@ -113,8 +114,8 @@ struct SectionReader::Tree {
     const auto shown =
         section.source.empty() ? ConfigReader::Lines::none : ConfigReader::Lines::shown;
     ConfigReader reader(scratch, problems, section.source, shown);
-    std::optional<JsonNode> json = parse_json(
-        section.json, [&](int line, std::string_view member, std::string_view problem) {
+    std::optional<JsonNode> json =
+        parse_json(section.json, [&](int line, std::string_view member, std::string_view problem) {
           reader.reject(line + section.line - 1, member, problem);
         });
     if (!json) json.emplace();  // its problems are recorded
@@ -159,19 +160,8 @@ struct SectionReader::Tree {
         reader.read_option(member, its_path, node->values);
       }
     }
-    hide(*node);
+    node->reader.hide(hidden_under(scratch.hidden, path + '.'));
     return node;
-  }
-
-  // Values that came from ${...} stay out of messages.
-  void hide(Node& node) const {
-    std::set<std::string, std::less<>> names;
-    const std::string start = node.path + '.';
-    for (auto it = scratch.hidden.lower_bound(start);
-         it != scratch.hidden.end() && it->starts_with(start); ++it) {
-      names.insert(it->substr(start.size()));
-    }
-    node.reader.hide(std::move(names));
   }
 
   void reject_unread(const Node& node) {

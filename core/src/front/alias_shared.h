@@ -14,6 +14,7 @@
 #include "front/failsafe.h"
 #include "front/flights.h"
 #include "front/tally.h"
+#include "front/transforms.h"
 #include "polycache/author/backend.h"
 #include "polycache/cache_info.h"
 #include "polycache/environment.h"
@@ -30,6 +31,7 @@ class AliasShared {
     // Weak: a job that ends last must not destroy the executor that runs it.
     std::weak_ptr<Executor> executor = {};
     std::shared_ptr<BackendFactory> factory;
+    Transforms transforms = {};
     std::shared_ptr<TallyBook> tallies = std::make_shared<TallyBook>();
   };
   explicit AliasShared(Parts parts);
@@ -40,6 +42,7 @@ class AliasShared {
   const Clock& clock() const noexcept { return *parts_.environment->clock; }
   const StoreTraits& traits() const noexcept { return traits_; }
   const std::shared_ptr<BackendFactory>& factory() const noexcept { return parts_.factory; }
+  const Transforms& transforms() const noexcept { return parts_.transforms; }
   // Null if the program has given none, or has ended it.
   std::shared_ptr<Executor> executor() const noexcept { return parts_.executor.lock(); }
 

@@ -26,7 +26,7 @@ void Cache::get_many_bytes(std::span<const std::string_view> keys, ReadOptions o
   operation.run_many<bool>(Access::read, views, false, [&](Backend& session) {
     session.get_many(views, [&](std::size_t i, std::string_view stored) {
       Reading reading;
-      read_entry(*state_, reading, stored,
+      read_entry(*state_, views[i], reading, stored,
                  [&](std::string_view bytes) { return decode(i, bytes); });
       if (reading.has_value()) ++hits;
       if (reading.unreadable()) [[unlikely]]
@@ -64,9 +64,12 @@ std::vector<std::string> Cache::put_many_items(std::span<const ItemView> items,
     const char* const begin = scratch.buffer().data();
     const bool in_scratch =
         !before(bytes.data(), begin) && before(bytes.data(), begin + scratch.buffer().size() + 1);
-    if (in_scratch || is_framed(bytes)) {
+    std::string framed;
+    const std::string_view form = stored_form(*state_, views[i], bytes, framed);
+    const bool is_framed_here = form.data() == framed.data();
+    if (in_scratch || is_framed_here) {
       if (copies.empty()) copies.reserve(items.size());  // keeps views into it valid
-      copies.push_back(is_framed(bytes) ? make_frame({}, {}, bytes) : std::string(bytes));
+      copies.push_back(is_framed_here ? std::move(framed) : std::string(bytes));
       stored.push_back({views[i], copies.back(), *ttl});
     } else {
       stored.push_back({views[i], bytes, *ttl});

@@ -69,7 +69,7 @@ bool Cache::get_bytes(KeyView key, ReadOptions options, Decode decode) {
   Reading reading;
   operation.read(false, [&](Backend& session) {
     return session.get(
-        id, [&](std::string_view stored) { read_entry(*state_, reading, stored, decode); });
+        id, [&](std::string_view stored) { read_entry(*state_, id, reading, stored, decode); });
   });
   if (reading.unreadable()) [[unlikely]]
     warn_unreadable(*state_, id, reading);
@@ -80,7 +80,9 @@ bool Cache::pop_bytes(KeyView key, ReadOptions options, Decode decode) {
   Operation operation(*this, Op::pop, key.text(), options.version);
   const std::string_view id = operation.key();
   Reading reading;
-  const auto take = [&](std::string_view stored) { read_entry(*state_, reading, stored, decode); };
+  const auto take = [&](std::string_view stored) {
+    read_entry(*state_, id, reading, stored, decode);
+  };
   const bool removed = operation.must([&](Backend& session) {
     if (auto* const pop = Operation::extension<PopExtension>(session)) {
       return pop->pop(id, take);
@@ -121,7 +123,7 @@ bool Cache::put_bytes(KeyView key, Encode encode, const WriteOptions& options, P
   }
   Scratch scratch(scratch_, scratch_taken_);
   std::string framed;
-  const std::string_view bytes = stored_form(encode(scratch.buffer()), framed);
+  const std::string_view bytes = stored_form(*state_, id, encode(scratch.buffer()), framed);
   return operation.has_written(operation.write(false, [&](Backend& session) {
     return mode == PutMode::always ? session.put(id, bytes, *ttl, mode)
                                    : put_if_not_live(session, id, bytes, *ttl, *state_);
@@ -240,7 +242,7 @@ int Cache::incr_version(KeyView key, int delta, ReadOptions options) {
   }
   FinalKey target;
   if (to != from) state_->compose(target, key.text(), to);
-  // Moves the bytes unchanged, including metadata.
+  // Moves the entry with its metadata.
   const bool found = operation.must([&](Backend& session) {
     std::string bytes;
     std::optional<Ttl> left;
@@ -256,6 +258,7 @@ int Cache::incr_version(KeyView key, int delta, ReadOptions options) {
     }
     live = live && is_live(bytes, *state_);
     if (!live || to == from || target.view() == source) return live;
+    bytes = moved_form(*state_, source, target.view(), std::move(bytes));
     if (left && !session.put(target.view(), bytes, *left, PutMode::always)) {
       throw BackendError(BackendError::Kind::storage, "", "the store refused the value it had");
     }

@@ -14,7 +14,8 @@ CacheState::CacheState(std::shared_ptr<AliasShared> shared, KeySpace space)
       space_(std::move(space)),
       key_rules_(shared_->traits().key_rules),
       default_is_fixed_(!space_.timeout.is_moment()),
-      default_ttl_(lifetime(space_.timeout)) {}
+      default_ttl_(lifetime(space_.timeout)),
+      reads_plain_(shared_->transforms().reads_plain()) {}
 
 std::optional<Ttl> CacheState::lifetime(const Timeout& timeout) const {
   using std::chrono::milliseconds;

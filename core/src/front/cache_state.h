@@ -56,6 +56,9 @@ class CacheState {
 
   const std::string& alias() const noexcept { return shared_->alias(); }
   const Clock& clock() const noexcept { return shared_->clock(); }
+  const Transforms& transforms() const noexcept { return shared_->transforms(); }
+  // Whether an entry that no transform has changed is a value.
+  bool reads_plain() const noexcept { return reads_plain_; }
   Flights& flights() const noexcept { return shared_->flights(); }
   Failsafe& failsafe() const noexcept { return shared_->failsafe(); }
   Observer* observer() const noexcept { return shared_->observer(); }
@@ -74,6 +77,7 @@ class CacheState {
   const KeyRules key_rules_;
   const bool default_is_fixed_;  // not a moment, whose distance shrinks
   const std::optional<Ttl> default_ttl_;
+  const bool reads_plain_;
 };
 
 }  // namespace polycache

@@ -1,5 +1,6 @@
 #include "front/entry.h"
 
+#include <algorithm>
 #include <chrono>
 
 namespace polycache {
@@ -7,7 +8,8 @@ namespace {
 
 constexpr char kFormat = 1;
 constexpr std::size_t kShown = 64;  // bytes of an entry that Backend::contains shows
-constexpr std::uint8_t kUnderstood = kNegative | kMarkedStale | kLeased;
+constexpr std::uint8_t kUnderstood = kNegative | kMarkedStale | kTransformed | kLeased;
+constexpr unsigned char kTransformsField = 0x80;
 constexpr std::int64_t kSkew = 10'000;  // milliseconds that two machines' clocks may differ
 
 template <class Number>
@@ -40,21 +42,37 @@ std::optional<std::uint32_t> take_varint(std::string_view& bytes) noexcept {
   return std::nullopt;
 }
 
-bool are_understood(std::string_view fields) noexcept {
-  while (!fields.empty()) {
-    const auto id = static_cast<unsigned char>(fields.front());
-    fields.remove_prefix(1);
-    const auto size = take_varint(fields);
-    if (id >= 0x80 || !size || *size > fields.size()) return false;
-    fields.remove_prefix(*size);
+void append_varint(std::string& out, std::size_t value) {
+  for (; value >= 0x80; value >>= 7U) out.push_back(static_cast<char>((value & 0x7fU) | 0x80U));
+  out.push_back(static_cast<char>(value));
+}
+
+struct Fields {
+  std::string_view transforms;
+};
+
+// Empty if they are damaged, or one must be understood and is not.
+std::optional<Fields> read_fields(std::string_view bytes) noexcept {
+  Fields fields;
+  while (!bytes.empty()) {
+    const auto id = static_cast<unsigned char>(bytes.front());
+    bytes.remove_prefix(1);
+    const auto size = take_varint(bytes);
+    if (!size || *size > bytes.size()) return std::nullopt;
+    if (id == kTransformsField && fields.transforms.empty()) {
+      fields.transforms = bytes.substr(0, *size);
+    } else if (id >= 0x80) {
+      return std::nullopt;
+    }
+    bytes.remove_prefix(*size);
   }
-  return true;
+  return fields;
 }
 
 // The fixed part and the length of the head. parse(): empty if damaged or of an unknown format.
 struct Parsed {
-  EntryHead head;
-  std::size_t length;
+  EntryHead head = {};
+  std::size_t length = 0;
 };
 
 std::optional<Parsed> parse(std::string_view stored) noexcept {
@@ -94,17 +112,34 @@ EntryState state_of(const EntryHead& head, const Clock& clock) noexcept {
 
 JudgedEntry judge_frame(std::string_view stored, const Clock& clock) noexcept {
   const auto parsed = parse(stored);
-  if (!parsed || parsed->length > stored.size() ||
-      !are_understood(stored.substr(kEntryHeadSize, parsed->length - kEntryHeadSize))) {
-    return {EntryState::unreadable};
-  }
-  return {state_of(parsed->head, clock), stored.substr(parsed->length)};
+  if (!parsed || parsed->length > stored.size()) return {EntryState::unreadable};
+  const auto fields = read_fields(stored.substr(kEntryHeadSize, parsed->length - kEntryHeadSize));
+  const bool is_transformed = (parsed->head.flags & kTransformed) != 0;
+  if (!fields || is_transformed == fields->transforms.empty()) return {EntryState::unreadable};
+  return {state_of(parsed->head, clock), stored.substr(parsed->length), fields->transforms};
 }
 
 std::optional<EntryState> judge_frame_head(std::string_view head, const Clock& clock) noexcept {
   const auto parsed = parse(head);
   if (parsed && parsed->length > head.size() && head.size() >= kShown) return std::nullopt;
   return judge_frame(head, clock).state;
+}
+
+EntryHead head_of_frame(std::string_view stored) noexcept {
+  return parse(stored).value_or(Parsed()).head;
+}
+
+std::string bound_head(EntryHead head) {
+  head.flags |= kTransformed;
+  std::string bytes = make_frame(head, {}, {});
+  std::fill_n(bytes.begin() + 5, 3, '\0');
+  return bytes;
+}
+
+std::string transforms_field(std::string_view names) {
+  std::string field(1, static_cast<char>(kTransformsField));
+  append_varint(field, names.size());
+  return field.append(names);
 }
 
 std::string make_frame(const EntryHead& head, std::string_view fields, std::string_view value) {

@@ -11,6 +11,7 @@
 //   28  u32         stale window: seconds after "fresh until" in which the value may still serve
 //   32  fields      each: id byte, length as a varint (LEB128), bytes. An id of 80 (hex) or more
 //                   must be understood to read the entry; other fields may be skipped
+//                   80: the names of the transforms of the payload, separated by commas
 //       payload     the value, to the end
 //
 // Numbers are little endian. A plain value that happens to begin with the magic is wrapped, so
@@ -41,7 +42,7 @@ enum EntryFlag : std::uint8_t {
   kNegative = 1,
   kMarkedStale = 2,
   kTagged = 4,       // not understood yet
-  kTransformed = 8,  // not understood yet
+  kTransformed = 8,  // a field names the transforms of the payload
   kLeased = 16,
 };
 
@@ -61,7 +62,8 @@ inline bool is_framed(std::string_view stored) noexcept { return stored.starts_w
 
 struct JudgedEntry {
   EntryState state = EntryState::live;
-  std::string_view payload = {};  // a view into the stored bytes; empty if unreadable
+  std::string_view payload = {};     // a view into the stored bytes; empty if unreadable
+  std::string_view transforms = {};  // likewise: "shrink,seal"; empty if the payload is the value
 };
 
 // Evaluates a whole entry. Reads the clock only if the entry has times.
@@ -80,6 +82,15 @@ inline std::optional<EntryState> judge_head(std::string_view head, const Clock& 
     return EntryState::live;
   return judge_frame_head(head, clock);
 }
+
+// The head of a frame. REQUIRES: judge_frame() says that it is readable
+EntryHead head_of_frame(std::string_view stored) noexcept;
+
+// What a transform may bind a payload to: the fixed part of the head, its length as 0.
+std::string bound_head(EntryHead head);
+
+// The field that names the transforms of the payload, for make_frame() with kTransformed.
+std::string transforms_field(std::string_view names);
 
 // Puts a frame around a value. REQUIRES: head and fields take less than 16 MiB
 std::string make_frame(const EntryHead& head, std::string_view fields, std::string_view value);

@@ -71,7 +71,7 @@ class Cache::GetOrSet {
   Reading look(Where where, std::string* landing) {
     Reading reading;
     const auto take = [&](std::string_view stored) {
-      read_entry(state_, reading, stored, [&](std::string_view bytes) {
+      read_entry(state_, key_, reading, stored, [&](std::string_view bytes) {
         if (!decode_(bytes)) return false;
         if (landing != nullptr) *landing = bytes;
         return true;
@@ -98,32 +98,34 @@ class Cache::GetOrSet {
     load();
     Scratch scratch(cache_.scratch_, cache_.scratch_taken_);
     std::string_view bytes;
+    std::string framed;
+    std::string_view form;
     try {
       bytes = encode_(scratch.buffer());
+      form = stored_form(state_, key_, bytes, framed);
     } catch (const std::exception& error) {
       state_.warn(Warning::Kind::other, key_,
                   "the value computed for " + quote(key_) +
-                      " was not stored: its codec threw: " + error.what());
+                      " was not stored: its codec or transform threw: " + error.what());
       return;
     } catch (const abi::__forced_unwind&) {  // pthread_cancel: not ours to stop
       throw;
     } catch (...) {  // a user's codec may throw anything
       state_.warn(Warning::Kind::other, key_,
-                  "the value computed for " + quote(key_) + " was not stored: its codec threw");
+                  "the value computed for " + quote(key_) +
+                      " was not stored: its codec or transform threw");
       return;
     }
     std::string landing(ticket != nullptr ? bytes : std::string_view());
     const std::optional<Ttl> ttl = state_.resolve(options_.timeout);
     // If another process was faster, all threads get its value.
-    if (ttl && !operation_.failed() && !store(bytes, *ttl) && !replace_ && !operation_.failed()) {
+    if (ttl && !operation_.failed() && !store(form, *ttl) && !replace_ && !operation_.failed()) {
       look(Where::authoritative, &landing);
     }
     if (ticket != nullptr) ticket->land(std::move(landing));
   }
 
-  bool store(std::string_view bytes, Ttl ttl) {
-    std::string framed;
-    const std::string_view form = stored_form(bytes, framed);
+  bool store(std::string_view form, Ttl ttl) {
     return operation_.write(false, [&](Backend& session) {
       return replace_ ? session.put(key_, form, ttl, PutMode::always)
                       : put_if_not_live(session, key_, form, ttl, state_);

@@ -1,5 +1,9 @@
 #include "front/reading.h"
 
+#include <optional>
+#include <utility>
+
+#include "polycache/author/counter.h"
 #include "polycache/author/text.h"
 
 namespace polycache {
@@ -12,6 +16,59 @@ std::string_view digits_before_blanks(std::string_view bytes) noexcept {
   return is_padded ? digits : std::string_view();
 }
 
+namespace {
+
+// Reverts the transforms of a frame's payload. Empty if that is impossible.
+std::optional<std::string> revert(const CacheState& state, std::string_view final_key,
+                                  Reading& reading, std::string_view stored,
+                                  const JudgedEntry& entry) noexcept {
+  try {
+    const std::string bound = bound_head(head_of_frame(stored));
+    std::string value;
+    std::string problem = state.transforms().revert(entry.transforms, entry.payload,
+                                                    {.final_key = final_key, .head = bound}, value);
+    if (problem.empty()) return value;
+    reading.refused = std::make_unique<const std::string>(std::move(problem));
+  } catch (...) {  // out of memory: the warning says less
+  }
+  reading.outcome = Outcome::undecodable;
+  return std::nullopt;
+}
+
+}  // namespace
+
+void read_special(const CacheState& state, std::string_view final_key, Reading& reading,
+                  std::string_view stored, FunctionRef<bool(std::string_view)> decode) noexcept {
+  JudgedEntry entry{EntryState::live, stored};
+  if (is_framed(stored)) entry = judge_frame(stored, state.clock());
+  if (entry.state != EntryState::live) {
+    reading.outcome = entry.state == EntryState::unreadable ? Outcome::damaged : Outcome::not_live;
+    return;
+  }
+  if (!entry.transforms.empty()) {
+    if (const auto value = revert(state, final_key, reading, stored, entry)) {
+      read_value(reading, *value, decode);
+    }
+    return;
+  }
+  const std::string_view digits = digits_before_blanks(entry.payload);
+  const bool is_counter = parse_counter(digits.empty() ? entry.payload : digits).has_value();
+  if (!state.reads_plain() && !is_counter) {
+    reading.outcome = Outcome::undecodable;
+    try {
+      reading.refused = std::make_unique<const std::string>(
+          "was stored without the transforms that this alias requires");
+    } catch (...) {  // out of memory: the warning says less
+    }
+    return;
+  }
+  read_value(reading, entry.payload, decode);
+  if (reading.outcome == Outcome::undecodable && !digits.empty() &&
+      state.shared().store_pads_numbers()) {
+    read_value(reading, digits, decode);
+  }
+}
+
 void warn_unreadable(const CacheState& state, std::string_view final_key, const Reading& reading) {
   if (reading.outcome == Outcome::damaged) {
     state.warn(
@@ -20,6 +77,7 @@ void warn_unreadable(const CacheState& state, std::string_view final_key, const 
   } else if (reading.outcome == Outcome::undecodable) {
     std::string message =
         "the entry " + quote(final_key) + " is not of the type that was asked for";
+    if (reading.refused) message = "the entry " + quote(final_key) + ' ' + *reading.refused;
     if (reading.thrown) message += " (its codec threw: " + *reading.thrown + ")";
     state.warn(Warning::Kind::undecodable_value, final_key, message + "; it counts as a miss");
   }

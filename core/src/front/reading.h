@@ -9,6 +9,7 @@
 
 #include "front/cache_state.h"
 #include "front/entry.h"
+#include "polycache/author/function_ref.h"
 
 namespace polycache {
 
@@ -17,7 +18,8 @@ enum class Outcome : unsigned char { absent, value, undecodable, not_live, damag
 
 struct Reading {
   Outcome outcome = Outcome::absent;
-  std::unique_ptr<const std::string> thrown;  // message of a codec's exception
+  std::unique_ptr<const std::string> thrown;   // message of a codec's exception
+  std::unique_ptr<const std::string> refused;  // or why a transform could not be reverted
 
   bool has_value() const noexcept { return outcome == Outcome::value; }
   bool unreadable() const noexcept {
@@ -43,20 +45,17 @@ void read_value(Reading& reading, std::string_view value, Decode&& decode) noexc
 // The digits of a number that is followed only by blanks, else nothing.
 std::string_view digits_before_blanks(std::string_view bytes) noexcept;
 
-// First extracts a value from its frame. Bytes that are not a T may be a number that the store
-// itself padded; this is tried last, so a T may contain blanks.
+// The same for a frame, or for a plain value that the alias's transforms do not accept.
+void read_special(const CacheState& state, std::string_view final_key, Reading& reading,
+                  std::string_view stored, FunctionRef<bool(std::string_view)> decode) noexcept;
+
+// First extracts a value from its frame and reverts its transforms. Bytes that are not a T may be a
+// number that the store itself padded; this is tried last, so a T may contain blanks.
 template <class Decode>
-void read_entry(const CacheState& state, Reading& reading, std::string_view stored,
-                Decode&& decode) noexcept {
-  if (is_framed(stored)) [[unlikely]] {
-    const JudgedEntry entry = judge_frame(stored, state.clock());
-    if (entry.state != EntryState::live) {
-      reading.outcome =
-          entry.state == EntryState::unreadable ? Outcome::damaged : Outcome::not_live;
-      return;
-    }
-    stored = entry.payload;
-  }
+void read_entry(const CacheState& state, std::string_view final_key, Reading& reading,
+                std::string_view stored, Decode&& decode) noexcept {
+  if (is_framed(stored) || !state.reads_plain()) [[unlikely]]
+    return read_special(state, final_key, reading, stored, decode);
   read_value(reading, stored, decode);
   if (reading.outcome == Outcome::undecodable && state.shared().store_pads_numbers()) [[unlikely]] {
     const std::string_view digits = digits_before_blanks(stored);

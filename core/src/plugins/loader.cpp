@@ -48,6 +48,8 @@ std::string word_for(PluginKind kind) {
       return "layer";
     case PluginKind::key_function:
       return "key function";
+    case PluginKind::transform:
+      return "transform";
   }
   return "plugin of kind " + std::to_string(static_cast<std::uint32_t>(kind));
 }
@@ -342,16 +344,16 @@ void check_descriptor(const std::string& where, const PluginDescriptor& descript
       return require(descriptor.payload.create != nullptr);
     case PluginKind::key_function:
       return require(descriptor.payload.key_function != nullptr);
+    case PluginKind::transform:
+      return require(descriptor.payload.transform != nullptr);
   }
-  fail("is of kind " + std::to_string(static_cast<std::uint32_t>(descriptor.kind)) +
-       ", which polycache " POLYCACHE_VERSION " does not know");
+  if (descriptor.payload.data == nullptr) fail("has a descriptor without its data");
 }
 
 void require_kind(const std::string& where, const PluginDescriptor& descriptor, PluginKind kind) {
   if (descriptor.kind == kind) return;
-  throw PluginError(where + " is a " + word_for(descriptor.kind) + " (" +
-                    quote(descriptor.name) + "), but a " + word_for(kind) +
-                    " is expected here");
+  throw PluginError(where + " is a " + word_for(descriptor.kind) + " (" + quote(descriptor.name) +
+                    "), but a " + word_for(kind) + " is expected here");
 }
 
 const PluginDescriptor& descriptor_of(const fs::path& file, const shared_library& library) {

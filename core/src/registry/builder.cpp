@@ -5,17 +5,15 @@
 #include <algorithm>
 #include <charconv>
 #include <chrono>
+#include <exception>
 #include <filesystem>
-#include <mutex>
 #include <set>
 #include <span>
 #include <utility>
-#include <variant>
 #include <vector>
 
-#include "base/cold_mutex.h"
-#include "base/no_destructor.h"
 #include "base/shown.h"
+#include "config/hidden.h"
 #include "config/problems.h"
 #include "config/sections.h"
 #include "front/backend_call.h"
@@ -26,60 +24,17 @@
 #include "polycache/error.h"
 #include "polycache/key.h"
 #include "registry/agreements.h"
+#include "registry/description.h"
+#include "registry/process_wide.h"
 
 namespace polycache {
 namespace {
-
-// BackendContext::process_wide.
-std::shared_ptr<void> process_wide_object(std::string_view id,
-                                          FunctionRef<std::shared_ptr<void>()> make) {
-  static NoDestructor<std::map<std::string, std::weak_ptr<void>, std::less<>>> objects;
-  {
-    const std::lock_guard lock(cold_mutex());
-    const auto it = objects->find(id);
-    if (it != objects->end()) {
-      if (std::shared_ptr<void> known = it->second.lock()) return known;
-    }
-  }
-  std::shared_ptr<void> made = make();  // an author's code: not under our lock
-  const std::lock_guard lock(cold_mutex());
-  std::erase_if(*objects, [](const auto& object) { return object.second.expired(); });
-  std::weak_ptr<void>& slot = (*objects)[std::string(id)];
-  if (std::shared_ptr<void> others = slot.lock()) return others;
-  slot = made;
-  return made;
-}
 
 // The name of a registry in messages.
 std::string name_of(const Config& config, const Environment& environment) {
   if (!environment.name.empty()) return "the registry " + quote(environment.name);
   if (config.file.empty()) return "a registry made in code";
   return "the registry of \"" + config.file.string() + '"';
-}
-
-// A word, a number, a few short words, or a path: nothing that could contain a password as
-// connection strings do.
-bool is_plain(std::string_view text) {
-  const bool is_rooted = text.starts_with('/') || text.starts_with("./") || text.starts_with("../");
-  return is_word_like(text) || (is_rooted && std::all_of(text.begin(), text.end(), [](char c) {
-                                  return is_plain_character(c) || c == '/';
-                                }));
-}
-
-// What describe() shows of an option.
-std::string shown(const OptionValue& value) {
-  if (const auto* b = std::get_if<bool>(&value)) return *b ? "true" : "false";
-  if (const auto* i = std::get_if<std::int64_t>(&value)) return std::to_string(*i);
-  if (const auto* d = std::get_if<double>(&value)) {
-    char text[32];
-    return {text, std::to_chars(text, text + sizeof text, *d).ptr};
-  }
-  if (const auto* s = std::get_if<std::string>(&value)) return is_plain(*s) ? *s : "...";
-  std::string list;
-  for (const std::string& item : std::get<std::vector<std::string>>(value)) {
-    list.append(list.empty() ? "" : ", ").append(shown(OptionValue(item)));
-  }
-  return list;
 }
 
 // Receives reports of backends and passes them to the handler, or to the current operation.
@@ -142,6 +97,7 @@ class Builder {
     std::shared_ptr<BackendFactory> factory;  // including layers; null: invalid
     CacheInfo info;
     std::shared_ptr<KeyPolicy> keys;
+    Transforms transforms;
     std::vector<Problem> problems;
   };
 
@@ -207,7 +163,7 @@ class Builder {
   void make(const std::string& alias, const CacheConfig& cache, Work& work) {
     const std::string path = "caches." + alias;
     work.info.alias = alias;
-    describe(path, cache, work.info);
+    describe(config_, path, cache, work.info);
     make_keys(path, cache, work);
     if (alias.empty() || alias.find('.') != std::string::npos) {
       note(work, path, "an alias must not be empty or contain a dot; rename it");
@@ -219,14 +175,25 @@ class Builder {
       note(work, path + ".backend", R"(is missing; name a store, e.g. "locmem")");
       return;
     }
-    std::shared_ptr<BackendFactory> factory =
-        make_stage(PluginKind::backend, path, ".backend", cache.backend, cache.location,
-                   cache.options, nullptr, work);
+    make_transforms(path, cache, work);
+    std::shared_ptr<BackendFactory> factory = make_factory({.kind = PluginKind::backend,
+                                                            .path = path,
+                                                            .name_member = ".backend",
+                                                            .name = cache.backend,
+                                                            .location = cache.location,
+                                                            .options = cache.options},
+                                                           work);
     // The list begins with the outermost layer; construction begins with the innermost.
     for (std::size_t i = cache.layers.size(); factory && i-- > 0;) {
       const LayerConfig& layer = cache.layers[i];
-      factory = make_stage(PluginKind::layer, path + ".layers[" + std::to_string(i) + "]", ".name",
-                           layer.name, no_location_, layer.options, factory, work);
+      factory = make_factory({.kind = PluginKind::layer,
+                              .path = path + ".layers[" + std::to_string(i) + "]",
+                              .name_member = ".name",
+                              .name = layer.name,
+                              .location = no_location_,
+                              .options = layer.options,
+                              .inner = factory},
+                             work);
       if (is_plugin_like(layer.name)) {
         work.info.layers.insert(work.info.layers.begin(), layer.name);
       }
@@ -246,62 +213,46 @@ class Builder {
     work.factory = std::move(factory);
   }
 
-  // The configuration, without anything that may be secret.
-  void describe(const std::string& path, const CacheConfig& cache, CacheInfo& info) const {
-    if (is_plugin_like(cache.backend)) info.backend = cache.backend;
-    info.key_prefix = cache.key_prefix;
-    info.version = cache.version;
-    info.timeout = cache.timeout;
-    info.on_error = cache.on_error;
-    info.clear = cache.clear;
-    info.key_function = is_plugin_like(cache.key_function) ? cache.key_function : "...";
-    info.key_warnings = cache.key_warnings;
-    const bool hidden = config_.hidden.contains(path + ".location");
-    for (const std::string& location : cache.location) {
-      info.location.push_back(hidden ? "..." : without_credentials(location));
+  // One plugin of an alias.
+  struct Stage {
+    PluginKind kind;
+    std::string path;         // "caches.default.layers[0]"
+    std::string name_member;  // ".name"
+    const std::string& name;
+    const std::vector<std::string>& location;
+    const OptionMap& options;
+    std::shared_ptr<BackendFactory> inner = {};
+  };
+
+  // Finds the plugin. Its descriptor is null if there is a problem, which is noted.
+  LoadedPlugin find(const Stage& stage, Work& work) {
+    try {
+      if (is_plugin_like(stage.name)) {
+        return find_plugin(stage.kind, stage.name, environment_.linked_plugins, search_path_,
+                           config_.folder, writable());
+      }
+      note(work, stage.path + stage.name_member, kNoPluginName, true);
+    } catch (const PluginError& error) {
+      note(work, stage.path + stage.name_member, error.what(), true);
     }
-    OptionReader reader(path, cache.location, cache.options, [](auto, auto) {});
-    reader.hide(hidden_options(path));
-    for (const auto& [name, value] : cache.options) {
-      info.options.emplace(name, reader.is_hidden(name) ? "..." : shown(value));
-    }
+    return {};
   }
 
-  // Finds one plugin and calls it to make its factory.
-  std::shared_ptr<BackendFactory> make_stage(PluginKind kind, const std::string& path,
-                                             const std::string& name_member,
-                                             const std::string& name,
-                                             const std::vector<std::string>& location,
-                                             const OptionMap& options,
-                                             std::shared_ptr<BackendFactory> inner, Work& work) {
+  // Calls create(options, context), which makes what the plugin adds; `what` names that. Null if
+  // there is a problem, which is noted.
+  template <class Product, class Create>
+  std::unique_ptr<Product> create(Stage& stage, const LoadedPlugin& plugin, Create create_product,
+                                  const std::string& what, Work& work) {
     const std::string& alias = work.info.alias;
-    LoadedPlugin plugin;
-    if (!is_plugin_like(name)) {
-      note(work, path + name_member, kNoPluginName, true);
-      return nullptr;
-    }
-    try {
-      plugin = find_plugin(kind, name, environment_.linked_plugins, search_path_, config_.folder,
-                           writable());
-    } catch (const PluginError& error) {
-      note(work, path + name_member, error.what(), true);
-      return nullptr;
-    }
-    if (kind == PluginKind::backend) {
-      work.info.backend = plugin.descriptor->name;
-      work.info.plugin_file = plugin.file;
-      work.info.plugin_version = plugin.descriptor->plugin_version;
-    }
-
     const std::size_t problems_before = work.problems.size();
     OptionReader reader(
-        path, location, options,
+        stage.path, stage.location, stage.options,
         [&](std::string_view member, std::string_view problem) { note(work, member, problem); });
-    reader.hide(hidden_options(path));
+    reader.hide(hidden_under(config_.hidden, stage.path + ".options."));
     const auto sibling = [&](std::string_view other) { return sibling_of(alias, other); };
-    const auto agree = [&](std::string_view id, std::string_view what,
+    const auto agree = [&](std::string_view id, std::string_view shared_thing,
                            std::span<const SharedOption> shared) {
-      reject_disagreements(reader, what, note_agreement(configuration_, alias, id, shared));
+      reject_disagreements(reader, shared_thing, note_agreement(configuration_, alias, id, shared));
     };
     const auto find_service = [&](std::string_view id) -> std::shared_ptr<void> {
       const auto found = environment_.services.find(id);
@@ -310,33 +261,70 @@ class Builder {
     const BackendContext context{.alias = alias,
                                  .clock = *environment_.clock,
                                  .key_head = work.keys ? work.keys->head() : std::string_view(),
-                                 .inner = std::move(inner),
+                                 .inner = std::move(stage.inner),
                                  .sibling = sibling,
                                  .report = make_reporter(alias, environment_.on_warning),
                                  .process_wide = process_wide_object,
                                  .agree = agree,
                                  .find_service = find_service};
     const std::string whose =
-        plugin.file.empty() ? "the plugin " + quote(name) : "the plugin " + plugin.file;
-    std::shared_ptr<BackendFactory> factory;
+        plugin.file.empty() ? "the plugin " + quote(stage.name) : "the plugin " + plugin.file;
+    std::unique_ptr<Product> product;
     try {
-      factory = plugin.descriptor->payload.create(reader, context);
-      if (!factory) note(work, path, whose + " did not create a store", true);
+      product = create_product(reader, context);
+      if (!product) note(work, stage.path, whose + " did not create " + what, true);
       reader.reject_unread();
     } catch (const PluginError& error) {
-      note(work, path, error.what(), true);
+      note(work, stage.path, error.what(), true);
     } catch (const ConfigError& error) {
-      note(work, path, error.what());
+      note(work, stage.path, error.what());
     } catch (const std::exception& error) {
-      note(work, path, whose + " threw while it created the store: " + error.what(), true);
+      note(work, stage.path, whose + " threw while it created " + what + ": " + error.what(), true);
     } catch (const abi::__forced_unwind&) {  // pthread_cancel: must not be caught
       throw;
     } catch (...) {  // a foreign plugin may throw anything
-      note(work, path,
-           whose + " threw something that is not a std::exception while it created the store",
-           true);
+      note(work, stage.path,
+           whose + " threw something that is not a std::exception while it created " + what, true);
     }
-    return work.problems.size() == problems_before ? factory : nullptr;
+    if (work.problems.size() != problems_before) return nullptr;
+    return product;
+  }
+
+  // A store, or a layer around one.
+  std::shared_ptr<BackendFactory> make_factory(Stage stage, Work& work) {
+    const LoadedPlugin plugin = find(stage, work);
+    if (plugin.descriptor == nullptr) return nullptr;
+    if (stage.kind == PluginKind::backend) {
+      work.info.backend = plugin.descriptor->name;
+      work.info.plugin_file = plugin.file;
+      work.info.plugin_version = plugin.descriptor->plugin_version;
+    }
+    return create<BackendFactory>(stage, plugin, plugin.descriptor->payload.create, "the store",
+                                  work);
+  }
+
+  void make_transforms(const std::string& path, const CacheConfig& cache, Work& work) {
+    std::vector<Transforms::Named> all;
+    for (std::size_t i = 0; i < cache.transform.size(); ++i) {
+      const LayerConfig& transform = cache.transform[i];
+      Stage stage{.kind = PluginKind::transform,
+                  .path = path + ".transform[" + std::to_string(i) + "]",
+                  .name_member = ".name",
+                  .name = transform.name,
+                  .location = no_location_,
+                  .options = transform.options};
+      const LoadedPlugin plugin = find(stage, work);
+      if (plugin.descriptor == nullptr) continue;
+      const std::string name = plugin.descriptor->name;
+      if (std::any_of(all.begin(), all.end(), [&](const auto& one) { return one.name == name; })) {
+        note(work, stage.path, "the transform " + quote(name) + " is given twice");
+        continue;
+      }
+      work.info.transforms.push_back(name);
+      all.push_back({name, create<Transform>(stage, plugin, plugin.descriptor->payload.transform,
+                                             "the transform", work)});
+    }
+    work.transforms = Transforms(std::move(all));
   }
 
   // One sentence for each option, however many aliases differ.
@@ -352,16 +340,6 @@ class Builder {
                                       "; both use " + std::string(what) +
                                       ": give them the same value, or two locations");
     }
-  }
-
-  std::set<std::string, std::less<>> hidden_options(const std::string& path) const {
-    std::set<std::string, std::less<>> names;
-    const std::string start = path + ".options.";
-    for (auto it = config_.hidden.lower_bound(start);
-         it != config_.hidden.end() && it->starts_with(start); ++it) {
-      names.insert(it->substr(start.size()));
-    }
-    return names;
   }
 
   std::shared_ptr<BackendFactory> sibling_of(const std::string& alias, std::string_view other) {
@@ -509,7 +487,8 @@ class Builder {
           std::make_shared<AliasShared>(AliasShared::Parts{.info = work.info,
                                                            .environment = kept_environment_,
                                                            .executor = environment_.executor,
-                                                           .factory = work.factory});
+                                                           .factory = work.factory,
+                                                           .transforms = work.transforms});
       built.state = std::make_shared<CacheState>(std::move(shared),
                                                  KeySpace{.keys = *work.keys,
                                                           .timeout = cache.timeout,

@@ -126,8 +126,8 @@ struct CacheRegistry::State {
       if (!fresh.environment) fresh.environment = before.environment;
       handler = fresh.environment->on_warning;
       fresh.config = std::make_shared<const Config>(read(before));
-      fresh.aliases =
-          std::make_shared<const BuiltAliases>(build_aliases(*fresh.config, *fresh.environment, id));
+      fresh.aliases = std::make_shared<const BuiltAliases>(
+          build_aliases(*fresh.config, *fresh.environment, id));
       for (const auto& [alias, built] : *fresh.aliases) {
         const auto older = before.aliases->find(alias);
         if (older == before.aliases->end() || !older->second.state || !built.state) continue;
@@ -161,8 +161,7 @@ struct CacheRegistry::State {
       } catch (const abi::__forced_unwind&) {  // pthread_cancel: must not be caught
         throw;
       } catch (const std::exception& error) {
-        const std::string message =
-            std::string("a listener of on_change() threw: ") + error.what();
+        const std::string message = std::string("a listener of on_change() threw: ") + error.what();
         call_handler(handler, {.message = message});
       } catch (...) {  // a listener may throw anything
         call_handler(handler, {.message = "a listener of on_change() threw"});
@@ -330,10 +329,10 @@ std::shared_ptr<void> CacheRegistry::on_change(std::function<void()> listener) {
 
 const PluginDescriptor& CacheRegistry::plugin(PluginKind kind, std::string_view name) const {
   const State::Known now = state_->known();
-  return *find_plugin(kind, name, now.environment->linked_plugins, plugin_folders(*now.config),
-                      now.config->folder,
-                      now.config->allow_writable_plugins ? WritableFiles::allowed
-                                                         : WritableFiles::refused)
+  return *find_plugin(
+              kind, name, now.environment->linked_plugins, plugin_folders(*now.config),
+              now.config->folder,
+              now.config->allow_writable_plugins ? WritableFiles::allowed : WritableFiles::refused)
               .descriptor;
 }
 

@@ -329,7 +329,8 @@ TEST(ConfigTest, KnowsTheLineOfEveryMember) {
   EXPECT_EQ(place("caches.a.layers[0].options.x"), "c.json:10");
   EXPECT_EQ(place("caches.a.options.n"), "c.json:13");
   EXPECT_EQ(config.sections.at("loaders").json, R"({"users": {}})");
-  EXPECT_EQ(config.sections.at("loaders").place, "c.json:20");
+  EXPECT_EQ(config.sections.at("loaders").source, "c.json");
+  EXPECT_EQ(config.sections.at("loaders").line, 20);
 }
 
 TEST(ConfigTest, KeepsSectionsUnchanged) {

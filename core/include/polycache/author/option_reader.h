@@ -43,8 +43,8 @@ class POLYCACHE_API OptionReader {
   using ProblemHandler = std::function<void(std::string_view member, std::string_view problem)>;
 
   // `path` ("caches.default") is for messages; an option's full name is path + infix + name.
-  // `location` and `options` must outlive the reader. Without a handler, the first problem is thrown
-  // as a ConfigError.
+  // `location` and `options` must outlive the reader. Without a handler, the first problem is
+  // thrown as a ConfigError.
   OptionReader(std::string path, const std::vector<std::string>& location, const OptionMap& options,
                ProblemHandler on_problem = {}, std::string_view infix = ".options.");
 

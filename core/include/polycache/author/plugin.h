@@ -28,14 +28,19 @@
 #include "polycache/abi.h"
 #include "polycache/author/backend.h"
 #include "polycache/author/option_reader.h"
+#include "polycache/author/transform.h"
 #include "polycache/error.h"
 
 namespace polycache {
 
-enum class PluginKind : std::uint32_t { backend = 1, layer = 2, key_function = 3 };
+// Numbers up to 999 belong to polycache. A program that loads plugins of a kind of its own
+// (CacheRegistry::plugin) chooses a greater one.
+enum class PluginKind : std::uint32_t { backend = 1, layer = 2, key_function = 3, transform = 4 };
 
 using CreateFactory = std::unique_ptr<BackendFactory> (*)(const OptionReader& options,
                                                           const BackendContext& context);
+using CreateTransform = std::unique_ptr<Transform> (*)(const OptionReader& options,
+                                                       const BackendContext& context);
 using PluginKeyFunction = void (*)(std::string& out, std::string_view key, std::string_view prefix,
                                    int version);
 
@@ -43,11 +48,12 @@ using PluginKeyFunction = void (*)(std::string& out, std::string_view key, std::
 // of the default function do ("prefix:version:"), so that "clear": "prefix" works.
 inline constexpr std::uint32_t kKeepsHead = 1;
 
-// The content of a plugin; the kind determines which member is valid. A future kind points `data`
-// at its own struct and so needs no new member.
+// The content of a plugin; the kind determines which member is valid. A kind that is not listed
+// here points `data` at its own struct and so needs no new member.
 union PluginPayload {
   CreateFactory create;            // backend, layer: throws ConfigError if the options are wrong
   PluginKeyFunction key_function;  // key_function
+  CreateTransform transform;       // transform: throws ConfigError if the options are wrong
   const void* data;
 };
 
@@ -85,7 +91,7 @@ constexpr PluginDescriptor describe_plugin(PluginKind kind, const char* name, co
 }
 }  // namespace detail
 
-// REQUIRES (all three): name and version are string literals; name is a word of letters,
+// REQUIRES (all): name and version are string literals; name is a word of letters,
 // digits and '_'; the function is not null.
 constexpr PluginDescriptor backend_plugin(const char* name, const char* version,
                                           CreateFactory create) noexcept {
@@ -102,6 +108,17 @@ constexpr PluginDescriptor key_function_plugin(const char* name, const char* ver
                                                std::uint32_t flags = 0) noexcept {
   return detail::describe_plugin(PluginKind::key_function, name, version,
                                  {.key_function = function}, flags);
+}
+
+constexpr PluginDescriptor transform_plugin(const char* name, const char* version,
+                                            CreateTransform create) noexcept {
+  return detail::describe_plugin(PluginKind::transform, name, version, {.transform = create}, 0);
+}
+
+// Of a kind that polycache does not know; `data` is not null, and its type is the kind's own.
+constexpr PluginDescriptor other_plugin(PluginKind kind, const char* name, const char* version,
+                                        const void* data) noexcept {
+  return detail::describe_plugin(kind, name, version, {.data = data}, 0);
 }
 
 }  // namespace polycache

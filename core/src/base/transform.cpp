@@ -1,0 +1,7 @@
+#include "polycache/author/transform.h"
+
+namespace polycache {
+
+Transform::~Transform() = default;
+
+}  // namespace polycache

@@ -1,0 +1,61 @@
+#include "front/transforms.h"
+
+#include <algorithm>
+#include <exception>
+#include <new>
+#include <utility>
+
+#include "polycache/author/text.h"
+
+namespace polycache {
+
+bool Transforms::reads_plain() const noexcept {
+  return std::all_of(all_.begin(), all_.end(),
+                     [](const Named& one) { return one.transform->reads_plain(); });
+}
+
+std::string Transforms::apply(std::string_view value, const TransformContext& context,
+                              std::string& out) const {
+  std::string names;
+  std::string next;
+  for (const Named& one : all_) {
+    next.clear();
+    if (!one.transform->apply(value, context, next)) continue;
+    out.swap(next);
+    value = out;
+    names.append(names.empty() ? "" : ",").append(one.name);
+  }
+  return names;
+}
+
+std::string Transforms::revert(std::string_view names, std::string_view payload,
+                               const TransformContext& context, std::string& out) const {
+  std::string next;
+  while (!names.empty()) {
+    const std::size_t comma = names.rfind(',');
+    const std::string_view name = comma == std::string_view::npos ? names : names.substr(comma + 1);
+    names = comma == std::string_view::npos ? std::string_view() : names.substr(0, comma);
+    const auto found =
+        std::find_if(all_.begin(), all_.end(), [&](const Named& one) { return one.name == name; });
+    if (found == all_.end()) {
+      return "was stored with the transform " + quote(name) + ", which this alias does not have";
+    }
+    next.clear();
+    try {
+      if (!found->transform->revert(payload, context, next)) {
+        return "was refused by the transform " + quote(name);
+      }
+    } catch (const std::bad_alloc&) {
+      throw;
+    } catch (const std::exception& error) {
+      return "was refused by the transform " + quote(name) + ": " + error.what();
+    } catch (...) {  // an author's code may throw anything
+      return "was refused by the transform " + quote(name);
+    }
+    out.swap(next);
+    payload = out;
+  }
+  return {};
+}
+
+}  // namespace polycache

@@ -1,0 +1,44 @@
+// The transforms of an alias (author/transform.h), in the order in which a write applies them.
+
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "polycache/author/transform.h"
+
+namespace polycache {
+
+// Immutable and thread-safe.
+class Transforms {
+ public:
+  struct Named {
+    std::string name;
+    std::shared_ptr<Transform> transform;
+  };
+
+  Transforms() = default;
+  explicit Transforms(std::vector<Named> all) noexcept : all_(std::move(all)) {}
+
+  bool empty() const noexcept { return all_.empty(); }
+  // Whether an entry without transforms is a value.
+  bool reads_plain() const noexcept;
+
+  // Applies them to a value. Returns the names of those that changed it, in order, and the result
+  // in `out`; empty names: the value is to be stored as it is.
+  std::string apply(std::string_view value, const TransformContext& context,
+                    std::string& out) const;
+
+  // Reverts those names. Returns why that is impossible; empty: `out` is the value. Never throws
+  // but std::bad_alloc.
+  std::string revert(std::string_view names, std::string_view payload,
+                     const TransformContext& context, std::string& out) const;
+
+ private:
+  std::vector<Named> all_;
+};
+
+}  // namespace polycache
