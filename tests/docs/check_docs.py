@@ -4,6 +4,7 @@
   check_docs.py ROOT WORK snippets COMPILER FLAG...   compiles every block marked cpp
   check_docs.py ROOT WORK configurations CHECKER ...  makes caches of every block marked json
   check_docs.py ROOT WORK links                       follows every link to a file or heading
+  check_docs.py ROOT WORK width                       looks for lines of more than 100 columns
 
 A cpp block that begins with #include is a whole file: it compiles as it is printed. Another one
 may mix what stands in a file (types, functions) and what stands in a function; both are put
@@ -239,13 +240,47 @@ def check_links(root, _work, _arguments):
     return problems
 
 
+# --- Width ---
+
+COLUMNS = 100
+GENERATED = {"docs/benchmarks.md"}
+# Documents that are not wrapped yet; may become set().
+NOT_WRAPPED = {"docs/guide.md", "docs/reliability.md", "docs/stores.md", "docs/values.md"}
+
+
+def too_wide(text):
+    """The numbers of lines that are too wide and could be broken: not rows of tables, not one long
+    word such as a link, not output of a program (blocks marked text)."""
+    fence = None
+    for number, line in enumerate(text.splitlines(), 1):
+        if marker := re.match(r"\s*```(.*)$", line):
+            fence = marker.group(1).strip() or "code" if fence is None else None
+        is_row = fence is None and re.match(r"\s*\|", line)
+        is_word = " " not in line.strip().removeprefix("- ")
+        if len(line) > COLUMNS and fence != "text" and not is_row and not is_word:
+            yield number
+
+
+def check_width(root, _work, _arguments):
+    problems = []
+    count = 0
+    for document in sorted({*root.glob("*.md"), *documents(root)}):
+        place = str(document.relative_to(root))
+        if place not in GENERATED | NOT_WRAPPED:
+            count += 1
+            problems += [f"{place}:{number}: is wider than {COLUMNS} columns"
+                         for number in too_wide(document.read_text(encoding="utf-8"))]
+    print(f"{count} documents of at most {COLUMNS} columns")
+    return problems
+
+
 def main():
     root, work, what, *arguments = sys.argv[1:]
     work = pathlib.Path(work)
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     check = {"snippets": check_snippets, "configurations": check_configurations,
-             "links": check_links}[what]
+             "links": check_links, "width": check_width}[what]
     problems = check(pathlib.Path(root), work, arguments)
     for problem in problems:
         print(problem)
