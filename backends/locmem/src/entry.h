@@ -113,8 +113,6 @@ class Entry {
   Entry(std::size_t key_size, std::size_t value_size, std::int64_t end) noexcept
       : deadline(end),
         value_size_(static_cast<std::uint32_t>(value_size)),
-        mark_(0),
-        from_heap_(0),
         key_size_(static_cast<std::uint32_t>(key_size) & kMaxKey) {}
 
   static std::size_t allocation(std::size_t key_size, std::size_t value_size) noexcept;
@@ -124,8 +122,8 @@ class Entry {
   std::size_t key_offset() const noexcept { return is_large() ? sizeof(SharedValue*) : 0; }
 
   std::uint32_t value_size_;
-  std::uint32_t mark_ : 8;
-  std::uint32_t from_heap_ : 1;
+  std::uint32_t mark_ : 8 = 0;
+  std::uint32_t from_heap_ : 1 = 0;
   std::uint32_t key_size_ : 23;
 };
 

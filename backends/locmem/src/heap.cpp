@@ -65,6 +65,7 @@ void poison_free(char* payload, std::size_t block) noexcept {
 
 Heap::Region& Heap::region_of(const void* within) noexcept {
   const auto address = reinterpret_cast<std::uintptr_t>(within);
+  // NOLINTNEXTLINE(performance-no-int-to-ptr): the start of the region is computed
   return *reinterpret_cast<Region*>(address & ~(std::uintptr_t{kRegion} - 1));
 }
 

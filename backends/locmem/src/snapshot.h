@@ -14,7 +14,7 @@ namespace polycache::locmem {
 // Short values are copied, large ones shared: neither allocates.
 class Snapshot {
  public:
-  Snapshot() noexcept {}  // leaves copy_ uninitialised
+  Snapshot() noexcept {}  // NOLINT(modernize-use-equals-default): leaves copy_ uninitialised
 
   // REQUIRES (both): the lock of the entry's shard is held.
   void take(const Entry& entry) noexcept {

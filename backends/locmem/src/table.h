@@ -88,6 +88,7 @@ class Table {
     return static_cast<std::size_t>(std::countr_zero(slots));
   }
   static Entry* address(const Bucket& bucket, std::size_t slot) noexcept {
+    // NOLINTNEXTLINE(performance-no-int-to-ptr): addresses are kept in parts
     return reinterpret_cast<Entry*>(std::uintptr_t{bucket.high[slot]} << 32 | bucket.low[slot]);
   }
   static void put(Bucket& bucket, std::size_t slot, Tag tag, const Entry& entry) noexcept {
@@ -178,6 +179,7 @@ inline Entry* Table::find(std::uint64_t hash, std::string_view key) const noexce
 inline void Table::prefetch(std::uint64_t hash) const noexcept {
   const auto first = reinterpret_cast<std::uintptr_t>(first_.load(std::memory_order_relaxed));
   const std::size_t index = home(hash, buckets_.load(std::memory_order_relaxed));
+  // NOLINTNEXTLINE(performance-no-int-to-ptr): may be null, where arithmetic is not allowed
   __builtin_prefetch(reinterpret_cast<const void*>(first + index * sizeof(Bucket)));
 }
 

@@ -266,6 +266,7 @@ struct Factory::Impl {
 
 Factory::Factory(const OptionReader& options, const BackendContext& context, KeyRules rules) {
   const std::string location = read_location(options);
+  // NOLINTNEXTLINE(modernize-make-shared): make_shared takes no member names
   auto alias = std::shared_ptr<Alias>(
       new Alias{.place = in_memory(location) ? Connection::Place::memory : Connection::Place::file,
                 .shown = location,

@@ -60,7 +60,7 @@ std::vector<std::string> Cache::put_many_items(std::span<const ItemView> items,
   Scratch scratch(scratch_, scratch_taken_);
   for (std::size_t i = 0; i < items.size(); ++i) {
     const std::string_view bytes = items[i].encode(scratch.buffer());
-    const std::less<const char*> before;
+    const std::less<> before;
     const char* const begin = scratch.buffer().data();
     const bool in_scratch =
         !before(bytes.data(), begin) && before(bytes.data(), begin + scratch.buffer().size() + 1);

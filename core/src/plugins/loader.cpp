@@ -383,7 +383,7 @@ LoadedPlugin load_plugin(PluginKind kind, const fs::path& file, WritableFiles wr
 
 LoadedPlugin load_named_plugin(PluginKind kind, const fs::path& file, std::string_view name,
                                WritableFiles writable) {
-  const LoadedPlugin plugin = load_plugin(kind, file, writable);
+  LoadedPlugin plugin = load_plugin(kind, file, writable);
   if (plugin.descriptor->name == name) return plugin;
   throw PluginError(quoted(file) + " contains the plugin " + quote(plugin.descriptor->name) +
                     ", not " + quote(name) + "; rename the file, or configure it by its path");

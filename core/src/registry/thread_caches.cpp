@@ -154,7 +154,8 @@ const std::shared_ptr<CacheState>& ThreadCaches::ended_state(const Cache& cache)
 }
 
 void ThreadCaches::close(std::uint64_t registry) noexcept {
-  for (std::size_t i = 0; i < slots_.size(); ++i) {  // closing may add more of them
+  // NOLINTNEXTLINE(modernize-loop-convert): closing may add slots
+  for (std::size_t i = 0; i < slots_.size(); ++i) {
     if (slots_[i].registry == registry) slots_[i].cache->close();
   }
 }
