@@ -1,8 +1,8 @@
 # A machine for development: docker build -t polycache . && docker run -it -v "$PWD:/polycache" polycache
 FROM debian:12
 RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates clang clang-format-14 \
-      ccache cmake g++ gdb git libboost-dev libboost-program-options-dev libgmock-dev libgtest-dev \
-      libhiredis-dev libmemcached-dev libsasl2-modules libsqlite3-dev libssl-dev memcached mold \
+      clang-tidy-14 ccache cmake g++ gdb git libboost-dev libboost-program-options-dev \
+      libgmock-dev libgtest-dev libhiredis-dev libmemcached-dev libsasl2-modules libsqlite3-dev libssl-dev memcached mold \
       ninja-build nlohmann-json3-dev pkg-config python3 python3-jsonschema redis-server sqlite3 \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /polycache
