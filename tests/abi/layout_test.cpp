@@ -1,6 +1,6 @@
 // The binary interface between libpolycache and plugins, in numbers: what a plugin that was
 // built yesterday relies on. A number that no longer holds is no test to be mended: raise
-// POLYCACHE_ABI_VERSION (abi.h), say so in CHANGELOG.md, then write the new number here.
+// POLYCACHE_ABI_VERSION (abi.h), say so in docs/changes, then write the new number here.
 
 #include <gtest/gtest.h>
 
