@@ -59,18 +59,18 @@ void check_key(std::string_view key) {
 }
 
 std::unique_ptr<Connection> make_connection(const ServerAddress& server, const Settings& settings,
-                                            Redial& redial) {
+                                            net::ServerRecord& record) {
   if (settings.protocol == Protocol::binary) {
-    return std::make_unique<BinaryConnection>(server, settings, redial);
+    return std::make_unique<BinaryConnection>(server, settings, record);
   }
-  return std::make_unique<TextConnection>(server, settings, redial);
+  return std::make_unique<TextConnection>(server, settings, record);
 }
 
-void Connection::begin(Term term, bool tells_redial) noexcept {
-  tells_redial_ = tells_redial;
-  rested_ = term.end - whole_end_ > kRest;
-  whole_end_ = term.end;
-  end_ = term.end;
+void Connection::begin(net::Deadline end, AfterFailure after) noexcept {
+  after_failure_ = after;
+  rested_ = end - whole_end_ > kRest;
+  whole_end_ = end;
+  end_ = end;
   second_chance_ = is_open();
 }
 
@@ -89,18 +89,24 @@ void Connection::open() {
 // Resolves the name again.
 void Connection::dial() {
   second_chance_ = false;
-  const std::int64_t begun = redial_.now();
+  const auto ticket = record_.pace().current();
+  const auto give_up = [&](Kind kind) noexcept {
+    close();
+    connecting_ = false;
+    if (after_failure_ == AfterFailure::pause) record_.connect_failed(ticket, kind);
+  };
   connecting_ = true;
   try {
     connect();
+  } catch (const BackendError& error) {
+    give_up(error.kind());
+    throw;
   } catch (...) {
-    close();
-    connecting_ = false;
-    if (tells_redial_) redial_.failed(begun);
+    give_up(Kind::unreachable);
     throw;
   }
   connecting_ = false;
-  redial_.succeeded();
+  record_.connected();
 }
 
 // For operations that may be repeated. Only a connection that worked before gets a second attempt:
@@ -139,9 +145,9 @@ void Connection::answer(std::span<const std::string_view> keys, Want want,
   bool any = false;
   const auto deliver = [&](std::size_t index, const Found& found) {
     any = true;
-    const Instant begin = coarse_now();
+    const net::Deadline begin = net::coarse_now();
     sink(index, found);
-    end_ += coarse_now() - begin;  // time spent in the sink does not count
+    end_ += net::coarse_now() - begin;  // time spent in the sink does not count
   };
   bool again = false;
   try {
@@ -202,7 +208,7 @@ Removed Connection::erase(std::string_view key) {
   }
   try_it();
   if (removed.done) return removed;
-  throw BackendError(Kind::unreachable, server_.name(),
+  throw BackendError(Kind::unreachable, record_.name(),
                      "the connection broke while an entry was erased: it is gone, but whether it "
                      "was there is not known; repeat what depends on that");
 }
@@ -233,12 +239,12 @@ void Connection::clear() {
 void Connection::fail(Kind kind, const std::string& what) {
   close();
   connecting_ = false;
-  throw BackendError(kind, server_.name(), what);
+  throw BackendError(kind, record_.name(), what);
 }
 
 void Connection::fail_by_size() {
   close();
-  throw ValueTooLarge(server_.name());
+  throw ValueTooLarge(record_.name());
 }
 
 void Connection::fail_by_time() {

@@ -20,9 +20,9 @@
 #include "lifetime.h"
 #include "polycache/author/function_ref.h"
 #include "polycache/error.h"
-#include "redial.h"
+#include "polycache/net/deadline.h"
+#include "polycache/net/server_record.h"
 #include "settings.h"
-#include "term.h"
 
 namespace polycache::memcached {
 
@@ -39,6 +39,9 @@ class ValueTooLarge final : public BackendError {
                      "it announces a value of more bytes than max_value_bytes allows") {}
 };
 
+// Whether a failure to connect delays other threads' next attempt.
+enum class AfterFailure : std::uint8_t { pause, go_on };
+
 // Used by one thread at a time. Connects at the first use. Functions that talk to the server throw
 // BackendError and close the connection; the next use opens a new one. Reads, sets and erasures are
 // retried once per operation if a connection opened before the operation is broken; what must not
@@ -47,17 +50,17 @@ class ValueTooLarge final : public BackendError {
 class Connection {
  public:
   // All of these must outlive it.
-  Connection(const ServerAddress& server, const Settings& settings, Redial& redial) noexcept
-      : server_(server), settings_(settings), redial_(redial) {}
+  Connection(const ServerAddress& server, const Settings& settings,
+             net::ServerRecord& record) noexcept
+      : server_(server), settings_(settings), record_(record) {}
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
   virtual ~Connection() = default;
 
-  // Begins an operation, which ends by then whatever the server does. Without `tells_redial`, a
-  // failure to connect does not delay other threads' next attempt.
-  void begin(Term term, bool tells_redial = true) noexcept;
+  // Begins an operation, which ends by then whatever the server does.
+  void begin(net::Deadline end, AfterFailure after) noexcept;
   // Changes the end for the rest of the operation.
-  void limit(Term term) noexcept { end_ = term.end; }
+  void limit(net::Deadline end) noexcept { end_ = end; }
   // Whether the failed operation may be repeated as a whole. True once at most.
   bool take_second_chance() noexcept { return std::exchange(second_chance_, false); }
 
@@ -106,7 +109,7 @@ class Connection {
 
   const ServerAddress& server() const noexcept { return server_; }
   const Settings& settings() const noexcept { return settings_; }
-  Instant end() const noexcept { return end_; }
+  net::Deadline end() const noexcept { return end_; }
   bool is_connecting() const noexcept { return connecting_; }
   // Whether a reply has not been read to its end. If this stays true, the next operation
   // reconnects.
@@ -146,10 +149,10 @@ class Connection {
 
   const ServerAddress& server_;
   const Settings& settings_;
-  Redial& redial_;
-  Instant end_{};        // of the current operation
-  Instant whole_end_{};  // the same, as set at its beginning
-  bool tells_redial_ = true;
+  net::ServerRecord& record_;
+  net::Deadline end_{};        // of the current operation
+  net::Deadline whole_end_{};  // the same, as set at its beginning
+  AfterFailure after_failure_ = AfterFailure::pause;
   bool connecting_ = false;
   bool unread_ = false;
   bool rested_ = false;         // it was idle before the current operation
@@ -158,6 +161,6 @@ class Connection {
 
 // A connection in the protocol of the settings. All arguments must outlive it.
 std::unique_ptr<Connection> make_connection(const ServerAddress& server, const Settings& settings,
-                                            Redial& redial);
+                                            net::ServerRecord& record);
 
 }  // namespace polycache::memcached

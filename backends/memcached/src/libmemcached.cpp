@@ -12,6 +12,7 @@
 
 #include "polycache/author/descriptor.h"
 #include "polycache/author/text.h"
+#include "polycache/net/keepalive.h"
 
 namespace polycache::memcached {
 namespace {
@@ -25,9 +26,6 @@ constexpr std::chrono::seconds kIdle{1};
 
 // A reply of this size arrives completely or not at all; the clock is not checked in between.
 constexpr std::size_t kOnePiece = 4096;
-
-// The kernel probes the peer after this long without traffic.
-constexpr std::uint64_t kKeepaliveSeconds = 30;
 
 // --- The memory that libmemcached works with. ---
 //
@@ -107,8 +105,8 @@ void configure(memcached_st& client) {
   set(MEMCACHED_BEHAVIOR_BINARY_PROTOCOL, 1);
   set(MEMCACHED_BEHAVIOR_TCP_NODELAY, 1);
   set(MEMCACHED_BEHAVIOR_TCP_KEEPALIVE, 1);
-  set(MEMCACHED_BEHAVIOR_TCP_KEEPIDLE, kKeepaliveSeconds);
-  // The breaker and Redial decide when to retry.
+  set(MEMCACHED_BEHAVIOR_TCP_KEEPIDLE, static_cast<std::uint64_t>(net::kKeepaliveIdle.count()));
+  // The breaker and ReconnectPace decide when to retry.
   set(MEMCACHED_BEHAVIOR_RETRY_TIMEOUT, 0);
 }
 
@@ -203,7 +201,7 @@ void BinaryConnection::connect() {
 
 // Before anything that may wait: limits it to the end of the operation.
 void BinaryConnection::keep_time() {
-  const Instant now = coarse_now();
+  const net::Deadline now = net::coarse_now();
   const auto left = std::chrono::ceil<std::chrono::milliseconds>(end() - now);
   if (left.count() <= 0) fail(MEMCACHED_TIMEOUT);
   last_used_ = now;
@@ -237,7 +235,7 @@ void BinaryConnection::greet() {
 
 // Before a request that must not be sent twice: an idle connection is tested with a request.
 void BinaryConnection::prove_alive() {
-  if (client_ != nullptr && coarse_now() - last_used_ > kIdle) ping();
+  if (client_ != nullptr && net::coarse_now() - last_used_ > kIdle) ping();
 }
 
 // Some functions only report that something failed; the last error has the reason.

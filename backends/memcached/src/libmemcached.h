@@ -85,7 +85,7 @@ class BinaryConnection final : public Connection {
   std::unique_ptr<Client, Drop> client_;
   std::vector<const char*> key_begins_;  // of a request; kept for their memory
   std::vector<std::size_t> key_sizes_;
-  Instant last_used_{};
+  net::Deadline last_used_{};
 };
 
 }  // namespace polycache::memcached

@@ -52,7 +52,7 @@ Shared::Shared(const OptionReader& options, const BackendContext& context)
       report(context.report) {
   servers.reserve(settings.servers.size());
   for (const ServerAddress& address : settings.servers) {
-    servers.push_back(std::make_unique<SharedServer>(address, settings, clock, report));
+    servers.push_back(std::make_unique<Server>(address, settings, clock, report));
   }
 }
 
@@ -258,7 +258,7 @@ std::size_t Session::erase_many(std::span<const std::string_view> keys) {
   };
   FirstFailure failure;
   begin_bulk();
-  const Term whole = term();
+  const net::Deadline whole = deadline();
   for (std::size_t first = 0; first < keys.size(); first += kKeysAtOnce) {
     deal(keys.subspan(first, std::min(kKeysAtOnce, keys.size() - first)), first);
     for (std::size_t i = 0; i < shares_.size(); ++i) {
@@ -302,7 +302,7 @@ bool Session::pop(std::string_view key, ValueSink sink) {
 
 void Session::clear() {
   FirstFailure failure;
-  const Term whole = term();
+  const net::Deadline whole = deadline();
   for (std::size_t i = 0; i < shares_.size(); ++i) {
     failure.attempt(
         [&] { at(i, Access::write, share_of(whole), [](Connection& server) { server.clear(); }); });
@@ -336,9 +336,9 @@ void Session::begin_bulk() noexcept {
   for (Share& share : shares_) share.failed = false;
 }
 
-// All servers share one term, but none may use all of it.
-Term Session::share_of(Term term) const noexcept {
-  return shares_.size() == 1 ? term : term.half();
+// All servers share one deadline, but none may use all of it.
+net::Deadline Session::share_of(net::Deadline deadline) const noexcept {
+  return shares_.size() == 1 ? deadline : net::halfway_to(deadline);
 }
 
 void Session::get_many(std::span<const std::string_view> keys, IndexedValueSink sink) {
@@ -357,12 +357,12 @@ void Session::find_many(std::span<const std::string_view> keys,
   // The clock is read once. For the last replies that time is slightly old, so an entry may be
   // returned late, but is never lost early.
   const Moment begin = now();
-  Term whole = term();
+  net::Deadline whole = deadline();
   const auto live = [&](std::size_t index, const Found& found) {
     if (has_expired(found.flags, begin)) return;
-    const Instant delivered = coarse_now();
+    const net::Deadline delivered = net::coarse_now();
     sink(index, found);
-    whole.end += coarse_now() - delivered;  // the sink's time does not count for the other replies
+    whole += net::coarse_now() - delivered;  // the sink's time does not count for the other replies
   };
   FirstFailure failure;
   begin_bulk();
@@ -383,40 +383,39 @@ void Session::find_many(std::span<const std::string_view> keys,
 
 // Sends all requests before the first reply is read, so that the servers work in parallel. All
 // operations take their connections in the order of the servers, which prevents deadlocks.
-void Session::find_part(std::span<const std::string_view> keys, std::size_t first, const Term& term,
+void Session::find_part(std::span<const std::string_view> keys, std::size_t first,
+                        const net::Deadline& deadline,
                         FunctionRef<void(std::size_t, const Found&)> sink, FirstFailure& failure) {
   struct GiveBack {
     ~GiveBack() {
-      for (Share& share : shares) share.lease = {};
+      for (Share& share : shares) share.call.reset();
     }
     std::vector<Share>& shares;
   } const give_back{shares_};
   deal(keys, first);
-  ask_all(term, failure);
+  ask_all(deadline, failure);
   for (std::size_t i = 0; i < shares_.size(); ++i) {
     Share& share = shares_[i];
-    if (!share.lease) continue;
-    share.lease->limit(share_of(term));
+    if (!share.call) continue;
+    share.call->limit(share_of(deadline));
     share.failed = !failure.attempt([&] {
-      shared_->servers[i]->judged(Access::read, [&] {
-        share.lease->answer(share.keys, Want::value, [&](std::size_t k, const Found& found) {
-          sink(share.indices[k], found);
-        });
+      share.call->run([&](Connection& server) {
+        server.answer(share.keys, Want::value,
+                      [&](std::size_t k, const Found& found) { sink(share.indices[k], found); });
       });
     });
-    share.lease = {};
+    share.call.reset();
   }
 }
 
-void Session::ask_all(Term term, FirstFailure& failure) {
+void Session::ask_all(net::Deadline deadline, FirstFailure& failure) {
   for (std::size_t i = 0; i < shares_.size(); ++i) {
     Share& share = shares_[i];
     if (share.keys.empty() || share.failed) continue;
-    SharedServer& server = *shared_->servers[i];
     share.failed = !failure.attempt([&] {
-      SharedServer::Lease lease = server.enter(hints_[i], Access::read, share_of(term));
-      server.blame(Access::read, [&] { lease->ask(share.keys, Want::value); });
-      share.lease = std::move(lease);
+      Server::Call call(*shared_->servers[i], hints_[i], Access::read, share_of(deadline));
+      call.run_part([&](Connection& server) { server.ask(share.keys, Want::value); });
+      share.call = std::move(call);
     });
   }
 }
@@ -438,7 +437,7 @@ void Session::put_many(std::span<const Item> items, PutMode mode, IndexSink on_f
   for (const Item& item : items) check_key(item.key);
   FirstFailure failure;
   begin_bulk();
-  const Term whole = term();
+  const net::Deadline whole = deadline();
   if (mode != PutMode::always) {
     put_many_one_by_one(items, mode, whole, on_failure, failure);
   } else {
@@ -450,7 +449,7 @@ void Session::put_many(std::span<const Item> items, PutMode mode, IndexSink on_f
   failure.rethrow();
 }
 
-void Session::put_batch(std::span<const Item> items, std::size_t first, Term term,
+void Session::put_batch(std::span<const Item> items, std::size_t first, net::Deadline deadline,
                         IndexSink on_failure, FirstFailure& failure) {
   deal(items, first);
   for (std::size_t i = 0; i < shares_.size(); ++i) {
@@ -458,7 +457,8 @@ void Session::put_batch(std::span<const Item> items, std::size_t first, Term ter
     share.stored.assign(share.items.size(), false);
     if (!share.failed && !share.items.empty()) {
       share.failed = !failure.attempt([&] {
-        at(i, Access::write, share_of(term), [&](Connection& server) { put_share(server, share); });
+        at(i, Access::write, share_of(deadline),
+           [&](Connection& server) { put_share(server, share); });
       });
     }
     for (std::size_t k = 0; k < share.items.size(); ++k) {
@@ -467,7 +467,7 @@ void Session::put_batch(std::span<const Item> items, std::size_t first, Term ter
   }
 }
 
-void Session::put_many_one_by_one(std::span<const Item> items, PutMode mode, Term term,
+void Session::put_many_one_by_one(std::span<const Item> items, PutMode mode, net::Deadline deadline,
                                   IndexSink on_failure, FirstFailure& failure) {
   for (std::size_t i = 0; i < items.size(); ++i) {
     const Item& item = items[i];
@@ -476,7 +476,7 @@ void Session::put_many_one_by_one(std::span<const Item> items, PutMode mode, Ter
     bool stored = false;
     if (!share.failed) {
       share.failed = !failure.attempt([&] {
-        stored = at(number, Access::write, share_of(term), [&](Connection& server) {
+        stored = at(number, Access::write, share_of(deadline), [&](Connection& server) {
           return put(server, item.key, item.value, item.ttl, mode);
         });
       });
@@ -541,25 +541,12 @@ void Session::refuse_of(Connection& server, Share& share) {
 
 void Session::check(FunctionRef<void(const HealthExtension::Server&)> sink) {
   for (std::size_t i = 0; i < shares_.size(); ++i) {
-    SharedServer& server = *shared_->servers[i];
-    const std::string name = server.address().name();
-    std::string error;
-    HealthExtension::Server health{.name = name};
-    try {
-      const SharedServer::Lease lease = server.enter_anyhow(hints_[i], term());
-      health.round_trip = lease->ping();
-      health.reachable = true;
-    } catch (const BackendError& failure) {
-      error = failure.what();
-      health.error = error;
-    }
-    health.breaker = server.breaker().state(Access::write);
-    sink(health);
+    shared_->servers[i]->check(hints_[i], deadline(), sink);
   }
 }
 
 bool Session::admits(std::string_view key, Access access) const noexcept {
-  return !shared_->servers[shared_->ring.server_of(key)]->breaker().refuses(access);
+  return !shared_->servers[shared_->ring.server_of(key)]->refuses(access);
 }
 
 bool Session::admits_all() const noexcept {

@@ -19,8 +19,8 @@
 #include "polycache/author/backend.h"
 #include "polycache/author/extension.h"
 #include "polycache/error.h"
+#include "server.h"
 #include "settings.h"
-#include "shared_server.h"
 
 namespace polycache::memcached {
 
@@ -32,7 +32,7 @@ struct Shared {
   const Ring ring;
   const Clock& clock;
   const std::function<void(const Warning&)> report;
-  std::vector<std::unique_ptr<SharedServer>> servers;  // never changed
+  std::vector<std::unique_ptr<Server>> servers;  // never changed
   std::atomic<std::size_t> sessions{0};
 };
 
@@ -62,14 +62,15 @@ class Session final : public Backend,
   void* extension(std::string_view id) noexcept override;
 
  private:
+  using Server = memcached::Server;
   // One server's part of a bulk operation.
   struct Share {
     std::vector<std::string_view> keys;
     std::vector<std::size_t> indices;  // of those keys, or items, in the whole
     std::vector<NewItem> items;
-    std::vector<bool> stored;   // for each item
-    SharedServer::Lease lease;  // of a read in progress
-    bool failed = false;        // skip the rest of the operation on this server
+    std::vector<bool> stored;          // for each item
+    std::optional<Server::Call> call;  // of a read in progress
+    bool failed = false;               // skip the rest of the operation on this server
   };
   // Keeps the first of several failures, so that one server's failure does not stop the others.
   class FirstFailure {
@@ -106,21 +107,20 @@ class Session final : public Backend,
   void close_idle() noexcept override;
 
   Moment now() const noexcept;
-  Term term() const noexcept { return Term::of(shared_->settings.timeout); }
-  Term share_of(Term term) const noexcept;
+  net::Deadline deadline() const noexcept { return net::deadline_after(shared_->settings.timeout); }
+  net::Deadline share_of(net::Deadline deadline) const noexcept;
 
   // Calls f(connection) with a connection to that server.
   template <class F>
-  auto at(std::size_t number, Access access, Term term, F&& f) {
-    SharedServer& server = *shared_->servers[number];
-    const SharedServer::Lease lease = server.enter(hints_[number], access, term);
-    return server.judged(access, [&] { return f(*lease); });
+  auto at(std::size_t number, Access access, net::Deadline deadline, F&& f) {
+    Server::Call call(*shared_->servers[number], hints_[number], access, deadline);
+    return call.run(std::forward<F>(f));
   }
   // The same for the key's server.
   template <class F>
   auto at(std::string_view key, Access access, F&& f) {
     check_key(key);
-    return at(shared_->ring.server_of(key), access, term(), std::forward<F>(f));
+    return at(shared_->ring.server_of(key), access, deadline(), std::forward<F>(f));
   }
 
   // On a connection to the key's server.
@@ -136,15 +136,16 @@ class Session final : public Backend,
 
   void find_many(std::span<const std::string_view> keys,
                  FunctionRef<void(std::size_t, const Found&)> sink);
-  void find_part(std::span<const std::string_view> keys, std::size_t first, const Term& term,
-                 FunctionRef<void(std::size_t, const Found&)> sink, FirstFailure& failure);
-  void ask_all(Term term, FirstFailure& failure);
+  void find_part(std::span<const std::string_view> keys, std::size_t first,
+                 const net::Deadline& deadline, FunctionRef<void(std::size_t, const Found&)> sink,
+                 FirstFailure& failure);
+  void ask_all(net::Deadline deadline, FirstFailure& failure);
   void begin_bulk() noexcept;
   void deal(std::span<const std::string_view> keys, std::size_t first);
-  void put_many_one_by_one(std::span<const Item> items, PutMode mode, Term term,
+  void put_many_one_by_one(std::span<const Item> items, PutMode mode, net::Deadline deadline,
                            IndexSink on_failure, FirstFailure& failure);
-  void put_batch(std::span<const Item> items, std::size_t first, Term term, IndexSink on_failure,
-                 FirstFailure& failure);
+  void put_batch(std::span<const Item> items, std::size_t first, net::Deadline deadline,
+                 IndexSink on_failure, FirstFailure& failure);
   void deal(std::span<const Item> items, std::size_t first);
   void put_share(Connection& server, Share& share);
   void refuse_of(Connection& server, Share& share);

@@ -67,8 +67,8 @@ bool has_meta_commands(std::string_view version) noexcept {
 }  // namespace
 
 TextConnection::TextConnection(const ServerAddress& server, const Settings& settings,
-                               Redial& redial)
-    : Connection(server, settings, redial),
+                               net::ServerRecord& record)
+    : Connection(server, settings, record),
       answers_(settings.max_value_bytes, kAnswerBytes),
       lines_(0, kLineBytes) {}
 
@@ -116,7 +116,7 @@ void TextConnection::connect() {
       server().is_unix_socket()
           ? net::Address{.path = server().host}
           : net::Address{.host = server().host, .port = std::to_string(server().port)};
-  const Instant by = std::min(end(), Term::of(settings().connect_timeout).end);
+  const net::Deadline by = std::min(end(), net::deadline_after(settings().connect_timeout));
   // Never connect in the clear if TLS was requested.
   if (server().wants_tls && !server().tls) fail(Kind::denied, "TLS: it was not configured");
   const auto failure = socket_.connect(address, by, server().tls.get());

@@ -47,13 +47,11 @@ Server::Server(const Endpoint& endpoint, const Limits& limits, const PoolLimits&
     : endpoint_(endpoint),
       limits_(limits),
       pool_limits_(pool_limits),
-      name_(endpoint.name()),
       report_(std::move(report)),
-      breaker_(clock),
+      record_(endpoint.name(), clock, limits.operation),
       writes_(clock),
-      pace_(clock, limits.operation),
       pool_(pool_limits, clock,
-            [this] { return std::make_unique<Connection>(endpoint_, limits_, name_); }) {}
+            [this] { return std::make_unique<Connection>(endpoint_, limits_, name()); }) {}
 
 // --- Admission ---
 
@@ -66,18 +64,17 @@ bool Server::waits_with_writes(Purpose purpose) const noexcept {
 bool Server::refuses(Purpose purpose) const noexcept {
   if (is_calm()) [[likely]]
     return false;
-  return breaker_.refuses(Access::read) ||
+  return breaker().refuses(Access::read) ||
          (waits_with_writes(purpose) && writes_.refuses(Access::read));
 }
 
 bool Server::admits_all() const noexcept {
-  return breaker_.state(Access::read) == State::closed &&
-         writes_.state(Access::read) == State::closed && !pace_.is_pausing();
+  return record_.admits_all() && writes_.state(Access::read) == State::closed;
 }
 
 // Takes no write probe if the server's own breaker refuses the call.
 bool Server::admit(Purpose purpose) noexcept {
-  if (refuses(purpose) || !breaker_.admit(Access::read)) return false;
+  if (refuses(purpose) || !record_.breaker().admit(Access::read)) return false;
   if (waits_with_writes(purpose)) static_cast<void>(writes_.admit(Access::read));
   return true;
 }
@@ -88,10 +85,10 @@ bool Server::is_full() const noexcept {
 }
 
 void Server::throw_refusal() const {
-  const bool is_down = breaker_.refuses(Access::read);
-  const auto pause = (is_down ? breaker_ : writes_).pause_left(Access::read);
-  const std::string last = last_failure();
-  throw BackendError(is_down ? Kind::unreachable : Kind::overloaded, name_,
+  const bool is_down = breaker().refuses(Access::read);
+  const auto pause = (is_down ? breaker() : writes_).pause_left(Access::read);
+  const std::string last = record_.last_failure();
+  throw BackendError(is_down ? Kind::unreachable : Kind::overloaded, name(),
                      std::string(is_down ? "it keeps failing and is not asked"
                                          : "it takes no writes and is not asked for more") +
                          " (circuit breaker open, next try in " + milliseconds(pause) + ")" +
@@ -99,11 +96,11 @@ void Server::throw_refusal() const {
 }
 
 void Server::throw_not_yet() const {
-  const std::string last = last_failure();
-  throw BackendError(
-      denied_.load(std::memory_order_relaxed) ? Kind::denied : Kind::unreachable, name_,
-      "the last connection attempt failed; next try in " + milliseconds(pace_.pause_left()) +
-          (last.empty() ? "" : "; the last failure: " + last));
+  const std::string last = record_.last_failure();
+  throw BackendError(record_.kind_of_pause(), name(),
+                     "the last connection attempt failed; next try in " +
+                         milliseconds(record_.pace().pause_left()) +
+                         (last.empty() ? "" : "; the last failure: " + last));
 }
 
 Server::Call::Call(Server& server, std::size_t& hint, Purpose purpose, Deadline deadline)
@@ -114,7 +111,7 @@ Server::Call::Call(Server& server, std::size_t& hint, Purpose purpose, Deadline 
   if (lease_) [[likely]]
     return;
   if (server.refuses(purpose)) server.throw_refusal();
-  throw BackendError(Kind::overloaded, server.name_,
+  throw BackendError(Kind::overloaded, server.name(),
                      "all " + std::to_string(server.pool_limits_.max_connections) +
                          " connections were in use until the limit of " +
                          milliseconds(server.limits_.operation) +
@@ -122,7 +119,7 @@ Server::Call::Call(Server& server, std::size_t& hint, Purpose purpose, Deadline 
 }
 
 void Server::Call::enter() {
-  ticket_ = server_.pace_.enter();
+  ticket_ = server_.record_.pace().enter();
   if (ticket_) return;
   may_not_connect_ = true;
   server_.throw_not_yet();
@@ -134,7 +131,7 @@ Connection& Server::Call::begin(Check check) {
   const bool connects = !connection.is_open();
   if (connects) enter();
   if (!server_.is_calm() && !server_.admit(purpose_)) [[unlikely]] {
-    if (connects) server_.pace_.leave(*ticket_);
+    if (connects) server_.record_.pace().leave(*ticket_);
     server_.throw_refusal();
   }
   admitted_ = true;
@@ -158,10 +155,7 @@ Server::Call::~Call() {
 
 void Server::Call::went_well() noexcept {
   admitted_ = false;
-  if (ticket_) {
-    server_.pace_.succeeded();
-    server_.denied_.store(false, std::memory_order_relaxed);
-  }
+  if (ticket_) server_.record_.connected();
   if (lease_->told_of_no_memory()) [[unlikely]]
     return server_.note_no_memory();
   if (server_.is_calm()) [[likely]]
@@ -174,7 +168,7 @@ void Server::Call::failed(const BackendError& error) noexcept {
   if (lease_->met_large_value()) return went_well();  // not the server's failure
   admitted_ = false;
   if (ticket_) note_ticket(error);
-  if (!may_not_connect_) server_.remember(error);  // else it repeats the last failure
+  if (!may_not_connect_) server_.record_.remember(error);  // else it repeats the last failure
   if (lease_->told_of_no_memory()) return server_.note_no_memory();
   server_.note_failure(purpose_, error.kind());
 }
@@ -182,22 +176,21 @@ void Server::Call::failed(const BackendError& error) noexcept {
 // A server that refuses writes has accepted the connection.
 void Server::Call::note_ticket(const BackendError& error) noexcept {
   const bool let_in = lease_->is_open() || error.kind() == Kind::read_only;
-  server_.denied_.store(!let_in && error.kind() == Kind::denied, std::memory_order_relaxed);
   if (let_in) {
-    server_.pace_.succeeded();
+    server_.record_.connected();
   } else {
-    server_.pace_.failed(*ticket_);
+    server_.record_.connect_failed(*ticket_, error.kind());
   }
 }
 
 void Server::note_success(Purpose purpose) noexcept {
-  tell_of_server(breaker_.succeeded(Access::read));
+  tell_of_server(record_.breaker().succeeded(Access::read));
   if (waits_with_writes(purpose)) tell_of_writes(writes_.succeeded(Access::read));
 }
 
 void Server::note_no_memory() noexcept {
   no_memory_.store(true, std::memory_order_relaxed);
-  tell_of_server(breaker_.succeeded(Access::read));
+  tell_of_server(record_.breaker().succeeded(Access::read));
   tell_of_writes(writes_.failed(Access::read, Kind::overloaded));
 }
 
@@ -206,38 +199,22 @@ void Server::note_failure(Purpose purpose, Kind kind) noexcept {
   if (kind == Kind::denied) {  // it did answer
     note_success(Purpose::read);
   } else if (is_down || purpose == Purpose::read) {
-    tell_of_server(breaker_.failed(Access::read, kind));
+    tell_of_server(record_.breaker().failed(Access::read, kind));
     // If this was the probe for writes, it failed, too.
     if (purpose == Purpose::read || writes_.state(Access::read) == State::closed) return;
     tell_of_writes(writes_.failed(Access::read, kind));
   } else {
     no_memory_.store(false, std::memory_order_relaxed);
-    tell_of_server(breaker_.succeeded(Access::read));
+    tell_of_server(record_.breaker().succeeded(Access::read));
     tell_of_writes(writes_.failed(Access::read, kind));
   }
-}
-
-void Server::remember(const BackendError& error) noexcept {
-  const std::unique_lock lock(mutex_, std::try_to_lock);
-  if (!lock) return;
-  try {
-    std::string_view text = error.what();
-    if (text.starts_with(name_ + ": ")) text.remove_prefix(name_.size() + 2);
-    last_failure_ = text;
-  } catch (const std::bad_alloc&) {  // then the older one is kept
-  }
-}
-
-std::string Server::last_failure() const {
-  const std::unique_lock lock(mutex_, std::try_to_lock);
-  return lock ? last_failure_ : std::string();
 }
 
 void Server::tell_of_server(CircuitBreaker::Change change) noexcept {
   if (change == CircuitBreaker::Change::none) [[likely]]
     return;
   const bool opened = change == CircuitBreaker::Change::opened;
-  tell(change, opened ? "keeps failing and is not used for now" : "is used again", breaker_);
+  tell(change, opened ? "keeps failing and is not used for now" : "is used again", breaker());
 }
 
 void Server::tell_of_writes(CircuitBreaker::Change change) noexcept {
@@ -251,10 +228,10 @@ void Server::tell(CircuitBreaker::Change change, std::string_view what,
                   const CircuitBreaker& breaker) noexcept {
   if (!report_) return;
   try {
-    std::string message = "The redis server " + name_ + " " + std::string(what);
+    std::string message = "The redis server " + name() + " " + std::string(what);
     const bool opened = change == CircuitBreaker::Change::opened;
     if (opened) message += ", next try in " + milliseconds(breaker.pause_left(Access::read));
-    const std::string last = opened ? last_failure() : std::string();
+    const std::string last = opened ? record_.last_failure() : std::string();
     message += last.empty() ? "." : ". The last failure: " + last + ".";
     report_({.kind = opened ? Warning::Kind::breaker_opened : Warning::Kind::breaker_closed,
              .message = message});
@@ -267,8 +244,8 @@ void Server::tell(CircuitBreaker::Change change, std::string_view what,
 void Server::check(std::size_t& hint, Deadline deadline,
                    FunctionRef<void(const HealthExtension::Server&)> sink) noexcept {
   HealthExtension::Server found{
-      .name = name_,
-      .breaker = std::max(breaker_.state(Access::read), writes_.state(Access::read))};
+      .name = name(),
+      .breaker = std::max(breaker().state(Access::read), writes_.state(Access::read))};
   std::string problem;
   try {
     const Pool::Lease lease = pool_.take(hint, deadline);
@@ -298,7 +275,7 @@ void Server::do_without(Feature feature, std::string_view error) {
   if (lacking_.at(static_cast<std::size_t>(feature)).exchange(true)) return;
   if (!error.starts_with("NOPERM") || !report_) return;
   const auto [command, instead] = substitute_for(feature);
-  report_({.message = "The redis server " + name_ + " denies " + std::string(command) + ": " +
+  report_({.message = "The redis server " + name() + " denies " + std::string(command) + ": " +
                       std::string(instead) + ". Allow it in the server's access rules."});
 }
 

@@ -11,7 +11,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -22,8 +21,9 @@
 #include "polycache/author/extension.h"
 #include "polycache/net/circuit_breaker.h"
 #include "polycache/net/connection_pool.h"
+#include "polycache/net/reconnect_pace.h"
+#include "polycache/net/server_record.h"
 #include "polycache/warning.h"
-#include "reconnect_pace.h"
 
 namespace polycache::redis {
 
@@ -73,14 +73,14 @@ class Server {
     const Purpose purpose_;
     const Deadline deadline_;
     const Pool::Lease lease_;
-    std::optional<ReconnectPace::Ticket> ticket_ = {};  // if it connects
-    bool admitted_ = false;                             // and its outcome is not recorded yet
-    bool may_not_connect_ = false;                      // since the last attempt failed recently
+    std::optional<net::ReconnectPace::Ticket> ticket_ = {};  // if it connects
+    bool admitted_ = false;                                  // and its outcome is not recorded yet
+    bool may_not_connect_ = false;  // since the last attempt failed recently
   };
 
-  const std::string& name() const noexcept { return name_; }
+  const std::string& name() const noexcept { return record_.name(); }
   // The server's breaker. Refused writes are tracked separately while the server answers.
-  const CircuitBreaker& breaker() const noexcept { return breaker_; }
+  const CircuitBreaker& breaker() const noexcept { return record_.breaker(); }
 
   // Whether a call would be refused at once.
   bool refuses(Purpose purpose) const noexcept;
@@ -101,7 +101,7 @@ class Server {
 
  private:
   // Nothing has failed for a while.
-  bool is_calm() const noexcept { return breaker_.calm() && writes_.calm(); }
+  bool is_calm() const noexcept { return breaker().calm() && writes_.calm(); }
   bool waits_with_writes(Purpose purpose) const noexcept;
   bool admit(Purpose purpose) noexcept;
   [[noreturn]] void throw_refusal() const;
@@ -109,8 +109,6 @@ class Server {
   void note_success(Purpose purpose) noexcept;
   void note_no_memory() noexcept;
   void note_failure(Purpose purpose, BackendError::Kind kind) noexcept;
-  void remember(const BackendError& error) noexcept;
-  std::string last_failure() const;
   void tell_of_server(CircuitBreaker::Change change) noexcept;
   void tell_of_writes(CircuitBreaker::Change change) noexcept;
   void tell(CircuitBreaker::Change change, std::string_view what,
@@ -119,17 +117,12 @@ class Server {
   const Endpoint endpoint_;
   const Limits limits_;
   const PoolLimits pool_limits_;
-  const std::string name_;
   const std::function<void(const Warning&)> report_;
-  // Both use Access::read only, since each covers one kind of failure.
-  CircuitBreaker breaker_;
+  // Its breaker and `writes_` use Access::read only, since each covers one kind of failure.
+  net::ServerRecord record_;
   CircuitBreaker writes_;
-  ReconnectPace pace_;
   std::atomic<bool> no_memory_{false};          // why it refuses writes
-  std::atomic<bool> denied_{false};             // why connecting is refused
   std::array<std::atomic<bool>, 4> lacking_{};  // by Feature
-  mutable std::mutex mutex_;                    // guards the next; only ever locked with try_lock
-  std::string last_failure_;
   Pool pool_;
 };
 

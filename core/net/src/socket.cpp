@@ -16,6 +16,7 @@
 #include <utility>
 
 #include "polycache/author/descriptor.h"
+#include "polycache/net/keepalive.h"
 #include "polycache/net/resolve.h"
 #include "polycache/net/tls.h"
 #include "tls_stream.h"
@@ -133,11 +134,10 @@ void Socket::set_options() noexcept {
     ::setsockopt(descriptor_, level, option, &value, sizeof value);
   };
   set(IPPROTO_TCP, TCP_NODELAY, 1);
-  // Detects a vanished server within a minute on a connection that waits for nothing.
   set(SOL_SOCKET, SO_KEEPALIVE, 1);
-  set(IPPROTO_TCP, TCP_KEEPIDLE, 30);
-  set(IPPROTO_TCP, TCP_KEEPINTVL, 10);
-  set(IPPROTO_TCP, TCP_KEEPCNT, 3);
+  set(IPPROTO_TCP, TCP_KEEPIDLE, static_cast<int>(kKeepaliveIdle.count()));
+  set(IPPROTO_TCP, TCP_KEEPINTVL, static_cast<int>(kKeepaliveInterval.count()));
+  set(IPPROTO_TCP, TCP_KEEPCNT, kKeepaliveProbes);
 }
 
 std::optional<Failure> Socket::secure(TlsClient& client, Deadline end) {

@@ -20,7 +20,6 @@
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
-#include <ctime>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -29,6 +28,7 @@
 
 #include "polycache/author/clock.h"
 #include "polycache/author/fork.h"
+#include "polycache/net/deadline.h"
 
 namespace polycache {
 
@@ -304,12 +304,8 @@ class ConnectionPool {
   // which every operation pays twice. It stops while the machine sleeps; a connection that the
   // server closed meanwhile is detected by other means.
   std::int64_t now() const noexcept {
-    if (is_real_) [[likely]] {
-      timespec time{};
-      ::clock_gettime(CLOCK_MONOTONIC_COARSE, &time);
-      return std::int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
-    }
-    return std::chrono::nanoseconds(clock_.steady_now().time_since_epoch()).count();
+    const auto moment = is_real_ ? net::coarse_now() : clock_.steady_now();
+    return std::chrono::nanoseconds(moment.time_since_epoch()).count();
   }
 
   Process& here() {

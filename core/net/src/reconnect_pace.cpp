@@ -1,10 +1,10 @@
-#include "reconnect_pace.h"
+#include "polycache/net/reconnect_pace.h"
 
 #include <algorithm>
 
 #include "polycache/net/backoff.h"
 
-namespace polycache::redis {
+namespace polycache::net {
 namespace {
 
 using namespace std::chrono_literals;
@@ -63,4 +63,4 @@ std::chrono::nanoseconds ReconnectPace::next_pause() const noexcept {
   return backoff.next();
 }
 
-}  // namespace polycache::redis
+}  // namespace polycache::net

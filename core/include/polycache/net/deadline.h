@@ -30,4 +30,10 @@ inline constexpr std::chrono::milliseconds kClockGrain(4);
   return std::chrono::ceil<std::chrono::milliseconds>(deadline - coarse_now());
 }
 
+// After half of the time that is left.
+inline Deadline halfway_to(Deadline deadline) noexcept {
+  const Deadline now = coarse_now();
+  return now + (deadline - now) / 2;
+}
+
 }  // namespace polycache::net

@@ -2,7 +2,8 @@
 // a second, and then with one thread first. Meanwhile all other threads fail at once, so that a
 // starting server does not receive connections from every thread of every program.
 //
-// Thread-safe without a lock; usable in a fork's child.
+// Thread-safe without a lock; usable in a fork's child. While nothing fails, each call is one
+// relaxed load.
 
 #pragma once
 
@@ -13,19 +14,21 @@
 
 #include "polycache/author/clock.h"
 
-namespace polycache::redis {
+namespace polycache::net {
 
 class ReconnectPace {
  public:
   // Identifies one attempt. Zero if nothing has failed yet.
   using Ticket = std::int64_t;
 
-  // If an attempt takes longer than `patience`, another thread may try.
+  // If an attempt takes longer than `patience`, another thread may try. `clock` must outlive it.
   ReconnectPace(const Clock& clock, std::chrono::milliseconds patience) noexcept
       : clock_(clock), patience_(patience) {}
 
   // Empty if connecting is not allowed now. The holder of a ticket must report the outcome.
   std::optional<Ticket> enter() noexcept;
+  // The ticket of an attempt that is made regardless, or of one that this thread has entered.
+  Ticket current() const noexcept { return until_.load(std::memory_order_relaxed); }
   void succeeded() noexcept;
   void failed(Ticket ticket) noexcept;
   // Returns a ticket without an attempt.
@@ -48,4 +51,4 @@ class ReconnectPace {
   std::atomic<int> failures_{0};  // consecutive
 };
 
-}  // namespace polycache::redis
+}  // namespace polycache::net
