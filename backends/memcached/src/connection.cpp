@@ -58,12 +58,12 @@ void check_key(std::string_view key) {
                    "key " + quote(key) + ": " + reason + "; use the key function \"hashed\"");
 }
 
-std::unique_ptr<Connection> make_connection(const ServerAddress& server, const Settings& settings,
+std::unique_ptr<Connection> make_connection(const Endpoint& endpoint, const Settings& settings,
                                             net::ServerRecord& record) {
   if (settings.protocol == Protocol::binary) {
-    return std::make_unique<BinaryConnection>(server, settings, record);
+    return std::make_unique<BinaryConnection>(endpoint, settings, record);
   }
-  return std::make_unique<TextConnection>(server, settings, record);
+  return std::make_unique<TextConnection>(endpoint, settings, record);
 }
 
 void Connection::begin(net::Deadline end, AfterFailure after) noexcept {

@@ -50,9 +50,8 @@ enum class AfterFailure : std::uint8_t { pause, go_on };
 class Connection {
  public:
   // All of these must outlive it.
-  Connection(const ServerAddress& server, const Settings& settings,
-             net::ServerRecord& record) noexcept
-      : server_(server), settings_(settings), record_(record) {}
+  Connection(const Endpoint& endpoint, const Settings& settings, net::ServerRecord& record) noexcept
+      : endpoint_(endpoint), settings_(settings), record_(record) {}
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
   virtual ~Connection() = default;
@@ -107,7 +106,7 @@ class Connection {
   // Whether an erasure reports the item's flags.
   enum class Look : std::uint8_t { at_flags, at_nothing };
 
-  const ServerAddress& server() const noexcept { return server_; }
+  const Endpoint& endpoint() const noexcept { return endpoint_; }
   const Settings& settings() const noexcept { return settings_; }
   net::Deadline end() const noexcept { return end_; }
   bool is_connecting() const noexcept { return connecting_; }
@@ -147,7 +146,7 @@ class Connection {
   template <class Operation>
   auto repeat_if_stale(Operation operation);
 
-  const ServerAddress& server_;
+  const Endpoint& endpoint_;
   const Settings& settings_;
   net::ServerRecord& record_;
   net::Deadline end_{};        // of the current operation
@@ -160,7 +159,7 @@ class Connection {
 };
 
 // A connection in the protocol of the settings. All arguments must outlive it.
-std::unique_ptr<Connection> make_connection(const ServerAddress& server, const Settings& settings,
+std::unique_ptr<Connection> make_connection(const Endpoint& endpoint, const Settings& settings,
                                             net::ServerRecord& record);
 
 }  // namespace polycache::memcached

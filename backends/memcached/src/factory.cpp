@@ -1,6 +1,9 @@
 #include "polycache/backends/memcached.h"
 
+#include <memory>
+
 #include "session.h"
+#include "shared.h"
 
 namespace polycache::memcached {
 namespace {

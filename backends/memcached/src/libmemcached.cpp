@@ -110,7 +110,7 @@ void configure(memcached_st& client) {
   set(MEMCACHED_BEHAVIOR_RETRY_TIMEOUT, 0);
 }
 
-memcached_return_t add_server(memcached_st& client, const ServerAddress& server) {
+memcached_return_t add_server(memcached_st& client, const Endpoint& server) {
   return server.is_unix_socket() ? memcached_server_add_unix_socket_with_weight(
                                        &client, server.host.c_str(), server.weight)
                                  : memcached_server_add_with_weight(&client, server.host.c_str(),
@@ -131,10 +131,10 @@ std::string lower(std::string_view text) {
 
 // --- Ring ---
 
-Ring::Ring(const std::vector<ServerAddress>& servers) : servers_(servers.size()) {
+Ring::Ring(const std::vector<Endpoint>& servers) : servers_(servers.size()) {
   if (memcached_create(&client_) == nullptr) out_of_memory();
   memcached_behavior_set(&client_, MEMCACHED_BEHAVIOR_KETAMA_WEIGHTED, 1);
-  for (const ServerAddress& server : servers) {
+  for (const Endpoint& server : servers) {
     if (memcached_failed(add_server(client_, server))) {
       memcached_free(&client_);
       out_of_memory();
@@ -181,7 +181,7 @@ std::unique_ptr<BinaryConnection::Client, BinaryConnection::Drop> BinaryConnecti
   // Allocate a buffer now: a forged length of 2^64 - 2 makes the library write to its buffer
   // without allocating one.
   if (memcached_failed(memcached_result_set_value(&owner->found, "-", 1)) ||
-      memcached_failed(add_server(memcached, server()))) {
+      memcached_failed(add_server(memcached, endpoint()))) {
     out_of_memory();
   }
   if (!settings().user.empty() &&

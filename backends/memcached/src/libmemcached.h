@@ -25,7 +25,7 @@ namespace polycache::memcached {
 // Maps keys to servers: ketama, with weights. Thread-safe; does not connect.
 class Ring {
  public:
-  explicit Ring(const std::vector<ServerAddress>& servers);
+  explicit Ring(const std::vector<Endpoint>& servers);
   Ring(const Ring&) = delete;
   Ring& operator=(const Ring&) = delete;
   ~Ring();

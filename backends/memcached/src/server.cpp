@@ -13,13 +13,14 @@ std::string milliseconds(std::chrono::milliseconds time) {
 
 }  // namespace
 
-Server::Server(const ServerAddress& address, const Settings& settings, const Clock& clock,
+Server::Server(const Endpoint& endpoint, const Settings& settings, const Clock& clock,
                const std::function<void(const Warning&)>& report)
     : report_(report),
       max_connections_(settings.pool.max_connections),
-      record_(address.name(), clock, settings.timeout),
+      record_(endpoint.name(), clock, settings.timeout),
       pool_(settings.pool, clock,
-            [this, &address, &settings] { return make_connection(address, settings, record_); }) {}
+            [this, &endpoint, &settings] { return make_connection(endpoint, settings, record_); }) {
+}
 
 // --- Admission ---
 

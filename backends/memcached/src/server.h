@@ -27,7 +27,7 @@ class Server {
   using Pool = ConnectionPool<Connection>;
 
   // All of these must outlive it.
-  Server(const ServerAddress& address, const Settings& settings, const Clock& clock,
+  Server(const Endpoint& endpoint, const Settings& settings, const Clock& clock,
          const std::function<void(const Warning&)>& report);
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;

@@ -45,17 +45,6 @@ std::string_view without_padding(std::string_view bytes) noexcept {
 
 }  // namespace
 
-Shared::Shared(const OptionReader& options, const BackendContext& context)
-    : settings(options, context.report),
-      ring(settings.servers),
-      clock(context.clock),
-      report(context.report) {
-  servers.reserve(settings.servers.size());
-  for (const ServerAddress& address : settings.servers) {
-    servers.push_back(std::make_unique<Server>(address, settings, clock, report));
-  }
-}
-
 Session::Session(std::shared_ptr<Shared> shared)
     : shared_(std::move(shared)),
       hints_(shared_->servers.size()),
@@ -108,7 +97,7 @@ bool Session::fits(std::string_view value) const noexcept {
 }
 
 void Session::report_refusal(std::string_view key, std::size_t size) const {
-  const std::string server = shared_->settings.servers[shared_->ring.server_of(key)].name();
+  const std::string server = shared_->settings.endpoints[shared_->ring.server_of(key)].name();
   const std::string message =
       "memcached server " + server + ": a value of " + std::to_string(size) + " bytes for " +
       quote(key) +

@@ -3,11 +3,9 @@
 
 #pragma once
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -15,26 +13,13 @@
 #include <vector>
 
 #include "connection.h"
-#include "libmemcached.h"
 #include "polycache/author/backend.h"
 #include "polycache/author/extension.h"
 #include "polycache/error.h"
 #include "server.h"
-#include "settings.h"
+#include "shared.h"
 
 namespace polycache::memcached {
-
-// State shared by the sessions of one alias. Thread-safe.
-struct Shared {
-  Shared(const OptionReader& options, const BackendContext& context);
-
-  const Settings settings;
-  const Ring ring;
-  const Clock& clock;
-  const std::function<void(const Warning&)> report;
-  std::vector<std::unique_ptr<Server>> servers;  // never changed
-  std::atomic<std::size_t> sessions{0};
-};
 
 class Session final : public Backend,
                       private TtlExtension,

@@ -6,31 +6,15 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
-#include <memory>
 #include <string>
-#include <string_view>
-#include <variant>
 #include <vector>
 
+#include "endpoint.h"
 #include "polycache/author/option_reader.h"
 #include "polycache/net/connection_pool.h"
-#include "polycache/net/tls.h"
+#include "polycache/warning.h"
 
 namespace polycache::memcached {
-
-struct ServerAddress {
-  std::string host;        // or the path of a unix socket
-  std::uint16_t port = 0;  // 0: a unix socket
-  std::uint32_t weight = 1;
-  bool wants_tls = false;
-  std::shared_ptr<net::TlsClient> tls = {};  // shared by its connections if they use TLS
-
-  bool is_unix_socket() const noexcept { return port == 0; }
-  std::string name() const;  // for messages
-};
-
-// Returns the address, or the error as a sentence that continues "caches.x.location: ".
-std::variant<ServerAddress, std::string> parse_location(std::string_view location);
 
 enum class Protocol : std::uint8_t { ascii, binary };
 
@@ -38,7 +22,7 @@ struct Settings {
   // Reports errors to `options`, and later problems to `report`.
   Settings(const OptionReader& options, const std::function<void(const Warning&)>& report);
 
-  std::vector<ServerAddress> servers;  // never empty
+  std::vector<Endpoint> endpoints;  // never empty
   Protocol protocol;
   std::string user;
   std::string password;

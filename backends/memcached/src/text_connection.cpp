@@ -66,9 +66,9 @@ bool has_meta_commands(std::string_view version) noexcept {
 
 }  // namespace
 
-TextConnection::TextConnection(const ServerAddress& server, const Settings& settings,
+TextConnection::TextConnection(const Endpoint& endpoint, const Settings& settings,
                                net::ServerRecord& record)
-    : Connection(server, settings, record),
+    : Connection(endpoint, settings, record),
       answers_(settings.max_value_bytes, kAnswerBytes),
       lines_(0, kLineBytes) {}
 
@@ -113,13 +113,13 @@ void TextConnection::refuse(const Reply& reply) {
 
 void TextConnection::connect() {
   const net::Address address =
-      server().is_unix_socket()
-          ? net::Address{.path = server().host}
-          : net::Address{.host = server().host, .port = std::to_string(server().port)};
+      endpoint().is_unix_socket()
+          ? net::Address{.path = endpoint().host}
+          : net::Address{.host = endpoint().host, .port = std::to_string(endpoint().port)};
   const net::Deadline by = std::min(end(), net::deadline_after(settings().connect_timeout));
   // Never connect in the clear if TLS was requested.
-  if (server().wants_tls && !server().tls) fail(Kind::denied, "TLS: it was not configured");
-  const auto failure = socket_.connect(address, by, server().tls.get());
+  if (endpoint().wants_tls && !endpoint().tls) fail(Kind::denied, "TLS: it was not configured");
+  const auto failure = socket_.connect(address, by, endpoint().tls.get());
   if (failure) refuse_to_connect(*failure);
   forks_ = fork_count();
   greet();
@@ -346,7 +346,7 @@ Outcome TextConnection::store(How how, const NewItem& item, std::uint64_t versio
 
 bool TextConnection::begins_new_piece(std::size_t value_bytes) const noexcept {
   if (request_.empty()) return false;
-  if (!server().wants_tls) return request_.size() >= kRequestBytes;
+  if (!endpoint().wants_tls) return request_.size() >= kRequestBytes;
   return request_.size() + kMostOfLine + value_bytes > kTlsRequestBytes;
 }
 
@@ -368,7 +368,7 @@ void TextConnection::set_all(std::span<const NewItem> items,
     if (begins_new_piece(item.value.size())) send_request(true, read_arrived);
     ++begun;
     add_item(How::set, item, 0, read_arrived);
-    if (server().wants_tls && item.value.size() > kLargeValue) send_request(true, read_arrived);
+    if (endpoint().wants_tls && item.value.size() > kLargeValue) send_request(true, read_arrived);
   }
   send_request(false, read_arrived);
   while (answered < items.size()) {

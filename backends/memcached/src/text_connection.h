@@ -19,7 +19,7 @@ namespace polycache::memcached {
 
 class TextConnection final : public Connection {
  public:
-  TextConnection(const ServerAddress& server, const Settings& settings, net::ServerRecord& record);
+  TextConnection(const Endpoint& endpoint, const Settings& settings, net::ServerRecord& record);
 
   bool is_open() const noexcept override { return socket_.is_open(); }
   void close() noexcept override;

@@ -30,6 +30,7 @@
 #include "polycache/net/deadline.h"
 #include "polycache/net/socket.h"
 #include "reply.h"
+#include "settings.h"
 
 struct redisReader;
 
@@ -39,12 +40,6 @@ namespace polycache::redis {
 using net::coarse_now;
 using net::Deadline;
 using net::deadline_after;
-
-struct Limits {
-  std::chrono::milliseconds connect{500};
-  std::chrono::milliseconds operation{1000};
-  std::size_t max_value_bytes = 512U << 20U;
-};
 
 // What to check before anything is sent.
 enum class Check : std::uint8_t {

@@ -42,16 +42,15 @@ Substitute substitute_for(Feature feature) {
 
 }  // namespace
 
-Server::Server(const Endpoint& endpoint, const Limits& limits, const PoolLimits& pool_limits,
-               const Clock& clock, std::function<void(const Warning&)> report)
-    : endpoint_(endpoint),
-      limits_(limits),
-      pool_limits_(pool_limits),
-      report_(std::move(report)),
-      record_(endpoint.name(), clock, limits.operation),
+Server::Server(const Endpoint& endpoint, const Settings& settings, const Clock& clock,
+               const std::function<void(const Warning&)>& report)
+    : settings_(settings),
+      report_(report),
+      record_(endpoint.name(), clock, settings.limits.operation),
       writes_(clock),
-      pool_(pool_limits, clock,
-            [this] { return std::make_unique<Connection>(endpoint_, limits_, name()); }) {}
+      pool_(settings.pool, clock, [this, &endpoint, &settings] {
+        return std::make_unique<Connection>(endpoint, settings.limits, name());
+      }) {}
 
 // --- Admission ---
 
@@ -112,9 +111,9 @@ Server::Call::Call(Server& server, std::size_t& hint, Purpose purpose, Deadline 
     return;
   if (server.refuses(purpose)) server.throw_refusal();
   throw BackendError(Kind::overloaded, server.name(),
-                     "all " + std::to_string(server.pool_limits_.max_connections) +
+                     "all " + std::to_string(server.settings_.pool.max_connections) +
                          " connections were in use until the limit of " +
-                         milliseconds(server.limits_.operation) +
+                         milliseconds(server.settings_.limits.operation) +
                          "; raise the option max_connections");
 }
 

@@ -24,6 +24,7 @@
 #include "polycache/net/reconnect_pace.h"
 #include "polycache/net/server_record.h"
 #include "polycache/warning.h"
+#include "settings.h"
 
 namespace polycache::redis {
 
@@ -41,9 +42,11 @@ class Server {
  public:
   using Pool = ConnectionPool<Connection>;
 
-  // `clock` must outlive it.
-  Server(const Endpoint& endpoint, const Limits& limits, const PoolLimits& pool_limits,
-         const Clock& clock, std::function<void(const Warning&)> report);
+  // All of these must outlive it.
+  Server(const Endpoint& endpoint, const Settings& settings, const Clock& clock,
+         const std::function<void(const Warning&)>& report);
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
 
   // One operation: holds a connection during its lifetime, and records the outcome.
   class Call {
@@ -114,10 +117,8 @@ class Server {
   void tell(CircuitBreaker::Change change, std::string_view what,
             const CircuitBreaker& breaker) noexcept;
 
-  const Endpoint endpoint_;
-  const Limits limits_;
-  const PoolLimits pool_limits_;
-  const std::function<void(const Warning&)> report_;
+  const Settings& settings_;
+  const std::function<void(const Warning&)>& report_;
   // Its breaker and `writes_` use Access::read only, since each covers one kind of failure.
   net::ServerRecord record_;
   CircuitBreaker writes_;

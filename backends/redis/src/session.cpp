@@ -54,20 +54,20 @@ void ignore(std::string_view) {}
 
 }  // namespace
 
-Session::Session(std::shared_ptr<const Settings> settings)
-    : settings_(std::move(settings)), hints_(settings_->servers.size()) {
+Session::Session(std::shared_ptr<Shared> shared)
+    : shared_(std::move(shared)), hints_(shared_->servers.size()) {
   if (hints_.size() < 2) return;
-  const std::size_t turn = settings_->sessions.fetch_add(1, std::memory_order_relaxed);
+  const std::size_t turn = shared_->sessions.fetch_add(1, std::memory_order_relaxed);
   home_ = reader_ = 1 + turn % (hints_.size() - 1);
 }
 
 // --- Requests and replies ---
 
-Deadline Session::deadline() const { return deadline_after(settings_->limits.operation); }
+Deadline Session::deadline() const { return deadline_after(shared_->settings.limits.operation); }
 
 bool Session::run(std::size_t server, Purpose purpose, Deadline deadline, Repeat repeat,
                   Exchange exchange) {
-  Server::Call call(*settings_->servers[server], hints_[server], purpose, deadline);
+  Server::Call call(*shared_->servers[server], hints_[server], purpose, deadline);
   delivered_ = false;
   Connection* connection = nullptr;
   bool broken = false;
@@ -117,7 +117,7 @@ std::size_t Session::reader(Deadline deadline) {
   if (hints_.size() == 1) return 0;
   if (reader_ != home_ && deadline >= back_home_) reader_ = home_;
   for (std::size_t left = hints_.size(); left > 1; --left) {
-    if (!settings_->servers[reader_]->refuses(Purpose::read)) break;
+    if (!shared_->servers[reader_]->refuses(Purpose::read)) break;
     leave_reader(deadline);
   }
   return reader_;
@@ -186,7 +186,7 @@ void Session::throw_unexpected(Connection& connection) {
 }
 
 void Session::warn(Warning::Kind kind, std::string_view key, std::string_view message) {
-  if (settings_->report) settings_->report({.kind = kind, .key = key, .message = message});
+  if (shared_->report) shared_->report({.kind = kind, .key = key, .message = message});
 }
 
 void Session::warn_of_other_type(std::string_view key) {
@@ -369,7 +369,7 @@ struct Session::PutBatch {
 };
 
 bool Session::fits(std::string_view value) const noexcept {
-  return value.size() <= settings_->limits.max_value_bytes;
+  return value.size() <= shared_->settings.limits.max_value_bytes;
 }
 
 void Session::warn_of_refusal(std::string_view key, std::string_view why) {
@@ -746,14 +746,14 @@ std::size_t Session::erase_found(Deadline deadline) {
 
 void Session::check(FunctionRef<void(const HealthExtension::Server&)> sink) {
   for (std::size_t i = 0; i < hints_.size(); ++i) {
-    settings_->servers[i]->check(hints_[i], deadline(), sink);
+    shared_->servers[i]->check(hints_[i], deadline(), sink);
   }
 }
 
 // If all replicas are down, reads go to the first server. A server without memory is still called,
 // to erase the values that it refuses.
 bool Session::admits(std::string_view /*key*/, Access access) const noexcept {
-  const auto& servers = settings_->servers;
+  const auto& servers = shared_->servers;
   if (access == Access::write) return !primary().refuses(Purpose::erase);
   return std::any_of(servers.begin(), servers.end(), [](const std::unique_ptr<Server>& server) {
     return !server->refuses(Purpose::read);
@@ -763,7 +763,7 @@ bool Session::admits(std::string_view /*key*/, Access access) const noexcept {
 bool Session::admits_all() const noexcept { return primary().admits_all(); }
 
 void Session::close_idle() noexcept {
-  for (const auto& server : settings_->servers) server->close_idle();
+  for (const auto& server : shared_->servers) server->close_idle();
 }
 
 void* Session::extension(std::string_view id) noexcept {

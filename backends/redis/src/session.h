@@ -2,12 +2,10 @@
 
 #pragma once
 
-#include <atomic>
 #include <chrono>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -21,16 +19,9 @@
 #include "polycache/author/extension.h"
 #include "script.h"
 #include "server.h"
+#include "shared.h"
 
 namespace polycache::redis {
-
-// State shared by the sessions of one alias.
-struct Settings {
-  std::vector<std::unique_ptr<Server>> servers;  // the first receives the writes; never empty
-  Limits limits;
-  std::function<void(const Warning&)> report;
-  mutable std::atomic<std::size_t> sessions{0};  // distributes them over the replicas
-};
 
 class Session final : public Backend,
                       public TtlExtension,
@@ -41,7 +32,7 @@ class Session final : public Backend,
                       public HealthExtension,
                       public IdleExtension {
  public:
-  explicit Session(std::shared_ptr<const Settings> settings);
+  explicit Session(std::shared_ptr<Shared> shared);
 
   [[gnu::hot]] bool get(std::string_view key, ValueSink sink) override;
   [[gnu::hot]] bool put(std::string_view key, std::string_view value, Ttl ttl,
@@ -173,10 +164,10 @@ class Session final : public Backend,
   void scan(std::string& cursor, Deadline deadline);
   std::size_t erase_found(Deadline deadline);
 
-  Server& primary() const noexcept { return *settings_->servers.front(); }
+  Server& primary() const noexcept { return *shared_->servers.front(); }
 
-  const std::shared_ptr<const Settings> settings_;
-  std::vector<std::size_t> hints_;  // for the pools of settings_->servers
+  const std::shared_ptr<Shared> shared_;
+  std::vector<std::size_t> hints_;  // for the pools of shared_->servers
   std::size_t home_ = 0;            // the index of the server to read from, if it is up
   std::size_t reader_ = 0;          // the index currently used
   Deadline back_home_ = {};

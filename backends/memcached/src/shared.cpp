@@ -1,0 +1,16 @@
+#include "shared.h"
+
+namespace polycache::memcached {
+
+Shared::Shared(const OptionReader& options, const BackendContext& context)
+    : settings(options, context.report),
+      ring(settings.endpoints),
+      clock(context.clock),
+      report(context.report) {
+  servers.reserve(settings.endpoints.size());
+  for (const Endpoint& endpoint : settings.endpoints) {
+    servers.push_back(std::make_unique<Server>(endpoint, settings, clock, report));
+  }
+}
+
+}  // namespace polycache::memcached

@@ -1,0 +1,28 @@
+// What the sessions of one alias share. Thread-safe.
+
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "polycache/author/backend.h"
+#include "polycache/author/option_reader.h"
+#include "polycache/warning.h"
+#include "server.h"
+#include "settings.h"
+
+namespace polycache::redis {
+
+struct Shared {
+  Shared(const OptionReader& options, const BackendContext& context);
+
+  const Settings settings;
+  const std::function<void(const Warning&)> report;
+  std::vector<std::unique_ptr<Server>> servers;  // never changed; the first receives the writes
+  std::atomic<std::size_t> sessions{0};          // distributes them over the replicas
+};
+
+}  // namespace polycache::redis
