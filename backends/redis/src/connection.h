@@ -1,4 +1,5 @@
-// One connection to one redis server: the only place that uses hiredis.
+// One connection to one redis server: sends, receives and waits. What it sends is composed by
+// CommandBuffer, what it receives is parsed by ReplyReader.
 //
 // Every operation has one deadline, however the server behaves: sending and receiving never wait
 // longer, even if bytes arrive one by one. After a failure in the middle of an operation the
@@ -29,10 +30,8 @@
 #include "polycache/error.h"
 #include "polycache/net/deadline.h"
 #include "polycache/net/socket.h"
-#include "reply.h"
+#include "reply_reader.h"
 #include "settings.h"
-
-struct redisReader;
 
 namespace polycache::redis {
 
@@ -97,34 +96,26 @@ class Connection {
   [[noreturn]] void fail(BackendError::Kind kind, const std::string& message);
 
  private:
-  struct Parser;
-
-  template <class WithSink>
-  void receive(ElementSink& sink, WithSink with_sink);
+  template <class Timed>
+  void receive(ElementSink sink, Timed timed);
   void connect();
   void log_in();
 
-  bool next_reply();
-  void check_what_is_announced();
   [[gnu::hot]] std::string_view next_piece();
-  void feed(std::string_view piece);
   void wait_for(short events);
-  [[noreturn]] void refuse_value(std::size_t size);
-  [[noreturn]] void refuse_surplus();
+  [[noreturn]] void refuse(ReplyReader::State state);
   [[noreturn]] void lost(const std::string& why);
   [[noreturn]] void timed_out();
 
   const Endpoint& endpoint_;
   const Limits& limits_;
   const std::string& server_;
-  std::unique_ptr<Parser> parser_;  // while connected
+  std::unique_ptr<ReplyReader> replies_;  // while connected
   net::Socket socket_;
   std::vector<char> arrived_;  // where recv() writes
   Deadline deadline_{};
   std::uint32_t forks_ = 0;      // fork_count() when it was opened
-  std::size_t outstanding_ = 0;  // requested replies not yet read
   std::size_t least_bytes_ = 0;  // that must arrive next
-  bool met_error_ = false;       // the server sent an error, possibly unrequested
   bool opened_now_ = false;      // per operation, as are the next
   bool broke_ = false;
   bool met_large_value_ = false;
