@@ -3,7 +3,7 @@
 // those of the whole, no value is larger than allowed, no view leaves the bytes, and what was
 // nonsense once stays nonsense.
 
-#include "reply.h"
+#include "reply_reader.h"
 
 #include <algorithm>
 #include <cstddef>
@@ -16,8 +16,8 @@
 
 namespace {
 
-using polycache::memcached::Inbox;
 using polycache::memcached::Reply;
+using polycache::memcached::ReplyReader;
 
 constexpr std::size_t kLargest = 2000;
 constexpr std::size_t kBuffer = 1024;  // so that it has to grow, too
@@ -34,14 +34,14 @@ struct Result {
   bool operator==(const Result&) const = default;
 };
 
-std::string shown(const Reply& reply, Inbox::Values values) {
+std::string shown(const Reply& reply, ReplyReader::Values values) {
   if (reply.kind != Reply::Kind::value) {
     require(reply.line.find('\n') == std::string_view::npos, "a line is two");
     return std::string(reply.line);
   }
   const auto& item = reply.item;
-  require(values != Inbox::Values::none, "a value that nobody asked for");
-  require(values == Inbox::Values::versioned || item.version == 0, "a version");
+  require(values != ReplyReader::Values::none, "a value that nobody asked for");
+  require(values == ReplyReader::Values::versioned || item.version == 0, "a version");
   require(!item.key.empty() && item.key.size() <= polycache::memcached::kMaxKey, "a key's size");
   require(item.value.size() <= kLargest, "a value is too large");
   std::string text(item.key);
@@ -51,26 +51,26 @@ std::string shown(const Reply& reply, Inbox::Values values) {
 }
 
 // Takes out what has arrived.
-void take_all(Inbox& inbox, Inbox::Values values, Result& result) {
+void take_all(ReplyReader& reader, ReplyReader::Values values, Result& result) {
   Reply reply;
-  Inbox::State state = Inbox::State::incomplete;
-  while ((state = inbox.next(reply, values)) == Inbox::State::reply) {
+  ReplyReader::State state = ReplyReader::State::incomplete;
+  while ((state = reader.next(reply, values)) == ReplyReader::State::reply) {
     result.replies.push_back(shown(reply, values));
   }
-  result.is_sound = state == Inbox::State::incomplete;
-  require(!result.is_sound || !inbox.room().empty(), "there is no room for the rest");
+  result.is_sound = state == ReplyReader::State::incomplete;
+  require(!result.is_sound || !reader.room().empty(), "there is no room for the rest");
 }
 
-Result read(std::string_view bytes, std::size_t slice, Inbox::Values values) {
-  Inbox inbox(kLargest, kBuffer);
+Result read(std::string_view bytes, std::size_t slice, ReplyReader::Values values) {
+  ReplyReader reader(kLargest, kBuffer);
   Result result;
   while (!bytes.empty() && result.is_sound) {
-    const auto room = inbox.room();
+    const auto room = reader.room();
     const std::size_t size = std::min({slice, bytes.size(), room.size()});
     std::copy_n(bytes.begin(), size, room.begin());
-    inbox.arrived(size);
+    reader.arrived(size);
     bytes.remove_prefix(size);
-    take_all(inbox, values, result);
+    take_all(reader, values, result);
   }
   return result;
 }
@@ -79,7 +79,7 @@ Result read(std::string_view bytes, std::size_t slice, Inbox::Values values) {
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (size < 2) return 0;
-  const auto values = static_cast<Inbox::Values>(data[0] % 3);
+  const auto values = static_cast<ReplyReader::Values>(data[0] % 3);
   const std::size_t slice = data[1] == 0 ? 1 : data[1];
   const std::string_view bytes(reinterpret_cast<const char*>(data) + 2, size - 2);
   const Result whole = read(bytes, std::max<std::size_t>(bytes.size(), 1), values);

@@ -102,10 +102,6 @@ class Connection {
   void clear();
 
  protected:
-  enum class How : std::uint8_t { set, add, replace_version };
-  // Whether an erasure reports the item's flags.
-  enum class Look : std::uint8_t { at_flags, at_nothing };
-
   const Endpoint& endpoint() const noexcept { return endpoint_; }
   const Settings& settings() const noexcept { return settings_; }
   net::Deadline end() const noexcept { return end_; }

@@ -33,6 +33,10 @@ struct Removed {
   std::uint32_t flags = 0;  // its flags, as read just before
 };
 
+enum class How : std::uint8_t { set, add, replace_version };
+// Whether an erasure reports the item's flags.
+enum class Look : std::uint8_t { at_flags, at_nothing };
+
 enum class Want : std::uint8_t { value, value_and_version };
 
 enum class Outcome : std::uint8_t {

@@ -3,9 +3,7 @@
 #include <poll.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
-#include <charconv>
 #include <cstring>
 #include <utility>
 
@@ -16,7 +14,7 @@ namespace polycache::memcached {
 namespace {
 
 using Kind = BackendError::Kind;
-using Values = Inbox::Values;
+using Values = ReplyReader::Values;
 
 // Requests are collected up to this size; a value larger than the second constant is sent from its
 // original place.
@@ -26,43 +24,11 @@ constexpr std::size_t kLargeValue = std::size_t{16} << 10U;
 // With TLS, a piece contains whole requests and fits into memcached's buffer: it does not see what
 // remains in OpenSSL's buffer until more bytes arrive (1.6.18).
 constexpr std::size_t kTlsRequestBytes = std::size_t{8} << 10U;
-constexpr std::size_t kMostOfLine = 128 + kMaxKey;  // of an item, without its value
 
 constexpr std::size_t kAnswerBytes = std::size_t{64} << 10U;
 constexpr std::size_t kLineBytes = std::size_t{8} << 10U;
 
-Values values_of(Want want) noexcept {
-  return want == Want::value ? Values::plain : Values::versioned;
-}
-
-template <class Number>
-void append(std::string& text, Number number) {
-  std::array<char, 24> digits;
-  const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), number).ptr;
-  text += ' ';
-  text.append(digits.data(), end);
-}
-
 void nothing() {}
-
-// The server's errors for a value that is too large, or for which it has no memory.
-bool refuses_the_value(std::string_view line) noexcept {
-  return line.find("too large") != std::string_view::npos ||
-         line.find("out of memory") != std::string_view::npos;
-}
-
-// By its version: "1.6.18". Before 1.6.12 its replies differed.
-bool has_meta_commands(std::string_view version) noexcept {
-  std::array<int, 3> numbers{};
-  const char* at = version.data();
-  const char* const end = at + version.size();
-  for (int& number : numbers) {
-    const auto [rest, error] = std::from_chars(at, end, number);
-    if (error != std::errc()) break;
-    at = rest != end && *rest == '.' ? rest + 1 : end;
-  }
-  return numbers >= std::array{1, 6, 12};
-}
 
 }  // namespace
 
@@ -139,15 +105,13 @@ void TextConnection::refuse_to_connect(const net::Failure& failure) {
 // Requests the version and checks the reply: a server that is full or requires a login says so at
 // once, and a different service is detected before values are sent to it.
 void TextConnection::greet() {
-  static constexpr std::string_view word = "VERSION ";
   begin_request(lines_);
-  request_ += "version\r\n";
+  commands_.version();
   send_request(false, nothing);
   const Reply reply = read(Values::none);
-  const bool is_version = reply.kind == Reply::Kind::version && reply.line.size() > word.size();
-  const char digit = is_version ? reply.line[word.size()] : 'x';
-  if (digit < '0' || digit > '9') refuse(reply);
-  has_meta_ = has_meta_commands(reply.line.substr(word.size()));
+  const std::string_view version = version_in(reply);
+  if (version.empty()) refuse(reply);
+  has_meta_ = has_meta_commands(version);
   end_of_answer();
 }
 
@@ -157,15 +121,15 @@ void TextConnection::prove_alive() {
 
 // --- Sending ---
 
-void TextConnection::begin_request(Inbox& inbox) {
-  inbox_ = &inbox;
-  inbox_->clear();
-  request_.clear();
+void TextConnection::begin_request(ReplyReader& replies) {
+  replies_ = &replies;
+  replies_->clear();
+  commands_.clear();
 }
 
 void TextConnection::send_request(bool more, FunctionRef<void()> on_arrival) {
-  send(request_, more, on_arrival);
-  request_.clear();
+  send(commands_.bytes(), more, on_arrival);
+  commands_.clear();
 }
 
 void TextConnection::send(std::string_view bytes, bool more, FunctionRef<void()> on_arrival) {
@@ -185,14 +149,14 @@ void TextConnection::send(std::string_view bytes, bool more, FunctionRef<void()>
 // The server may wait until we have read its replies, before it reads on.
 void TextConnection::wait_to_send(FunctionRef<void()> on_arrival) {
   const short to_send = socket_.events_to_send();
-  const short events = inbox_->is_full() ? to_send : static_cast<short>(to_send | POLLIN);
+  const short events = replies_->is_full() ? to_send : static_cast<short>(to_send | POLLIN);
   const short ready = socket_.wait(events, end());
   if (ready == 0) fail_by_time();
-  if ((ready & ~POLLOUT) == 0 || inbox_->is_full()) return;
-  const ssize_t got = socket_.receive_now(inbox_->room());
+  if ((ready & ~POLLOUT) == 0 || replies_->is_full()) return;
+  const ssize_t got = socket_.receive_now(replies_->room());
   if (got == 0) lost("it closed the connection");
   if (got > 0) {
-    inbox_->arrived(static_cast<std::size_t>(got));
+    replies_->arrived(static_cast<std::size_t>(got));
     on_arrival();
   } else if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
     lost(std::strerror(errno));
@@ -204,8 +168,8 @@ void TextConnection::wait_to_send(FunctionRef<void()> on_arrival) {
 void TextConnection::fill() {
   // The value sink of the current operation may have forked.
   if (forks_ != fork_count()) fail(Kind::unreachable, "this is a fork's child, it is the parent's");
-  const ssize_t got = socket_.receive(inbox_->room(), end());
-  if (got > 0) return inbox_->arrived(static_cast<std::size_t>(got));
+  const ssize_t got = socket_.receive(replies_->room(), end());
+  if (got > 0) return replies_->arrived(static_cast<std::size_t>(got));
   if (got == 0) lost("it closed the connection");
   if (errno == ETIME) fail_by_time();
   lost(std::strerror(errno));
@@ -213,12 +177,12 @@ void TextConnection::fill() {
 
 // Whether a whole reply has arrived.
 bool TextConnection::take(Reply& reply, Values values) {
-  switch (inbox_->next(reply, values)) {
-    case Inbox::State::reply:
+  switch (replies_->next(reply, values)) {
+    case ReplyReader::State::reply:
       return true;
-    case Inbox::State::incomplete:
+    case ReplyReader::State::incomplete:
       return false;
-    case Inbox::State::too_large:
+    case ReplyReader::State::too_large:
       fail_by_size();
     default:
       fail(Kind::protocol, is_connecting()
@@ -235,7 +199,7 @@ Reply TextConnection::read(Values values) {
 
 // Surplus bytes after the last reply would be taken for the next reply.
 void TextConnection::end_of_answer() {
-  if (!inbox_->is_empty()) {
+  if (!replies_->is_empty()) {
     fail(Kind::protocol, "it sent more than it was asked for; is it memcached?");
   }
   set_unread(false);
@@ -245,12 +209,7 @@ void TextConnection::end_of_answer() {
 
 void TextConnection::send_question(std::span<const std::string_view> keys, Want want) {
   begin_request(answers_);
-  request_ += want == Want::value ? "get" : "gets";
-  for (const std::string_view key : keys) {
-    request_ += ' ';
-    request_ += key;
-  }
-  request_ += "\r\n";
+  commands_.get(keys, want);
   send_request(false, nothing);
 }
 
@@ -268,28 +227,16 @@ std::optional<Found> TextConnection::find(std::string_view key, Want want) {
   return found;
 }
 
-// Matches items with requested keys. memcached replies in order and omits absent ones; a proxy that
-// asks several servers may use another order.
 void TextConnection::read_answers(std::span<const std::string_view> keys, Want want,
                                   FunctionRef<void(std::size_t, const Found&)> sink) {
-  std::size_t next = 0;
-  answered_.assign(keys.size(), false);
-  const auto question_of = [&](std::string_view key) {
-    for (std::size_t tried = 0; tried < keys.size(); ++tried) {
-      const std::size_t i = next + tried < keys.size() ? next + tried : next + tried - keys.size();
-      if (!answered_[i] && keys[i] == key) return i;
-    }
-    return keys.size();
-  };
+  answer_.begin(keys);
   for (;;) {
     const Reply reply = read(values_of(want));
     if (reply.kind == Reply::Kind::end) return end_of_answer();
     if (reply.kind != Reply::Kind::value) refuse(reply);
-    const std::size_t question = question_of(reply.item.key);
-    if (question == keys.size()) refuse(reply);
-    answered_[question] = true;
-    next = question + 1;
-    sink(question, reply.item);
+    const auto index = answer_.index_of(reply.item);
+    if (!index) refuse(reply);
+    sink(*index, reply.item);
   }
 }
 
@@ -297,42 +244,20 @@ void TextConnection::read_answers(std::span<const std::string_view> keys, Want w
 
 void TextConnection::add_item(How how, const NewItem& item, std::uint64_t version,
                               FunctionRef<void()> on_arrival) {
-  request_ += how == How::set ? "set " : how == How::add ? "add " : "cas ";
-  request_ += item.key;
-  append(request_, item.lifetime.flags);
-  append(request_, item.lifetime.expiration);
-  append(request_, item.value.size());
-  if (how == How::replace_version) append(request_, version);
-  request_ += "\r\n";
+  commands_.begin_store(how, item, version);
   if (item.value.size() > kLargeValue) {
     send_request(true, on_arrival);
     send(item.value, true, on_arrival);
   } else {
-    request_ += item.value;
+    commands_.value(item.value);
   }
-  request_ += "\r\n";
+  commands_.end_store();
 }
 
 Outcome TextConnection::outcome(const Reply& reply, How how) {
-  switch (reply.kind) {
-    case Reply::Kind::stored:
-      return Outcome::done;
-    case Reply::Kind::not_stored:
-      if (how == How::add) return Outcome::exists;
-      break;
-    case Reply::Kind::exists:
-      if (how == How::replace_version) return Outcome::exists;
-      break;
-    case Reply::Kind::not_found:
-      if (how == How::replace_version) return Outcome::absent;
-      break;
-    case Reply::Kind::server_error:
-      if (refuses_the_value(reply.line)) return Outcome::refused;
-      break;
-    default:
-      break;
-  }
-  refuse(reply);
+  const std::optional<Outcome> outcome = outcome_of(how, reply);
+  if (!outcome) refuse(reply);
+  return *outcome;
 }
 
 Outcome TextConnection::store(How how, const NewItem& item, std::uint64_t version) {
@@ -345,9 +270,10 @@ Outcome TextConnection::store(How how, const NewItem& item, std::uint64_t versio
 }
 
 bool TextConnection::begins_new_piece(std::size_t value_bytes) const noexcept {
-  if (request_.empty()) return false;
-  if (!endpoint().wants_tls) return request_.size() >= kRequestBytes;
-  return request_.size() + kMostOfLine + value_bytes > kTlsRequestBytes;
+  if (commands_.empty()) return false;
+  const std::size_t size = commands_.bytes().size();
+  if (!endpoint().wants_tls) return size >= kRequestBytes;
+  return size + CommandBuffer::kMostOfStore + value_bytes > kTlsRequestBytes;
 }
 
 // Sends items one after the other without waiting for replies, and reads those that have arrived
@@ -378,56 +304,19 @@ void TextConnection::set_all(std::span<const NewItem> items,
   end_of_answer();
 }
 
-// Reads the item in the request that deletes it, since the reply to a deletion contains no flags.
-// If another client replaces an expired item between the two, the new item is deleted but counts as
-// the expired one.
-void TextConnection::add_removal(std::string_view key, Look look) {
-  if (look == Look::at_flags) {
-    request_ += has_meta_ ? "mg " : "get ";
-    request_ += key;
-    request_ += has_meta_ ? " f\r\n" : "\r\n";
-  }
-  request_ += "delete ";
-  request_ += key;
-  request_ += "\r\n";
-}
-
-// Whether more replies follow.
-bool TextConnection::goes_on(Removal& removal, const Reply& reply) {
-  using Awaits = Removal::Awaits;
-  using Said = Reply::Kind;
-  switch (removal.awaits) {
-    case Awaits::item:
-      if (reply.kind == (has_meta_ ? Said::meta_hit : Said::value)) {
-        removal.result.flags = reply.item.flags;
-      } else if (reply.kind != (has_meta_ ? Said::meta_miss : Said::end)) {
-        refuse(reply);
-      }
-      removal.awaits = reply.kind == Said::value ? Awaits::end_of_item : Awaits::deletion;
-      return true;
-    case Awaits::end_of_item:
-      if (reply.kind != Said::end) refuse(reply);
-      removal.awaits = Awaits::deletion;
-      return true;
-    default:
-      removal.result.done = reply.kind == Said::deleted;
-      if (!removal.result.done && reply.kind != Said::not_found) refuse(reply);
-      return false;
-  }
-}
-
 // Like set_all().
 void TextConnection::remove_all(std::span<const std::string_view> keys, Look look,
                                 FunctionRef<void(std::size_t, Removed)> sink) {
   const bool reads_values = look == Look::at_flags && !has_meta_;
   const Values values = reads_values ? Values::plain : Values::none;
-  const Removal fresh{look == Look::at_flags ? Removal::Awaits::item : Removal::Awaits::deletion};
+  const EraseAnswer fresh(look, has_meta_);
   std::size_t begun = 0;
   std::size_t answered = 0;
-  Removal removal = fresh;
+  EraseAnswer answer = fresh;
   const auto note = [&](const Reply& reply) {
-    if (goes_on(removal, reply)) return;
-    sink(answered++, std::exchange(removal, fresh).result);
+    const EraseAnswer::Step step = answer.take(reply);
+    if (step == EraseAnswer::Step::wrong) refuse(reply);
+    if (step == EraseAnswer::Step::done) sink(answered++, std::exchange(answer, fresh).result());
   };
   const auto read_arrived = [&] {
     Reply reply;
@@ -435,9 +324,9 @@ void TextConnection::remove_all(std::span<const std::string_view> keys, Look loo
   };
   begin_request(reads_values ? answers_ : lines_);
   for (const std::string_view key : keys) {
-    if (request_.size() >= kRequestBytes) send_request(true, read_arrived);
+    if (commands_.bytes().size() >= kRequestBytes) send_request(true, read_arrived);
     ++begun;
-    add_removal(key, look);
+    commands_.erase(key, look, has_meta_);
   }
   send_request(false, read_arrived);
   while (answered < keys.size()) note(read(values));
@@ -446,7 +335,7 @@ void TextConnection::remove_all(std::span<const std::string_view> keys, Look loo
 
 void TextConnection::flush() {
   begin_request(lines_);
-  request_ += "flush_all\r\n";
+  commands_.flush_all();
   send_request(false, nothing);
   const Reply reply = read(Values::none);
   if (reply.kind != Reply::Kind::ok) refuse(reply);

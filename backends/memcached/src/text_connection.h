@@ -1,4 +1,5 @@
-// The text protocol over our own socket.
+// The text protocol over our own socket: sends, receives and waits. What it sends is composed by
+// CommandBuffer; what it receives is parsed by ReplyReader and understood by answer.h.
 //
 // One deadline holds for a whole operation, even if bytes arrive one by one. No reply can do harm:
 // one that is malformed or does not match the request closes the connection.
@@ -7,13 +8,16 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
-#include <vector>
 
+#include "answer.h"
+#include "command.h"
 #include "connection.h"
 #include "polycache/net/socket.h"
 #include "reply.h"
+#include "reply_reader.h"
 
 namespace polycache::memcached {
 
@@ -42,7 +46,7 @@ class TextConnection final : public Connection {
   void flush() override;
 
   void greet();
-  void begin_request(Inbox& inbox);
+  void begin_request(ReplyReader& replies);
   void add_item(How how, const NewItem& item, std::uint64_t version,
                 FunctionRef<void()> on_arrival);
   bool begins_new_piece(std::size_t value_bytes) const noexcept;
@@ -50,20 +54,11 @@ class TextConnection final : public Connection {
   void send(std::string_view bytes, bool more, FunctionRef<void()> on_arrival);
   void wait_to_send(FunctionRef<void()> on_arrival);
 
-  bool take(Reply& reply, Inbox::Values values);
-  Reply read(Inbox::Values values);
+  bool take(Reply& reply, ReplyReader::Values values);
+  Reply read(ReplyReader::Values values);
   void fill();
   void end_of_answer();
   Outcome outcome(const Reply& reply, How how);
-
-  // The removal of one key, which has several replies.
-  struct Removal {
-    enum class Awaits : std::uint8_t { item, end_of_item, deletion };
-    Awaits awaits;
-    Removed result = {};
-  };
-  void add_removal(std::string_view key, Look look);
-  bool goes_on(Removal& removal, const Reply& reply);
 
   [[noreturn]] void refuse_to_connect(const net::Failure& failure);
   [[noreturn]] void lost(const std::string& why);
@@ -72,13 +67,13 @@ class TextConnection final : public Connection {
   net::Socket socket_;
   // Found items stay in place while they are being processed: the server's replies to that are read
   // into the other buffer.
-  Inbox answers_;               // for requested items
-  Inbox lines_;                 // for everything else
-  Inbox* inbox_ = &lines_;      // the buffer of the current request
-  std::string request_;         // bytes not sent yet; kept for its memory
-  std::vector<bool> answered_;  // of the keys in one request
-  std::uint32_t forks_ = 0;     // fork_count() when it was connected
-  bool has_meta_ = false;       // the server supports the command mg
+  ReplyReader answers_;             // for requested items
+  ReplyReader lines_;               // for everything else
+  ReplyReader* replies_ = &lines_;  // of the current request
+  CommandBuffer commands_;          // not sent yet
+  GetAnswer answer_;                // to the current request
+  std::uint32_t forks_ = 0;         // fork_count() when it was connected
+  bool has_meta_ = false;           // the server supports the command mg
 };
 
 }  // namespace polycache::memcached

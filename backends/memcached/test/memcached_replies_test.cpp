@@ -23,7 +23,7 @@
 #include "polycache/backends/memcached.h"
 #include "polycache/error.h"
 #include "polycache/testing/test_context.h"
-#include "reply.h"
+#include "reply_reader.h"
 #include "support/peer.h"
 #include "support/server.h"
 
@@ -31,8 +31,8 @@ namespace polycache {
 namespace {
 
 using namespace std::chrono_literals;
-using memcached::Inbox;
 using memcached::Reply;
+using memcached::ReplyReader;
 using ::testing::ElementsAre;
 using ::testing::Pair;
 using testing::Peer;
@@ -41,30 +41,30 @@ using testing::peer_says;
 using testing::TestContext;
 using testing::TestOptions;
 using Kind = BackendError::Kind;
-using State = Inbox::State;
-using Values = Inbox::Values;
+using State = ReplyReader::State;
+using Values = ReplyReader::Values;
 
 // --- The parser ---
 
 constexpr std::size_t kLargest = 1000;
 constexpr std::size_t kBuffer = std::size_t{64} << 10U;
 
-void put(Inbox& inbox, std::string_view bytes) {
+void put(ReplyReader& reader, std::string_view bytes) {
   while (!bytes.empty()) {
-    const auto room = inbox.room();
+    const auto room = reader.room();
     ASSERT_FALSE(room.empty());
     const std::size_t count = std::min(room.size(), bytes.size());
     bytes.copy(room.data(), count);
-    inbox.arrived(count);
+    reader.arrived(count);
     bytes.remove_prefix(count);
   }
 }
 
 State state_of(std::string_view bytes, Values values = Values::plain) {
-  Inbox inbox(kLargest, kBuffer);
-  put(inbox, bytes);
+  ReplyReader reader(kLargest, kBuffer);
+  put(reader, bytes);
   Reply reply;
-  return inbox.next(reply, values);
+  return reader.next(reply, values);
 }
 
 // What a reply is, in one line.
@@ -77,16 +77,16 @@ std::string shown(const Reply& reply) {
 
 // All replies, the bytes coming in slices of that size.
 std::vector<std::string> replies(std::string_view bytes, std::size_t slice, Values values) {
-  Inbox inbox(kLargest, kBuffer);
+  ReplyReader reader(kLargest, kBuffer);
   std::vector<std::string> all;
   for (std::size_t at = 0; at < bytes.size(); at += slice) {
-    put(inbox, bytes.substr(at, slice));
+    put(reader, bytes.substr(at, slice));
     Reply reply;
     State state = State::incomplete;
-    while ((state = inbox.next(reply, values)) == State::reply) all.push_back(shown(reply));
+    while ((state = reader.next(reply, values)) == State::reply) all.push_back(shown(reply));
     if (state != State::incomplete) all.emplace_back("nonsense");
   }
-  if (!inbox.is_empty()) all.emplace_back("something is left");
+  if (!reader.is_empty()) all.emplace_back("something is left");
   return all;
 }
 
@@ -159,12 +159,12 @@ TEST(MemcachedReplies, KeysAreBounded) {
 TEST(MemcachedReplies, LargeValuesTakeNoMemory) {
   for (const char* const size : {"1001", "4294967296", "9223372036854775807",
                                  "18446744073709551614", "18446744073709551615"}) {
-    Inbox inbox(kLargest, kBuffer);
-    put(inbox, "VALUE k 0 " + std::string(size) + "\r\n");
-    const std::size_t room = inbox.room().size();
+    ReplyReader reader(kLargest, kBuffer);
+    put(reader, "VALUE k 0 " + std::string(size) + "\r\n");
+    const std::size_t room = reader.room().size();
     Reply reply;
-    EXPECT_EQ(inbox.next(reply, Values::plain), State::too_large) << size;
-    EXPECT_EQ(inbox.room().size(), room);
+    EXPECT_EQ(reader.next(reply, Values::plain), State::too_large) << size;
+    EXPECT_EQ(reader.room().size(), room);
   }
   EXPECT_EQ(state_of("VALUE k 0 1000\r\n"), State::incomplete);
 }
@@ -188,18 +188,18 @@ TEST(MemcachedReplies, NonsenseIsSeenBeforeItsLineEnds) {
 // The end of an answer does not move the value before it, wherever that lies.
 TEST(MemcachedReplies, AValueStaysWhereItIsUntilTheAnswerHasEnded) {
   constexpr std::size_t large = 300'000;
-  Inbox inbox(large, kBuffer);
+  ReplyReader reader(large, kBuffer);
   for (std::size_t size = 65'480; size < 65'540; ++size) {
-    inbox.clear();
+    reader.clear();
     const std::string value(size, 'v');
-    put(inbox, "VALUE k 0 " + std::to_string(size) + "\r\n");
+    put(reader, "VALUE k 0 " + std::to_string(size) + "\r\n");
     Reply reply;
-    ASSERT_EQ(inbox.next(reply, Values::plain), State::incomplete);
-    put(inbox, value + "\r\n");
-    ASSERT_EQ(inbox.next(reply, Values::plain), State::reply);
-    for (const char c : std::string_view("END\r\n")) put(inbox, {&c, 1});
+    ASSERT_EQ(reader.next(reply, Values::plain), State::incomplete);
+    put(reader, value + "\r\n");
+    ASSERT_EQ(reader.next(reply, Values::plain), State::reply);
+    for (const char c : std::string_view("END\r\n")) put(reader, {&c, 1});
     Reply end;
-    ASSERT_EQ(inbox.next(end, Values::none), State::reply);
+    ASSERT_EQ(reader.next(end, Values::none), State::reply);
     EXPECT_EQ(end.kind, Reply::Kind::end);
     EXPECT_EQ(reply.item.value, value);
   }

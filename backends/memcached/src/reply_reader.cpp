@@ -1,4 +1,4 @@
-#include "reply.h"
+#include "reply_reader.h"
 
 #include <algorithm>
 #include <array>
@@ -61,8 +61,8 @@ bool may_begin_with(std::string_view bytes, std::string_view beginning) noexcept
 }
 
 // Whether bytes without a line end may become a valid line.
-bool may_become_a_line(std::string_view bytes, Inbox::Values values) noexcept {
-  if (values != Inbox::Values::none && may_begin_with(bytes, kValue)) {
+bool may_become_a_line(std::string_view bytes, ReplyReader::Values values) noexcept {
+  if (values != ReplyReader::Values::none && may_begin_with(bytes, kValue)) {
     return bytes.size() < kLongestValueLine;
   }
   return bytes.size() < kLongestLine &&
@@ -122,12 +122,12 @@ std::optional<ValueLine> parse_value_line(std::string_view line, bool versioned)
 
 }  // namespace
 
-Inbox::Inbox(std::size_t max_value_bytes, std::size_t usual_bytes)
+ReplyReader::ReplyReader(std::size_t max_value_bytes, std::size_t usual_bytes)
     : max_value_bytes_(max_value_bytes), usual_bytes_(usual_bytes) {
   clear();
 }
 
-void Inbox::clear() {
+void ReplyReader::clear() {
   begin_ = 0;
   end_ = 0;
   if (capacity_ != 0 && capacity_ <= kKeptBytes) return;
@@ -136,14 +136,14 @@ void Inbox::clear() {
   capacity_ = usual_bytes_;
 }
 
-void Inbox::release() noexcept {
+void ReplyReader::release() noexcept {
   bytes_.reset();
   capacity_ = 0;
   begin_ = 0;
   end_ = 0;
 }
 
-std::span<char> Inbox::room() noexcept {
+std::span<char> ReplyReader::room() noexcept {
   if (end_ == capacity_ && begin_ != 0) {
     std::memmove(bytes_.get(), bytes_.get() + begin_, end_ - begin_);
     end_ -= begin_;
@@ -154,7 +154,7 @@ std::span<char> Inbox::room() noexcept {
 
 // Makes room for a reply of this size. The memory is allocated at once, since untouched memory
 // costs nothing.
-void Inbox::make_room_for(std::size_t bytes) {
+void ReplyReader::make_room_for(std::size_t bytes) {
   if (capacity_ - begin_ >= bytes) return;
   if (capacity_ >= bytes) {
     std::memmove(bytes_.get(), bytes_.get() + begin_, end_ - begin_);
@@ -168,7 +168,7 @@ void Inbox::make_room_for(std::size_t bytes) {
   begin_ = 0;
 }
 
-Inbox::State Inbox::next(Reply& reply, Values values) {
+ReplyReader::State ReplyReader::next(Reply& reply, Values values) {
   const std::string_view bytes = unread();
   const std::size_t newline = bytes.substr(0, kLongestLine).find('\n');
   if (newline == std::string_view::npos) {
@@ -194,7 +194,7 @@ Inbox::State Inbox::next(Reply& reply, Values values) {
 
 // Reserves room for the end of the answer behind the value, so that reading it does not move the
 // value.
-Inbox::State Inbox::next_value(std::string_view line, Reply& reply, Values values) {
+ReplyReader::State ReplyReader::next_value(std::string_view line, Reply& reply, Values values) {
   const auto parsed = parse_value_line(line, values == Values::versioned);
   if (!parsed) return State::nonsense;
   if (parsed->size > max_value_bytes_) return State::too_large;
