@@ -47,14 +47,14 @@ std::string_view without_padding(std::string_view bytes) noexcept {
 
 Session::Session(std::shared_ptr<Shared> shared)
     : shared_(std::move(shared)),
-      hints_(shared_->servers.size()),
-      shares_(shared_->servers.size()) {
+      topology_(shared_->ring, shared_->servers),
+      shares_(topology_.parts()) {
   shared_->sessions.fetch_add(1, std::memory_order_relaxed);
 }
 
 Session::~Session() {
   const std::size_t left = shared_->sessions.fetch_sub(1, std::memory_order_relaxed) - 1;
-  for (const auto& server : shared_->servers) server->shrink(left + 1);
+  topology_.for_each([&](Place place) { place.server->shrink(left + 1); });
 }
 
 Moment Session::now() const noexcept { return shared_->clock.system_now(); }
@@ -96,8 +96,8 @@ bool Session::fits(std::string_view value) const noexcept {
   return value.size() <= shared_->settings.max_value_bytes;
 }
 
-void Session::report_refusal(std::string_view key, std::size_t size) const {
-  const std::string server = shared_->settings.endpoints[shared_->ring.server_of(key)].name();
+void Session::report_refusal(std::string_view key, std::size_t size) {
+  const std::string& server = topology_.server_for(key).server->name();
   const std::string message =
       "memcached server " + server + ": a value of " + std::to_string(size) + " bytes for " +
       quote(key) +
@@ -254,7 +254,7 @@ std::size_t Session::erase_many(std::span<const std::string_view> keys) {
       Share& share = shares_[i];
       if (share.failed || share.keys.empty()) continue;
       share.failed = !failure.attempt([&] {
-        at(i, Access::write, share_of(whole),
+        at(topology_.server_of_part(i), Access::write, share_of(whole),
            [&](Connection& server) { server.erase_many(share.keys, count); });
       });
     }
@@ -293,8 +293,10 @@ void Session::clear() {
   FirstFailure failure;
   const net::Deadline whole = deadline();
   for (std::size_t i = 0; i < shares_.size(); ++i) {
-    failure.attempt(
-        [&] { at(i, Access::write, share_of(whole), [](Connection& server) { server.clear(); }); });
+    failure.attempt([&] {
+      at(topology_.server_of_part(i), Access::write, share_of(whole),
+         [](Connection& server) { server.clear(); });
+    });
   }
   failure.rethrow();
 }
@@ -361,7 +363,7 @@ void Session::find_many(std::span<const std::string_view> keys,
       find_part(part, first, whole, live, failure);
       continue;
     }
-    at(0, Access::read, share_of(whole), [&](Connection& server) {
+    at(topology_.server_of_part(0), Access::read, share_of(whole), [&](Connection& server) {
       server.ask(part, Want::value);
       server.answer(part, Want::value,
                     [&](std::size_t i, const Found& found) { live(first + i, found); });
@@ -402,7 +404,8 @@ void Session::ask_all(net::Deadline deadline, FirstFailure& failure) {
     Share& share = shares_[i];
     if (share.keys.empty() || share.failed) continue;
     share.failed = !failure.attempt([&] {
-      Server::Call call(*shared_->servers[i], hints_[i], Access::read, share_of(deadline));
+      const Place place = topology_.server_of_part(i);
+      Server::Call call(*place.server, *place.hint, Access::read, share_of(deadline));
       call.run_part([&](Connection& server) { server.ask(share.keys, Want::value); });
       share.call = std::move(call);
     });
@@ -416,7 +419,7 @@ void Session::deal(std::span<const std::string_view> keys, std::size_t first) {
     share.indices.clear();
   }
   for (std::size_t i = 0; i < keys.size(); ++i) {
-    Share& share = shares_[shared_->ring.server_of(keys[i])];
+    Share& share = shares_[topology_.part_of(keys[i])];
     share.keys.push_back(keys[i]);
     share.indices.push_back(first + i);
   }
@@ -446,7 +449,7 @@ void Session::put_batch(std::span<const Item> items, std::size_t first, net::Dea
     share.stored.assign(share.items.size(), false);
     if (!share.failed && !share.items.empty()) {
       share.failed = !failure.attempt([&] {
-        at(i, Access::write, share_of(deadline),
+        at(topology_.server_of_part(i), Access::write, share_of(deadline),
            [&](Connection& server) { put_share(server, share); });
       });
     }
@@ -460,14 +463,14 @@ void Session::put_many_one_by_one(std::span<const Item> items, PutMode mode, net
                                   IndexSink on_failure, FirstFailure& failure) {
   for (std::size_t i = 0; i < items.size(); ++i) {
     const Item& item = items[i];
-    const std::size_t number = shared_->ring.server_of(item.key);
-    Share& share = shares_[number];
+    const std::size_t part = topology_.part_of(item.key);
+    Share& share = shares_[part];
     bool stored = false;
     if (!share.failed) {
       share.failed = !failure.attempt([&] {
-        stored = at(number, Access::write, share_of(deadline), [&](Connection& server) {
-          return put(server, item.key, item.value, item.ttl, mode);
-        });
+        stored = at(
+            topology_.server_of_part(part), Access::write, share_of(deadline),
+            [&](Connection& server) { return put(server, item.key, item.value, item.ttl, mode); });
       });
     }
     if (!stored) on_failure(i);
@@ -482,7 +485,7 @@ void Session::deal(std::span<const Item> items, std::size_t first) {
   const Moment begin = now();
   for (std::size_t i = 0; i < items.size(); ++i) {
     const Item& item = items[i];
-    Share& share = shares_[shared_->ring.server_of(item.key)];
+    Share& share = shares_[topology_.part_of(item.key)];
     share.items.push_back({item.key, item.value, lifetime_for(item.ttl, begin)});
     share.indices.push_back(first + i);
   }
@@ -529,22 +532,17 @@ void Session::refuse_of(Connection& server, Share& share) {
 // --- Health ---
 
 void Session::check(FunctionRef<void(const HealthExtension::Server&)> sink) {
-  for (std::size_t i = 0; i < shares_.size(); ++i) {
-    shared_->servers[i]->check(hints_[i], deadline(), sink);
-  }
+  topology_.for_each([&](Place place) { place.server->check(*place.hint, deadline(), sink); });
 }
 
 bool Session::admits(std::string_view key, Access access) const noexcept {
-  return !shared_->servers[shared_->ring.server_of(key)]->refuses(access);
+  return topology_.admits(key, access);
 }
 
-bool Session::admits_all() const noexcept {
-  return std::all_of(shared_->servers.begin(), shared_->servers.end(),
-                     [](const auto& server) { return server->admits_all(); });
-}
+bool Session::admits_all() const noexcept { return topology_.admits_all(); }
 
 void Session::close_idle() noexcept {
-  for (const auto& server : shared_->servers) server->shrink(0);
+  topology_.for_each([](Place place) { place.server->shrink(0); });
 }
 
 void* Session::extension(std::string_view id) noexcept {

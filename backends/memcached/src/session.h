@@ -18,6 +18,7 @@
 #include "polycache/error.h"
 #include "server.h"
 #include "shared.h"
+#include "topology.h"
 
 namespace polycache::memcached {
 
@@ -97,15 +98,15 @@ class Session final : public Backend,
 
   // Calls f(connection) with a connection to that server.
   template <class F>
-  auto at(std::size_t number, Access access, net::Deadline deadline, F&& f) {
-    Server::Call call(*shared_->servers[number], hints_[number], access, deadline);
+  auto at(Place place, Access access, net::Deadline deadline, F&& f) {
+    Server::Call call(*place.server, *place.hint, access, deadline);
     return call.run(std::forward<F>(f));
   }
   // The same for the key's server.
   template <class F>
   auto at(std::string_view key, Access access, F&& f) {
     check_key(key);
-    return at(shared_->ring.server_of(key), access, deadline(), std::forward<F>(f));
+    return at(topology_.server_for(key), access, deadline(), std::forward<F>(f));
   }
 
   // On a connection to the key's server.
@@ -136,11 +137,11 @@ class Session final : public Backend,
   void refuse_of(Connection& server, Share& share);
   bool refuse(Connection& server, std::string_view key, std::size_t size);
   bool fits(std::string_view value) const noexcept;
-  void report_refusal(std::string_view key, std::size_t size) const;
+  void report_refusal(std::string_view key, std::size_t size);
 
   const std::shared_ptr<Shared> shared_;
-  std::vector<std::size_t> hints_;  // of the servers' pools
-  std::vector<Share> shares_;       // kept for their memory
+  Topology topology_;
+  std::vector<Share> shares_;  // of the topology's parts; kept for their memory
 };
 
 }  // namespace polycache::memcached

@@ -34,7 +34,7 @@ std::optional<Session::Answer> Session::run_script(Purpose purpose, Deadline dea
                                                    const Script& script, std::string_view key,
                                                    std::span<const std::string_view> arguments,
                                                    const Expected& expected, ValueSink sink) {
-  if (!primary().has(Feature::scripts)) return std::nullopt;
+  if (!owner_of(key).has(Feature::scripts)) return std::nullopt;
   const auto compose = [&](std::string_view command, std::string_view what) {
     commands_.clear();
     commands_.begin(4 + arguments.size());
@@ -46,7 +46,7 @@ std::optional<Session::Answer> Session::run_script(Purpose purpose, Deadline dea
   };
   std::optional<Answer> answer;
   std::string denied;
-  run(0, purpose, deadline, Repeat::if_refused, [&](Connection& connection) {
+  run(key, purpose, deadline, Repeat::if_refused, [&](Connection& connection) {
     compose("EVALSHA", script.sha1());
     connection.send(commands_.bytes(), commands_.count());
     Answer first = receive(connection, sink);
@@ -62,14 +62,14 @@ std::optional<Session::Answer> Session::run_script(Purpose purpose, Deadline dea
       answer = std::move(first);
     }
   });
-  if (!answer) primary().do_without(Feature::scripts, denied);
+  if (!answer) owner_of(key).do_without(Feature::scripts, denied);
   return answer;
 }
 
 Session::Answer Session::watch(Purpose purpose, Deadline deadline, std::string_view key,
                                Decide decide) {
   Answer answer;
-  run(0, purpose, deadline, Repeat::if_refused, [&](Connection& connection) {
+  run(key, purpose, deadline, Repeat::if_refused, [&](Connection& connection) {
     try {
       // Ends at the deadline at the latest.
       while (!watch_once(connection, key, decide, answer)) {
@@ -149,7 +149,7 @@ std::optional<std::int64_t> Session::incr(std::string_view key, std::int64_t del
                  });
   if (!answer) return incr_by_watch(key, delta, limit);
   if (!is_number) {
-    throw BackendError(BackendError::Kind::protocol, primary().name(),
+    throw BackendError(BackendError::Kind::protocol, owner_of(key).name(),
                        "what should be a sum is no number");
   }
   if (answer->type != Type::error) return sum;
@@ -253,12 +253,12 @@ bool Session::erase_if_equal_by_watch(std::string_view key, std::string_view exp
 // GETDEL exists since redis 6.2.
 bool Session::pop(std::string_view key, ValueSink sink) {
   const Deadline limit = deadline();
-  if (!primary().has(Feature::getdel)) return get_then_del(key, limit, sink);
+  if (!owner_of(key).has(Feature::getdel)) return get_then_del(key, limit, sink);
   commands_.clear();
   commands_.begin("*2\r\n$6\r\nGETDEL\r\n");
   commands_.word(key);
   const Answer answer =
-      ask(Purpose::erase, limit, Repeat::if_refused,
+      ask(key, Purpose::erase, limit, Repeat::if_refused,
           {.types = one_of(Type::string, Type::nil), .tolerated = is_wrong_type_or_denied}, sink);
   if (answer.type != Type::error) return answer.type == Type::string;
   if (is_wrong_type(answer.error)) {
@@ -267,7 +267,7 @@ bool Session::pop(std::string_view key, ValueSink sink) {
     return false;
   }
   const bool found = get_then_del(key, limit, sink);
-  primary().do_without(Feature::getdel, answer.error);
+  owner_of(key).do_without(Feature::getdel, answer.error);
   return found;
 }
 
@@ -281,7 +281,7 @@ bool Session::get_then_del(std::string_view key, Deadline deadline, ValueSink si
   commands_.begin("*1\r\n$4\r\nEXEC\r\n");
   bool found = false;
   bool erased = false;
-  run(0, Purpose::erase, deadline, Repeat::if_refused, [&](Connection& connection) {
+  run(key, Purpose::erase, deadline, Repeat::if_refused, [&](Connection& connection) {
     connection.send(commands_.bytes(), commands_.count());
     std::string error;
     for (std::size_t i = 1; i < commands_.count(); ++i) {
@@ -326,7 +326,7 @@ std::vector<std::string_view> Session::of_other_type(std::span<const std::string
   commands_.clear();
   for (const std::string_view key : keys) compose_type_check(key);
   std::vector<std::string_view> others;
-  run(0, Purpose::read, deadline, Repeat::if_broken, [&](Connection& connection) {
+  run(keys.front(), Purpose::read_latest, deadline, Repeat::if_broken, [&](Connection& connection) {
     connection.send(commands_.bytes(), commands_.count());
     others.clear();
     for (const std::string_view key : keys) {

@@ -197,10 +197,10 @@ void Server::note_failure(Purpose purpose, Kind kind) noexcept {
   const bool is_down = kind == Kind::unreachable || kind == Kind::timeout || kind == Kind::protocol;
   if (kind == Kind::denied) {  // it did answer
     note_success(Purpose::read);
-  } else if (is_down || purpose == Purpose::read) {
+  } else if (is_down || is_read(purpose)) {
     tell_of_server(record_.breaker().failed(Access::read, kind));
     // If this was the probe for writes, it failed, too.
-    if (purpose == Purpose::read || writes_.state(Access::read) == State::closed) return;
+    if (is_read(purpose) || writes_.state(Access::read) == State::closed) return;
     tell_of_writes(writes_.failed(Access::read, kind));
   } else {
     no_memory_.store(false, std::memory_order_relaxed);

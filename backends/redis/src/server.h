@@ -30,10 +30,15 @@ namespace polycache::redis {
 
 // The purpose of an operation; decides which operations are blocked when.
 enum class Purpose : std::uint8_t {
-  read,
+  read,         // may lag behind the writes: a replica will do
+  read_latest,  // must see the last write
   write,
   erase,  // and whatever else a server without memory still does
 };
+
+constexpr bool is_read(Purpose purpose) noexcept {
+  return purpose == Purpose::read || purpose == Purpose::read_latest;
+}
 
 // Commands with a substitute, used if the server's access rules deny them.
 enum class Feature : std::uint8_t { getdel, scripts, psetex, unlink };

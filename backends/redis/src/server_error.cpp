@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
+#include <system_error>
 
 #include "polycache/author/text.h"
 
@@ -46,6 +48,22 @@ bool contains(std::string_view text, std::string_view part) noexcept {
 const ErrorMeaning& meaning_of(std::string_view error) noexcept {
   return *std::find_if(kErrorMeanings.begin(), kErrorMeanings.end(),
                        [&](const ErrorMeaning& m) { return error.starts_with(m.begins); });
+}
+
+std::optional<Redirection> redirection_in(std::string_view error) noexcept {
+  constexpr std::string_view word = "MOVED ";
+  constexpr int slots = 16'384;
+  if (!error.starts_with(word)) return std::nullopt;
+  error.remove_prefix(word.size());
+  Redirection found{};
+  const auto [end, problem] =
+      std::from_chars(error.data(), error.data() + error.size(), found.slot);
+  found.address = error.substr(static_cast<std::size_t>(end - error.data()));
+  const bool is_valid = problem == std::errc() && found.slot >= 0 && found.slot < slots &&
+                        found.address.starts_with(' ') && found.address.size() > 1;
+  if (!is_valid) return std::nullopt;
+  found.address.remove_prefix(1);
+  return found;
 }
 
 std::string shown_error(std::string_view error) {

@@ -2,8 +2,10 @@
 
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "polycache/error.h"
 
@@ -16,6 +18,30 @@ struct ErrorMeaning {
 };
 
 const ErrorMeaning& meaning_of(std::string_view error) noexcept;
+
+// A server of a cluster said that a key has moved: "MOVED 3999 127.0.0.1:6381".
+class KeyMoved final : public BackendError {
+ public:
+  KeyMoved(int slot, std::string address, std::string server, const std::string& message)
+      : BackendError(Kind::storage, std::move(server), message),
+        slot_(slot),
+        address_(std::move(address)) {}
+
+  int slot() const noexcept { return slot_; }
+  const std::string& address() const noexcept { return address_; }
+
+ private:
+  int slot_;
+  std::string address_;
+};
+
+struct Redirection {
+  int slot;
+  std::string_view address;
+};
+
+// Empty if the error is no valid redirection.
+std::optional<Redirection> redirection_in(std::string_view error) noexcept;
 
 // In quotes, without the parts that repeat a command's arguments or the user's name.
 std::string shown_error(std::string_view error);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <exception>
+#include <functional>
 #include <unordered_set>
 #include <utility>
 
@@ -12,7 +13,6 @@
 namespace polycache::redis {
 namespace {
 
-using namespace std::chrono_literals;
 using Kind = BackendError::Kind;
 using Type = Element::Type;
 
@@ -27,7 +27,7 @@ constexpr std::size_t kMaxScanSteps = std::size_t{1} << 32U;
 constexpr std::string_view kHeadBytes = "63";  // the last of them: contains() promises 64
 constexpr std::string_view kNoMemory = "the server is out of memory";
 constexpr std::string_view kTooLarge = "it is larger than max_value_bytes";
-constexpr auto kReplicaPause = 10s;  // until a session tries the preferred replica again
+constexpr int kMaxMoves = 5;  // how often a key may move during one operation
 // Beyond this redis computes times that overflow 64 bits. 31,000 years.
 constexpr std::int64_t kMaxLifetime = 1'000'000'000'000'000;
 
@@ -55,27 +55,47 @@ void ignore(std::string_view) {}
 }  // namespace
 
 Session::Session(std::shared_ptr<Shared> shared)
-    : shared_(std::move(shared)), hints_(shared_->servers.size()) {
-  if (hints_.size() < 2) return;
-  const std::size_t turn = shared_->sessions.fetch_add(1, std::memory_order_relaxed);
-  home_ = reader_ = 1 + turn % (hints_.size() - 1);
-}
+    : shared_(std::move(shared)),
+      topology_(make_topology(shared_->servers,
+                              shared_->sessions.fetch_add(1, std::memory_order_relaxed))) {}
+
+Session::Session(std::shared_ptr<Shared> shared, std::unique_ptr<Topology> topology)
+    : shared_(std::move(shared)), topology_(std::move(topology)) {}
 
 // --- Requests and replies ---
 
 Deadline Session::deadline() const { return deadline_after(shared_->settings.limits.operation); }
 
-bool Session::run(std::size_t server, Purpose purpose, Deadline deadline, Repeat repeat,
+bool Session::run(std::string_view key, Purpose purpose, Deadline deadline, Repeat repeat,
                   Exchange exchange) {
-  Server::Call call(*shared_->servers[server], hints_[server], purpose, deadline);
+  return run(topology_->server_for(key, purpose, deadline), key, purpose, deadline, repeat,
+             exchange);
+}
+
+bool Session::run(Place place, std::string_view key, Purpose purpose, Deadline deadline,
+                  Repeat repeat, Exchange exchange) {
+  for (int moves = 0; moves <= kMaxMoves; ++moves) {
+    const Ended ended = run_once(place, purpose, deadline, repeat, exchange);
+    if (ended != Ended::moved) [[likely]]
+      return ended == Ended::in_doubt;
+    place = topology_->server_for(key, purpose, deadline);
+  }
+  throw BackendError(Kind::overloaded, place.server->name(),
+                     "the servers of its cluster name one another for a key");
+}
+
+Session::Ended Session::run_once(Place place, Purpose purpose, Deadline deadline, Repeat repeat,
+                                 Exchange exchange) {
+  Server::Call call(*place.server, *place.hint, purpose, deadline);
   delivered_ = false;
   Connection* connection = nullptr;
   bool broken = false;
   try {
     connection = &call.begin(repeat == Repeat::if_broken ? Check::nothing : Check::alive);
     exchange(*connection);
-    return false;
+    return Ended::replied;
   } catch (const BackendError& error) {
+    if (has_moved(error)) return Ended::moved;
     broken =
         repeat >= Repeat::if_broken && connection != nullptr && connection->broke() && !delivered_;
     // After a failover the name may resolve to another server.
@@ -88,44 +108,40 @@ bool Session::run(std::size_t server, Purpose purpose, Deadline deadline, Repeat
   try {
     exchange(call.begin_again());
   } catch (const BackendError& error) {
+    if (has_moved(error)) return Ended::moved;
     call.failed(error);
     throw;
   }
-  return broken;
+  return broken ? Ended::in_doubt : Ended::replied;
 }
 
-void Session::run_read(Deadline deadline, Exchange exchange) {
-  for (std::size_t left = hints_.size();; --left) {
+// Whether the error says that the key is on another server, and the topology knows that server now.
+bool Session::has_moved(const BackendError& error) {
+  const auto* const moved = dynamic_cast<const KeyMoved*>(&error);
+  return moved != nullptr && topology_->moved(moved->slot(), moved->address());
+}
+
+Server& Session::owner_of(std::string_view key) {
+  return *topology_->server_for(key, Purpose::write, Deadline{}).server;
+}
+
+void Session::run_read(std::string_view key, Deadline deadline, Exchange exchange) {
+  for (std::size_t tried = 1;; ++tried) {
     try {
-      run(reader(deadline), Purpose::read, deadline, Repeat::if_broken, exchange);
+      run(key, Purpose::read, deadline, Repeat::if_broken, exchange);
       return;
     } catch (const BackendError& error) {
       const Kind kind = error.kind();
-      if (hints_.size() == 1 || kind == Kind::denied) throw;
-      leave_reader(deadline);
+      const std::size_t readers = topology_->readers();
+      if (readers == 1 || kind == Kind::denied) throw;
+      topology_->leave_reader(deadline);
       // A handshake has its own shorter limit, so time may be left for the next location.
       const bool has_time = coarse_now() + std::chrono::milliseconds(10) < deadline;
       const bool down = kind == Kind::unreachable || kind == Kind::overloaded ||
                         (kind == Kind::timeout && has_time);
-      if (!down || delivered_ || left == 1) throw;
+      if (!down || delivered_ || tried == readers) throw;
     }
   }
-}
-
-// Skips locations that are known to be down, without an exception.
-std::size_t Session::reader(Deadline deadline) {
-  if (hints_.size() == 1) return 0;
-  if (reader_ != home_ && deadline >= back_home_) reader_ = home_;
-  for (std::size_t left = hints_.size(); left > 1; --left) {
-    if (!shared_->servers[reader_]->refuses(Purpose::read)) break;
-    leave_reader(deadline);
-  }
-  return reader_;
-}
-
-void Session::leave_reader(Deadline deadline) {
-  reader_ = (reader_ + 1) % hints_.size();
-  back_home_ = deadline + kReplicaPause;
 }
 
 Session::Answer Session::receive(Connection& connection, ValueSink sink) {
@@ -159,10 +175,16 @@ void Session::check(Connection& connection, const Answer& answer, const Expected
   }
 }
 
-Session::Answer Session::ask(Purpose purpose, Deadline deadline, Repeat repeat,
-                             const Expected& expected, ValueSink sink) {
+Session::Answer Session::ask(std::string_view key, Purpose purpose, Deadline deadline,
+                             Repeat repeat, const Expected& expected, ValueSink sink) {
+  return ask(topology_->server_for(key, purpose, deadline), key, purpose, deadline, repeat,
+             expected, sink);
+}
+
+Session::Answer Session::ask(Place place, std::string_view key, Purpose purpose, Deadline deadline,
+                             Repeat repeat, const Expected& expected, ValueSink sink) {
   Answer answer;
-  run(0, purpose, deadline, repeat, [&](Connection& connection) {
+  run(place, key, purpose, deadline, repeat, [&](Connection& connection) {
     connection.send(commands_.bytes(), commands_.count());
     answer = receive(connection, expected, sink);
   });
@@ -177,6 +199,9 @@ void Session::throw_error(Connection& connection, std::string_view error) {
       "the server refuses: " + shown_error(error) + "; " + std::string(meaning.remedy);
   if (meaning.kind == Kind::read_only || is_closed_door(error)) {
     connection.fail(meaning.kind, message);
+  }
+  if (const auto moved = redirection_in(error)) {
+    throw KeyMoved(moved->slot, std::string(moved->address), connection.server(), message);
   }
   throw BackendError(meaning.kind, connection.server(), message);
 }
@@ -207,7 +232,7 @@ bool Session::get(std::string_view key, ValueSink sink) {
   };
   const Expected expected{.types = one_of(Type::string, Type::nil), .tolerated = is_wrong_type};
   Type type = Type::nil;
-  run_read(deadline(), [&](Connection& connection) {
+  run_read(key, deadline(), [&](Connection& connection) {
     connection.send(commands_.bytes(), 1);
     type = receive(connection, expected, deliver).type;
   });
@@ -235,7 +260,7 @@ bool Session::contains(std::string_view key, ValueSink head) {
   };
   const Expected expected{.types = one_of(Type::string), .tolerated = is_wrong_type};
   Type type = Type::nil;
-  run_read(deadline(), [&](Connection& connection) {
+  run_read(key, deadline(), [&](Connection& connection) {
     connection.send(commands_.bytes(), 2);
     const Answer count = receive(connection);
     exists = count.type == Type::integer && count.integer == 1;
@@ -249,11 +274,19 @@ bool Session::contains(std::string_view key, ValueSink head) {
 
 void Session::get_many(std::span<const std::string_view> keys, IndexedValueSink sink) {
   Deadline limit = deadline();
+  for_each_part(*topology_, keys, std::identity(), [&](auto part, auto index_of) {
+    read_part(part, limit,
+              [&](std::size_t i, std::string_view value) { sink(index_of(i), value); });
+  });
+}
+
+void Session::read_part(std::span<const std::string_view> keys, Deadline& deadline,
+                        IndexedValueSink sink) {
   std::size_t batch = kFirstReadBatch;
   for (std::size_t begin = 0; begin < keys.size();) {
     const std::size_t count = std::min(batch, keys.size() - begin);
     const std::size_t bytes =
-        read_batch(keys.subspan(begin, count), limit,
+        read_batch(keys.subspan(begin, count), deadline,
                    [&](std::size_t i, std::string_view value) { sink(begin + i, value); });
     begin += count;
     // As many keys as probably fill one batch of replies.
@@ -269,7 +302,7 @@ std::size_t Session::read_batch(std::span<const std::string_view> keys, Deadline
   commands_.word("MGET");
   for (const std::string_view key : keys) commands_.word(key);
   std::size_t bytes = 0;
-  run_read(deadline, [&](Connection& connection) {
+  run_read(keys.front(), deadline, [&](Connection& connection) {
     connection.send(commands_.bytes(), 1);
     bytes = 0;
     std::size_t length = 0;
@@ -303,12 +336,15 @@ bool Session::get(std::string_view key, FunctionRef<void(std::string_view, Ttl)>
 
 void Session::get_many(std::span<const std::string_view> keys, TtlExtension::Sink sink) {
   Deadline limit = deadline();
-  for (std::size_t begin = 0; begin < keys.size(); begin += kFirstReadBatch) {
-    const std::size_t count = std::min(kFirstReadBatch, keys.size() - begin);
-    read_with_lifetimes(
-        keys.subspan(begin, count), limit,
-        [&](std::size_t i, std::string_view value, Ttl left) { sink(begin + i, value, left); });
-  }
+  for_each_part(*topology_, keys, std::identity(), [&](auto part, auto index_of) {
+    for (std::size_t begin = 0; begin < part.size(); begin += kFirstReadBatch) {
+      const std::size_t count = std::min(kFirstReadBatch, part.size() - begin);
+      read_with_lifetimes(part.subspan(begin, count), limit,
+                          [&](std::size_t i, std::string_view value, Ttl left) {
+                            sink(index_of(begin + i), value, left);
+                          });
+    }
+  });
 }
 
 // In one transaction, so that values and lifetimes match. Lifetimes come first, since they are
@@ -326,7 +362,7 @@ void Session::read_with_lifetimes(std::span<const std::string_view> keys, Deadli
   for (const std::string_view key : keys) commands_.word(key);
   commands_.begin("*1\r\n$4\r\nEXEC\r\n");
 
-  run(0, Purpose::read, deadline, Repeat::if_broken, [&](Connection& connection) {
+  run(keys.front(), Purpose::read_latest, deadline, Repeat::if_broken, [&](Connection& connection) {
     connection.send(commands_.bytes(), commands_.count());
     std::string error;
     for (std::size_t i = 1; i < commands_.count(); ++i) {
@@ -358,6 +394,7 @@ void Session::read_with_lifetimes(std::span<const std::string_view> keys, Deadli
 
 // The composed commands, and their outcomes.
 struct Session::PutBatch {
+  Place place = {};
   std::size_t begin = 0;  // the range of its items
   std::size_t end = 0;
   bool by_psetex = false;
@@ -386,7 +423,8 @@ void Session::erase_refused(std::span<const std::string_view> keys, PutMode mode
   commands_.begin(1 + keys.size());
   commands_.word("DEL");
   for (const std::string_view key : keys) commands_.word(key);
-  ask(Purpose::erase, deadline, Repeat::if_broken, {.types = one_of(Type::integer)}, ignore);
+  ask(keys.front(), Purpose::erase, deadline, Repeat::if_broken, {.types = one_of(Type::integer)},
+      ignore);
 }
 
 void Session::refuse(std::string_view key, PutMode mode, std::string_view why, Deadline deadline) {
@@ -398,13 +436,13 @@ std::int64_t Session::redis_lifetime(Ttl ttl) noexcept {
   return std::min(ttl.value().count(), kMaxLifetime);
 }
 
-bool Session::by_psetex(const Item& item, PutMode mode) const noexcept {
-  return mode == PutMode::always && !item.ttl.is_forever() && primary().has(Feature::psetex);
+bool Session::by_psetex(const Server& server, const Item& item, PutMode mode) noexcept {
+  return mode == PutMode::always && !item.ttl.is_forever() && server.has(Feature::psetex);
 }
 
-void Session::compose_put(const Item& item, PutMode mode) {
+void Session::compose_put(const Server& server, const Item& item, PutMode mode) {
   const bool forever = item.ttl.is_forever();
-  if (by_psetex(item, mode)) {
+  if (by_psetex(server, item, mode)) {
     // SET with PX does the same, but takes the server a tenth longer to parse.
     commands_.begin("*4\r\n$6\r\nPSETEX\r\n");
     commands_.word(item.key);
@@ -437,18 +475,20 @@ bool Session::put(const Item& item, PutMode mode, Deadline deadline) {
     refuse(item.key, mode, kTooLarge, deadline);
     return false;
   }
+  const Place place = topology_->server_for(item.key, Purpose::write, deadline);
+  Server& server = *place.server;
   for (;;) {
-    if (primary().is_full()) [[unlikely]] {  // skip the call for a while
+    if (server.is_full()) [[unlikely]] {  // skip the call for a while
       refuse(item.key, mode, kNoMemory, deadline);
       return false;
     }
-    const bool psetex = by_psetex(item, mode);
+    const bool psetex = by_psetex(server, item, mode);
     const Expected expected{.types = one_of(Type::status, Type::nil),
                             .tolerated = psetex ? is_full_or_denied : is_out_of_memory};
     commands_.clear();
-    compose_put(item, mode);
+    compose_put(server, item, mode);
     const Answer answer =
-        ask(Purpose::write, deadline,
+        ask(place, item.key, Purpose::write, deadline,
             mode == PutMode::if_absent ? Repeat::if_refused : Repeat::if_broken, expected, ignore);
     if (answer.type == Type::status) [[likely]]
       return true;
@@ -462,7 +502,7 @@ bool Session::put(const Item& item, PutMode mode, Deadline deadline) {
       refuse(item.key, mode, kNoMemory, deadline);
       return false;
     } else {
-      primary().do_without(Feature::psetex, answer.error);
+      server.do_without(Feature::psetex, answer.error);
     }
   }
 }
@@ -481,9 +521,19 @@ void Session::put_many(std::span<const Item> items, PutMode mode, IndexSink on_f
     }
     return;
   }
+  for_each_part(
+      *topology_, items, [](const Item& item) { return item.key; },
+      [&](auto part, auto index_of) {
+        put_part(part, mode, limit, [&](std::size_t i) { on_failure(index_of(i)); });
+      });
+}
+
+void Session::put_part(std::span<const Item> items, PutMode mode, Deadline deadline,
+                       IndexSink on_failure) {
   PutBatch batch;
   while (batch.end < items.size()) {
     batch.begin = batch.end;
+    batch.place = topology_->server_for(items[batch.begin].key, Purpose::write, deadline);
     compose_batch(batch, items, mode);
     std::exception_ptr failure;
     const auto attempt = [&failure](auto step) {
@@ -494,12 +544,12 @@ void Session::put_many(std::span<const Item> items, PutMode mode, IndexSink on_f
       }
     };
     attempt([&] {
-      send_batch(batch, items, mode, limit);
-      if (mode == PutMode::if_absent) put_over_other_types(batch, items, limit);
+      send_batch(batch, items, mode, deadline);
+      if (mode == PutMode::if_absent) put_over_other_types(batch, items, deadline);
     });
     // Refused items are erased anyway, while there is time.
-    if (!failure || coarse_now() < limit) {
-      attempt([&] { refuse_batch(batch, items, mode, limit); });
+    if (!failure || coarse_now() < deadline) {
+      attempt([&] { refuse_batch(batch, items, mode, deadline); });
     }
     for (const auto* part : {&batch.failed, &batch.refused, &batch.too_large}) {
       for (const std::size_t i : *part) on_failure(i);
@@ -553,8 +603,8 @@ void Session::compose_batch(PutBatch& batch, std::span<const Item> items, PutMod
        ++batch.end) {
     const Item& item = items[batch.end];
     if (fits(item.value)) {
-      batch.by_psetex = batch.by_psetex || by_psetex(item, mode);
-      compose_put(item, mode);
+      batch.by_psetex = batch.by_psetex || by_psetex(*batch.place.server, item, mode);
+      compose_put(*batch.place.server, item, mode);
       batch.sent.push_back(batch.end);
     } else {
       batch.too_large.push_back(batch.end);
@@ -570,22 +620,23 @@ void Session::send_batch(PutBatch& batch, std::span<const Item> items, PutMode m
                          Deadline deadline) {
   batch.failed.clear();
   batch.refused.clear();
-  if (primary().is_full()) [[unlikely]]
+  if (batch.place.server->is_full()) [[unlikely]]
     batch.refused.swap(batch.sent);
   if (batch.sent.empty()) return;
   const Repeat repeat = mode == PutMode::if_absent ? Repeat::never : Repeat::if_broken;
-  run(0, Purpose::write, deadline, repeat, [&](Connection& connection) {
-    batch.failed.clear();
-    batch.refused.clear();
-    batch.error.clear();
-    connection.send(commands_.bytes(), commands_.count());
-    connection.expect(batch.sent.size() * kShortestPutReply);
-    for (const std::size_t i : batch.sent) read_put(batch, connection, i);
-    const bool denied = batch.by_psetex && is_denied_command(batch.error);
-    if (!batch.error.empty() && !denied) throw_error(connection, batch.error);
-  });
+  run(batch.place, items[batch.begin].key, Purpose::write, deadline, repeat,
+      [&](Connection& connection) {
+        batch.failed.clear();
+        batch.refused.clear();
+        batch.error.clear();
+        connection.send(commands_.bytes(), commands_.count());
+        connection.expect(batch.sent.size() * kShortestPutReply);
+        for (const std::size_t i : batch.sent) read_put(batch, connection, i);
+        const bool denied = batch.by_psetex && is_denied_command(batch.error);
+        if (!batch.error.empty() && !denied) throw_error(connection, batch.error);
+      });
   if (batch.error.empty()) return;
-  primary().do_without(Feature::psetex, batch.error);
+  batch.place.server->do_without(Feature::psetex, batch.error);
   compose_batch(batch, items, mode);
   send_batch(batch, items, mode, deadline);
 }
@@ -625,7 +676,7 @@ bool Session::touch(std::string_view key, Ttl ttl, ValueSink head) {
   const auto deliver = [&](std::string_view value) {
     if (exists && !other_type) head(value);
   };
-  run(0, Purpose::erase, deadline(), Repeat::if_broken, [&](Connection& connection) {
+  run(key, Purpose::erase, deadline(), Repeat::if_broken, [&](Connection& connection) {
     const Expected number{.types = one_of(Type::integer)};
     const Expected text{.types = one_of(Type::string), .tolerated = is_wrong_type};
     connection.send(commands_.bytes(), commands_.count());
@@ -647,12 +698,12 @@ bool Session::erase(std::string_view key) {
   commands_.word(key);
   bool erased = false;
   const bool in_doubt =
-      run(0, Purpose::erase, deadline(), Repeat::in_doubt, [&](Connection& connection) {
+      run(key, Purpose::erase, deadline(), Repeat::in_doubt, [&](Connection& connection) {
         connection.send(commands_.bytes(), 1);
         erased = receive(connection, {.types = one_of(Type::integer)}, ignore).integer != 0;
       });
   if (!erased && in_doubt) {
-    throw BackendError(Kind::unreachable, primary().name(),
+    throw BackendError(Kind::unreachable, owner_of(key).name(),
                        "the connection broke while an entry was erased: it is gone, but whether "
                        "it was there is not known; repeat what depends on that");
   }
@@ -662,6 +713,13 @@ bool Session::erase(std::string_view key) {
 std::size_t Session::erase_many(std::span<const std::string_view> keys) {
   const Deadline limit = deadline();
   std::size_t erased = 0;
+  for_each_part(*topology_, keys, std::identity(),
+                [&](auto part, auto /*index_of*/) { erased += erase_part(part, limit); });
+  return erased;
+}
+
+std::size_t Session::erase_part(std::span<const std::string_view> keys, Deadline deadline) {
+  std::size_t erased = 0;
   for (std::size_t begin = 0; begin < keys.size(); begin += kBatchCommands) {
     const auto batch = keys.subspan(begin, std::min(kBatchCommands, keys.size() - begin));
     commands_.clear();
@@ -669,7 +727,7 @@ std::size_t Session::erase_many(std::span<const std::string_view> keys) {
     commands_.word("DEL");
     for (const std::string_view key : batch) commands_.word(key);
     // The number of erased entries cannot be determined by repeating.
-    run(0, Purpose::erase, limit, Repeat::if_refused, [&](Connection& connection) {
+    run(batch.front(), Purpose::erase, deadline, Repeat::if_refused, [&](Connection& connection) {
       connection.send(commands_.bytes(), commands_.count());
       const Answer answer = receive(connection, {.types = one_of(Type::integer)}, ignore);
       erased += static_cast<std::size_t>(answer.integer);
@@ -684,11 +742,20 @@ void Session::clear() {
   commands_.begin(2);
   commands_.word("FLUSHDB");
   commands_.word("ASYNC");
-  ask(Purpose::erase, deadline(), Repeat::if_refused, {.types = one_of(Type::status)}, ignore);
+  topology_->for_each_primary([&](Place place) {
+    ask(place, {}, Purpose::erase, deadline(), Repeat::if_refused, {.types = one_of(Type::status)},
+        ignore);
+  });
 }
 
 std::size_t Session::erase_prefix(std::string_view prefix) {
-  const std::string pattern = pattern_of_prefix(prefix);
+  std::size_t erased = 0;
+  topology_->for_each_primary(
+      [&](Place place) { erased += erase_pattern(place, pattern_of_prefix(prefix)); });
+  return erased;
+}
+
+std::size_t Session::erase_pattern(Place place, std::string_view pattern) {
   std::string cursor = "0";
   std::size_t erased = 0;
   for (std::size_t step = 0; step < kMaxScanSteps; ++step) {
@@ -701,16 +768,17 @@ std::size_t Session::erase_prefix(std::string_view prefix) {
     commands_.word("COUNT");
     commands_.word(kScanCount);
     const Deadline limit = deadline();  // of each step
-    scan(cursor, limit);
-    erased += erase_found(limit);
+    scan(place, cursor, limit);
+    for_each_part(*topology_, std::span<const std::string>(found_), std::identity(),
+                  [&](auto part, auto /*index_of*/) { erased += erase_found(place, part, limit); });
     if (cursor == "0") return erased;
   }
-  throw BackendError(Kind::protocol, primary().name(), "a walk through its keys does not end");
+  throw BackendError(Kind::protocol, place.server->name(), "a walk through its keys does not end");
 }
 
 // Performs one step, into found_; `cursor` is where the next begins.
-void Session::scan(std::string& cursor, Deadline deadline) {
-  run(0, Purpose::erase, deadline, Repeat::if_broken, [&](Connection& connection) {
+void Session::scan(Place place, std::string& cursor, Deadline deadline) {
+  run(place, {}, Purpose::erase, deadline, Repeat::if_broken, [&](Connection& connection) {
     connection.send(commands_.bytes(), commands_.count());
     found_.clear();
     std::string next;
@@ -727,43 +795,36 @@ void Session::scan(std::string& cursor, Deadline deadline) {
   });
 }
 
-std::size_t Session::erase_found(Deadline deadline) {
-  if (found_.empty()) return 0;
-  const bool unlink = primary().has(Feature::unlink);
+std::size_t Session::erase_found(Place place, std::span<const std::string> found,
+                                 Deadline deadline) {
+  if (found.empty()) return 0;
+  const bool unlink = place.server->has(Feature::unlink);
   commands_.clear();
-  commands_.begin(1 + found_.size());
+  commands_.begin(1 + found.size());
   commands_.word(unlink ? "UNLINK" : "DEL");
-  for (const std::string& key : found_) commands_.word(key);
+  for (const std::string& key : found) commands_.word(key);
   const Answer answer = ask(
-      Purpose::erase, deadline, Repeat::if_refused,
+      place, found.front(), Purpose::erase, deadline, Repeat::if_refused,
       {.types = one_of(Type::integer), .tolerated = unlink ? is_denied_command : nullptr}, ignore);
   if (answer.type != Type::error) return static_cast<std::size_t>(answer.integer);
-  primary().do_without(Feature::unlink, answer.error);
-  return erase_found(deadline);
+  place.server->do_without(Feature::unlink, answer.error);
+  return erase_found(place, found, deadline);
 }
 
 // --- Apart from operations ---
 
 void Session::check(FunctionRef<void(const HealthExtension::Server&)> sink) {
-  for (std::size_t i = 0; i < hints_.size(); ++i) {
-    shared_->servers[i]->check(hints_[i], deadline(), sink);
-  }
+  topology_->for_each([&](Place place) { place.server->check(*place.hint, deadline(), sink); });
 }
 
-// If all replicas are down, reads go to the first server. A server without memory is still called,
-// to erase the values that it refuses.
-bool Session::admits(std::string_view /*key*/, Access access) const noexcept {
-  const auto& servers = shared_->servers;
-  if (access == Access::write) return !primary().refuses(Purpose::erase);
-  return std::any_of(servers.begin(), servers.end(), [](const std::unique_ptr<Server>& server) {
-    return !server->refuses(Purpose::read);
-  });
+bool Session::admits(std::string_view key, Access access) const noexcept {
+  return topology_->admits(key, access);
 }
 
-bool Session::admits_all() const noexcept { return primary().admits_all(); }
+bool Session::admits_all() const noexcept { return topology_->admits_all(); }
 
 void Session::close_idle() noexcept {
-  for (const auto& server : shared_->servers) server->close_idle();
+  topology_->for_each([](Place place) { place.server->close_idle(); });
 }
 
 void* Session::extension(std::string_view id) noexcept {

@@ -20,6 +20,7 @@
 #include "script.h"
 #include "server.h"
 #include "shared.h"
+#include "topology.h"
 
 namespace polycache::redis {
 
@@ -33,6 +34,7 @@ class Session final : public Backend,
                       public IdleExtension {
  public:
   explicit Session(std::shared_ptr<Shared> shared);
+  Session(std::shared_ptr<Shared> shared, std::unique_ptr<Topology> topology);
 
   [[gnu::hot]] bool get(std::string_view key, ValueSink sink) override;
   [[gnu::hot]] bool put(std::string_view key, std::string_view value, Ttl ttl,
@@ -84,15 +86,22 @@ class Session final : public Backend,
   }
   using Exchange = FunctionRef<void(Connection&)>;
 
-  // Runs the exchange on a connection to a server; repeats it if `repeat` allows, so it must not
-  // keep anything from a failed first attempt. Returns whether a first attempt without a reply may
-  // have taken effect. All run() calls of one operation receive the same deadline.
-  [[gnu::hot]] bool run(std::size_t server, Purpose purpose, Deadline deadline, Repeat repeat,
+  // Runs the exchange on a connection to the key's server; repeats it if `repeat` allows, so it
+  // must not keep anything from a failed first attempt. Returns whether a first attempt without a
+  // reply may have taken effect. All run() calls of one operation receive the same deadline.
+  [[gnu::hot]] bool run(std::string_view key, Purpose purpose, Deadline deadline, Repeat repeat,
                         Exchange exchange);
-  // Runs it on a location for reading; on the next one if that is down.
-  [[gnu::hot]] void run_read(Deadline deadline, Exchange exchange);
-  [[gnu::hot]] std::size_t reader(Deadline deadline);
-  void leave_reader(Deadline deadline);
+  // The same, for a server that is known already; elsewhere if the key has moved.
+  [[gnu::hot]] bool run(Place place, std::string_view key, Purpose purpose, Deadline deadline,
+                        Repeat repeat, Exchange exchange);
+  enum class Ended : std::uint8_t { replied, in_doubt, moved };
+  [[gnu::hot]] Ended run_once(Place place, Purpose purpose, Deadline deadline, Repeat repeat,
+                              Exchange exchange);
+  bool has_moved(const BackendError& error);
+  // Runs it on a server for plain reads of the key; on the next one if that is down.
+  [[gnu::hot]] void run_read(std::string_view key, Deadline deadline, Exchange exchange);
+  // The server for writes of the key.
+  Server& owner_of(std::string_view key);
   [[gnu::hot]] Deadline deadline() const;
 
   // Reads one reply of any kind; throws if the server is read-only.
@@ -102,9 +111,11 @@ class Session final : public Backend,
                                      ValueSink sink);
   [[gnu::hot]] static void check(Connection& connection, const Answer& answer,
                                  const Expected& expected);
-  // Sends the one composed command to the first location.
-  [[gnu::hot]] Answer ask(Purpose purpose, Deadline deadline, Repeat repeat,
+  // Sends the one composed command to the key's server.
+  [[gnu::hot]] Answer ask(std::string_view key, Purpose purpose, Deadline deadline, Repeat repeat,
                           const Expected& expected, ValueSink sink);
+  [[gnu::hot]] Answer ask(Place place, std::string_view key, Purpose purpose, Deadline deadline,
+                          Repeat repeat, const Expected& expected, ValueSink sink);
   [[noreturn]] static void throw_error(Connection& connection, std::string_view error);
   [[noreturn]] static void throw_unexpected(Connection& connection);
 
@@ -140,8 +151,8 @@ class Session final : public Backend,
   static bool receive_type_check(Connection& connection);
 
   [[gnu::hot]] static std::int64_t redis_lifetime(Ttl ttl) noexcept;
-  [[gnu::hot]] bool by_psetex(const Item& item, PutMode mode) const noexcept;
-  [[gnu::hot]] void compose_put(const Item& item, PutMode mode);
+  [[gnu::hot]] static bool by_psetex(const Server& server, const Item& item, PutMode mode) noexcept;
+  [[gnu::hot]] void compose_put(const Server& server, const Item& item, PutMode mode);
   [[gnu::hot]] bool fits(std::string_view value) const noexcept;
   [[gnu::hot]] bool put(const Item& item, PutMode mode, Deadline deadline);
   bool put_if_present(const Item& item, Deadline deadline);
@@ -156,21 +167,20 @@ class Session final : public Backend,
   void read_put(PutBatch& batch, Connection& connection, std::size_t item);
   void refuse_batch(PutBatch& batch, std::span<const Item> items, PutMode mode, Deadline deadline);
   void put_over_other_types(PutBatch& batch, std::span<const Item> items, Deadline deadline);
-  // Both extend the deadline by the time that the sink takes.
+  void put_part(std::span<const Item> items, PutMode mode, Deadline deadline, IndexSink on_failure);
+  // All extend the deadline by the time that the sink takes.
+  void read_part(std::span<const std::string_view> keys, Deadline& deadline, IndexedValueSink sink);
   std::size_t read_batch(std::span<const std::string_view> keys, Deadline& deadline,
                          IndexedValueSink sink);
   void read_with_lifetimes(std::span<const std::string_view> keys, Deadline& deadline,
                            TtlExtension::Sink sink);
-  void scan(std::string& cursor, Deadline deadline);
-  std::size_t erase_found(Deadline deadline);
-
-  Server& primary() const noexcept { return *shared_->servers.front(); }
+  std::size_t erase_part(std::span<const std::string_view> keys, Deadline deadline);
+  std::size_t erase_pattern(Place place, std::string_view pattern);
+  void scan(Place place, std::string& cursor, Deadline deadline);
+  std::size_t erase_found(Place place, std::span<const std::string> found, Deadline deadline);
 
   const std::shared_ptr<Shared> shared_;
-  std::vector<std::size_t> hints_;  // for the pools of shared_->servers
-  std::size_t home_ = 0;            // the index of the server to read from, if it is up
-  std::size_t reader_ = 0;          // the index currently used
-  Deadline back_home_ = {};
+  const std::unique_ptr<Topology> topology_;
   bool delivered_ = false;  // whether an exchange has called its sink
   CommandBuffer commands_;
   std::vector<std::int64_t> lifetimes_;  // of a batch being read
