@@ -64,7 +64,7 @@ void GetAnswer::begin(std::span<const std::string_view> keys) {
   answered_.assign(keys.size(), false);
 }
 
-std::optional<std::size_t> GetAnswer::index_of(const Found& item) {
+std::optional<std::size_t> GetAnswer::search(const Found& item) {
   for (std::size_t tried = 0; tried < keys_.size(); ++tried) {
     const std::size_t i =
         next_ + tried < keys_.size() ? next_ + tried : next_ + tried - keys_.size();

@@ -37,9 +37,15 @@ class GetAnswer {
   // The keys must stay in place until the answer has been read.
   void begin(std::span<const std::string_view> keys);
   // The index of the key that an item belongs to; empty if it was not requested, or came before.
-  std::optional<std::size_t> index_of(const Found& item);
+  std::optional<std::size_t> index_of(const Found& item) {
+    if (next_ == keys_.size() || answered_[next_] || keys_[next_] != item.key) return search(item);
+    answered_[next_] = true;
+    return next_++;
+  }
 
  private:
+  std::optional<std::size_t> search(const Found& item);
+
   std::span<const std::string_view> keys_;
   std::size_t next_ = 0;
   std::vector<bool> answered_;  // kept for its memory

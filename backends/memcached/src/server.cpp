@@ -44,25 +44,25 @@ Server::Pool::Lease Server::wait_for_one(std::size_t& hint, net::Deadline deadli
 }
 
 // Takes the probe last, when nothing else can prevent it.
-Server::Call::Call(Server& server, std::size_t& hint, Access access, net::Deadline deadline)
-    : server_(&server), access_(access) {
-  CircuitBreaker& breaker = server.record_.breaker();
+Server::Pool::Lease Server::enter(std::size_t& hint, Access access, net::Deadline deadline) {
+  CircuitBreaker& breaker = record_.breaker();
   if (breaker.refuses(access)) [[unlikely]]
-    server.throw_refusal(access);
-  lease_ = server.take(hint, deadline, AfterFailure::pause);
-  std::optional<net::ReconnectPace::Ticket> ticket;
-  if (!lease_->is_open()) [[unlikely]] {
-    // A probe may connect at any time, since probes are rare.
-    const bool probing = breaker.state(access) != CircuitBreaker::State::closed;
-    if (!probing) {
-      ticket = server.record_.pace().enter();
-      if (!ticket) server.throw_not_yet();
-    }
+    throw_refusal(access);
+  Pool::Lease lease = take(hint, deadline, AfterFailure::pause);
+  if (lease->is_open()) [[likely]] {
+    if (!breaker.admit(access)) [[unlikely]]
+      throw_refusal(access);
+    return lease;
   }
-  if (!breaker.admit(access)) [[unlikely]] {
-    if (ticket) server.record_.pace().leave(*ticket);
-    server.throw_refusal(access);
+  // A probe may connect at any time, since probes are rare.
+  const bool probing = breaker.state(access) != CircuitBreaker::State::closed;
+  const auto ticket = probing ? record_.pace().current() : record_.pace().enter();
+  if (!ticket) throw_not_yet();
+  if (!breaker.admit(access)) {
+    if (!probing) record_.pace().leave(*ticket);
+    throw_refusal(access);
   }
+  return lease;
 }
 
 std::string Server::last_failure() const {

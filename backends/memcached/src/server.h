@@ -37,7 +37,8 @@ class Server {
    public:
     // Takes a connection; `hint` belongs to the session. Throws BackendError if the breaker is
     // open, or no connection becomes free until the deadline.
-    Call(Server& server, std::size_t& hint, Access access, net::Deadline deadline);
+    Call(Server& server, std::size_t& hint, Access access, net::Deadline deadline)
+        : server_(&server), access_(access), lease_(server.enter(hint, access, deadline)) {}
 
     // Runs f(connection), the whole operation or its last part, and records the outcome.
     template <class F>
@@ -102,6 +103,7 @@ class Server {
   }
   void failed(Access access, const BackendError& error);
   void tell_closed() noexcept;
+  Pool::Lease enter(std::size_t& hint, Access access, net::Deadline deadline);
   Pool::Lease take(std::size_t& hint, net::Deadline deadline, AfterFailure after);
   Pool::Lease wait_for_one(std::size_t& hint, net::Deadline deadline);
   [[noreturn]] void throw_refusal(Access access) const;

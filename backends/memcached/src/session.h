@@ -1,5 +1,5 @@
 // One thread's session. It owns no connection: each operation borrows one from every server that it
-// needs, the same one again if possible.
+// needs, the same one again if possible. Operations on many keys are in bulk.cpp.
 
 #pragma once
 

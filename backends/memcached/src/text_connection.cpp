@@ -255,6 +255,8 @@ void TextConnection::add_item(How how, const NewItem& item, std::uint64_t versio
 }
 
 Outcome TextConnection::outcome(const Reply& reply, How how) {
+  if (reply.kind == Reply::Kind::stored) [[likely]]
+    return Outcome::done;
   const std::optional<Outcome> outcome = outcome_of(how, reply);
   if (!outcome) refuse(reply);
   return *outcome;

@@ -4,6 +4,7 @@
 #include <exception>
 #include <utility>
 
+#include "compose.h"
 #include "polycache/author/counter.h"
 #include "polycache/author/text.h"
 #include "polycache/error.h"
@@ -14,8 +15,6 @@ namespace polycache::redis {
 namespace {
 
 using Type = Element::Type;
-
-void ignore(std::string_view) {}
 
 bool is_no_counter(std::string_view error) noexcept {
   return is_wrong_type(error) || error.find(kNoCounter) != std::string_view::npos ||
@@ -30,10 +29,10 @@ bool is_wrong_type_or_denied(std::string_view error) noexcept {
 
 // --- Scripts, and their substitutes where they are denied ---
 
-std::optional<Session::Answer> Session::run_script(Purpose purpose, Deadline deadline,
-                                                   const Script& script, std::string_view key,
-                                                   std::span<const std::string_view> arguments,
-                                                   const Expected& expected, ValueSink sink) {
+std::optional<Answer> Session::run_script(Purpose purpose, Deadline deadline, const Script& script,
+                                          std::string_view key,
+                                          std::span<const std::string_view> arguments,
+                                          const Expected& expected, ValueSink sink) {
   if (!owner_of(key).has(Feature::scripts)) return std::nullopt;
   const auto compose = [&](std::string_view command, std::string_view what) {
     commands_.clear();
@@ -66,8 +65,7 @@ std::optional<Session::Answer> Session::run_script(Purpose purpose, Deadline dea
   return answer;
 }
 
-Session::Answer Session::watch(Purpose purpose, Deadline deadline, std::string_view key,
-                               Decide decide) {
+Answer Session::watch(Purpose purpose, Deadline deadline, std::string_view key, Decide decide) {
   Answer answer;
   run(key, purpose, deadline, Repeat::if_refused, [&](Connection& connection) {
     try {
@@ -304,14 +302,6 @@ bool Session::get_then_del(std::string_view key, Deadline deadline, ValueSink si
 
 // --- Keys that hold another type ---
 
-// A read of one byte, which is an error for another type.
-void Session::compose_type_check(std::string_view key) {
-  commands_.begin("*4\r\n$8\r\nGETRANGE\r\n");
-  commands_.word(key);
-  commands_.word("0");
-  commands_.word("0");
-}
-
 // Whether the key holds another type. False if the command is denied.
 bool Session::receive_type_check(Connection& connection) {
   return is_wrong_type(
@@ -324,7 +314,7 @@ bool Session::receive_type_check(Connection& connection) {
 std::vector<std::string_view> Session::of_other_type(std::span<const std::string_view> keys,
                                                      Deadline deadline) {
   commands_.clear();
-  for (const std::string_view key : keys) compose_type_check(key);
+  for (const std::string_view key : keys) compose_type_check(commands_, key);
   std::vector<std::string_view> others;
   run(keys.front(), Purpose::read_latest, deadline, Repeat::if_broken, [&](Connection& connection) {
     connection.send(commands_.bytes(), commands_.count());

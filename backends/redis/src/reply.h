@@ -45,6 +45,15 @@ class UsualReply {
       return true;
     }
     if (!rest_.starts_with('*')) return read_value(0, 0, sink);
+    return read_array(sink);
+  }
+
+ private:
+  static constexpr std::size_t kMostDigits = 7;
+
+  // Apart, so that the code path of a single value is short.
+  template <class Sink>
+  [[gnu::noinline]] bool read_array(Sink& sink) {
     const std::optional<std::size_t> count = take_length();
     if (!count) return false;
     sink(Element{Element::Type::array, 0, 0, {}, static_cast<std::int64_t>(*count)});
@@ -53,9 +62,6 @@ class UsualReply {
     }
     return true;
   }
-
- private:
-  static constexpr std::size_t kMostDigits = 7;
 
   template <class Sink>
   bool read_value(int depth, std::size_t index, Sink& sink) {

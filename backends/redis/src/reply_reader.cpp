@@ -46,7 +46,7 @@ void* deliver(const redisReadTask* task, Element::Type type, std::string_view te
   try {
     (*receiver.sink)(Element{type, depth_of(task), static_cast<std::size_t>(std::max(task->idx, 0)),
                              text, integer});
-  } catch (...) {  // rethrown by finish_reply()
+  } catch (...) {  // rethrown by read_by_parser()
     receiver.exception = std::current_exception();
   }
   return not_null();
@@ -208,7 +208,19 @@ ReplyReader::State ReplyReader::read_by_parser(std::string_view piece, ElementSi
                                     std::string(parser_->reader->errstr) +
                                     "); is it a redis server?");
   }
-  return reply == nullptr ? check_announcement() : finish_reply();
+  if (reply == nullptr) return check_announcement();
+  met_error_ = std::exchange(receiver.met_error, false) || met_error_;
+  if (outstanding_ == 0) return refuse_surplus();
+  --outstanding_;
+  idle_ = parser_->is_idle();
+  if (idle_) {
+    parser_->forget_large_reply();
+  } else if (outstanding_ == 0) {
+    return refuse_surplus();
+  }
+  if (receiver.too_large > 0) return refuse_value(receiver.too_large);
+  if (receiver.exception) std::rethrow_exception(std::exchange(receiver.exception, nullptr));
+  return State::reply;
 }
 
 // hiredis buffers a value until it is complete. Its length comes first: check that, so that no more
@@ -223,22 +235,6 @@ ReplyReader::State ReplyReader::check_announcement() {
   }
   if (unread.size() > kMaxLine) return fail(State::damaged, "a line of its answer does not end");
   return State::incomplete;
-}
-
-ReplyReader::State ReplyReader::finish_reply() {
-  Receiver& receiver = parser_->receiver;
-  met_error_ = std::exchange(receiver.met_error, false) || met_error_;
-  if (outstanding_ == 0) return refuse_surplus();
-  --outstanding_;
-  idle_ = parser_->is_idle();
-  if (idle_) {
-    parser_->forget_large_reply();
-  } else if (outstanding_ == 0) {
-    return refuse_surplus();
-  }
-  if (receiver.too_large > 0) return refuse_value(receiver.too_large);
-  if (receiver.exception) std::rethrow_exception(std::exchange(receiver.exception, nullptr));
-  return State::reply;
 }
 
 // For bytes before the first request or after the last reply: it is unknown which reply belongs to

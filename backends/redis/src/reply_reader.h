@@ -58,7 +58,6 @@ class ReplyReader {
 
   State read_by_parser(std::string_view piece, ElementSink& sink);
   State check_announcement();
-  State finish_reply();
   State refuse_surplus();
   State refuse_value(std::size_t size);
   State fail(State state, std::string problem);

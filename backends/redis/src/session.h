@@ -1,9 +1,9 @@
-// One thread's session with the servers of an alias.
+// One thread's session with the servers of an alias. Its operations are in reads.cpp, writes.cpp,
+// erasures.cpp and atomic_operations.cpp.
 
 #pragma once
 
 #include <chrono>
-#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -13,6 +13,7 @@
 #include <string_view>
 #include <vector>
 
+#include "answer.h"
 #include "command.h"
 #include "connection.h"
 #include "polycache/author/backend.h"
@@ -23,6 +24,8 @@
 #include "topology.h"
 
 namespace polycache::redis {
+
+class PutBatch;
 
 class Session final : public Backend,
                       public TtlExtension,
@@ -70,20 +73,6 @@ class Session final : public Backend,
     if_broken,   // also if a connection opened earlier broke
     in_doubt,    // the same; the second reply may differ from what the first would have been
   };
-  // The outcome of one command; values have gone to the sink.
-  struct Answer {
-    Element::Type type = Element::Type::nil;
-    std::int64_t integer = 0;
-    std::string error = {};
-  };
-  // The replies that a command can have. Others close the connection; errors are thrown.
-  struct Expected {
-    unsigned types;
-    bool (*tolerated)(std::string_view error) noexcept = nullptr;  // accepted as replies
-  };
-  static constexpr unsigned one_of(std::same_as<Element::Type> auto... type) noexcept {
-    return ((1U << static_cast<unsigned>(type)) | ...);
-  }
   using Exchange = FunctionRef<void(Connection&)>;
 
   // Runs the exchange on a connection to the key's server; repeats it if `repeat` allows, so it
@@ -146,13 +135,8 @@ class Session final : public Backend,
   std::vector<std::string_view> of_other_type(std::span<const std::string_view> keys,
                                               Deadline deadline);
   void erase_other_type(std::string_view key, Deadline deadline);
-  void compose_type_check(std::string_view key);
-  void compose_head(std::string_view key);
   static bool receive_type_check(Connection& connection);
 
-  [[gnu::hot]] static std::int64_t redis_lifetime(Ttl ttl) noexcept;
-  [[gnu::hot]] static bool by_psetex(const Server& server, const Item& item, PutMode mode) noexcept;
-  [[gnu::hot]] void compose_put(const Server& server, const Item& item, PutMode mode);
   [[gnu::hot]] bool fits(std::string_view value) const noexcept;
   [[gnu::hot]] bool put(const Item& item, PutMode mode, Deadline deadline);
   bool put_if_present(const Item& item, Deadline deadline);
@@ -161,11 +145,9 @@ class Session final : public Backend,
   void warn_of_refusal(std::string_view key, std::string_view why);
   void warn(Warning::Kind kind, std::string_view key, std::string_view message);
   void warn_of_other_type(std::string_view key);
-  struct PutBatch;
-  void compose_batch(PutBatch& batch, std::span<const Item> items, PutMode mode);
-  void send_batch(PutBatch& batch, std::span<const Item> items, PutMode mode, Deadline deadline);
-  void read_put(PutBatch& batch, Connection& connection, std::size_t item);
-  void refuse_batch(PutBatch& batch, std::span<const Item> items, PutMode mode, Deadline deadline);
+  void send_batch(PutBatch& batch, PutMode mode, Deadline deadline);
+  void refuse_batch(const PutBatch& batch, std::span<const Item> items, PutMode mode,
+                    Deadline deadline);
   void put_over_other_types(PutBatch& batch, std::span<const Item> items, Deadline deadline);
   void put_part(std::span<const Item> items, PutMode mode, Deadline deadline, IndexSink on_failure);
   // All extend the deadline by the time that the sink takes.

@@ -4,8 +4,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <algorithm>
+#include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -15,6 +16,7 @@
 #include "command.h"
 #include "endpoint.h"
 #include "login.h"
+#include "put_batch.h"
 #include "reply_reader.h"
 
 namespace polycache::redis {
@@ -278,6 +280,102 @@ TEST(RedisReplyReader, AnswersAfterALargeReplyAreRead) {
   EXPECT_EQ(parts.at(0).size(), 600'005U);
   EXPECT_EQ(Slices(":1\r\n", 2).read(reader, parts), State::reply);
   EXPECT_EQ(parts.at(1), "0/0 :1");
+}
+
+// --- Batches of puts ---
+
+Element answered(Type type, std::string_view text = {}) { return {type, 0, 0, text, 0}; }
+
+TEST(RedisPutBatch, SendsWhatFitsAndCountsTheRest) {
+  const std::string large(kMost + 1, 'x');
+  const std::vector<Item> items{{"a", "1", Ttl::forever()},
+                                {"b", large, Ttl::forever()},
+                                {"c", "3", Ttl(std::chrono::milliseconds(1500))},
+                                {"d", "4", Ttl::forever()}};
+  CommandBuffer commands;
+  PutBatch batch(items, PutMode::always, kMost);
+  ASSERT_TRUE(batch.next());
+  EXPECT_EQ(batch.first_key(), "a");
+  batch.compose(commands, true);
+  EXPECT_EQ(commands.bytes(),
+            "*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\n1\r\n"
+            "*4\r\n$6\r\nPSETEX\r\n$1\r\nc\r\n$4\r\n1500\r\n$1\r\n3\r\n"
+            "*3\r\n$3\r\nSET\r\n$1\r\nd\r\n$1\r\n4\r\n");
+  ASSERT_EQ(batch.sent(), 3U);
+  EXPECT_TRUE(batch.take(0, answered(Type::status)));
+  EXPECT_TRUE(batch.take(1, answered(Type::error, "OOM command not allowed")));
+  EXPECT_TRUE(batch.take(2, answered(Type::nil)));
+  EXPECT_THAT(batch.too_large(), ElementsAre(1U));
+  EXPECT_THAT(batch.refused(), ElementsAre(2U));
+  EXPECT_THAT(batch.failed(), ElementsAre(3U));
+  EXPECT_EQ(batch.error(), "");
+  EXPECT_THAT(batch.keys_to_erase(), ElementsAre("c", "b"));
+  batch.stored(3);
+  EXPECT_TRUE(batch.failed().empty());
+  EXPECT_FALSE(batch.next());
+}
+
+TEST(RedisPutBatch, ComposesAgainWithoutPsetexWhereThatIsDenied) {
+  const std::vector<Item> items{{"a", "1", Ttl(std::chrono::milliseconds(5))}};
+  CommandBuffer commands;
+  PutBatch batch(items, PutMode::always, kMost);
+  ASSERT_TRUE(batch.next());
+  batch.compose(commands, true);
+  EXPECT_TRUE(batch.take(0, answered(Type::error, "ERR unknown command `PSETEX`")));
+  EXPECT_TRUE(batch.is_psetex_denied());
+  batch.compose(commands, false);
+  EXPECT_EQ(batch.error(), "");
+  EXPECT_EQ(commands.bytes(), "*5\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\n1\r\n$2\r\nPX\r\n$1\r\n5\r\n");
+  EXPECT_TRUE(batch.take(0, answered(Type::status)));
+  EXPECT_FALSE(batch.take(0, answered(Type::integer)));
+}
+
+TEST(RedisPutBatch, AKeyThatALaterItemStoredIsNotErased) {
+  const std::vector<Item> items{{"a", "1", Ttl::forever()},
+                                {"b", "2", Ttl::forever()},
+                                {"a", "3", Ttl::forever()},
+                                {"b", "4", Ttl::forever()}};
+  CommandBuffer commands;
+  PutBatch batch(items, PutMode::always, kMost);
+  ASSERT_TRUE(batch.next());
+  batch.compose(commands, true);
+  for (std::size_t i = 0; i < 4; ++i) {
+    const bool is_stored = i == 2;
+    batch.take(i, is_stored ? answered(Type::status) : answered(Type::error, "OOM no"));
+  }
+  EXPECT_THAT(batch.keys_to_erase(), ElementsAre("b"));
+}
+
+TEST(RedisPutBatch, RefusesAllForAServerWithoutMemory) {
+  const std::vector<Item> items{{"a", "1", Ttl::forever()}, {"b", "2", Ttl::forever()}};
+  CommandBuffer commands;
+  PutBatch batch(items, PutMode::if_absent, kMost);
+  ASSERT_TRUE(batch.next());
+  batch.compose(commands, true);
+  batch.refuse_all();
+  EXPECT_EQ(batch.sent(), 0U);
+  EXPECT_THAT(batch.refused(), ElementsAre(0U, 1U));
+}
+
+TEST(RedisPutBatch, LimitsTheCommandsAndTheBytesOfARoundTrip) {
+  const std::vector<Item> many(2500, Item{"k", "v", Ttl::forever()});
+  CommandBuffer commands;
+  PutBatch small(many, PutMode::always, kMost);
+  std::vector<std::size_t> sizes;
+  while (small.next()) {
+    small.compose(commands, true);
+    sizes.push_back(small.sent());
+  }
+  EXPECT_THAT(sizes, ElementsAre(1000U, 1000U, 500U));
+  const std::string megabyte(std::size_t{1} << 20U, 'x');
+  const std::vector<Item> large(3, Item{"k", megabyte, Ttl::forever()});
+  PutBatch one_by_one(large, PutMode::always, megabyte.size());
+  sizes.clear();
+  while (one_by_one.next()) {
+    one_by_one.compose(commands, true);
+    sizes.push_back(one_by_one.sent());
+  }
+  EXPECT_THAT(sizes, ElementsAre(1U, 1U, 1U));
 }
 
 // --- The login ---
