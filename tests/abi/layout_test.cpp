@@ -8,6 +8,7 @@
 #include <cstring>
 #include <type_traits>
 
+#include "polycache/author/around_layer.h"
 #include "polycache/author/backend.h"
 #include "polycache/author/extension.h"
 #include "polycache/author/layer.h"
@@ -67,12 +68,45 @@ static_assert(sizeof(Backend) == 8);
 static_assert(sizeof(Layer) == 16);
 static_assert(sizeof(BackendFactory) == 8);
 static_assert(sizeof(LayerFactory) == 24);
+static_assert(sizeof(AroundLayer) == 32);
+static_assert(sizeof(AroundLayerFactory) == 32);
 static_assert(sizeof(Clock) == 16);
 static_assert(sizeof(Warning) == 64);
 static_assert(offsetof(Warning, count) == 56);
 static_assert(sizeof(HealthExtension::Server) == 56);
 static_assert(sizeof(SharedOption) == 48);
 static_assert(sizeof(BackendContext) == 160);
+
+// What passes through the hook of a layer. StoreItem and StoreAnswer are made on both sides;
+// StoreCall is made by the core, which appends fields.
+static_assert(sizeof(Transparency) == 2);
+static_assert(offsetof(Transparency, unknown_extensions) == 0);
+static_assert(offsetof(Transparency, early_refusals) == 1);
+static_assert(sizeof(StoreItemSink) == sizeof(ValueSink) && sizeof(StoreGo) == sizeof(ValueSink));
+static_assert(sizeof(StoreItem) == 48);
+static_assert(offsetof(StoreItem, index) == 0);
+static_assert(offsetof(StoreItem, value) == 8);
+static_assert(offsetof(StoreItem, left) == 32);
+static_assert(sizeof(StoreAnswer) == 24);
+static_assert(offsetof(StoreAnswer, done) == 0);
+static_assert(offsetof(StoreAnswer, number) == 8);
+static_assert(offsetof(StoreCall, op) == 0);
+static_assert(offsetof(StoreCall, access) == 1);
+static_assert(offsetof(StoreCall, name) == 8);
+static_assert(offsetof(StoreCall, keys) == 24);
+static_assert(offsetof(StoreCall, items) == 40);
+static_assert(offsetof(StoreCall, mode) == 56);
+static_assert(offsetof(StoreCall, new_value) == 64);
+static_assert(offsetof(StoreCall, expected) == 88);
+static_assert(offsetof(StoreCall, new_ttl) == 112);
+static_assert(offsetof(StoreCall, delta) == 128);
+static_assert(offsetof(StoreCall, deliver) == 136);
+static_assert(static_cast<int>(StoreOp::get) == 0);
+static_assert(static_cast<int>(StoreOp::put) == 3);
+static_assert(static_cast<int>(StoreOp::incr) == 9);
+static_assert(static_cast<int>(StoreOp::get_with_ttl) == 10);
+static_assert(static_cast<int>(StoreOp::pop) == 14);
+static_assert(static_cast<int>(StoreOp::check_health) == 16);
 
 // What is thrown on one side and caught on the other.
 static_assert(sizeof(CacheError) == 16);
@@ -129,6 +163,12 @@ TEST(VirtualTables, Backend) {
 struct OpenLayerFactory : LayerFactory {
   static auto wrap_member() { return &OpenLayerFactory::wrap; }
 };
+
+TEST(VirtualTables, Layers) {
+  EXPECT_EQ(slot(&Layer::extension), 12);
+  EXPECT_EQ(slot(&AroundLayer::extension), 12);
+  EXPECT_EQ(slot(&AroundLayer::around), 13);
+}
 
 TEST(VirtualTables, Factories) {
   EXPECT_EQ(slot(&BackendFactory::connect), 2);

@@ -20,6 +20,7 @@
 #include <utility>
 #include <vector>
 
+#include "polycache/author/around_layer.h"
 #include "polycache/author/extension.h"
 #include "polycache/author/layer.h"
 #include "polycache/author/plugin.h"
@@ -429,6 +430,23 @@ constexpr PluginDescriptor plain_layer = layer_plugin(
       return std::make_unique<PlainLayerFactory>(context.inner);
     });
 
+// Changes nothing, and hides nothing.
+class TransparentFactory final : public AroundLayerFactory {
+ public:
+  using AroundLayerFactory::AroundLayerFactory;
+
+ protected:
+  std::unique_ptr<Backend> wrap(std::unique_ptr<Backend> session) override {
+    return std::make_unique<AroundLayer>(std::move(session), transparency());
+  }
+};
+
+constexpr PluginDescriptor transparent_layer = layer_plugin(
+    "transparent", "1.0",
+    [](const OptionReader&, const BackendContext& context) -> std::unique_ptr<BackendFactory> {
+      return std::make_unique<TransparentFactory>(context.inner);
+    });
+
 class FailsafeOfServers : public ::testing::Test {
  protected:
   explicit FailsafeOfServers(CacheConfig config = {.backend = "two_servers"})
@@ -439,7 +457,7 @@ class FailsafeOfServers : public ::testing::Test {
                          const std::lock_guard lock(mutex_);
                          kinds_.push_back(w.kind);
                        },
-                   .linked_plugins = {&two_servers, &plain_layer}}),
+                   .linked_plugins = {&two_servers, &plain_layer, &transparent_layer}}),
         cache_(registry_["default"]) {}
   ~FailsafeOfServers() override { servers.reset(); }
 
@@ -590,6 +608,23 @@ TEST_F(FailsafeOfServers, ManyThreadsMeetOneThatComesAndGoes) {
   cache_.get("b");
   cache_.get("b");
   EXPECT_LE(servers->questions, 1) << "it is over";
+}
+
+class FailsafeOfServersBehindATransparentLayer : public FailsafeOfServers {
+ protected:
+  FailsafeOfServersBehindATransparentLayer()
+      : FailsafeOfServers({.backend = "two_servers", .layers = {{"transparent", {}}}}) {}
+};
+
+TEST_F(FailsafeOfServersBehindATransparentLayer, RefusedCallsCostNoException) {
+  lose_a();
+  for (int i = 0; i < 100; ++i) {
+    EXPECT_FALSE(cache_.get("a"));
+    EXPECT_FALSE(cache_.set("a", 1));
+    EXPECT_EQ(cache_.get("b"), "value");
+  }
+  EXPECT_EQ(servers->refused, 0);
+  EXPECT_EQ(servers->asked, 100);
 }
 
 class FailsafeOfServersBehindALayer : public FailsafeOfServers {

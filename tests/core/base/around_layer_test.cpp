@@ -1,0 +1,378 @@
+// The layer kit: every call runs through one hook, and nothing of the store is hidden.
+
+#include "polycache/author/around_layer.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "polycache/author/extension_list.h"
+#include "polycache/error.h"
+#include "polycache/testing/manual_clock.h"
+#include "polycache/testing/memory_store.h"
+#include "polycache/testing/test_context.h"
+
+namespace polycache::testing {
+namespace {
+
+using namespace std::chrono_literals;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+const ManualClock& test_clock() {
+  static const ManualClock clock;
+  return clock;
+}
+
+// An ability that polycache does not define.
+struct OwnExtension {
+  static constexpr std::string_view id = "example.own/1";
+};
+
+// Offers every extension: those of the list, and one of its own.
+class OffersAll final : public Layer,
+                        public PaddedNumbersExtension,
+                        public AdmissionExtension,
+                        public HealthExtension,
+                        public IdleExtension {
+ public:
+  using Layer::Layer;
+
+  void* extension(std::string_view id) noexcept override {
+    if (id == PaddedNumbersExtension::id) return static_cast<PaddedNumbersExtension*>(this);
+    if (id == AdmissionExtension::id) return static_cast<AdmissionExtension*>(this);
+    if (id == HealthExtension::id) return static_cast<HealthExtension*>(this);
+    if (id == IdleExtension::id) return static_cast<IdleExtension*>(this);
+    if (id == OwnExtension::id) return &own_;
+    return inner().extension(id);
+  }
+
+  bool admits(std::string_view key, Access /*access*/) const noexcept override {
+    return key != "down";
+  }
+  bool admits_all() const noexcept override { return false; }
+  void check(FunctionRef<void(const HealthExtension::Server&)> sink) override {
+    sink({.name = "server", .reachable = true});
+  }
+  void close_idle() noexcept override {}
+
+ private:
+  OwnExtension own_;
+};
+
+class OffersAllFactory final : public BackendFactory {
+ public:
+  std::unique_ptr<Backend> connect() override {
+    return std::make_unique<OffersAll>(std::make_unique<MemorySession>(store_, test_clock()));
+  }
+  StoreTraits traits() const noexcept override {
+    return {.key_rules = KeyRules::strict, .breaks_circuits = true, .breaker = &breaker_};
+  }
+  void* extension(std::string_view id) noexcept override {
+    return id == OwnExtension::id ? &own_ : nullptr;
+  }
+  const CircuitBreaker* breaker() const noexcept { return &breaker_; }
+
+ private:
+  CircuitBreaker breaker_{test_clock()};
+  OwnExtension own_;
+  std::shared_ptr<MemoryStore> store_ = std::make_shared<MemoryStore>();
+};
+
+// A layer whose hook is a function of the test.
+using Around = std::function<StoreAnswer(const StoreCall&, StoreGo)>;
+class TestLayer final : public AroundLayer {
+ public:
+  TestLayer(std::unique_ptr<Backend> inner, Transparency transparency, Around around)
+      : AroundLayer(std::move(inner), transparency), around_(std::move(around)) {}
+  StoreAnswer around(const StoreCall& call, StoreGo go) override {
+    return around_ ? around_(call, go) : AroundLayer::around(call, go);
+  }
+
+ private:
+  Around around_;
+};
+
+class TestLayerFactory final : public AroundLayerFactory {
+ public:
+  TestLayerFactory(std::shared_ptr<BackendFactory> inner, Transparency transparency,
+                   Around around = nullptr)
+      : AroundLayerFactory(std::move(inner), transparency), around_(std::move(around)) {}
+
+ protected:
+  std::unique_ptr<Backend> wrap(std::unique_ptr<Backend> session) override {
+    return std::make_unique<TestLayer>(std::move(session), transparency(), around_);
+  }
+
+ private:
+  Around around_;
+};
+
+std::unique_ptr<Backend> session_with(Around around, Transparency transparency = {}) {
+  return TestLayerFactory(std::make_shared<OffersAllFactory>(), transparency, std::move(around))
+      .connect();
+}
+
+template <class Extension>
+Extension& of(Backend& session) {
+  return *static_cast<Extension*>(session.extension(Extension::id));
+}
+
+// Calls every function of a session and of its extensions once. The store has "k" before.
+void call_everything(Backend& session) {
+  const std::array<std::string_view, 2> keys{"k", "none"};
+  const std::array<Item, 2> items{Item{"a", "1", Ttl(1s)}, Item{"k", "2", Ttl(2s)}};
+  const auto ignore = [](std::string_view) {};
+  session.get("k", ignore);
+  session.contains("k", ignore);
+  session.get_many(keys, [](std::size_t, std::string_view) {});
+  session.put("n", "5", Ttl(1s), PutMode::always);
+  session.put_many(items, PutMode::if_absent, [](std::size_t) {});
+  session.touch("k", Ttl(3s));
+  session.erase("a");
+  session.erase_many(keys);
+  session.incr("n", 2);
+  of<TtlExtension>(session).get("n", [](std::string_view, Ttl) {});
+  of<TtlExtension>(session).get_many(keys, [](std::size_t, std::string_view, Ttl) {});
+  of<CompareExtension>(session).put_if_equal("n", "7", "8", Ttl(4s));
+  of<CompareExtension>(session).erase_if_equal("n", "7");
+  of<PopExtension>(session).pop("n", ignore);
+  of<ErasePrefixExtension>(session).erase_prefix("x");
+  of<HealthExtension>(session).check([](const HealthExtension::Server&) {});
+  session.clear();
+}
+
+std::string text_of(const StoreCall& call) {
+  std::string text(call.name);
+  text += call.access == Access::read ? " r" : " w";
+  if (call.mode != PutMode::always) text += call.mode == PutMode::if_absent ? " new" : " old";
+  for (std::size_t i = 0; i < call.size(); ++i) {
+    text.append(" ").append(call.key(i));
+    if (call.value(i)) text.append("=").append(*call.value(i));
+    if (call.ttl(i)) text.append("@").append(std::to_string(call.ttl(i)->value() / 1s));
+  }
+  if (call.expected) text.append(" if ").append(*call.expected);
+  if (call.delta != 0) text += " by " + std::to_string(call.delta);
+  return text + " ->";
+}
+
+std::string text_of(const StoreAnswer& answer) {
+  return (answer.done ? " done" : "") +
+         (answer.number ? " " + std::to_string(*answer.number) : std::string());
+}
+
+TEST(AroundLayer, SeesEveryCallAndItsAnswer) {
+  std::vector<std::string> seen;
+  std::vector<StoreOp> ops;
+  const auto session = session_with([&](const StoreCall& call, StoreGo go) {
+    std::string text = text_of(call);
+    const StoreAnswer answer = go([&](const StoreItem& item) {
+      text += " [" + std::to_string(item.index);
+      if (item.value) text.append(" ").append(*item.value);
+      if (item.left) text += "@" + std::to_string(item.left->value() / 1s);
+      text += "]";
+      call.deliver(item);
+    });
+    ops.push_back(call.op);
+    seen.push_back(text + text_of(answer));
+    return answer;
+  });
+  session->put("k", "v", Ttl(9s), PutMode::always);
+  seen.clear();
+  ops.clear();
+  call_everything(*session);
+  EXPECT_THAT(
+      seen, ElementsAre("get r k -> [0 v] done", "contains r k -> [0 v] done",
+                        "get_many r k none -> [0 v]", "put w n=5@1 -> done",
+                        "put_many w new a=1@1 k=2@2 -> [1]", "touch w k@3 -> [0 v] done",
+                        "erase w a -> done", "erase_many w k none -> 1", "incr w n by 2 -> done 7",
+                        "get_with_ttl r n -> [0 7@1] done", "get_many_with_ttl r k none ->",
+                        "put_if_equal w n=8@4 if 7 -> done", "erase_if_equal w n if 7 ->",
+                        "pop w n -> [0 8] done", "erase_prefix w x -> 0", "check_health r ->",
+                        "clear w ->"));
+  std::sort(ops.begin(), ops.end());
+  for (std::size_t i = 0; i < ops.size(); ++i) EXPECT_EQ(static_cast<std::size_t>(ops[i]), i);
+}
+
+// What each operation of the caller gives, as text.
+std::vector<std::string> answers_of(Backend& session) {
+  std::vector<std::string> all;
+  std::string items;
+  const auto note = [&](const std::string& result) {
+    all.push_back(items + result);
+    items.clear();
+  };
+  const auto sink = [&](std::string_view value) { items.append(value).append(" "); };
+  const auto indexed = [&](std::size_t i, std::string_view value) {
+    items.append(std::to_string(i)).append(value).append(" ");
+  };
+  const auto with_ttl = [&](std::string_view value, Ttl left) {
+    items.append(value).append("@").append(std::to_string(left.value() / 1s)).append(" ");
+  };
+  const std::array<std::string_view, 2> keys{"none", "k"};
+  const std::array<Item, 2> items_to_put{Item{"a", "1", Ttl(1s)}, Item{"k", "2", Ttl(2s)}};
+  note(session.put("k", "v", Ttl(9s), PutMode::if_absent) ? "yes" : "no");
+  note(session.put("k", "v", Ttl(9s), PutMode::if_absent) ? "yes" : "no");
+  note(session.get("k", sink) ? "yes" : "no");
+  note(session.contains("k", sink) ? "yes" : "no");
+  note(session.touch("k", Ttl(8s), sink) ? "yes" : "no");
+  session.get_many(keys, indexed);
+  note("");
+  session.put_many(items_to_put, PutMode::if_absent, [&](std::size_t i) { indexed(i, ""); });
+  note("");
+  note(std::to_string(session.incr("a", 4).value_or(-1)));
+  note(std::to_string(session.incr("none", 4).value_or(-1)));
+  note(of<TtlExtension>(session).get("k", with_ttl) ? "yes" : "no");
+  of<TtlExtension>(session).get_many(keys, [&](std::size_t i, std::string_view value, Ttl left) {
+    items += std::to_string(i);
+    with_ttl(value, left);
+  });
+  note("");
+  note(of<CompareExtension>(session).put_if_equal("k", "v", "w", std::nullopt) ? "yes" : "no");
+  note(of<CompareExtension>(session).put_if_equal("k", "v", "w", Ttl(7s)) ? "yes" : "no");
+  note(of<CompareExtension>(session).erase_if_equal("k", "v") ? "yes" : "no");
+  note(of<PopExtension>(session).pop("k", sink) ? "yes" : "no");
+  note(session.erase("k") ? "yes" : "no");
+  session.put("k", "v", Ttl(9s), PutMode::always);
+  note(std::to_string(session.erase_many(keys)));
+  note(std::to_string(of<ErasePrefixExtension>(session).erase_prefix("a")));
+  of<HealthExtension>(session).check([&](const HealthExtension::Server& server) {
+    sink(server.name);
+    note(server.reachable ? "yes" : "no");
+  });
+  session.clear();
+  return all;
+}
+
+TEST(AroundLayer, ThatOverridesNothingChangesNoAnswer) {
+  const std::vector<std::string> expected = answers_of(*OffersAllFactory().connect());
+  EXPECT_EQ(answers_of(*session_with(nullptr)), expected);
+  EXPECT_THAT(expected,
+              ElementsAre("yes", "no", "v yes", "v yes", "v yes", "1v ", "1 ", "5", "-1", "v@8 yes",
+                          "1v@8 ", "yes", "no", "no", "w yes", "no", "1", "1", "server yes"));
+}
+
+TEST(AroundLayer, OffersExactlyTheExtensionsOfTheStore) {
+  const auto full = session_with(nullptr);
+  for (const std::string_view id : SessionExtensions::ids) {
+    EXPECT_NE(full->extension(id), nullptr) << id;
+  }
+  EXPECT_NE(full->extension(OwnExtension::id), nullptr);
+  EXPECT_EQ(full->extension("polycache.no_such_thing/1"), nullptr);
+
+  TestContext context;
+  const std::shared_ptr<BackendFactory> memory = make_factory(memory_store, context);
+  const auto some = TestLayerFactory(memory, {}).connect();
+  for (const std::string_view id : SessionExtensions::ids) {
+    EXPECT_EQ(some->extension(id) != nullptr, memory->connect()->extension(id) != nullptr) << id;
+  }
+}
+
+TEST(AroundLayer, LetsTheStorePredictRefusalsUnlessItMustSeeThem) {
+  const auto store = std::make_shared<OffersAllFactory>();
+  TestLayerFactory open(store, {});
+  EXPECT_FALSE(of<AdmissionExtension>(*open.connect()).admits("down", Access::read));
+  EXPECT_TRUE(of<AdmissionExtension>(*open.connect()).admits("up", Access::read));
+  EXPECT_EQ(open.traits().breaker, store->breaker());
+  EXPECT_TRUE(open.traits().breaks_circuits);
+  EXPECT_EQ(open.traits().key_rules, KeyRules::strict);
+
+  TestLayerFactory seeing(store, {.early_refusals = false});
+  EXPECT_EQ(seeing.connect()->extension(AdmissionExtension::id), nullptr);
+  EXPECT_EQ(seeing.traits().breaker, nullptr);
+  EXPECT_TRUE(seeing.traits().breaks_circuits);
+  EXPECT_EQ(seeing.traits().key_rules, KeyRules::strict);
+  EXPECT_NE(seeing.connect()->extension(OwnExtension::id), nullptr);
+}
+
+TEST(AroundLayer, PassesOnUnknownExtensionsOrHidesThem) {
+  const auto store = std::make_shared<OffersAllFactory>();
+  TestLayerFactory open(store, {});
+  EXPECT_EQ(open.extension(OwnExtension::id), store->extension(OwnExtension::id));
+  EXPECT_NE(open.extension(OwnExtension::id), nullptr);
+
+  TestLayerFactory closed(store, {.unknown_extensions = false});
+  EXPECT_EQ(closed.extension(OwnExtension::id), nullptr);
+  EXPECT_EQ(closed.connect()->extension(OwnExtension::id), nullptr);
+  EXPECT_NE(closed.connect()->extension(AdmissionExtension::id), nullptr);
+  EXPECT_NE(closed.connect()->extension(TtlExtension::id), nullptr);
+}
+
+TEST(AroundLayer, MayAnswerInPlaceOfTheStore) {
+  const auto session = session_with([](const StoreCall& call, StoreGo) {
+    call.deliver(
+        {.index = call.size() == 0 ? 0 : call.size() - 1, .value = "own", .left = Ttl(2s)});
+    return StoreAnswer{.done = true, .number = 3};
+  });
+  EXPECT_THAT(answers_of(*session),
+              ElementsAre("yes", "yes", "own yes", "own yes", "own yes", "1own ", "1 ", "3", "3",
+                          "own@2 yes", "1own@2 ", "yes", "yes", "yes", "own yes", "yes", "3", "3"));
+}
+
+TEST(AroundLayer, MayThrowBeforeAndAfterTheCall) {
+  bool after = false;
+  const auto session = session_with([&](const StoreCall& call, StoreGo go) -> StoreAnswer {
+    if (after) go(StoreCall::ignore);
+    throw BackendError(BackendError::Kind::timeout, "", std::string(call.name) + " is too slow");
+  });
+  EXPECT_THROW(session->put("k", "v", Ttl(1s), PutMode::always), BackendError);
+  after = true;
+  EXPECT_THROW(session->put("k", "v", Ttl(1s), PutMode::always), BackendError);
+  int items = 0;
+  EXPECT_THROW(session->get("k", [&](std::string_view) { ++items; }), BackendError);
+  EXPECT_THROW(of<PopExtension>(*session).pop("k", [&](std::string_view) { ++items; }),
+               BackendError);
+  EXPECT_EQ(items, 0);
+}
+
+TEST(AroundLayer, TurnsAFailureAroundAHealthCheckIntoAServer) {
+  std::string server;
+  const auto session = session_with([&](const StoreCall&, StoreGo) -> StoreAnswer {
+    throw BackendError(BackendError::Kind::timeout, server, "too slow");
+  });
+  std::vector<std::string> names;
+  const auto check = [&] {
+    of<HealthExtension>(*session).check([&](const HealthExtension::Server& found) {
+      EXPECT_FALSE(found.reachable);
+      EXPECT_THAT(found.error, HasSubstr("too slow"));
+      names.emplace_back(found.name);
+    });
+  };
+  check();
+  server = "limiter";
+  check();
+  EXPECT_THAT(names, ElementsAre("layer", "limiter"));
+}
+
+// A plain Layer stays what it was: extensions would bypass it.
+TEST(AroundLayer, IsTheOnlyLayerThatOffersExtensionsByItself) {
+  Layer layer(OffersAllFactory().connect());
+  for (const std::string_view id : SessionExtensions::ids) {
+    const bool passes = id == HealthExtension::id || id == IdleExtension::id;
+    EXPECT_EQ(layer.extension(id) != nullptr, passes) << id;
+  }
+}
+
+TEST(ExtensionList, NamesEachIdOnce) {
+  std::vector<std::string_view> ids(SessionExtensions::ids.begin(), SessionExtensions::ids.end());
+  std::sort(ids.begin(), ids.end());
+  EXPECT_EQ(std::adjacent_find(ids.begin(), ids.end()), ids.end());
+  EXPECT_TRUE(SessionExtensions::has("polycache.ttl/1"));
+  EXPECT_FALSE(SessionExtensions::has("polycache.ttl/2"));
+  EXPECT_FALSE(SessionExtensions::has(""));
+  EXPECT_FALSE(FactoryExtensions::has("polycache.ttl/1"));
+  EXPECT_THAT(FactoryExtensions::ids, IsEmpty());
+}
+
+}  // namespace
+}  // namespace polycache::testing
