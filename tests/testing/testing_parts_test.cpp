@@ -478,6 +478,9 @@ TEST(ChaosLayer, LosesWrites) {
   EXPECT_TRUE(compare->put_if_equal(":1:old", "1", "4", std::nullopt));
   EXPECT_FALSE(compare->put_if_equal(":1:old", "2", "4", std::nullopt));
   EXPECT_EQ(tests.chaos().counts().lost, 9U);
+  std::string head;
+  EXPECT_TRUE(cache.backend().touch(":1:old", Ttl(1h), [&](std::string_view v) { head = v; }));
+  EXPECT_EQ(head, "1") << "as the store would have shown";
   EXPECT_EQ(cache.get<int>("old"), 1);
   EXPECT_FALSE(cache.get("new"));
   EXPECT_EQ(cache.incr("old"), 2);  // never lost: erasing and counting

@@ -26,18 +26,15 @@
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <span>
 #include <string>
 #include <string_view>
 #include <thread>
-#include <type_traits>
 #include <utility>
 #include <vector>
 
+#include "polycache/author/around_layer.h"
 #include "polycache/author/clock.h"
 #include "polycache/author/counter.h"
-#include "polycache/author/extension.h"
-#include "polycache/author/layer.h"
 #include "polycache/author/plugin.h"
 #include "polycache/author/text.h"
 #include "polycache/error.h"
@@ -232,210 +229,79 @@ class Chaos {
   std::function<void(std::chrono::milliseconds)> sleeper_;
 };
 
-class ChaosLayer final : public Layer,
-                         public TtlExtension,
-                         public CompareExtension,
-                         public PopExtension,
-                         public ErasePrefixExtension,
-                         public HealthExtension {
+// The layer may answer without the store, and its failures occur above the store's own circuit
+// breakers, so the core calls it and counts them.
+inline constexpr Transparency kChaosTransparency{.early_refusals = false};
+
+class ChaosLayer final : public AroundLayer {
  public:
   // REQUIRES: inner and chaos are not null
   ChaosLayer(std::unique_ptr<Backend> inner, std::shared_ptr<Chaos> chaos)
-      : Layer(std::move(inner)), chaos_(std::move(chaos)) {}
+      : AroundLayer(std::move(inner), kChaosTransparency), chaos_(std::move(chaos)) {}
 
-  bool get(std::string_view key, ValueSink sink) override {
-    read("get");
-    return inner().get(key, sink);
-  }
-  bool contains(std::string_view key, ValueSink head) override {
-    read("contains");
-    return inner().contains(key, head);
-  }
-  void get_many(std::span<const std::string_view> keys, IndexedValueSink sink) override {
-    read("get_many");
-    inner().get_many(keys, sink);
-  }
-
-  bool put(std::string_view key, std::string_view value, Ttl ttl, PutMode mode) override {
-    return losable(
-        "put", [&] { return inner().put(key, value, ttl, mode); },
-        [&] { return mode == PutMode::always || is_there(key) == (mode == PutMode::if_present); },
-        [&] {
-          if (mode == PutMode::always) inner().erase(key);
-        });
-  }
-  void put_many(std::span<const polycache::Item> items, PutMode mode,
-                IndexSink on_failure) override {
-    const auto fail_where = [&](auto&& fails) {
-      for (std::size_t i = 0; i < items.size(); ++i) {
-        if (fails(items[i])) on_failure(i);
-      }
-    };
-    losable(
-        "put_many",
-        [&] {
-          inner().put_many(items, mode, on_failure);
-          return true;
-        },
-        [&] {
-          if (mode == PutMode::always) return true;
-          fail_where([&](const polycache::Item& item) {
-            return is_there(item.key) != (mode == PutMode::if_present);
-          });
-          return true;
-        },
-        [&] {
-          fail_where([&](const polycache::Item& item) {
-            if (mode == PutMode::always) inner().erase(item.key);
-            return true;
-          });
-        });
-  }
-  bool touch(std::string_view key, Ttl ttl, ValueSink head) override {
-    return losable(
-        "touch", [&] { return inner().touch(key, ttl, head); }, [&] { return is_there(key); },
-        [] {});
-  }
-
-  bool erase(std::string_view key) override {
-    return written("erase", [&] { return inner().erase(key); });
-  }
-  std::size_t erase_many(std::span<const std::string_view> keys) override {
-    return written("erase_many", [&] { return inner().erase_many(keys); });
-  }
-  void clear() override {
-    written("clear", [&] {
-      inner().clear();
-      return true;
-    });
-  }
-  std::optional<std::int64_t> incr(std::string_view key, std::int64_t delta) override {
-    return written("incr", [&] { return inner().incr(key, delta); });
-  }
-
-  void* extension(std::string_view id) noexcept override {
-    void* const of_store = inner().extension(id);
-    if (of_store == nullptr) return nullptr;
-    if (id == TtlExtension::id) return static_cast<TtlExtension*>(this);
-    if (id == CompareExtension::id) return static_cast<CompareExtension*>(this);
-    if (id == PopExtension::id) return static_cast<PopExtension*>(this);
-    if (id == ErasePrefixExtension::id) return static_cast<ErasePrefixExtension*>(this);
-    if (id == HealthExtension::id) return static_cast<HealthExtension*>(this);
-    if (id == AdmissionExtension::id) return nullptr;  // it may answer without the store
-    return of_store;
-  }
-
-  bool get(std::string_view key, FunctionRef<void(std::string_view, Ttl)> sink) override {
-    read("get_with_ttl");
-    return of_inner<TtlExtension>().get(key, sink);
-  }
-  void get_many(std::span<const std::string_view> keys, TtlExtension::Sink sink) override {
-    read("get_many_with_ttl");
-    of_inner<TtlExtension>().get_many(keys, sink);
-  }
-  bool put_if_equal(std::string_view key, std::string_view expected, std::string_view value,
-                    std::optional<Ttl> ttl) override {
-    return losable(
-        "put_if_equal",
-        [&] { return of_inner<CompareExtension>().put_if_equal(key, expected, value, ttl); },
-        [&] {
-          bool equal = false;
-          inner().get(key, [&](std::string_view stored) { equal = stored == expected; });
-          return equal;
-        },
-        [] {});
-  }
-  bool erase_if_equal(std::string_view key, std::string_view expected) override {
-    return written("erase_if_equal",
-                   [&] { return of_inner<CompareExtension>().erase_if_equal(key, expected); });
-  }
-  // With fail_after the entry is gone, and no caller has received its value.
-  bool pop(std::string_view key, ValueSink sink) override {
-    std::string value;
-    const bool found = written("pop", [&] {
-      return of_inner<PopExtension>().pop(key, [&](std::string_view stored) { value = stored; });
-    });
-    if (found) sink(value);
-    return found;
-  }
-  std::size_t erase_prefix(std::string_view prefix) override {
-    return written("erase_prefix",
-                   [&] { return of_inner<ErasePrefixExtension>().erase_prefix(prefix); });
-  }
-  void check(FunctionRef<void(const HealthExtension::Server&)> sink) override {
-    try {
-      read("the question after its health");
-    } catch (const BackendError& error) {
-      return sink({.name = "chaos", .reachable = false, .error = error.what()});
-    }
-    of_inner<HealthExtension>().check(sink);
+  StoreAnswer around(const StoreCall& call, StoreGo go) override {
+    const ChaosScope scope = call.access == Access::read ? ChaosScope::reads : ChaosScope::writes;
+    const ChaosStep step = chaos_->next(scope, can_be_lost(call.op));
+    if (step.act == ChaosAct::pass) return go(call.deliver);
+    if (step.act == ChaosAct::lose) return pretend(call);
+    if (step.act == ChaosAct::refuse) return refuse(call);
+    if (step.act == ChaosAct::fail_after && call.access == Access::write) go(StoreCall::ignore);
+    const std::string message = std::string(call.name) + " fails (" +
+                                std::string(to_string(step.kind)) + "), as it was told to";
+    if (call.op == StoreOp::check_health) throw BackendError(step.kind, "chaos", message);
+    throw BackendError(step.kind, "", "chaos: " + message);
   }
 
  private:
-  [[noreturn]] static void fail(const char* operation, BackendError::Kind kind) {
-    const std::string why = " fails (" + std::string(to_string(kind)) + "), as it was told to";
-    throw BackendError(kind, "", std::string("chaos: ") + operation + why);
+  static bool can_be_lost(StoreOp op) noexcept {
+    return op == StoreOp::put || op == StoreOp::put_many || op == StoreOp::put_if_equal ||
+           op == StoreOp::touch;
   }
 
-  void read(const char* operation) {
-    const ChaosStep step = chaos_->next(ChaosScope::reads, false);
-    if (step.act != ChaosAct::pass) fail(operation, step.kind);
-  }
-
-  template <class Write>
-  std::invoke_result_t<Write&> written(const char* operation, Write&& write) {
-    const ChaosStep step = chaos_->next(ChaosScope::writes, false);
-    if (step.act == ChaosAct::fail) fail(operation, step.kind);
-    const auto result = write();
-    if (step.act == ChaosAct::fail_after) fail(operation, step.kind);
-    return result;
-  }
-
-  // `pretend` returns what write() would have returned; `refuse` leaves the state of a refusal.
-  template <class Write, class Pretend, class Refuse>
-  bool losable(const char* operation, Write&& write, Pretend&& pretend, Refuse&& refuse) {
-    const ChaosStep step = chaos_->next(ChaosScope::writes, true);
-    switch (step.act) {
-      case ChaosAct::fail:
-        fail(operation, step.kind);
-      case ChaosAct::lose:
-        return pretend();
-      case ChaosAct::refuse:
-        refuse();
-        return false;
-      case ChaosAct::fail_after:
-        write();
-        fail(operation, step.kind);
-      case ChaosAct::pass:
-        break;
+  // Returns what the store would have answered.
+  StoreAnswer pretend(const StoreCall& call) {
+    bool done = true;
+    if (call.op == StoreOp::touch) {
+      done = inner().contains(call.key(0),
+                              [&](std::string_view head) { call.deliver({.value = head}); });
+    } else if (call.op == StoreOp::put_if_equal) {
+      done = false;
+      inner().get(call.key(0), [&](std::string_view stored) { done = stored == call.expected; });
+    } else if (call.mode != PutMode::always) {
+      for (std::size_t i = 0; i < call.size(); ++i) {
+        if (is_there(call.key(i)) == (call.mode == PutMode::if_present)) continue;
+        call.deliver({.index = i});
+        done = false;
+      }
     }
-    return write();
+    return {.done = done};
+  }
+
+  // Leaves the state of a refusal.
+  StoreAnswer refuse(const StoreCall& call) {
+    for (std::size_t i = 0; i < call.items.size(); ++i) {
+      if (call.mode == PutMode::always) inner().erase(call.key(i));
+      call.deliver({.index = i});
+    }
+    return {};
   }
 
   bool is_there(std::string_view key) {
     return inner().contains(key, [](std::string_view) {});
   }
 
-  // REQUIRES: extension() has returned it, so the store has it.
-  template <class Extension>
-  Extension& of_inner() noexcept {
-    return *static_cast<Extension*>(inner().extension(Extension::id));
-  }
-
   std::shared_ptr<Chaos> chaos_;
 };
 
-class ChaosLayerFactory final : public LayerFactory {
+class ChaosLayerFactory final : public AroundLayerFactory {
  public:
   // REQUIRES: inner and chaos are not null
   ChaosLayerFactory(std::shared_ptr<BackendFactory> inner, std::shared_ptr<Chaos> chaos)
-      : LayerFactory(std::move(inner)), chaos_(std::move(chaos)) {}
+      : AroundLayerFactory(std::move(inner), kChaosTransparency), chaos_(std::move(chaos)) {}
 
-  // Injected failures occur above the store's own circuit breakers, so the core counts them.
   StoreTraits traits() const noexcept override {
-    StoreTraits traits = LayerFactory::traits();
+    StoreTraits traits = AroundLayerFactory::traits();
     traits.breaks_circuits = false;
-    traits.breaker = nullptr;
     return traits;
   }
 

@@ -21,16 +21,13 @@
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <span>
 #include <string>
 #include <string_view>
-#include <type_traits>
 #include <utility>
 #include <vector>
 
+#include "polycache/author/around_layer.h"
 #include "polycache/author/clock.h"
-#include "polycache/author/extension.h"
-#include "polycache/author/layer.h"
 #include "polycache/author/plugin.h"
 #include "polycache/author/text.h"
 #include "polycache/testing/shared_by_name.h"
@@ -166,201 +163,78 @@ inline std::string RecordedCall::answer() const {
   return text;
 }
 
-class RecordingLayer final : public Layer,
-                             public TtlExtension,
-                             public CompareExtension,
-                             public PopExtension,
-                             public ErasePrefixExtension {
+// Without early refusals, or refused calls would not be recorded.
+inline constexpr Transparency kRecordingTransparency{.early_refusals = false};
+
+class RecordingLayer final : public AroundLayer {
  public:
   // REQUIRES: inner and recording are not null
   RecordingLayer(std::unique_ptr<Backend> inner, std::shared_ptr<Recording> recording,
                  std::string alias)
-      : Layer(std::move(inner)), recording_(std::move(recording)), alias_(std::move(alias)) {}
+      : AroundLayer(std::move(inner), kRecordingTransparency),
+        recording_(std::move(recording)),
+        alias_(std::move(alias)) {}
 
-  bool get(std::string_view key, ValueSink sink) override {
-    return one("get", {.key = std::string(key)}, [&](RecordedCall::Item& item) {
-      return inner().get(key, [&](std::string_view value) {
-        item.value = value;
-        sink(value);
-      });
-    });
-  }
-  bool put(std::string_view key, std::string_view value, Ttl ttl, PutMode mode) override {
-    return one(put_name(mode), {.key = std::string(key), .value = std::string(value), .ttl = ttl},
-               [&](RecordedCall::Item&) { return inner().put(key, value, ttl, mode); });
-  }
-  bool touch(std::string_view key, Ttl ttl, ValueSink head) override {
-    return one("touch", {.key = std::string(key), .ttl = ttl},
-               [&](RecordedCall::Item&) { return inner().touch(key, ttl, head); });
-  }
-  bool erase(std::string_view key) override {
-    return one("erase", {.key = std::string(key)},
-               [&](RecordedCall::Item&) { return inner().erase(key); });
-  }
-  void clear() override {
-    record({.alias = alias_, .operation = "clear"}, [&](RecordedCall&) { inner().clear(); });
-  }
-  bool contains(std::string_view key, ValueSink head) override {
-    return one("contains", {.key = std::string(key)},
-               [&](RecordedCall::Item&) { return inner().contains(key, head); });
-  }
-  std::optional<std::int64_t> incr(std::string_view key, std::int64_t delta) override {
-    RecordedCall call = begin("incr", {&key, 1});
-    call.delta = delta;
-    return record(std::move(call), [&](RecordedCall& done) {
-      done.number = inner().incr(key, delta);
-      done.items.front().done = done.number.has_value();
-      return done.number;
-    });
-  }
-  void get_many(std::span<const std::string_view> keys, IndexedValueSink sink) override {
-    record(begin("get_many", keys), [&](RecordedCall& call) {
-      inner().get_many(keys, [&](std::size_t i, std::string_view value) {
-        call.items[i].value = value;
-        call.items[i].done = true;
-        sink(i, value);
-      });
-    });
-  }
-  void put_many(std::span<const Item> items, PutMode mode, IndexSink on_failure) override {
-    RecordedCall call{.alias = alias_, .operation = put_name(mode) + "_many"};
-    for (const auto& [key, value, ttl] : items) {
-      call.items.push_back({.key = std::string(key), .value = std::string(value), .ttl = ttl});
+  StoreAnswer around(const StoreCall& call, StoreGo go) override {
+    if (call.op == StoreOp::check_health) return go(call.deliver);
+    RecordedCall record = begin(call);
+    try {
+      const StoreAnswer answer = proceed(call, go, record);
+      recording_->add(std::move(record));
+      return answer;
+    } catch (const std::exception& error) {
+      record.error = error.what();
+      recording_->add(std::move(record));
+      throw;
     }
-    record(std::move(call), [&](RecordedCall& done) {
-      std::vector<bool> failed(items.size());
-      inner().put_many(items, mode, [&](std::size_t i) {
-        failed[i] = true;
-        on_failure(i);
-      });
-      for (std::size_t i = 0; i < failed.size(); ++i) done.items[i].done = !failed[i];
-    });
-  }
-  std::size_t erase_many(std::span<const std::string_view> keys) override {
-    return record(begin("erase_many", keys), [&](RecordedCall& call) {
-      const std::size_t erased = inner().erase_many(keys);
-      call.number = static_cast<std::int64_t>(erased);
-      return erased;
-    });
-  }
-
-  void* extension(std::string_view id) noexcept override {
-    void* const of_store = inner().extension(id);
-    if (of_store == nullptr) return nullptr;
-    if (id == TtlExtension::id) return static_cast<TtlExtension*>(this);
-    if (id == CompareExtension::id) return static_cast<CompareExtension*>(this);
-    if (id == PopExtension::id) return static_cast<PopExtension*>(this);
-    if (id == ErasePrefixExtension::id) return static_cast<ErasePrefixExtension*>(this);
-    if (id == AdmissionExtension::id) return nullptr;  // or rejected calls would not be recorded
-    return of_store;                                   // calls of unknown ones are not recorded
-  }
-
-  bool get(std::string_view key, FunctionRef<void(std::string_view, Ttl)> sink) override {
-    return one("get_with_ttl", {.key = std::string(key)}, [&](RecordedCall::Item& item) {
-      return of_inner<TtlExtension>().get(key, [&](std::string_view value, Ttl left) {
-        item.value = value;
-        item.ttl = left;
-        sink(value, left);
-      });
-    });
-  }
-  void get_many(std::span<const std::string_view> keys, TtlExtension::Sink sink) override {
-    record(begin("get_many_with_ttl", keys), [&](RecordedCall& call) {
-      of_inner<TtlExtension>().get_many(keys, [&](std::size_t i, std::string_view value, Ttl left) {
-        call.items[i] = {call.items[i].key, std::string(value), left, true};
-        sink(i, value, left);
-      });
-    });
-  }
-  bool put_if_equal(std::string_view key, std::string_view expected, std::string_view value,
-                    std::optional<Ttl> ttl) override {
-    RecordedCall call{.alias = alias_, .operation = "put_if_equal"};
-    call.items.push_back({.key = std::string(key), .value = std::string(value), .ttl = ttl});
-    call.expected = expected;
-    return record(std::move(call), [&](RecordedCall& done) {
-      return done.items.front().done =
-                 of_inner<CompareExtension>().put_if_equal(key, expected, value, ttl);
-    });
-  }
-  bool erase_if_equal(std::string_view key, std::string_view expected) override {
-    RecordedCall call = begin("erase_if_equal", {&key, 1});
-    call.expected = expected;
-    return record(std::move(call), [&](RecordedCall& done) {
-      return done.items.front().done = of_inner<CompareExtension>().erase_if_equal(key, expected);
-    });
-  }
-  bool pop(std::string_view key, ValueSink sink) override {
-    return one("pop", {.key = std::string(key)}, [&](RecordedCall::Item& item) {
-      return of_inner<PopExtension>().pop(key, [&](std::string_view value) {
-        item.value = value;
-        sink(value);
-      });
-    });
-  }
-  std::size_t erase_prefix(std::string_view prefix) override {
-    return record(begin("erase_prefix", {&prefix, 1}), [&](RecordedCall& call) {
-      const std::size_t erased = of_inner<ErasePrefixExtension>().erase_prefix(prefix);
-      call.number = static_cast<std::int64_t>(erased);
-      return erased;
-    });
   }
 
  private:
-  static std::string put_name(PutMode mode) {
-    return mode == PutMode::if_absent ? "add" : mode == PutMode::if_present ? "replace" : "put";
-  }
-
-  RecordedCall begin(std::string_view operation, std::span<const std::string_view> keys) const {
-    RecordedCall call{.alias = alias_, .operation = std::string(operation)};
-    for (const std::string_view key : keys) call.items.push_back({.key = std::string(key)});
-    return call;
-  }
-
-  // REQUIRES: extension() has returned it, so the store has it.
-  template <class Extension>
-  Extension& of_inner() noexcept {
-    return *static_cast<Extension*>(inner().extension(Extension::id));
-  }
-
-  // A call with one key.
-  template <class F>
-  bool one(std::string operation, RecordedCall::Item item, F&& f) {
-    RecordedCall call{.alias = alias_, .operation = std::move(operation)};
-    call.items.push_back(std::move(item));
-    return record(std::move(call), [&](RecordedCall& done) {
-      return done.items.front().done = f(done.items.front());
-    });
-  }
-
-  // Runs f(call), which completes the call, and records it, whether or not f throws.
-  template <class F>
-  std::invoke_result_t<F&, RecordedCall&> record(RecordedCall call, F&& f) {
-    try {
-      if constexpr (std::is_void_v<decltype(f(call))>) {
-        f(call);
-        recording_->add(std::move(call));
-      } else {
-        const auto result = f(call);
-        recording_->add(std::move(call));
-        return result;
-      }
-    } catch (const std::exception& error) {
-      call.error = error.what();
-      recording_->add(std::move(call));
-      throw;
+  RecordedCall begin(const StoreCall& call) const {
+    RecordedCall record{.alias = alias_, .operation = std::string(call.name)};
+    if (call.mode != PutMode::always) {
+      record.operation.replace(0, 3, call.mode == PutMode::if_absent ? "add" : "replace");
     }
+    for (std::size_t i = 0; i < call.size(); ++i) {
+      RecordedCall::Item& item = record.items.emplace_back();
+      item.key = call.key(i);
+      item.value = call.value(i);
+      item.ttl = call.ttl(i);
+    }
+    record.expected = call.expected;
+    record.delta = call.delta;
+    return record;
+  }
+
+  static StoreAnswer proceed(const StoreCall& call, StoreGo go, RecordedCall& record) {
+    const bool reads = call.name.starts_with("get") || call.op == StoreOp::pop;
+    std::vector<bool> failed(call.op == StoreOp::put_many ? call.size() : 0);
+    const StoreAnswer answer = go([&](const StoreItem& item) {
+      if (!failed.empty()) failed[item.index] = true;
+      if (reads && item.index < record.items.size()) {
+        RecordedCall::Item& found = record.items[item.index];
+        found.value = item.value;
+        found.ttl = item.left;
+        found.done = true;
+      }
+      call.deliver(item);
+    });
+    for (RecordedCall::Item& item : record.items) item.done = item.done || answer.done;
+    for (std::size_t i = 0; i < failed.size(); ++i) record.items[i].done = !failed[i];
+    record.number = answer.number;
+    return answer;
   }
 
   std::shared_ptr<Recording> recording_;
   std::string alias_;
 };
 
-class RecordingLayerFactory final : public LayerFactory {
+class RecordingLayerFactory final : public AroundLayerFactory {
  public:
   // REQUIRES: inner and recording are not null
   RecordingLayerFactory(std::shared_ptr<BackendFactory> inner, std::shared_ptr<Recording> recording,
                         std::string alias = "store")
-      : LayerFactory(std::move(inner)),
+      : AroundLayerFactory(std::move(inner), kRecordingTransparency),
         recording_(std::move(recording)),
         alias_(std::move(alias)) {}
 
