@@ -63,6 +63,7 @@ NOTICED_BY = {
     "lives_in_whole_seconds": "AnEntryLivesForItsTimeout",
     "long_lifetimes_wrap": "NeverAndLongTimeoutsAreKept",
     "no_lock": "NoIncrementIsLostBetweenThreads",
+    "offers_an_extension_that_no_list_has": "OffersNoExtensionThatTheListLacks",
     "pop_calls_the_sink_twice": "ASinkIsCalledOnceForEachLiveEntry",
     "pop_is_two_steps": "OneOfManyErasesAndPopsWins",
     "pop_leaves_the_entry": "PopReadsAndRemoves",

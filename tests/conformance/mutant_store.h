@@ -200,7 +200,10 @@ class MutantSession final : public Backend,
       return static_cast<TtlExtension*>(this);
     }
     if (id == CompareExtension::id) return static_cast<CompareExtension*>(this);
-    if (id == PopExtension::id) return static_cast<PopExtension*>(this);
+    if (id == PopExtension::id ||
+        (id == "polycache.pop/2" && makes("offers_an_extension_that_no_list_has"))) {
+      return static_cast<PopExtension*>(this);
+    }
     if (id == ErasePrefixExtension::id) return static_cast<ErasePrefixExtension*>(this);
     return nullptr;
   }

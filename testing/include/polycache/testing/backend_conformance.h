@@ -40,6 +40,7 @@
 #include <functional>
 #include <limits>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <ostream>
@@ -52,10 +53,14 @@
 #include <utility>
 #include <vector>
 
+#include "polycache/author/around_layer.h"
 #include "polycache/author/extension.h"
+#include "polycache/author/extension_list.h"
+#include "polycache/author/plugin.h"
 #include "polycache/author/text.h"
 #include "polycache/polycache.h"
 #include "polycache/testing/manual_clock.h"
+#include "polycache/testing/shared_by_name.h"
 #include "polycache/testing/watchdog.h"
 
 namespace polycache::testing {
@@ -180,6 +185,63 @@ class RestlessClock final : public Clock {
   const Clock& clock_;
   std::atomic<bool> restless_{false};
 };
+
+// The ids under "polycache." that a store offered when it was asked for them, although
+// extension_list.h lacks them: a transparent layer would not see their calls.
+struct UnlistedExtensions {
+  std::mutex mutex;
+  std::set<std::string> ids;  // guarded by the mutex
+
+  template <class List>
+  void check(std::string_view id, const void* offered) {
+    if (offered == nullptr || !id.starts_with("polycache.") || List::has(id)) return;
+    const std::lock_guard lock(mutex);
+    ids.emplace(id);
+  }
+};
+
+class ListCheckLayer final : public AroundLayer {
+ public:
+  ListCheckLayer(std::unique_ptr<Backend> inner, std::shared_ptr<UnlistedExtensions> unlisted)
+      : AroundLayer(std::move(inner)), unlisted_(std::move(unlisted)) {}
+
+  void* extension(std::string_view id) noexcept override {
+    void* const offered = AroundLayer::extension(id);
+    unlisted_->check<SessionExtensions>(id, offered);
+    return offered;
+  }
+
+ private:
+  std::shared_ptr<UnlistedExtensions> unlisted_;
+};
+
+class ListCheckFactory final : public AroundLayerFactory {
+ public:
+  ListCheckFactory(std::shared_ptr<BackendFactory> inner,
+                   std::shared_ptr<UnlistedExtensions> unlisted)
+      : AroundLayerFactory(std::move(inner)), unlisted_(std::move(unlisted)) {}
+
+  void* extension(std::string_view id) noexcept override {
+    void* const offered = AroundLayerFactory::extension(id);
+    unlisted_->check<FactoryExtensions>(id, offered);
+    return offered;
+  }
+
+ protected:
+  std::unique_ptr<Backend> wrap(std::unique_ptr<Backend> session) override {
+    return std::make_unique<ListCheckLayer>(std::move(session), unlisted_);
+  }
+
+ private:
+  std::shared_ptr<UnlistedExtensions> unlisted_;
+};
+
+inline constexpr PluginDescriptor list_check_layer = layer_plugin(
+    "list_check", POLYCACHE_VERSION,
+    [](const OptionReader&, const BackendContext& context) -> std::unique_ptr<BackendFactory> {
+      return std::make_unique<ListCheckFactory>(
+          context.inner, shared_by_name<UnlistedExtensions>("", context.clock));
+    });
 
 // A store behind the alias "store" of a registry of its own, on a clock that the test moves.
 class StoreFixture : public ::testing::TestWithParam<ConformanceCase> {
@@ -335,6 +397,52 @@ class StoreFixture : public ::testing::TestWithParam<ConformanceCase> {
     });
     restless_clock_.set_restless(false);
     return rounds;
+  }
+
+  // Uses everything that may ask the store for an extension. Returns the ids under "polycache."
+  // that the store offers and the core does not list.
+  std::set<std::string> unlisted_extensions() {
+    const auto unlisted = shared_by_name<UnlistedExtensions>("", *clock_of_store());
+    Config config = config_;
+    std::vector<LayerConfig>& layers = config.caches["store"].layers;
+    layers.insert(layers.begin(), LayerConfig{.name = "list_check"});
+    Environment checked = environment();
+    checked.linked_plugins.push_back(&list_check_layer);
+    {
+      CacheRegistry checked_registry(config, checked);
+      use_everything(checked_registry["store"]);
+      checked_registry.health();
+      // A version of an extension that the core does not know.
+      Backend& session = checked_registry["store"].backend();
+      for (const std::string_view id : SessionExtensions::ids) {
+        for (int version = 1; version < 10; ++version) {
+          session.extension(std::string(id.substr(0, id.find('/') + 1)) + std::to_string(version));
+        }
+      }
+    }
+    const std::lock_guard lock(unlisted->mutex);
+    return unlisted->ids;
+  }
+
+  void use_everything(Cache& cache) {
+    cache.set("k", "v");
+    cache.add("k", "v");
+    cache.touch("k");
+    cache.get("k");
+    cache.contains("k");
+    cache.visit("k", [](std::string_view) {});
+    cache.get_or_set("computed", "v");
+    cache.set_many({{"a", 1}, {"b", 2}});
+    cache.get_many({"a", "b"});
+    cache.erase_many({"a", "b"});
+    if (quirks().has_counters) cache.incr("n", 1, {.initial = 1});
+    try {
+      cache.incr_version("k");
+    } catch (const KeyNotFound&) {  // the store keeps nothing
+    }
+    cache.pop("computed");
+    cache.erase("k");
+    cache.clear();
   }
 
   // Runs f() in a child process. A child that hangs ends after half of the test's time limit.
@@ -1649,6 +1757,11 @@ TEST_P(BackendConformance, AnUnknownExtensionIsNull) {
   EXPECT_EQ(store().backend().extension(""), nullptr);
 }
 
+// Add the extension to extension_list.h, or name it without "polycache.".
+TEST_P(BackendConformance, OffersNoExtensionThatTheListLacks) {
+  EXPECT_EQ(unlisted_extensions(), std::set<std::string>());
+}
+
 // --- get_or_set ---
 
 TEST_P(BackendConformance, GetOrSetComputesOnce) {
@@ -2040,6 +2153,10 @@ TEST_P(KeepsNothingConformance, EverythingIsAMissAndNothingFails) {
   }
   store().clear();
   store().close();
+}
+
+TEST_P(KeepsNothingConformance, OffersNoExtensionThatTheListLacks) {
+  EXPECT_EQ(unlisted_extensions(), std::set<std::string>());
 }
 
 TEST_P(KeepsNothingConformance, KeysAreValidated) {
