@@ -97,6 +97,29 @@ constexpr PluginDescriptor third_party = backend_plugin(
       return std::make_unique<Factory>(context.report);
     });
 
+// A store made of another alias. It hides what that alias's store can do, breakers included.
+class Around final : public BackendFactory {
+ public:
+  explicit Around(std::shared_ptr<BackendFactory> other) : other_(std::move(other)) {}
+  std::unique_ptr<Backend> connect() override {
+    return std::make_unique<Through>(other_->connect());
+  }
+  // Its own breaker must not be the one that the test sees.
+  StoreTraits traits() const noexcept override { return {.breaks_circuits = true}; }
+
+ private:
+  class Through final : public Layer {
+    using Layer::Layer;
+  };
+  std::shared_ptr<BackendFactory> other_;
+};
+
+constexpr PluginDescriptor composite = backend_plugin(
+    "composite", "1.0",
+    [](const OptionReader&, const BackendContext& context) -> std::unique_ptr<BackendFactory> {
+      return std::make_unique<Around>(context.sibling("a"));
+    });
+
 struct Heard {
   Warning::Kind kind;
   std::string message;
@@ -118,7 +141,7 @@ class Failsafe : public ::testing::Test {
                 [this](const Warning& w) {
                   heard_.push_back({w.kind, std::string(w.message), w.count});
                 },
-            .linked_plugins = {&third_party, &locmem::plugin}};
+            .linked_plugins = {&third_party, &composite, &locmem::plugin}};
   }
   std::vector<Warning::Kind> kinds() {
     std::vector<Warning::Kind> kinds;
@@ -159,6 +182,31 @@ TEST_F(Failsafe, AFailingStoreIsNotCalledUntilItRecovers) {
   EXPECT_EQ(a_.get("k"), "value") << "the probe is an operation like others";
   EXPECT_TRUE(a_.set("k", 1));
   EXPECT_THAT(kinds(), ElementsAre(Warning::Kind::breaker_closed, Warning::Kind::recovered));
+}
+
+TEST_F(Failsafe, AnAliasThatAnotherOneUsesHasOneBreakerForBoth) {
+  CacheRegistry registry(
+      {.caches = {{"a", {.backend = "third_party"}}, {"both", {.backend = "composite"}}}},
+      environment());
+  Cache& both = registry["both"];
+  EXPECT_EQ(both.get("k"), "value");
+  calls = 0;
+  works = Works::nothing;
+  for (int i = 0; i < 100; ++i) EXPECT_FALSE(both.get("k"));
+  EXPECT_EQ(calls, 5) << "open: not asked any more";
+  ASSERT_EQ(registry.health().front().alias, "a");
+  EXPECT_EQ(registry.health().front().breaker, State::open);
+
+  calls = 0;
+  EXPECT_FALSE(registry["a"].get("k"));  // the first failure that this alias itself sees
+  for (int i = 0; i < 10; ++i) EXPECT_FALSE(registry["a"].get("k"));
+  EXPECT_LE(calls, 1);
+
+  works = Works::all;
+  clock_.advance(60s);
+  EXPECT_EQ(both.get("k"), "value");
+  EXPECT_EQ(registry["a"].get("k"), "value");
+  EXPECT_EQ(registry.health().front().breaker, State::closed);
 }
 
 TEST_F(Failsafe, WhatMustNotBeLostThrowsWhileTheBreakerIsOpen) {

@@ -86,8 +86,10 @@ void check_cache() {
   using polycache::EntryState;
   const polycache::JudgedEntry judged = polycache::judge_entry(stored, polycache::Clock::real());
   const bool live = judged.state == EntryState::live;
+  // The alias has no transform, so it cannot read what one has changed.
+  const bool readable = live && judged.transforms.empty();
   const auto text = cache().get<std::string>("k");
-  require(text.has_value() == live && (!text || *text == judged.payload),
+  require(text.has_value() == readable && (!text || *text == judged.payload),
           "a cache reads something else than the entry's payload");
   require(cache().contains("k") == live, "contains and get disagree");
   require(cache().touch("k") == live, "touch and get disagree");
@@ -97,13 +99,13 @@ void check_cache() {
     require(value == text, "get_many reads something else");
   }
   require(cache().get_or_set("k", [] { return std::string("made"); }) ==
-              (live ? std::string(judged.payload) : "made"),
+              (readable ? std::string(judged.payload) : "made"),
           "get_or_set");
   try {
     cache().incr("k");
   } catch (const polycache::ValueError&) {
   }
-  if (!live) return;
+  if (!readable) return;
   cache().set("k", judged.payload);
   const polycache::JudgedEntry written =
       polycache::judge_entry(OneEntry::written, polycache::Clock::real());

@@ -8,7 +8,8 @@ constexpr growth::Exporter exporter{
              std::to_string(statistics.misses);
     }};
 
-constexpr auto plugin = polycache::other_plugin(growth::exporter_kind, "growth_exporter", "1.0", &exporter);
+constexpr auto plugin =
+    polycache::other_plugin(growth::exporter_kind, "growth_exporter", "1.0", &exporter);
 
 }  // namespace
 

@@ -34,7 +34,8 @@ CacheConfig locmem(const std::string& location) {
 }
 
 Config with_plugins(std::map<std::string, CacheConfig, std::less<>> caches) {
-  return {.caches = std::move(caches), .plugin_path = {GROWTH_PLUGINS}, .allow_writable_plugins = true};
+  return {
+      .caches = std::move(caches), .plugin_path = {GROWTH_PLUGINS}, .allow_writable_plugins = true};
 }
 
 Environment quiet() { return {.on_warning = {}, .linked_plugins = {&polycache::locmem::plugin}}; }
@@ -104,7 +105,8 @@ TEST(Growth, ASectionWithItsRecipeFollowsAReconfiguration) {
   const auto config = [](const std::string& value, const std::string& more = "") {
     Config read = Config::from_json(R"({"caches": {"default": {"backend": "locmem",
       "location": "growth_warmed"}}, "growth_warm": {"default": {"pairs": [
-      {"key": "k", "value": ")" + value + R"("}])" + more + "}}}",
+      {"key": "k", "value": ")" + value +
+                                        R"("}])" + more + "}}}",
                                     "growth.json");
     return read;
   };
@@ -146,8 +148,8 @@ TEST(Growth, AnObserverSeesWhatCallersSee) {
   registry["default"].get("k");
   registry["default"].get_or_set("k", 7);
   registry["default"].get<int>("k");
-  EXPECT_THAT(names->lines, ::testing::ElementsAre("clear hit", "get miss", "get_or_set miss",
-                                                   "get hit"));
+  EXPECT_THAT(names->lines,
+              ::testing::ElementsAre("clear hit", "get miss", "get_or_set miss", "get hit"));
 }
 
 TEST(Growth, APluginOfAnotherKindIsFoundInThePluginPath) {

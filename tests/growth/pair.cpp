@@ -20,7 +20,9 @@ class PairSession final : public Backend, private growth::PartsExtension {
   PairSession(std::unique_ptr<Backend> near, std::unique_ptr<Backend> far)
       : near_(std::move(near)), far_(std::move(far)) {}
 
-  bool get(std::string_view key, polycache::ValueSink sink) override { return at(key).get(key, sink); }
+  bool get(std::string_view key, polycache::ValueSink sink) override {
+    return at(key).get(key, sink);
+  }
   bool put(std::string_view key, std::string_view value, polycache::Ttl ttl,
            polycache::PutMode mode) override {
     return at(key).put(key, value, ttl, mode);

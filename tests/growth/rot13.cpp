@@ -10,11 +10,13 @@ namespace {
 
 class Rot13 final : public polycache::Transform {
  public:
-  bool apply(std::string_view value, const polycache::TransformContext&, std::string& out) override {
+  bool apply(std::string_view value, const polycache::TransformContext&,
+             std::string& out) override {
     for (const char c : value) out.push_back(turned(c));
     return true;
   }
-  bool revert(std::string_view stored, const polycache::TransformContext&, std::string& out) override {
+  bool revert(std::string_view stored, const polycache::TransformContext&,
+              std::string& out) override {
     for (const char c : stored) out.push_back(turned(c));
     return true;
   }

@@ -11,7 +11,7 @@ AliasShared::AliasShared(Parts parts)
     : parts_(std::move(parts)),
       traits_(parts_.factory->traits()),
       observer_(parts_.environment->observer.get()),
-      failsafe_(clock(), traits_) {}
+      failsafe_(clock(), traits_, parts_.breaker) {}
 
 std::unique_ptr<Backend> AliasShared::connect() const {
   std::unique_ptr<Backend> session = parts_.factory->connect();

@@ -31,6 +31,8 @@ class AliasShared {
     // Weak: a job that ends last must not destroy the executor that runs it.
     std::weak_ptr<Executor> executor = {};
     std::shared_ptr<BackendFactory> factory;
+    // For a store that has none of its own; shared with breaking_factory.h.
+    std::shared_ptr<CircuitBreaker> breaker;
     Transforms transforms = {};
     std::shared_ptr<TallyBook> tallies = std::make_shared<TallyBook>();
   };

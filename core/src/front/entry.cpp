@@ -48,7 +48,7 @@ void append_varint(std::string& out, std::size_t value) {
 }
 
 struct Fields {
-  std::string_view transforms;
+  std::optional<std::string_view> transforms;
 };
 
 // Empty if they are damaged, or one must be understood and is not.
@@ -59,7 +59,7 @@ std::optional<Fields> read_fields(std::string_view bytes) noexcept {
     bytes.remove_prefix(1);
     const auto size = take_varint(bytes);
     if (!size || *size > bytes.size()) return std::nullopt;
-    if (id == kTransformsField && fields.transforms.empty()) {
+    if (id == kTransformsField && !fields.transforms && *size > 0) {
       fields.transforms = bytes.substr(0, *size);
     } else if (id >= 0x80) {
       return std::nullopt;
@@ -115,8 +115,9 @@ JudgedEntry judge_frame(std::string_view stored, const Clock& clock) noexcept {
   if (!parsed || parsed->length > stored.size()) return {EntryState::unreadable};
   const auto fields = read_fields(stored.substr(kEntryHeadSize, parsed->length - kEntryHeadSize));
   const bool is_transformed = (parsed->head.flags & kTransformed) != 0;
-  if (!fields || is_transformed == fields->transforms.empty()) return {EntryState::unreadable};
-  return {state_of(parsed->head, clock), stored.substr(parsed->length), fields->transforms};
+  if (!fields || is_transformed != fields->transforms.has_value()) return {EntryState::unreadable};
+  return {state_of(parsed->head, clock), stored.substr(parsed->length),
+          fields->transforms.value_or("")};
 }
 
 std::optional<EntryState> judge_frame_head(std::string_view head, const Clock& clock) noexcept {

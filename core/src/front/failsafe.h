@@ -10,9 +10,11 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "polycache/author/backend.h"
 #include "polycache/author/clock.h"
@@ -34,9 +36,11 @@ class Failsafe {
     std::uint64_t went_without = 0;  // if recovered: operations that failed unreported
   };
 
-  // `clock` must outlive it, and so must what the traits point to.
-  Failsafe(const Clock& clock, const StoreTraits& traits) noexcept
-      : clock_(clock), traits_(traits), own_(clock) {}
+  // `clock` must outlive it, and so must what the traits point to. `breaker` is for a store that
+  // has none of its own.
+  Failsafe(const Clock& clock, const StoreTraits& traits,
+           std::shared_ptr<CircuitBreaker> breaker) noexcept
+      : clock_(clock), traits_(traits), breaker_(std::move(breaker)) {}
 
   // Whether there is anything to check or to record.
   bool troubled() const noexcept { return troubled_.load(std::memory_order_relaxed); }
@@ -75,7 +79,7 @@ class Failsafe {
   std::atomic<unsigned> down_{0};
   // When to sum up unreported failures, in nanoseconds; 0 if there are none.
   std::atomic<std::int64_t> sum_due_{0};
-  CircuitBreaker own_;
+  const std::shared_ptr<CircuitBreaker> breaker_;
 
   News sum_up(std::chrono::steady_clock::time_point now);
 

@@ -17,6 +17,7 @@
 #include "config/problems.h"
 #include "config/sections.h"
 #include "front/backend_call.h"
+#include "front/breaking_factory.h"
 #include "plugins/key_functions.h"
 #include "plugins/loader.h"
 #include "polycache/author/extension.h"
@@ -95,6 +96,8 @@ class Builder {
   struct Work {
     enum class Progress : unsigned char { under_way, done } progress = Progress::under_way;
     std::shared_ptr<BackendFactory> factory;  // including layers; null: invalid
+    std::shared_ptr<CircuitBreaker> breaker;
+    std::shared_ptr<BackendFactory> sibling;  // for other aliases: with the breaker around it
     CacheInfo info;
     std::shared_ptr<KeyPolicy> keys;
     Transforms transforms;
@@ -157,6 +160,11 @@ class Builder {
     make(alias, config_.caches.find(alias)->second, work);
     work.progress = Work::Progress::done;
     if (!work.problems.empty()) work.factory = nullptr;
+    if (!work.factory) return nullptr;
+    work.breaker = std::make_shared<CircuitBreaker>(*environment_.clock);
+    work.sibling = work.factory->traits().breaks_circuits
+                       ? work.factory
+                       : std::make_shared<BreakingFactory>(alias, work.factory, work.breaker);
     return work.factory;
   }
 
@@ -272,19 +280,21 @@ class Builder {
     std::unique_ptr<Product> product;
     try {
       product = create_product(reader, context);
-      if (!product) note(work, stage.path, whose + " did not create " + what, true);
+      if (!product) note(work, stage.path, whose + " did not create a " + what, true);
       reader.reject_unread();
     } catch (const PluginError& error) {
       note(work, stage.path, error.what(), true);
     } catch (const ConfigError& error) {
       note(work, stage.path, error.what());
     } catch (const std::exception& error) {
-      note(work, stage.path, whose + " threw while it created " + what + ": " + error.what(), true);
+      note(work, stage.path, whose + " threw while it created the " + what + ": " + error.what(),
+           true);
     } catch (const abi::__forced_unwind&) {  // pthread_cancel: must not be caught
       throw;
     } catch (...) {  // a foreign plugin may throw anything
       note(work, stage.path,
-           whose + " threw something that is not a std::exception while it created " + what, true);
+           whose + " threw something that is not a std::exception while it created the " + what,
+           true);
     }
     if (work.problems.size() != problems_before) return nullptr;
     return product;
@@ -299,8 +309,7 @@ class Builder {
       work.info.plugin_file = plugin.file;
       work.info.plugin_version = plugin.descriptor->plugin_version;
     }
-    return create<BackendFactory>(stage, plugin, plugin.descriptor->payload.create, "the store",
-                                  work);
+    return create<BackendFactory>(stage, plugin, plugin.descriptor->payload.create, "store", work);
   }
 
   void make_transforms(const std::string& path, const CacheConfig& cache, Work& work) {
@@ -322,7 +331,7 @@ class Builder {
       }
       work.info.transforms.push_back(name);
       all.push_back({name, create<Transform>(stage, plugin, plugin.descriptor->payload.transform,
-                                             "the transform", work)});
+                                             "transform", work)});
     }
     work.transforms = Transforms(std::move(all));
   }
@@ -351,8 +360,7 @@ class Builder {
       throw ConfigError("the aliases " + quote(alias) + " and " + quote(other) +
                         " refer to each other; break the circle");
     }
-    std::shared_ptr<BackendFactory> factory = factory_of(std::string(other));
-    if (factory) return factory;
+    if (factory_of(std::string(other))) return work_.find(other)->second.sibling;
     const std::string problem = "the alias " + quote(other) + ", which it needs, is invalid";
     if (only_plugins(work_.find(other)->second)) throw PluginError(problem);
     throw ConfigError(problem);
@@ -488,6 +496,7 @@ class Builder {
                                                            .environment = kept_environment_,
                                                            .executor = environment_.executor,
                                                            .factory = work.factory,
+                                                           .breaker = work.breaker,
                                                            .transforms = work.transforms});
       built.state = std::make_shared<CacheState>(std::move(shared),
                                                  KeySpace{.keys = *work.keys,

@@ -120,6 +120,33 @@ TEST_F(EntryTest, FieldsAreSkippedUnlessTheyMustBeUnderstood) {
   }
 }
 
+TEST_F(EntryTest, APayloadThatWasTransformedNamesItsTransforms) {
+  const std::string names = "shrink,seal";
+  const std::string field = transforms_field(names);
+  const std::string frame = make_frame({.flags = kTransformed, .created = 5}, field, "payload");
+  const JudgedEntry entry = judge_entry(frame, clock_);
+  EXPECT_EQ(entry.state, EntryState::live);
+  EXPECT_EQ(entry.transforms, names);
+  EXPECT_EQ(entry.payload, "payload");
+  EXPECT_EQ(head_of_frame(frame).created, 5);
+  EXPECT_EQ(bound_head(head_of_frame(frame)), bound_head({.created = 5}));
+  EXPECT_EQ(bound_head({}).size(), kEntryHeadSize);
+
+  const std::string longer(300, 'n');
+  EXPECT_EQ(judge_entry(make_frame({.flags = kTransformed}, transforms_field(longer), ""), clock_)
+                .transforms,
+            longer);
+}
+
+TEST_F(EntryTest, NamesOfTransformsAndTheirFlagComeTogether) {
+  const std::string field = transforms_field("seal");
+  EXPECT_EQ(state_of({.flags = kTransformed}, ""), EntryState::unreadable);
+  EXPECT_EQ(state_of({}, field), EntryState::unreadable);
+  EXPECT_EQ(state_of({.flags = kTransformed}, field), EntryState::live);
+  EXPECT_EQ(state_of({.flags = kTransformed}, field + field), EntryState::unreadable);
+  EXPECT_EQ(state_of({.flags = kTransformed}, transforms_field("")), EntryState::unreadable);
+}
+
 // What the first 64 bytes do not show is decided when the entry is read.
 TEST_F(EntryTest, AHeadThatIsLongerThanWhatIsShownSaysNothing) {
   const std::string fields = std::string("\x01\x50", 2) + std::string(80, 'a') + "\x80" + '\0';

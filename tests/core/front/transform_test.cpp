@@ -75,11 +75,11 @@ class Seal final : public Transform {
   char secret_;
 };
 
-constexpr PluginDescriptor run_length = transform_plugin(
-    "run_length", "1.0",
-    [](const OptionReader&, const BackendContext&) -> std::unique_ptr<Transform> {
-      return std::make_unique<RunLength>();
-    });
+constexpr PluginDescriptor run_length =
+    transform_plugin("run_length", "1.0",
+                     [](const OptionReader&, const BackendContext&) -> std::unique_ptr<Transform> {
+                       return std::make_unique<RunLength>();
+                     });
 constexpr PluginDescriptor seal = transform_plugin(
     "seal", "1.0",
     [](const OptionReader& options, const BackendContext&) -> std::unique_ptr<Transform> {
@@ -97,9 +97,7 @@ class TransformTest : public ::testing::Test {
   static CacheConfig alias(std::vector<LayerConfig> transform) {
     return {.backend = "locmem", .location = {"transform_test"}, .transform = std::move(transform)};
   }
-  static LayerConfig sealed(std::int64_t secret = 42) {
-    return {"seal", {{"secret", secret}}};
-  }
+  static LayerConfig sealed(std::int64_t secret = 42) { return {"seal", {{"secret", secret}}}; }
   std::string stored(std::string_view key) {
     std::string bytes;
     Cache& plain = registry["plain"];
@@ -122,8 +120,8 @@ TEST_F(TransformTest, ValuesComeBackUnchanged) {
   for (const char* const name : {"plain", "short", "seal", "both"}) {
     Cache& cache = registry[name];
     cache.clear();
-    for (const std::string& value : {runs, std::string("short"), std::string(), std::string("\xC1pc"),
-                                     std::string("\xC1pc\1\0\0", 6)}) {
+    for (const std::string& value : {runs, std::string("short"), std::string(),
+                                     std::string("\xC1pc"), std::string("\xC1pc\1\0\0", 6)}) {
       EXPECT_TRUE(cache.set("k", value)) << name;
       EXPECT_EQ(cache.get("k"), value) << name;
       EXPECT_EQ(cache.get_many({"k", "none"}).front(), value) << name;
@@ -174,7 +172,8 @@ TEST_F(TransformTest, SwitchingOnOffOrOverLeavesOldEntriesReadable) {
   registry["plain"].set("old", runs);
   EXPECT_EQ(registry["short"].get("old"), runs);
   registry["short"].set("new", runs);
-  EXPECT_EQ(registry["both"].get("new"), std::nullopt);  // "seal" accepts nothing that is not sealed
+  EXPECT_EQ(registry["both"].get("new"),
+            std::nullopt);  // "seal" accepts nothing that is not sealed
   EXPECT_THAT(warnings,
               ElementsAre(HasSubstr("was stored without the transforms that this alias requires")));
   warnings.clear();
@@ -223,8 +222,9 @@ TEST_F(TransformTest, WhatATransformThrowsReachesTheWriter) {
   EXPECT_FALSE(cache.contains("k"));
   EXPECT_EQ(cache.get_or_set("k", "unsealable"), "unsealable");  // computed, but not stored
   EXPECT_FALSE(cache.contains("k"));
-  EXPECT_THAT(warnings, ElementsAre(HasSubstr("was not stored: its codec or transform threw: no seal "
-                                              "for this")));
+  EXPECT_THAT(warnings,
+              ElementsAre(HasSubstr("was not stored: its codec or transform threw: no seal "
+                                    "for this")));
 }
 
 TEST_F(TransformTest, DamagedBytesAreAMiss) {

@@ -248,7 +248,7 @@ TEST_F(RegistryTest, AllProblemsAreReportedAtOnce) {
   EXPECT_THAT(error, HasSubstr("caches.json:7: caches.b.options.sise: unknown option; did you "
                                "mean \"size\"?"));
   EXPECT_THAT(error, HasSubstr("caches.c.backend: is missing"));
-  EXPECT_THAT(error, HasSubstr("caches.c.timeout: is negative"));
+  EXPECT_THAT(error, HasSubstr("caches.c.timeout: must not be negative"));
   EXPECT_THAT(error, HasSubstr("caches.d.key_function"));
   EXPECT_THAT(error,
               HasSubstr("caches.d.options.size: expected an integer from 0 up to 10, got 11"));

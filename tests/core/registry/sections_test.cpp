@@ -163,8 +163,9 @@ TEST(Sections, FinishThrowsWhatWasRecorded) {
 
 TEST(Sections, DoNotShowWhatMayBeSecret) {
   ::setenv("SECTIONS_TEST_SECRET", "hunter2", 1);
-  const CacheRegistry registry(with(R"("mine": {"x": "${SECTIONS_TEST_SECRET}", "password": "hunter2"})"),
-                               claiming({{"mine", {}}}));
+  const CacheRegistry registry(
+      with(R"("mine": {"x": "${SECTIONS_TEST_SECRET}", "password": "hunter2"})"),
+      claiming({{"mine", {}}}));
   ::unsetenv("SECTIONS_TEST_SECRET");
   SectionReader section = registry.section("mine");
   // Expanded when it is read: by then the variable is gone.
@@ -217,12 +218,10 @@ TEST(Sections, ListenersHearOfEachChangeUntilTheyAreGone) {
   std::vector<std::int64_t> heard;
   std::vector<std::string> warnings;
   Environment environment = claiming({{"mine", {}}});
-  environment.on_warning = [&](const Warning& warning) {
-    warnings.emplace_back(warning.message);
-  };
+  environment.on_warning = [&](const Warning& warning) { warnings.emplace_back(warning.message); };
   CacheRegistry registry(with(R"("mine": {"n": 1})"), environment);
-  auto listener = registry.on_change(
-      [&] { heard.push_back(registry.section("mine").integer("n", 0)); });
+  auto listener =
+      registry.on_change([&] { heard.push_back(registry.section("mine").integer("n", 0)); });
   const auto unwell = registry.on_change([] { throw std::runtime_error("unwell"); });
   registry.reconfigure(with(R"("mine": {"n": 2})"));
   EXPECT_THROW(registry.reconfigure(with(R"("yours": {})")), ConfigError);
