@@ -425,7 +425,7 @@ TEST_F(ThrowingHandlerOfAStore, WhatAStoreReportsInAnOperationIsDeliveredAfterIt
 
 TEST_F(ThrowingHandlerOfAStore, ThatIsDownIsUsedAgainWhenItIsUp) {
   store_fails = true;
-  EXPECT_THROW(cache().get<int>("k"), Enough);      // "going on without the store"
+  EXPECT_THROW(cache().get<int>("k"), Enough);      // "continuing without the store"
   EXPECT_FALSE(cache().get<int>("k").has_value());  // told once
   store_fails = false;
   EXPECT_THROW(cache().get<int>("k"), Enough);  // "the store answers again"

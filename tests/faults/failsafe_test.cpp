@@ -218,7 +218,7 @@ TEST_F(Failsafe, WhatMustNotBeLostThrowsWhileTheBreakerIsOpen) {
   } catch (const BackendError& error) {
     EXPECT_EQ(error.kind(), Kind::unreachable);
     EXPECT_THAT(error.what(), HasSubstr("a: erase: the store was not asked"));
-    EXPECT_THAT(error.what(), HasSubstr("next try in"));
+    EXPECT_THAT(error.what(), HasSubstr("next attempt in"));
     EXPECT_THAT(error.what(), HasSubstr("it does not answer"));
   }
   EXPECT_THROW(a_.incr("k"), BackendError);
@@ -284,7 +284,7 @@ TEST_F(Failsafe, FailuresAreReportedOnceThenSummedUp) {
     degraded.push_back(one.message);
     told += one.count;
   }
-  EXPECT_THAT(degraded.at(0), HasSubstr("get: going on without the store: 10.0.0.1:1"));
+  EXPECT_THAT(degraded.at(0), HasSubstr("get: continuing without the store: 10.0.0.1:1"));
   EXPECT_GE(degraded.size(), 2U);
   EXPECT_LE(degraded.size(), 4U) << "one a minute";
   EXPECT_THAT(degraded.at(1), HasSubstr("operations failed in the last"));

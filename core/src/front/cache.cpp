@@ -181,7 +181,7 @@ std::int64_t Cache::incr(KeyView key, std::int64_t delta, const CounterOptions& 
         not_live = find_not_live(session, id, *state_);
         if (not_live) return std::nullopt;
         throw ValueError(ValueError::Kind::not_a_counter,
-                         "the entry carries metadata and is no plain counter");
+                         "the entry carries metadata and is not a plain counter");
       }
     });
     if (sum) {

@@ -57,12 +57,12 @@ void Cache::Operation::throw_refusal(Access access) const {
   const bool probed = failsafe.breaker_state(access) == CircuitBreaker::State::half_open;
   const std::string until =
       probed ? "another operation is trying it now"
-             : "next try in " + std::to_string(failsafe.pause_left(access).count()) + " ms";
+             : "next attempt in " + std::to_string(failsafe.pause_left(access).count()) + " ms";
   throw BackendError(BackendError::Kind::unreachable, "",
                      state().alias() + ": " + name() +
                          ": the store was not asked, since it keeps failing (circuit breaker " +
                          "open, " + until + ")" +
-                         (last.empty() ? "" : "; the last failure: " + last));
+                         (last.empty() ? "" : "; last failure: " + last));
 }
 
 void Cache::Operation::settle(Access access, BackendCall& call, const Session& session) {
@@ -86,7 +86,7 @@ void Cache::Operation::tell(const Failsafe::News& news) {
     return std::to_string(count) + (count == 1 ? " operation" : " operations");
   };
   if (news.failures > 0) {
-    std::string message = name() + ": going on without the store: " + news.what;
+    std::string message = name() + ": continuing without the store: " + news.what;
     if (news.failures > 1) {
       message += " (" + times(news.failures) + " failed in the last " +
                  std::to_string(news.since.count()) + " s)";
@@ -95,7 +95,7 @@ void Cache::Operation::tell(const Failsafe::News& news) {
   }
   if (news.breaker == CircuitBreaker::Change::opened) {
     state().warn(Warning::Kind::breaker_opened, "",
-                 "the store keeps failing and is not used for now; next try in " +
+                 "the store keeps failing and is not used for now; next attempt in " +
                      std::to_string(state().failsafe().pause_left(Access::write).count()) + " ms");
   } else if (news.breaker == CircuitBreaker::Change::closed) {
     state().warn(Warning::Kind::breaker_closed, "", "the store is used again");
@@ -103,7 +103,7 @@ void Cache::Operation::tell(const Failsafe::News& news) {
   if (news.recovered) {
     std::string message = "the store answers again";
     if (news.went_without > 0) {
-      message += " (" + times(news.went_without) + " more went without it)";
+      message += " (" + times(news.went_without) + " more were done without it)";
     }
     state().warn(Warning::Kind::recovered, "", message, news.went_without + 1);
   }
@@ -152,7 +152,7 @@ void Cache::Operation::give_up(Access access, Failing failing, BackendCall& call
     decide(translated);
     if (throws(access, failing)) rethrow(translated);
   } catch (...) {
-    const BackendError translated = foreign("something that is no std::exception");
+    const BackendError translated = foreign("something that is not a std::exception");
     decide(translated);
     if (throws(access, failing)) rethrow(translated);
   }

@@ -1,9 +1,8 @@
-// A layer is a backend that wraps a backend: metrics, tracing, compression, fault tolerance. Derive
-// from Layer and override the functions to change; the others are forwarded. Derive from
-// LayerFactory and create the layer in wrap().
+// A layer is a backend that wraps a backend. Derive from Layer and override the functions to
+// change; the others are forwarded. Derive from LayerFactory and create the layer in wrap().
 //
-// Caution: overriding get() does not change get_many(). A layer that must see every read overrides
-// both.
+// Caution: overriding get() does not change get_many(). A layer that must see every call derives
+// from AroundLayer (around_layer.h).
 
 #pragma once
 
@@ -81,6 +80,8 @@ class POLYCACHE_API LayerFactory : public BackendFactory {
  protected:
   // Called concurrently.
   virtual std::unique_ptr<Backend> wrap(std::unique_ptr<Backend> session) = 0;
+
+  BackendFactory& inner() const noexcept { return *inner_; }
 
  private:
   std::shared_ptr<BackendFactory> inner_;
