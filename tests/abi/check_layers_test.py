@@ -22,7 +22,7 @@ GOOD = {
     "core/include/polycache/author/backend.h": '#include <string>\n#include "polycache/error.h"\n',
     "core/include/polycache/cache.h": '#include "polycache/author/backend.h"\n',
     "core/include/polycache/codec_json.h": "#include <nlohmann/json.hpp>\n",
-    "core/src/plugins/loader.cpp": '#include <boost/dll/shared_library.hpp>\n#include "plugins/own.h"\n',
+    "core/src/plugins/library.cpp": '#include <boost/dll/shared_library.hpp>\n#include "plugins/own.h"\n',
     "core/src/plugins/own.h": "#include <unistd.h>\n",
     "core/src/registry/builder.cpp": '#include "plugins/own.h"\n#include "polycache/config.h"\n',
     "core/src/front/cache_state.h": '#include "polycache/config.h"\n#include "polycache/registry.h"\n',

@@ -61,8 +61,7 @@ void Cache::Operation::throw_refusal(Access access) const {
   throw BackendError(BackendError::Kind::unreachable, "",
                      state().alias() + ": " + name() +
                          ": the store was not asked, since it keeps failing (circuit breaker " +
-                         "open, " + until + ")" +
-                         (last.empty() ? "" : "; last failure: " + last));
+                         "open, " + until + ")" + (last.empty() ? "" : "; last failure: " + last));
 }
 
 void Cache::Operation::settle(Access access, BackendCall& call, const Session& session) {

@@ -1,4 +1,4 @@
-// Finds, checks and loads plugins. Only plugins/loader.cpp uses Boost.DLL.
+// Finds, checks and loads plugins.
 //
 // A file is checked before any of its code runs: its section table must be complete, and its ABI
 // mark (abi.h) must be ours. A loaded file is never unloaded; loading it again returns the same
@@ -12,22 +12,16 @@
 #include <string_view>
 #include <vector>
 
+#include "plugins/descriptors.h"
+#include "plugins/library.h"
 #include "polycache/author/plugin.h"
 
 namespace polycache {
-
-// Whether to accept plugins that other users can write to (write_access.h): files, or searched
-// folders.
-enum class WritableFiles : unsigned char { refused, allowed };
 
 struct LoadedPlugin {
   const PluginDescriptor* descriptor = nullptr;  // never destroyed
   std::string file = {};                         // empty: linked into the program
 };
-
-// The problem of a plugin linked into the program, as the text that follows its name in a sentence.
-// Empty: none.
-std::string linked_plugin_problem(const PluginDescriptor* descriptor);
 
 // The plugin of that kind and name: among those of `linked` that have no problem, else in the first
 // folder of `search_path` that contains polycache_NAME.so or libpolycache_NAME.so. A file that
