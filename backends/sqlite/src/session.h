@@ -92,6 +92,9 @@ class Session final : public Backend,
   using Absent = Connection::Absent;
   using Turn = std::unique_lock<std::timed_mutex>;
 
+  // How many entries of one bulk write get an order of their own: a microsecond each.
+  static constexpr std::size_t kMostOrders = 1'000'000;
+
   // TtlExtension
   bool get(std::string_view key, FunctionRef<void(std::string_view, Ttl)> sink) override;
   void get_many(std::span<const std::string_view> keys, TtlExtension::Sink sink) override;
