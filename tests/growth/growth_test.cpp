@@ -16,6 +16,7 @@
 #include "polycache/backends/locmem.h"
 #include "polycache/polycache.h"
 #include "recipe.h"
+#include "services.h"
 #include "sham_extension.h"
 
 namespace {
@@ -47,9 +48,9 @@ Config pair(std::vector<polycache::LayerConfig> layers = {}) {
 }
 
 TEST(Growth, ACompositeOfTwoPartsIsAStore) {
-  auto factories = std::make_shared<std::size_t>(0);
+  auto factories = std::make_shared<growth::FactoryCount>();
   Environment environment = quiet();
-  environment.services["growth.factories/1"] = factories;
+  environment.services[std::string(growth::FactoryCount::id)] = factories;
   CacheRegistry registry(pair(), environment);
   Cache& both = registry["both"];
   both.clear();
@@ -59,7 +60,7 @@ TEST(Growth, ACompositeOfTwoPartsIsAStore) {
   EXPECT_EQ(both.get("cold"), "c");
   EXPECT_EQ(registry["near"].get("hot"), "h");
   EXPECT_EQ(registry["near"].get("cold"), std::nullopt);
-  EXPECT_EQ(*factories, 1U);
+  EXPECT_EQ(factories->made, 1U);
 }
 
 TEST(Growth, AnExtensionOfASessionReachesTheProgram) {
@@ -71,9 +72,9 @@ TEST(Growth, AnExtensionOfASessionReachesTheProgram) {
 }
 
 TEST(Growth, ATransparentLayerHidesNothingAndSeesEachCall) {
-  auto calls = std::make_shared<std::atomic<int>>(0);
+  auto calls = std::make_shared<growth::CallCount>();
   Environment environment = quiet();
-  environment.services["growth.calls/1"] = calls;
+  environment.services[std::string(growth::CallCount::id)] = calls;
   Config config = pair({{"growth_layer"}});
   config.caches["near"].layers = {{"growth_layer"}};
   CacheRegistry registry(config, environment);
@@ -82,9 +83,9 @@ TEST(Growth, ATransparentLayerHidesNothingAndSeesEachCall) {
   EXPECT_EQ(parts->part_of("hot"), "near");
   Cache& near = registry["near"];
   near.set("k", "v");
-  const int before = calls->load();
+  const int before = calls->seen.load();
   EXPECT_EQ(near.pop("k"), "v");
-  EXPECT_GT(calls->load(), before);
+  EXPECT_GT(calls->seen.load(), before);
   EXPECT_NE(near.extension<polycache::TtlExtension>(), nullptr);
   EXPECT_NE(near.extension<polycache::CompareExtension>(), nullptr);
 }

@@ -4,29 +4,30 @@
 #include <polycache/author/around_layer.h>
 #include <polycache/author/plugin.h>
 
-#include <atomic>
 #include <memory>
 #include <utility>
+
+#include "services.h"
 
 namespace {
 
 class Counting final : public polycache::AroundLayer {
  public:
-  Counting(std::unique_ptr<polycache::Backend> inner, std::shared_ptr<std::atomic<int>> calls)
+  Counting(std::unique_ptr<polycache::Backend> inner, std::shared_ptr<growth::CallCount> calls)
       : AroundLayer(std::move(inner)), calls_(std::move(calls)) {}
   polycache::StoreAnswer around(const polycache::StoreCall& call, polycache::StoreGo go) override {
-    calls_->fetch_add(1, std::memory_order_relaxed);
+    calls_->seen.fetch_add(1, std::memory_order_relaxed);
     return go(call.deliver);
   }
 
  private:
-  std::shared_ptr<std::atomic<int>> calls_;
+  std::shared_ptr<growth::CallCount> calls_;
 };
 
 class CountingFactory final : public polycache::AroundLayerFactory {
  public:
   CountingFactory(std::shared_ptr<polycache::BackendFactory> inner,
-                  std::shared_ptr<std::atomic<int>> calls)
+                  std::shared_ptr<growth::CallCount> calls)
       : AroundLayerFactory(std::move(inner)), calls_(std::move(calls)) {}
 
  protected:
@@ -35,13 +36,13 @@ class CountingFactory final : public polycache::AroundLayerFactory {
   }
 
  private:
-  std::shared_ptr<std::atomic<int>> calls_;
+  std::shared_ptr<growth::CallCount> calls_;
 };
 
 std::unique_ptr<polycache::BackendFactory> create(const polycache::OptionReader&,
                                                   const polycache::BackendContext& context) {
-  auto calls = context.service<std::atomic<int>>("growth.calls/1");
-  if (!calls) calls = std::make_shared<std::atomic<int>>(0);
+  auto calls = context.service<growth::CallCount>();
+  if (!calls) calls = std::make_shared<growth::CallCount>();
   return std::make_unique<CountingFactory>(context.inner, std::move(calls));
 }
 

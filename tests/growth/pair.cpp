@@ -8,6 +8,7 @@
 #include <string_view>
 #include <utility>
 
+#include "services.h"
 #include "sham_extension.h"
 
 namespace {
@@ -74,7 +75,7 @@ std::unique_ptr<BackendFactory> create(const polycache::OptionReader& options,
   auto factory = std::make_unique<PairFactory>(context.sibling(options.string("near", "near")),
                                                context.sibling(options.string("far", "far")));
   // For a recipe that finds it by name, without a member of its own in the context.
-  if (const auto seen = context.service<std::size_t>("growth.factories/1")) ++*seen;
+  if (const auto count = context.service<growth::FactoryCount>()) ++count->made;
   return factory;
 }
 
