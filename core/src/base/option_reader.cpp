@@ -110,6 +110,7 @@ void OptionReader::expected(std::string_view name, std::string_view what,
 }
 
 void OptionReader::reject(std::string_view name, std::string_view problem) const {
+  read_.emplace(name);  // it is known, and reported once
   report(member(name), problem);
 }
 

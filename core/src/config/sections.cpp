@@ -72,6 +72,7 @@ struct SectionReader::Node {
   std::set<std::string, std::less<>> unknown;   // asked for as an object, and absent
   OptionReader reader;                          // of `values`
   bool read = false;
+  bool rejected = false;  // as a whole: what is in it is not reported
 };
 
 struct SectionReader::Tree {
@@ -167,6 +168,7 @@ struct SectionReader::Tree {
   void reject_unread(const Node& node) {
     if (!node.list) node.reader.reject_unread();
     for (const auto& child : node.children) {
+      if (child->rejected) continue;
       if (child->read) {
         reject_unread(*child);
         continue;
@@ -212,10 +214,9 @@ bool SectionReader::has(std::string_view name) const noexcept {
 bool SectionReader::is_value(std::string_view name) const {
   Node* const child = node_->find(name);
   if (child == nullptr) return true;
-  if (!child->read) {
+  if (!child->rejected) {
     reject(name, child->list ? "expected a value, got a list of objects"
                              : "expected a value, got an object");
-    child->read = true;
   }
   return false;
 }
@@ -261,11 +262,9 @@ std::string SectionReader::choice(std::string_view name,
 SectionReader SectionReader::object(std::string_view name) const {
   Node* child = node_->find(name);
   if (child != nullptr && !child->list) return {tree_, child};
-  if (child != nullptr && !child->read) {
-    child->read = true;
-    reject(name, "expected an object, got a list");
+  if (child != nullptr) {
+    if (!child->rejected) reject(name, "expected an object, got a list");
   } else if (node_->values.find(name) != node_->values.end()) {
-    node_->values.erase(node_->values.find(name));  // it is reported once
     reject(name, "expected an object");
   }
   node_->unknown.emplace(name);
@@ -291,14 +290,20 @@ std::vector<SectionReader> SectionReader::objects(std::string_view name) const {
     if (!node_->reader.strings(name).empty()) reject(name, "expected a list of objects");
     return {};
   }
-  if (!child->list && !child->read) reject(name, "expected a list of objects, got an object");
-  child->read = true;
-  if (!child->list) return {};
+  if (!child->list) {
+    if (!child->rejected) reject(name, "expected a list of objects, got an object");
+    return {};
+  }
   return SectionReader(tree_, child).objects();
 }
 
 void SectionReader::reject(std::string_view name, std::string_view problem) const {
-  tree_->add(member(name), problem);
+  if (name.empty()) return tree_->add(node_->path, problem);
+  if (Node* const child = node_->find(name)) {
+    child->read = true;
+    child->rejected = true;
+  }
+  node_->reader.reject(name, problem);
 }
 
 void SectionReader::finish() {

@@ -56,8 +56,7 @@ void read_special(const CacheState& state, std::string_view final_key, Reading& 
   if (!state.reads_plain() && !is_counter) {
     reading.outcome = Outcome::undecodable;
     try {
-      reading.refused = std::make_unique<const std::string>(
-          "was stored without the transforms that this alias requires");
+      reading.refused = std::make_unique<const std::string>(state.transforms().missing({}));
     } catch (...) {  // out of memory: the warning says less
     }
     return;

@@ -14,6 +14,16 @@ bool Transforms::reads_plain() const noexcept {
                      [](const Named& one) { return one.transform->reads_plain(); });
 }
 
+std::string Transforms::missing(std::string_view names) const {
+  const std::string all = "," + std::string(names) + ",";
+  for (const Named& one : all_) {
+    if (one.transform->reads_plain()) continue;
+    if (all.find("," + one.name + ",") != std::string::npos) continue;
+    return "was stored without the transform " + quote(one.name) + ", which this alias requires";
+  }
+  return {};
+}
+
 std::string Transforms::apply(std::string_view value, const TransformContext& context,
                               std::string& out) const {
   std::string names;
@@ -30,6 +40,7 @@ std::string Transforms::apply(std::string_view value, const TransformContext& co
 
 std::string Transforms::revert(std::string_view names, std::string_view payload,
                                const TransformContext& context, std::string& out) const {
+  if (std::string problem = missing(names); !problem.empty()) return problem;
   std::string next;
   while (!names.empty()) {
     const std::size_t comma = names.rfind(',');

@@ -26,6 +26,9 @@ class Transforms {
   bool empty() const noexcept { return all_.empty(); }
   // Whether an entry without transforms is a value.
   bool reads_plain() const noexcept;
+  // Why an entry with those names is not a value: one is missing that does not read plain values.
+  // Empty if none is.
+  std::string missing(std::string_view names) const;
 
   // Applies them to a value. Returns the names of those that changed it, in order, and the result
   // in `out`; empty names: the value is to be stored as it is.

@@ -171,11 +171,14 @@ TEST_F(TransformTest, CountersStayCounters) {
 TEST_F(TransformTest, SwitchingOnOffOrOverLeavesOldEntriesReadable) {
   registry["plain"].set("old", runs);
   EXPECT_EQ(registry["short"].get("old"), runs);
+  EXPECT_EQ(registry["seal"].get("old"), std::nullopt);  // it accepts nothing that is not sealed
+  EXPECT_THAT(warnings, ElementsAre(HasSubstr("was stored without the transform \"seal\"")));
+  warnings.clear();
   registry["short"].set("new", runs);
-  EXPECT_EQ(registry["both"].get("new"),
-            std::nullopt);  // "seal" accepts nothing that is not sealed
+  EXPECT_EQ(registry["both"].get("new"), std::nullopt);
   EXPECT_THAT(warnings,
-              ElementsAre(HasSubstr("was stored without the transforms that this alias requires")));
+              ElementsAre(HasSubstr(
+                  "was stored without the transform \"seal\", which this alias requires")));
   warnings.clear();
   EXPECT_EQ(registry["plain"].get("new"), std::nullopt);
   EXPECT_THAT(warnings, ElementsAre("the entry \":1:new\" was stored with the transform "
