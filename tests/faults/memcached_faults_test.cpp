@@ -212,7 +212,7 @@ TEST_F(MemcachedFaults, ADeadServerIsNotCalledUntilItRecovers) {
   const auto error = failure_of([&] { strict_.get("k"); });
   ASSERT_TRUE(error);
   EXPECT_EQ(error->kind(), Kind::unreachable);
-  EXPECT_THAT(error->what(), AllOf(HasSubstr("next try in"), HasSubstr("no connection")));
+  EXPECT_THAT(error->what(), AllOf(HasSubstr("next attempt in"), HasSubstr("no connection")));
   EXPECT_TRUE(failure_of([&] { open_.erase("k"); })) << "an erasure is not lost in silence";
   EXPECT_EQ(gate_.connections_ever(), connections) << "left alone";
 

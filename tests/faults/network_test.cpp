@@ -80,7 +80,7 @@ std::optional<std::string> get_after_pauses(Store& store, std::string_view key) 
       return get(store, key);
     } catch (const BackendError& error) {
       const bool waits =
-          std::string_view(error.what()).find("next try in") != std::string_view::npos;
+          std::string_view(error.what()).find("next attempt in") != std::string_view::npos;
       if (!waits || std::chrono::steady_clock::now() > end) throw;
     }
     std::this_thread::sleep_for(5ms);

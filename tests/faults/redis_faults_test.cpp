@@ -189,8 +189,8 @@ TEST_F(RedisServerFaults, ADeadServerIsNotCalledUntilItRecovers) {
   const auto not_yet = failure_of([&] { strict_.get("k"); });
   ASSERT_TRUE(not_yet);
   EXPECT_EQ(not_yet->kind(), Kind::unreachable);
-  EXPECT_THAT(not_yet->what(),
-              AllOf(HasSubstr(gate_.address()), HasSubstr("next try in"), HasSubstr("refused")));
+  EXPECT_THAT(not_yet->what(), AllOf(HasSubstr(gate_.address()), HasSubstr("next attempt in"),
+                                     HasSubstr("refused")));
 
   for (int i = 0; i < 4; ++i) {
     clock_.advance(kPause);  // beyond the pause between connections
@@ -204,7 +204,7 @@ TEST_F(RedisServerFaults, ADeadServerIsNotCalledUntilItRecovers) {
   ASSERT_TRUE(left_alone);
   EXPECT_EQ(left_alone->kind(), Kind::unreachable);
   EXPECT_THAT(left_alone->what(),
-              AllOf(HasSubstr("circuit breaker"), HasSubstr("next try in"), HasSubstr("refused")));
+              AllOf(HasSubstr("circuit breaker"), HasSubstr("next attempt in"), HasSubstr("refused")));
   EXPECT_TRUE(failure_of([&] { open_.erase("k"); })) << "an erasure is not lost in silence";
 
   gate_.pass();

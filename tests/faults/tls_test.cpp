@@ -88,8 +88,8 @@ std::optional<BackendError> failure_after_pauses(const std::function<void()>& op
   const auto end = std::chrono::steady_clock::now() + testing::kHealed;
   for (;;) {
     auto failure = failure_of(operation);
-    const bool waits =
-        failure && std::string_view(failure->what()).find("next try in") != std::string_view::npos;
+    const bool waits = failure && std::string_view(failure->what()).find("next attempt in") !=
+                                      std::string_view::npos;
     if (!waits || std::chrono::steady_clock::now() > end) return failure;
     std::this_thread::sleep_for(5ms);
   }

@@ -229,7 +229,7 @@ void BinaryConnection::greet() {
   }
   if (memcached_server_major_version(memcached_server_instance_by_position(&memcached, 0)) ==
       unknown) {
-    fail(BackendError::Kind::protocol, "what listens there is no memcached; look at the location");
+    fail(BackendError::Kind::protocol, "what listens there is not memcached; check the location");
   }
 }
 

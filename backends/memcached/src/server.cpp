@@ -67,18 +67,18 @@ Server::Pool::Lease Server::enter(std::size_t& hint, Access access, net::Deadlin
 
 std::string Server::last_failure() const {
   const std::string last = record_.last_failure();
-  return last.empty() ? std::string() : "; the last failure: " + last;
+  return last.empty() ? std::string() : "; last failure: " + last;
 }
 
 void Server::throw_refusal(Access access) const {
   throw BackendError(BackendError::Kind::unreachable, name(),
-                     "not asked, since it keeps failing (circuit breaker open, next try in " +
+                     "not asked, since it keeps failing (circuit breaker open, next attempt in " +
                          milliseconds(breaker().pause_left(access)) + ")" + last_failure());
 }
 
 void Server::throw_not_yet() const {
   throw BackendError(record_.kind_of_pause(), name(),
-                     "no new connection so soon after a failure (next try in " +
+                     "no new connection so soon after a failure (next attempt in " +
                          milliseconds(record_.pace().pause_left()) + ")" + last_failure());
 }
 
@@ -88,9 +88,9 @@ void Server::failed(Access access, const BackendError& error) {
   record_.remember(error);
   if (record_.breaker().failed(access, error.kind()) != CircuitBreaker::Change::opened) return;
   const std::string message = "memcached server " + name() +
-                              " keeps failing and is not used for now; next try in " +
+                              " keeps failing and is not used for now; next attempt in " +
                               milliseconds(breaker().pause_left(access)) +
-                              "; the last failure: " + std::string(net::reason_of(error));
+                              "; last failure: " + std::string(net::reason_of(error));
   report_({.kind = Warning::Kind::breaker_opened, .message = message});
 }
 

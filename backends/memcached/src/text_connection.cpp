@@ -70,7 +70,7 @@ void TextConnection::refuse(const Reply& reply) {
       fail(Kind::protocol, "it does not know a command, " + quote(reply.line));
     default:
       fail(Kind::protocol, is_connecting()
-                               ? "what listens there is no memcached; look at the location"
+                               ? "what listens there is not memcached; check the location"
                                : "its reply does not belong to the question; is it memcached?");
   }
 }
@@ -186,7 +186,7 @@ bool TextConnection::take(Reply& reply, Values values) {
       fail_by_size();
     default:
       fail(Kind::protocol, is_connecting()
-                               ? "what listens there is no memcached; look at the location"
+                               ? "what listens there is not memcached; check the location"
                                : "its reply cannot be understood; is it memcached?");
   }
 }

@@ -148,7 +148,7 @@ std::optional<std::int64_t> Session::incr(std::string_view key, std::int64_t del
   if (!answer) return incr_by_watch(key, delta, limit);
   if (!is_number) {
     throw BackendError(BackendError::Kind::protocol, owner_of(key).name(),
-                       "what should be a sum is no number");
+                       "its reply to an addition is not a number");
   }
   if (answer->type != Type::error) return sum;
   if (is_wrong_type(answer->error)) {

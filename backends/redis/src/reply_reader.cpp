@@ -204,7 +204,7 @@ ReplyReader::State ReplyReader::read_by_parser(std::string_view piece, ElementSi
   const bool is_sound = redisReaderGetReply(parser_->reader, &reply) == REDIS_OK;
   receiver.sink = nullptr;
   if (!is_sound) {
-    return fail(State::damaged, "its answer is no answer of redis (" +
+    return fail(State::damaged, "its answer is not an answer of redis (" +
                                     std::string(parser_->reader->errstr) +
                                     "); is it a redis server?");
   }

@@ -90,16 +90,16 @@ void Server::throw_refusal() const {
   throw BackendError(is_down ? Kind::unreachable : Kind::overloaded, name(),
                      std::string(is_down ? "it keeps failing and is not asked"
                                          : "it takes no writes and is not asked for more") +
-                         " (circuit breaker open, next try in " + milliseconds(pause) + ")" +
-                         (last.empty() ? "" : "; the last failure: " + last));
+                         " (circuit breaker open, next attempt in " + milliseconds(pause) + ")" +
+                         (last.empty() ? "" : "; last failure: " + last));
 }
 
 void Server::throw_not_yet() const {
   const std::string last = record_.last_failure();
   throw BackendError(record_.kind_of_pause(), name(),
-                     "the last connection attempt failed; next try in " +
+                     "the last connection attempt failed; next attempt in " +
                          milliseconds(record_.pace().pause_left()) +
-                         (last.empty() ? "" : "; the last failure: " + last));
+                         (last.empty() ? "" : "; last failure: " + last));
 }
 
 Server::Call::Call(Server& server, std::size_t& hint, Purpose purpose, Deadline deadline)
@@ -229,9 +229,9 @@ void Server::tell(CircuitBreaker::Change change, std::string_view what,
   try {
     std::string message = "The redis server " + name() + " " + std::string(what);
     const bool opened = change == CircuitBreaker::Change::opened;
-    if (opened) message += ", next try in " + milliseconds(breaker.pause_left(Access::read));
+    if (opened) message += ", next attempt in " + milliseconds(breaker.pause_left(Access::read));
     const std::string last = opened ? record_.last_failure() : std::string();
-    message += last.empty() ? "." : ". The last failure: " + last + ".";
+    message += last.empty() ? "." : ". Last failure: " + last + ".";
     report_({.kind = opened ? Warning::Kind::breaker_opened : Warning::Kind::breaker_closed,
              .message = message});
   } catch (const std::bad_alloc&) {  // the warning is lost, nothing else

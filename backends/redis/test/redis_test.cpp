@@ -100,7 +100,8 @@ auto once_let_in(Operation&& operation) {
     try {
       return operation();
     } catch (const BackendError& error) {
-      const bool waits = std::string_view(error.what()).find("next try in") != std::string::npos;
+      const bool waits =
+          std::string_view(error.what()).find("next attempt in") != std::string::npos;
       if (!waits || Time::now() > end) throw;
     }
     std::this_thread::sleep_for(5ms);
