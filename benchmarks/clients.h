@@ -57,7 +57,7 @@ class Clients {
       keys_.push_back("user:profile:" + std::to_string(i * 7919 % round_.keys));
       finals_.push_back(cache().final_key(keys_.back()));
     }
-    for (std::size_t first = 0; first < round_.keys; first += kMany) {
+    for (std::size_t first = 0; first < round_.keys; first += bulk_keys) {
       key_groups_.push_back(part(keys_, first));
       final_groups_.push_back(part(finals_, first));
       expect(cache().set_many(items(key_groups_.back())).empty());
@@ -77,11 +77,11 @@ class Clients {
   }
 
  private:
-  static constexpr std::size_t kMany = 100;  // keys of one bulk operation
+  static constexpr std::size_t bulk_keys = 100;  // keys of one bulk operation
 
   static Keys part(const Keys& all, std::size_t first) {
     const auto begin = all.begin() + static_cast<std::ptrdiff_t>(first);
-    return Keys(begin, begin + static_cast<std::ptrdiff_t>(kMany));
+    return Keys(begin, begin + static_cast<std::ptrdiff_t>(bulk_keys));
   }
   static const Keys& group(const std::vector<Keys>& groups, std::size_t i) {
     return groups[i * 37 % groups.size()];
@@ -151,7 +151,7 @@ class Clients {
 
   Contest get_many() {
     Contest many = contest("get_many(100), per key", round_.bulk_reads, round_.get_many);
-    many.keys_each = kMany;
+    many.keys_each = bulk_keys;
     many.ours = each([this](std::size_t i) {
       expect(cache().get_many(group(key_groups_, i)).back().has_value());
     });
@@ -163,7 +163,7 @@ class Clients {
 
   Contest set_many() {
     Contest many = contest("set_many(100), per key", round_.bulk_writes, round_.set_many);
-    many.keys_each = kMany;
+    many.keys_each = bulk_keys;
     many.average = round_.of_writes;
     many.ours = each_prepared(
         [this](std::size_t i) { return items(group(key_groups_, i)); },

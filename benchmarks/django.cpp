@@ -21,10 +21,10 @@
 
 namespace {
 
-constexpr std::size_t kKeys = 1000;
+constexpr std::size_t key_count = 1000;
 
 // Keys and values as on our side. Says its version, then answers one line for each line.
-constexpr const char* kScript = R"(
+constexpr const char* script = R"(
 import sys, time
 try:
     import django
@@ -66,8 +66,8 @@ class Django {
     if (child_ == 0) {
       ::dup2(ends[1], STDIN_FILENO);
       ::dup2(ends[1], STDOUT_FILENO);
-      const std::string keys = std::to_string(kKeys);
-      ::execlp(python, python, "-c", kScript, cpu ? "cpu" : "wall", keys.c_str(), nullptr);
+      const std::string keys = std::to_string(key_count);
+      ::execlp(python, python, "-c", script, cpu ? "cpu" : "wall", keys.c_str(), nullptr);
       ::_exit(77);
     }
     ::close(ends[1]);
@@ -129,7 +129,7 @@ bool run_all(const duel::Options& options) {
   polycache::configure(std::move(config), {.linked_plugins = {&polycache::locmem::plugin}});
   const std::string value(100, 'v');
   std::vector<std::string> keys;
-  for (std::size_t i = 0; i < kKeys; ++i) keys.push_back("user:profile:" + std::to_string(i));
+  for (std::size_t i = 0; i < key_count; ++i) keys.push_back("user:profile:" + std::to_string(i));
   for (const std::string& key : keys) duel::expect(polycache::cache().set(key, value));
 
   duel::Table table(options, {.title = "locmem, against Django " + django->version() + "'s",
@@ -144,10 +144,11 @@ bool run_all(const duel::Options& options) {
                          .theirs = django->contender(operation)};
   };
   table.add(contest("get", 35, duel::each([&](std::size_t i) {
-                      duel::expect(polycache::caches["default"].get(keys[i % kKeys]).has_value());
+                      duel::expect(
+                          polycache::caches["default"].get(keys[i % key_count]).has_value());
                     })));
   table.add(contest("set", 40, duel::each([&](std::size_t i) {
-                      duel::expect(polycache::caches["default"].set(keys[i % kKeys], value));
+                      duel::expect(polycache::caches["default"].set(keys[i % key_count], value));
                     })));
   return table.met();
 }

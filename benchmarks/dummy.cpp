@@ -18,7 +18,7 @@
 
 namespace {
 
-constexpr std::string_view kKey = "user:profile:42";
+constexpr std::string_view profile_key = "user:profile:42";
 
 polycache::CacheConfig alias_on(const std::string& backend) {
   polycache::CacheConfig config;
@@ -44,30 +44,32 @@ bool run_all(const duel::Options& options) {
   polycache::Cache& held = polycache::caches["alias"];
   polycache::Backend& session = held.backend();
   polycache::Cache& local = polycache::caches["default"];
-  local.set(kKey, "value", polycache::never);
+  local.set(profile_key, "value", polycache::never);
 
   duel::Table table(options, {.title = "the layer, on the store that keeps nothing",
                               .theirs = "",
                               .unit = duel::Unit::nanoseconds});
-  table.add(contest("get through caches[\"alias\"]",
-                    each([](std::size_t) { duel::keep(polycache::caches["alias"].get(kKey)); }),
+  table.add(contest("get through caches[\"alias\"]", each([](std::size_t) {
+                      duel::keep(polycache::caches["alias"].get(profile_key));
+                    }),
                     duel::at_most("O1", 20)));
   table.add(contest("get on a held Cache&",
-                    each([&held](std::size_t) { duel::keep(held.get(kKey)); }),
+                    each([&held](std::size_t) { duel::keep(held.get(profile_key)); }),
                     duel::at_most("O1", 12)));
   table.add(contest("caches[\"alias\"] alone",
                     each([](std::size_t) { duel::keep(polycache::caches["alias"]); })));
   table.add(contest("the store's virtual get alone", each([&session](std::size_t) {
-                      duel::keep(session.get(kKey, [](std::string_view) {}));
+                      duel::keep(session.get(profile_key, [](std::string_view) {}));
                     })));
-  table.add(contest("contains", each([&held](std::size_t) { duel::keep(held.contains(kKey)); })));
+  table.add(
+      contest("contains", each([&held](std::size_t) { duel::keep(held.contains(profile_key)); })));
   table.add(contest("set of an int", each([&held](std::size_t i) {
-                      duel::keep(held.set(kKey, static_cast<int>(i)));
+                      duel::keep(held.set(profile_key, static_cast<int>(i)));
                     })));
   table.add(contest("key(\"user:profile\", i)",
                     each([](std::size_t i) { duel::keep(polycache::key("user:profile", i)); })));
   table.add(contest("get_or_set, hit (locmem)", each([&local](std::size_t) {
-                      duel::keep(local.get_or_set(kKey, [] { return std::string("new"); }));
+                      duel::keep(local.get_or_set(profile_key, [] { return std::string("new"); }));
                     })));
   return table.met();
 }

@@ -35,7 +35,7 @@ using polycache::Cache;
 using polycache::CircuitBreaker;
 using Locations = std::vector<std::string>;
 
-constexpr std::string_view kKey = "user:profile:42";
+constexpr std::string_view profile_key = "user:profile:42";
 
 // Somebody's store, which is down.
 class Broken final : public polycache::Backend {
@@ -172,8 +172,8 @@ bool measure_refusals(const duel::Options& options) {
   duel::Table table(options, {.title = "operations that an open circuit breaker refuses",
                               .theirs = "\"on_error\": \"throw\"",
                               .unit = duel::Unit::nanoseconds});
-  const auto get = [](Cache& cache) { duel::keep(cache.get(kKey)); };
-  const auto set = [](Cache& cache) { duel::keep(cache.set(kKey, 1)); };
+  const auto get = [](Cache& cache) { duel::keep(cache.get(profile_key)); };
+  const auto set = [](Cache& cache) { duel::keep(cache.set(profile_key, 1)); };
   for (const std::string store : {"a store of one's own", "redis, one server", "redis, two servers",
                                   "memcached, one server", "memcached, two servers"}) {
     add(table, "get", store, get);

@@ -35,7 +35,7 @@ namespace {
 
 using Trace = std::vector<std::uint64_t>;
 
-constexpr const char* kPolicies[] = {"s3-fifo", "lru", "fifo", "lfu", "django"};
+constexpr const char* policies[] = {"s3-fifo", "lru", "fifo", "lfu", "django"};
 
 Trace read_trace(const std::filesystem::path& file) {
   std::ifstream in(file, std::ios::binary);
@@ -234,7 +234,7 @@ struct Sums {
 
 void print_head() {
   std::printf("%-28s %9s %8s %8s %9s", "trace", "entries", "optimum", "LRU", "published");
-  for (const char* policy : kPolicies) std::printf(" %8s", policy);
+  for (const char* policy : policies) std::printf(" %8s", policy);
   std::printf(" %10s\n", "gap closed");
 }
 
@@ -247,9 +247,9 @@ void print_row(const std::string& name, const Trace& trace, std::size_t entries,
   const double published = percent(published_s3_fifo_hits(trace, entries));
   std::printf("%-28s %9zu %8.2f %8.2f %9.2f", name.c_str(), entries, optimum, lru, published);
   double first = 0;
-  for (const char* policy : kPolicies) {
+  for (const char* policy : policies) {
     const double ours = percent(store_hits(trace, entries, policy));
-    if (policy == kPolicies[0]) first = ours;
+    if (policy == policies[0]) first = ours;
     std::printf(" %8.2f", ours);
   }
   sums.worst = std::min(sums.worst, first - lru);
@@ -309,7 +309,7 @@ int run(const std::vector<std::string>& arguments) {
         "%s closes %.1f%% of the gap from LRU to the optimum, on average of %d rows where "
         "it is a point or more; at worst it is %.2f points below LRU; S3-FIFO as published "
         "closes %.1f%%\n",
-        kPolicies[0], sums.closed / sums.rows, sums.rows, -sums.worst,
+        policies[0], sums.closed / sums.rows, sums.rows, -sums.worst,
         sums.closed_as_published / sums.rows);
   }
   return 0;

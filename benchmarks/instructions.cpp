@@ -16,13 +16,13 @@
 
 namespace {
 
-constexpr int kTimes = 1000;
-constexpr std::string_view kKey = "user:profile:42";
+constexpr int repetitions = 1000;
+constexpr std::string_view profile_key = "user:profile:42";
 const std::string value(100, 'v');
 
 template <class Operation>
 void repeat(Operation operation) {
-  for (int i = 0; i < kTimes; ++i) operation();
+  for (int i = 0; i < repetitions; ++i) operation();
 }
 
 }  // namespace
@@ -31,23 +31,23 @@ void repeat(Operation operation) {
 extern "C" {
 
 [[gnu::noinline]] void count_dummy_get_by_alias() {
-  repeat([] { duel::keep(polycache::caches["dummy"].get(kKey)); });
+  repeat([] { duel::keep(polycache::caches["dummy"].get(profile_key)); });
 }
 
 [[gnu::noinline]] void count_dummy_get_held(polycache::Cache& dummy) {
-  repeat([&] { duel::keep(dummy.get(kKey)); });
+  repeat([&] { duel::keep(dummy.get(profile_key)); });
 }
 
 [[gnu::noinline]] void count_locmem_get_by_alias() {
-  repeat([] { duel::keep(polycache::caches["locmem"].get(kKey)); });
+  repeat([] { duel::keep(polycache::caches["locmem"].get(profile_key)); });
 }
 
 [[gnu::noinline]] void count_locmem_get_held(polycache::Cache& locmem) {
-  repeat([&] { duel::keep(locmem.get(kKey)); });
+  repeat([&] { duel::keep(locmem.get(profile_key)); });
 }
 
 [[gnu::noinline]] void count_locmem_set_held(polycache::Cache& locmem) {
-  repeat([&] { duel::keep(locmem.set(kKey, value)); });
+  repeat([&] { duel::keep(locmem.set(profile_key, value)); });
 }
 }
 
@@ -60,7 +60,8 @@ int main(int argc, char** argv) {
                                                                 &polycache::locmem::plugin}});
     polycache::Cache& dummy = polycache::caches["dummy"];
     polycache::Cache& locmem = polycache::caches["locmem"];
-    duel::expect(locmem.set(kKey, value) && locmem.get(kKey) == value && !dummy.get(kKey));
+    duel::expect(locmem.set(profile_key, value) && locmem.get(profile_key) == value &&
+                 !dummy.get(profile_key));
     count_dummy_get_by_alias();
     count_dummy_get_held(dummy);
     count_locmem_get_by_alias();

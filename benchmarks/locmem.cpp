@@ -36,7 +36,7 @@
 
 namespace {
 
-constexpr std::size_t kMany = 100;  // keys of one bulk operation
+constexpr std::size_t bulk_keys = 100;  // keys of one bulk operation
 
 // "shop:1:user:00000042": 20 bytes, what goals speak of. Ours is given what comes after
 // the second colon. Eight digits at once: a division for each would take as long as a cache
@@ -45,14 +45,14 @@ class Key {
  public:
   explicit Key(std::size_t i) noexcept {
     const std::uint64_t digits = eight_digits(i);
-    std::memcpy(text_ + kDigits, &digits, sizeof digits);
+    std::memcpy(text_ + digits_at, &digits, sizeof digits);
   }
   std::string_view final() const noexcept { return {text_, sizeof text_}; }
-  std::string_view user() const noexcept { return final().substr(kPrefix); }
+  std::string_view user() const noexcept { return final().substr(prefix_bytes); }
 
  private:
-  static constexpr std::size_t kPrefix = 7;
-  static constexpr std::size_t kDigits = 12;
+  static constexpr std::size_t prefix_bytes = 7;
+  static constexpr std::size_t digits_at = 12;
 
   // In halves of four digits, of two, of one, each in its part of one word, the first lowest.
   static std::uint64_t eight_digits(std::uint64_t i) noexcept {
@@ -133,17 +133,17 @@ class Round {
     const auto is_wanted = [&](const char* operation) {
       return wanted(options, std::string(size.name) + " " + operation);
     };
-    if (std::any_of(std::begin(kOperations), std::end(kOperations), is_wanted)) {
-      Round(size, make_peer).run(table, goals, is_wanted(kEvicting));
+    if (std::any_of(std::begin(operation_names), std::end(operation_names), is_wanted)) {
+      Round(size, make_peer).run(table, goals, is_wanted(evicting_set));
     }
   }
 
  private:
-  static constexpr const char* kEvicting = "set, evicting";
-  static constexpr const char* kOperations[] = {
+  static constexpr const char* evicting_set = "set, evicting";
+  static constexpr const char* operation_names[] = {
       "get, hit",         "get, hit, 2 threads",  "get, hit, 8 threads",
       "get, miss",        "get_many(100), a key", "set_many(100), a key",
-      "set, overwriting", "get:set 95:5, zipf",   kEvicting};
+      "set, overwriting", "get:set 95:5, zipf",   evicting_set};
 
   void run(duel::Table& table, const Goals& goals, bool evicting) {
     reads(table, goals);
@@ -198,38 +198,38 @@ class Round {
     table.add(contest("get_many(100), a key", goals.get_many, duel::each([this](std::size_t n) {
                         std::vector<Key> keys;
                         std::vector<std::string_view> views;
-                        keys.reserve(kMany);
-                        views.reserve(kMany);
-                        for (std::size_t i = n * kMany; i < (n + 1) * kMany; ++i) {
+                        keys.reserve(bulk_keys);
+                        views.reserve(bulk_keys);
+                        for (std::size_t i = n * bulk_keys; i < (n + 1) * bulk_keys; ++i) {
                           views.push_back(keys.emplace_back(at(i)).user());
                         }
                         duel::expect(cache().get_many(views).back().has_value());
                       }),
                       duel::each([this](std::size_t n) {
                         std::vector<std::optional<std::string>> values;
-                        values.reserve(kMany);
-                        for (std::size_t i = n * kMany; i < (n + 1) * kMany; ++i) {
+                        values.reserve(bulk_keys);
+                        for (std::size_t i = n * bulk_keys; i < (n + 1) * bulk_keys; ++i) {
                           values.push_back(peer_->get(key(i).final()));
                         }
                         duel::expect(values.back().has_value());
                       }),
-                      kMany));
+                      bulk_keys));
     table.add(contest("set_many(100), a key", {}, duel::each([this](std::size_t n) {
                         std::vector<std::pair<std::string_view, std::string_view>> items;
                         std::vector<Key> keys;
-                        keys.reserve(kMany);
-                        items.reserve(kMany);
-                        for (std::size_t i = n * kMany; i < (n + 1) * kMany; ++i) {
+                        keys.reserve(bulk_keys);
+                        items.reserve(bulk_keys);
+                        for (std::size_t i = n * bulk_keys; i < (n + 1) * bulk_keys; ++i) {
                           items.emplace_back(keys.emplace_back(at(i)).user(), value(n));
                         }
                         duel::expect(cache().set_many(items).empty());
                       }),
                       duel::each([this](std::size_t n) {
-                        for (std::size_t i = n * kMany; i < (n + 1) * kMany; ++i) {
+                        for (std::size_t i = n * bulk_keys; i < (n + 1) * bulk_keys; ++i) {
                           peer_->set(key(i).final(), value(n));
                         }
                       }),
-                      kMany));
+                      bulk_keys));
   }
 
   void writes(duel::Table& table, const Goals& goals) {
@@ -262,7 +262,7 @@ class Round {
       peer->set(Key(i).final(), value(i));
     }
     table.add(contest(
-        kEvicting, goals.set_evicting, duel::each([&](std::size_t i) {
+        evicting_set, goals.set_evicting, duel::each([&](std::size_t i) {
           duel::expect(full.set(Key(i % size_.keys).user(), value(i)));
         }),
         duel::each([&](std::size_t i) { peer->set(Key(i % size_.keys).final(), value(i)); })));
@@ -291,16 +291,16 @@ std::size_t resident_bytes() {
 // A million entries of 20 + 100 bytes, after a million others went, so that the history of
 // evictions is full, too.
 void memory(const duel::Options& options, bool& met) {
-  constexpr const char* kName = "memory an entry of 20 + 100 B";
-  if (!wanted(options, kName)) return;
-  constexpr std::size_t kEntries = 1'000'000;
+  constexpr const char* row_name = "memory an entry of 20 + 100 B";
+  if (!wanted(options, row_name)) return;
+  constexpr std::size_t entry_count = 1'000'000;
   duel::Table table(options, {.title = "locmem's memory", .theirs = "payload"});
   polycache::Cache& cache = polycache::caches["memory"];
   const std::size_t before = resident_bytes();
   const std::string value(100, 'v');
-  for (std::size_t i = 0; i < 2 * kEntries; ++i) duel::expect(cache.set(Key(i).user(), value));
+  for (std::size_t i = 0; i < 2 * entry_count; ++i) duel::expect(cache.set(Key(i).user(), value));
   const double taken = static_cast<double>(resident_bytes() - before);
-  table.add_figure(kName, "B", taken / kEntries, 120, duel::at_most("L6", 195));
+  table.add_figure(row_name, "B", taken / entry_count, 120, duel::at_most("L6", 195));
   cache.clear();
   met = table.met() && met;
 }
@@ -316,19 +316,21 @@ void django(const duel::Options& options, bool& met) {
   duel::Table table(options, {.title = "locmem against Django's locmem",
                               .theirs = "Django",
                               .unit = duel::Unit::nanoseconds});
-  constexpr std::size_t kKeys = 10'000;
-  constexpr std::size_t kOperations = 1'000'000;
+  constexpr std::size_t key_count = 10'000;
+  constexpr std::size_t operation_count = 1'000'000;
   polycache::Cache& cache = polycache::caches["bench"];
   const std::string value(100, 'v');
   const duel::Stopwatch stopwatch(options);
   const double begin = stopwatch.now();
-  for (std::size_t i = 0; i < kOperations; ++i) cache.set(Key(i * 7919 % kKeys).user(), value);
+  for (std::size_t i = 0; i < operation_count; ++i)
+    cache.set(Key(i * 7919 % key_count).user(), value);
   const double between = stopwatch.now();
-  for (std::size_t i = 0; i < kOperations; ++i) duel::keep(cache.get(Key(i * 7919 % kKeys).user()));
+  for (std::size_t i = 0; i < operation_count; ++i)
+    duel::keep(cache.get(Key(i * 7919 % key_count).user()));
   const double end = stopwatch.now();
-  table.add_figure("get, hit", "ns", (end - between) / kOperations, theirs->get,
+  table.add_figure("get, hit", "ns", (end - between) / operation_count, theirs->get,
                    duel::at_least("L5", 35));
-  table.add_figure("set, overwriting", "ns", (between - begin) / kOperations, theirs->set,
+  table.add_figure("set, overwriting", "ns", (between - begin) / operation_count, theirs->set,
                    duel::at_least("L5", 40));
   cache.clear();
   met = table.met() && met;

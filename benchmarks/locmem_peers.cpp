@@ -14,7 +14,7 @@
 namespace peers {
 namespace {
 
-constexpr std::size_t kChargeOfEntry = 50;
+constexpr std::size_t charge_of_entry = 50;
 
 #if defined(BENCHMARK_ROCKSDB) || defined(BENCHMARK_LEVELDB)
 template <class Slice>
@@ -36,7 +36,7 @@ class RocksLru final : public Peer {
     return value;
   }
   void set(std::string_view key, std::string_view value) override {
-    cache_->Insert({key.data(), key.size()}, new std::string(value), value.size() + kChargeOfEntry,
+    cache_->Insert({key.data(), key.size()}, new std::string(value), value.size() + charge_of_entry,
                    destroy_value<rocksdb::Slice>);
   }
 
@@ -59,7 +59,7 @@ class RocksHyperClock final : public Peer {
   }
   void set(std::string_view key, std::string_view value) override {
     const Digest digest(key);
-    cache_->Insert(digest.slice(), new std::string(value), value.size() + kChargeOfEntry,
+    cache_->Insert(digest.slice(), new std::string(value), value.size() + charge_of_entry,
                    destroy_value<rocksdb::Slice>);
   }
 
@@ -96,7 +96,7 @@ class LevelLru final : public Peer {
   }
   void set(std::string_view key, std::string_view value) override {
     cache_->Release(cache_->Insert({key.data(), key.size()}, new std::string(value),
-                                   value.size() + kChargeOfEntry, destroy_value<leveldb::Slice>));
+                                   value.size() + charge_of_entry, destroy_value<leveldb::Slice>));
   }
 
  private:
@@ -109,7 +109,7 @@ Maker maker_of() {
   return [](std::size_t capacity) { return std::make_unique<Kind>(capacity); };
 }
 
-constexpr const char* kDjangoProgram = R"(
+constexpr const char* django_program = R"(
 import sys, time
 from django.conf import settings
 settings.configure(CACHES={'default': {
@@ -143,7 +143,7 @@ Maker maker([[maybe_unused]] std::string_view name) {
 
 std::optional<Nanoseconds> django_nanoseconds(std::size_t operations) {
   // The system's Python: that is where a distribution's Django is.
-  const std::string command = "/usr/bin/python3 -B -c \"" + std::string(kDjangoProgram) + "\" " +
+  const std::string command = "/usr/bin/python3 -B -c \"" + std::string(django_program) + "\" " +
                               std::to_string(operations) + " 2>/dev/null";
   const std::unique_ptr<FILE, int (*)(FILE*)> output(::popen(command.c_str(), "r"), ::pclose);
   Nanoseconds result{};

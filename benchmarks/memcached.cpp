@@ -30,7 +30,7 @@ namespace {
 
 using duel::expect;
 
-constexpr time_t kLifetime = 300;
+constexpr time_t lifetime_seconds = 300;
 
 // --- Bare libmemcached, as somebody who needs a cache and knows it would use it ---
 
@@ -61,8 +61,8 @@ class Bare {
   }
 
   bool set(const std::string& key, std::string_view value) {
-    return memcached_set(client_, key.data(), key.size(), value.data(), value.size(), kLifetime,
-                         0) == MEMCACHED_SUCCESS;
+    return memcached_set(client_, key.data(), key.size(), value.data(), value.size(),
+                         lifetime_seconds, 0) == MEMCACHED_SUCCESS;
   }
 
   // In the order in which they come, which is that of the keys; none is absent here.

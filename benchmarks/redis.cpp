@@ -27,7 +27,7 @@
 
 namespace {
 
-constexpr std::string_view kLifetime = "300000";
+constexpr std::string_view lifetime_ms = "300000";
 
 // --- Bare hiredis, as somebody who needs a cache and knows hiredis would use it ---
 
@@ -53,7 +53,7 @@ class Bare {
   }
 
   bool set(const std::string& key, std::string_view value) {
-    const std::array<std::string_view, 5> words{"SET", key, value, "PX", kLifetime};
+    const std::array<std::string_view, 5> words{"SET", key, value, "PX", lifetime_ms};
     return command(words)->type == REDIS_REPLY_STATUS;
   }
 
@@ -71,7 +71,7 @@ class Bare {
 
   bool set_many(const duel::Items& items) {
     for (const auto& [key, value] : items) {
-      const std::array<std::string_view, 5> words{"SET", key, value, "PX", kLifetime};
+      const std::array<std::string_view, 5> words{"SET", key, value, "PX", lifetime_ms};
       append(words);
     }
     bool good = true;

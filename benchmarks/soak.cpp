@@ -50,9 +50,9 @@ using Clock = std::chrono::steady_clock;
 
 namespace {
 
-constexpr std::chrono::milliseconds kLimit{1000};  // of an operation, in every store
-constexpr std::chrono::milliseconds kGrace{200};
-constexpr int kKeys = 200;  // of each thread and store
+constexpr std::chrono::milliseconds operation_limit{1000};  // of an operation, in every store
+constexpr std::chrono::milliseconds grace{200};
+constexpr int key_count = 200;  // of each thread and store
 
 struct Settings {
   int seconds = 600;
@@ -156,7 +156,7 @@ class Worker {
   }
 
  private:
-  std::string pick() { return name_ + ":k" + std::to_string(random_() % kKeys); }
+  std::string pick() { return name_ + ":k" + std::to_string(random_() % key_count); }
 
   // Runs one operation; returns the kind of its failure.
   template <class F>
@@ -177,7 +177,7 @@ class Worker {
     while (took.count() > longest &&
            !tally.longest_us.compare_exchange_weak(longest, took.count())) {
     }
-    if (took > kLimit + kGrace) ++tally.too_long;
+    if (took > operation_limit + grace) ++tally.too_long;
     return failure;
   }
 

@@ -33,7 +33,7 @@
 namespace {
 
 enum class Limit : unsigned char { none, entries };
-constexpr std::int64_t kLimit = 10'000;  // entries where there is a limit
+constexpr std::int64_t entry_limit = 10'000;  // entries where there is a limit
 
 class Bare {
  public:
@@ -184,7 +184,7 @@ void run_evictions(duel::Table& table, const duel::Clients<Bare>& clients,
                    const std::string& path) {
   Bare bare(path, Limit::entries);
   const std::string value(100, 'v');
-  for (std::size_t i = 0; i < kLimit; ++i) {
+  for (std::size_t i = 0; i < entry_limit; ++i) {
     duel::expect(polycache::caches["limited"].set(clients.key(i), value));
     duel::expect(bare.set(clients.final_key(i), value));
   }
@@ -193,10 +193,10 @@ void run_evictions(duel::Table& table, const duel::Clients<Bare>& clients,
              .slices = 600,
              .average = duel::Average::sum,
              .ours = duel::each([&](std::size_t i) {
-               duel::expect(polycache::caches["limited"].set(clients.key(i + kLimit), value));
+               duel::expect(polycache::caches["limited"].set(clients.key(i + entry_limit), value));
              }),
              .theirs = duel::each([&](std::size_t i) {
-               duel::expect(bare.set_and_evict(clients.final_key(i + kLimit), value));
+               duel::expect(bare.set_and_evict(clients.final_key(i + entry_limit), value));
              })});
 }
 
@@ -251,7 +251,7 @@ bool run_all(const duel::Options& options) {
                    {"with checksums", alias_at(file("with.db"))},
                    {"without checksums", alias_at(file("without.db"))}};
   config.caches["with checksums"].options = {{"checksum", true}};
-  config.caches["limited"].options = {{"max_entries", kLimit}};
+  config.caches["limited"].options = {{"max_entries", entry_limit}};
   polycache::configure(std::move(config), {.linked_plugins = {&polycache::sqlite::plugin}});
   duel::Table table(
       options,

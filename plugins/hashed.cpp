@@ -22,18 +22,18 @@
 namespace polycache::hashed {
 namespace {
 
-constexpr std::size_t kLongestKey = 250;  // memcached's limit, in bytes
-constexpr char kHashMark = '#';
-constexpr std::size_t kHashDigits = 32;
+constexpr std::size_t longest_key = 250;  // memcached's limit, in bytes
+constexpr char hash_mark = '#';
+constexpr std::size_t hash_digits = 32;
 
 bool is_portable(std::string_view final_key) {
-  return final_key.size() <= kLongestKey &&
+  return final_key.size() <= longest_key &&
          std::all_of(final_key.begin(), final_key.end(),
                      [](unsigned char c) { return c > 0x20 && c != 0x7f; });
 }
 
 bool looks_hashed(std::string_view key) {
-  return key.size() == 1 + kHashDigits && key.front() == kHashMark &&
+  return key.size() == 1 + hash_digits && key.front() == hash_mark &&
          key.find_first_not_of("0123456789abcdef", 1) == std::string_view::npos;
 }
 
@@ -57,8 +57,8 @@ void append_hash(std::string& out, std::string_view key) {
     throw CacheError("the key function \"hashed\" cannot hash: libcrypto does not provide SHA-256");
   }
   constexpr std::string_view hex = "0123456789abcdef";
-  out += kHashMark;
-  for (std::size_t i = 0; i < kHashDigits / 2; ++i) {
+  out += hash_mark;
+  for (std::size_t i = 0; i < hash_digits / 2; ++i) {
     out += hex[digest[i] >> 4U];
     out += hex[digest[i] & 0xfU];
   }
@@ -78,7 +78,7 @@ void append_final_key(std::string& out, std::string_view key, std::string_view p
 }
 
 constexpr PluginDescriptor plugin =
-    key_function_plugin("hashed", POLYCACHE_VERSION, append_final_key, kKeepsHead);
+    key_function_plugin("hashed", POLYCACHE_VERSION, append_final_key, keeps_head);
 
 }  // namespace
 }  // namespace polycache::hashed

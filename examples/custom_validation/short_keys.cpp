@@ -13,7 +13,7 @@
 
 namespace {
 
-constexpr std::size_t kMostBytes = 40;
+constexpr std::size_t most_bytes = 40;
 
 class ShortKeys final : public polycache::locmem::Factory {
  public:
@@ -22,9 +22,9 @@ class ShortKeys final : public polycache::locmem::Factory {
 
   void validate_key(std::string_view final_key,
                     polycache::FunctionRef<void(std::string_view)> warn) const override {
-    if (final_key.size() > kMostBytes) {
+    if (final_key.size() > most_bytes) {
       throw polycache::InvalidKey("short_keys: a key of " + std::to_string(final_key.size()) +
-                                  " bytes; at most " + std::to_string(kMostBytes) + " are allowed");
+                                  " bytes; at most " + std::to_string(most_bytes) + " are allowed");
     }
     if (final_key.find("//") != std::string_view::npos)
       warn("short_keys: the key has an empty part (\"//\")");

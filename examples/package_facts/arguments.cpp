@@ -12,7 +12,7 @@ namespace {
 
 namespace po = boost::program_options;
 
-constexpr const char* kUsage =
+constexpr const char* usage =
     R"(usage: package_facts [options] [ALIAS...]
 
 For every installed package: all packages it needs, what they occupy, and who asks for it.
@@ -78,7 +78,7 @@ std::optional<Arguments> read_arguments(int argc, const char* const* argv, std::
   const po::options_description options = make_options();
   const po::variables_map variables = parse(argc, argv, options);
   if (variables.contains("help")) {
-    out << kUsage << options;
+    out << usage << options;
     return std::nullopt;
   }
   Arguments arguments;

@@ -13,7 +13,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr std::size_t kBarWidth = 40;
+constexpr std::size_t bar_width = 40;
 
 // "1.23 s", "45.6 ms": three significant digits.
 std::string to_text(Duration duration) {
@@ -63,9 +63,9 @@ void Progress::show(std::size_t done) {
   const auto now = std::chrono::steady_clock::now();
   if (now - last_drawn_ < 50ms) return;  // drawing must not cost more than the work
   last_drawn_ = now;
-  const std::size_t filled = kBarWidth * done / total_;
+  const std::size_t filled = bar_width * done / total_;
   std::cerr << '\r' << std::left << std::setw(18) << label_ << " ["
-            << std::string(filled, '#') + std::string(kBarWidth - filled, '.') << "] "
+            << std::string(filled, '#') + std::string(bar_width - filled, '.') << "] "
             << 100 * done / total_ << "% " << std::flush;
 }
 

@@ -22,8 +22,8 @@ namespace {
 using namespace std::chrono_literals;
 using polycache::caches;
 
-constexpr int kThreads = 8;
-constexpr int kVisits = 1000;
+constexpr int thread_count = 8;
+constexpr int visits_each = 1000;
 
 std::atomic<int> computations{0};
 
@@ -35,7 +35,7 @@ std::string render_page() {
 
 void visit(std::string_view alias) {
   auto& cache = caches[alias];  // this thread's own: do not pass it to another thread
-  for (int i = 0; i < kVisits; ++i) {
+  for (int i = 0; i < visits_each; ++i) {
     cache.get_or_set("page", render_page, 1min);
     cache.incr("visits");
   }
@@ -58,15 +58,15 @@ int run(std::string_view alias) {
   std::atomic<int> failures{0};
   {
     std::vector<std::jthread> threads;
-    for (int i = 0; i < kThreads; ++i) {
+    for (int i = 0; i < thread_count; ++i) {
       threads.emplace_back([&] { visit_or_report(alias, failures); });
     }
   }
   const auto visits = cache.get<std::int64_t>("visits").value_or(0);
-  std::cout << kThreads << " threads, " << visits << " visits, the page was computed "
+  std::cout << thread_count << " threads, " << visits << " visits, the page was computed "
             << computations << (computations == 1 ? " time" : " times") << " on \"" << alias
             << "\"\n";
-  return failures == 0 && visits == kThreads * kVisits ? 0 : 1;
+  return failures == 0 && visits == thread_count * visits_each ? 0 : 1;
 }
 
 }  // namespace

@@ -41,7 +41,7 @@ static_assert(sizeof(PluginDescriptor) == 72);
 static_assert(static_cast<unsigned>(PluginKind::backend) == 1);
 static_assert(static_cast<unsigned>(PluginKind::layer) == 2);
 static_assert(static_cast<unsigned>(PluginKind::key_function) == 3);
-static_assert(kKeepsHead == 1);
+static_assert(keeps_head == 1);
 
 // What is passed by value through virtual functions.
 static_assert(sizeof(Ttl) == 8 && std::is_trivially_copyable_v<Ttl>);

@@ -99,7 +99,7 @@ class MutantSession final : public Backend,
       if (makes("touch_creates")) table_->entries[stored_key(key)] = {"", deadline(ttl)};
       return makes("touch_creates");
     }
-    const bool was_forever = entry->deadline == kForever;
+    const bool was_forever = entry->deadline == no_deadline;
     if (!makes("touch_keeps_the_lifetime")) entry->deadline = deadline(ttl);
     if (makes("touch_empties")) entry->value.clear();
     if (!makes("touch_shows_no_head")) {
@@ -150,12 +150,12 @@ class MutantSession final : public Backend,
     MutantEntry* const entry = find(key);
     if (entry == nullptr) {
       if (!makes("incr_creates")) return std::nullopt;
-      table_->entries[stored_key(key)] = {std::to_string(delta), kForever};
+      table_->entries[stored_key(key)] = {std::to_string(delta), no_deadline};
       return delta;
     }
     const std::int64_t sum = add(entry->value, delta);
     entry->value = std::to_string(sum);
-    if (makes("incr_loses_the_lifetime")) entry->deadline = kForever;
+    if (makes("incr_loses_the_lifetime")) entry->deadline = no_deadline;
     return sum;
   }
 
@@ -236,14 +236,14 @@ class MutantSession final : public Backend,
     MutantEntry* const entry = makes("compare_finds_expired") ? find_any(key) : find(key);
     if (entry == nullptr) {
       if (makes("compare_creates")) {
-        table_->entries[stored_key(key)] = {std::string(value), kForever};
+        table_->entries[stored_key(key)] = {std::string(value), no_deadline};
       }
       return makes("compare_creates");
     }
     if (!equals(entry->value, expected)) return false;
     entry->value = value;
     if (ttl) entry->deadline = deadline(*ttl);
-    if (!ttl && makes("compare_loses_the_lifetime")) entry->deadline = kForever;
+    if (!ttl && makes("compare_loses_the_lifetime")) entry->deadline = no_deadline;
     return true;
   }
   bool erase_if_equal(std::string_view key, std::string_view expected) override {
@@ -282,7 +282,7 @@ class MutantSession final : public Backend,
   }
 
  private:
-  static constexpr std::int64_t kForever = std::numeric_limits<std::int64_t>::max();
+  static constexpr std::int64_t no_deadline = std::numeric_limits<std::int64_t>::max();
 
   std::unique_lock<std::mutex> take_turn() const {
     if (makes("no_lock")) return {};
@@ -294,7 +294,7 @@ class MutantSession final : public Backend,
         .count();
   }
   std::int64_t deadline(Ttl ttl) const {
-    if (ttl.is_forever()) return kForever;
+    if (ttl.is_forever()) return no_deadline;
     std::int64_t life = ttl.value().count();
     if (makes("long_lifetimes_wrap")) life = static_cast<std::int32_t>(life);
     if (makes("gone_a_moment_early")) --life;
@@ -302,7 +302,7 @@ class MutantSession final : public Backend,
     return now() + life;
   }
   Ttl left(const MutantEntry& entry) const {
-    if (entry.deadline == kForever) return Ttl::forever();
+    if (entry.deadline == no_deadline) return Ttl::forever();
     if (makes("ttl_is_the_whole_lifetime")) return Ttl(std::chrono::minutes(1));
     return Ttl(std::chrono::milliseconds(std::max(entry.deadline - now(), std::int64_t{1})));
   }

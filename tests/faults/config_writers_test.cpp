@@ -28,8 +28,8 @@ using ::testing::HasSubstr;
 using ::testing::Not;
 using ::testing::StartsWith;
 
-constexpr std::string_view kGood = R"({"caches": {"default": {"backend": "locmem"}}})";
-constexpr uid_t kSomebody = 54321;  // a user and a group that this machine does not know
+constexpr std::string_view good_config = R"({"caches": {"default": {"backend": "locmem"}}})";
+constexpr uid_t somebody = 54321;  // a user and a group that this machine does not know
 
 class WritableFiles : public ::testing::Test {
  protected:
@@ -60,7 +60,7 @@ class WritableFiles : public ::testing::Test {
 };
 
 TEST_F(WritableFiles, AConfigurationThatEverybodyCanWriteToIsRefused) {
-  const fs::path file = write("shop.json", kGood, 0646);
+  const fs::path file = write("shop.json", good_config, 0646);
   EXPECT_EQ(problem(file), file.string() + ": can be written to by everybody; run: chmod o-w \"" +
                                file.string() +
                                "\" (to read it anyway, set POLYCACHE_ALLOW_WRITABLE_FILES=1 in the "
@@ -80,7 +80,7 @@ TEST_F(WritableFiles, OtherProblemsAreReportedToo) {
 
 TEST_F(WritableFiles, AConfigurationInAFolderThatEverybodyCanWriteToIsRefused) {
   fs::create_directory(folder_.path() / "open");
-  const fs::path file = write("open/shop.json", kGood);
+  const fs::path file = write("open/shop.json", good_config);
   set_mode(file.parent_path(), 0777);
   EXPECT_THAT(problem(file),
               HasSubstr("lies in the folder \"" + file.parent_path().string() +
@@ -96,7 +96,7 @@ TEST_F(WritableFiles, AConfigurationInAFolderThatEverybodyCanWriteToIsRefused) {
 
 TEST_F(WritableFiles, ALinkOnTheWayThatEverybodyCanReplaceIsRefused) {
   fs::create_directory(folder_.path() / "open");
-  const fs::path file = write("shop.json", kGood);
+  const fs::path file = write("shop.json", good_config);
   fs::create_symlink("../shop.json", folder_.path() / "open/second.json");
   fs::create_symlink("open/second.json", folder_.path() / "first.json");
   set_mode(folder_.path() / "open", 0777);
@@ -108,22 +108,22 @@ TEST_F(WritableFiles, ALinkOnTheWayThatEverybodyCanReplaceIsRefused) {
 
 TEST_F(WritableFiles, OurOwnFileInAFolderLikeTmpIsRead) {
   fs::create_directory(folder_.path() / "tmp");
-  const fs::path file = write("tmp/shop.json", kGood);
+  const fs::path file = write("tmp/shop.json", good_config);
   set_mode(file.parent_path(), 01777);
   EXPECT_EQ(problem(file), "");
   if (::geteuid() != 0) return;  // only root can give a file away
-  ASSERT_EQ(::chown(file.c_str(), kSomebody, kSomebody), 0);
+  ASSERT_EQ(::chown(file.c_str(), somebody, somebody), 0);
   EXPECT_THAT(problem(file), AllOf(HasSubstr("belongs to another user, number 54321"),
                                    HasSubstr("move it to a folder of your own")));
 }
 
 TEST_F(WritableFiles, TheOwnersPrivateGroupMayWrite) {
-  const fs::path file = write("shop.json", kGood, 0664);
+  const fs::path file = write("shop.json", good_config, 0664);
   if (::geteuid() != 0) return;  // who this user's group is, nobody knows
   EXPECT_EQ(problem(file), "");  // root's
-  ASSERT_EQ(::chown(file.c_str(), kSomebody, kSomebody), 0);
+  ASSERT_EQ(::chown(file.c_str(), somebody, somebody), 0);
   EXPECT_EQ(problem(file), "");
-  ASSERT_EQ(::chown(file.c_str(), kSomebody, kSomebody + 1), 0);
+  ASSERT_EQ(::chown(file.c_str(), somebody, somebody + 1), 0);
   EXPECT_THAT(problem(file), HasSubstr("can be written to by the group 54322; run: chmod g-w \""));
   set_mode(file, 0666);
   EXPECT_THAT(problem(file), HasSubstr("by the group 54322 and everybody; run: chmod go-w \""));
@@ -143,7 +143,7 @@ TEST_F(WritableFiles, ASecretThatEverybodyCanWriteToIsRefused) {
 }
 
 TEST_F(WritableFiles, AreReadIfTheEnvironmentSaysSo) {
-  const fs::path file = write("shop.json", kGood, 0666);
+  const fs::path file = write("shop.json", good_config, 0666);
   for (const char* value : {"", "0", "yes"}) {
     ::setenv("POLYCACHE_ALLOW_WRITABLE_FILES", value, 1);
     EXPECT_NE(problem(file), "") << value;
@@ -154,7 +154,7 @@ TEST_F(WritableFiles, AreReadIfTheEnvironmentSaysSo) {
 }
 
 TEST_F(WritableFiles, AReloadOfOneChangesNothingWhateverTheHandlerDoes) {
-  const fs::path file = write("shop.json", kGood);
+  const fs::path file = write("shop.json", good_config);
   bool throwing = false;
   CacheRegistry registry(Config::from_file(file),
                          {.on_warning =

@@ -73,12 +73,12 @@ using testing::soon;
 using testing::time_of;
 using Steady = std::chrono::steady_clock;
 
-constexpr auto kTimeout = 1000ms;
+constexpr auto operation_timeout = 1000ms;
 // An operation's limit, and what a machine may need that has other things to do.
-constexpr auto kLimit = kTimeout + 10s;
+constexpr auto time_limit = operation_timeout + 10s;
 
 // Longer than any pause of a breaker or between connections, jitter included.
-constexpr auto kLongPause = 40s;
+constexpr auto long_pause = 40s;
 
 class Store : public testing::TwoPolicies {
  public:
@@ -148,7 +148,7 @@ class MemcachedFaults : public ::testing::Test {
   // Whatever pauses there are, they are over.
   void heal() {
     gate_.pass();
-    clock_.advance(kLongPause);
+    clock_.advance(long_pause);
   }
   void expect_healed() {
     expect_full_service(store_.open());
@@ -174,7 +174,7 @@ TEST_F(MemcachedFaults, AServerThatIsNotThereAtTheStartCostsMisses) {
     EXPECT_FALSE(store.open().set("k", 1));
     EXPECT_EQ(store.open().get_or_set("k", [] { return 3; }), 3);
   });
-  EXPECT_LT(time, kLimit);
+  EXPECT_LT(time, time_limit);
   EXPECT_EQ(kind_of_failure([&] { store.open().erase("k"); }), Kind::unreachable);
   const auto error = failure_of([&] { store.strict().get("k"); });
   ASSERT_TRUE(error);
@@ -182,7 +182,7 @@ TEST_F(MemcachedFaults, AServerThatIsNotThereAtTheStartCostsMisses) {
   EXPECT_EQ(error->server(), server_->address());
 
   server_->start();
-  clock_.advance(kLongPause);
+  clock_.advance(long_pause);
   expect_full_service(store.open());
   expect_full_service(store.strict());
 }
@@ -200,7 +200,7 @@ TEST_F(MemcachedFaults, ADeadServerIsNotCalledUntilItRecovers) {
   EXPECT_EQ(store_.health("open").breaker, State::open);
   EXPECT_THAT(store_.warnings(Warning::Kind::breaker_opened),
               ElementsAre(HasSubstr(gate_.address()), HasSubstr(gate_.address())));
-  clock_.advance(kLongPause);  // the probe
+  clock_.advance(long_pause);  // the probe
   EXPECT_FALSE(open_.get("k"));
   EXPECT_TRUE(failure_of([&] { strict_.get("k"); }));
 
@@ -217,7 +217,7 @@ TEST_F(MemcachedFaults, ADeadServerIsNotCalledUntilItRecovers) {
   EXPECT_EQ(gate_.connections_ever(), connections) << "left alone";
 
   server_->start();
-  clock_.advance(kLongPause);
+  clock_.advance(long_pause);
   expect_healed();
   EXPECT_EQ(store_.health("open").breaker, State::closed);
   EXPECT_THAT(store_.warnings(Warning::Kind::breaker_closed),
@@ -245,7 +245,7 @@ TEST_F(MemcachedFaults, OneServersSuccessIsNoRecoveryOfAnother) {
   EXPECT_THAT(store.warnings(Warning::Kind::recovered), IsEmpty());
 
   other->start();
-  clock_.advance(kLongPause);
+  clock_.advance(long_pause);
   EXPECT_EQ(hits(), 20);
   EXPECT_THAT(store.warnings(Warning::Kind::recovered), SizeIs(1));
 }
@@ -270,7 +270,7 @@ TEST_F(MemcachedFaults, HealthIsCheckedWhateverTheBreakerState) {
   EXPECT_GT(health.servers[0].round_trip.count(), 0);
   EXPECT_EQ(health.servers[0].breaker, State::open) << "asking changes nothing";
   EXPECT_FALSE(open_.set("k", 1));
-  clock_.advance(kLongPause);
+  clock_.advance(long_pause);
   expect_healed();
 }
 
@@ -307,7 +307,7 @@ TEST_F(MemcachedFaults, FullServiceSoonAfterTheServerIsBack) {
   for (std::thread& thread : threads) thread.join();
   std::cout << "memcached: from \"server back\" to full service: " << first.count()
             << " ms; longest call: " << longest << " ms\n";
-  EXPECT_LT(longest.load(), std::chrono::milliseconds(2 * kLimit).count());
+  EXPECT_LT(longest.load(), std::chrono::milliseconds(2 * time_limit).count());
 }
 
 // --- 4: hung ---
@@ -328,7 +328,7 @@ TEST_F(MemcachedFaults, AServerThatHangsCostsOneTimeLimit) {
   };
   for (const auto& operation : operations) {
     const auto time = time_of([&] { EXPECT_EQ(kind_of_failure(operation), Kind::timeout); });
-    EXPECT_THAT(time, AllOf(Ge(kTimeout - 10ms), Lt(kLimit)));
+    EXPECT_THAT(time, AllOf(Ge(operation_timeout - 10ms), Lt(time_limit)));
     clock_.advance(1500ms);
   }
   EXPECT_THAT(store_.warnings(Warning::Kind::breaker_opened), ElementsAre(HasSubstr("1000 ms")));
@@ -347,7 +347,7 @@ TEST_F(MemcachedFaults, AGetOrSetOnAServerThatHangsWaitsOnce) {
   EXPECT_EQ(gate_.connections_ever(), connections) << "a second step would have connected anew";
   heal();
   EXPECT_TRUE(soon([&] {
-    clock_.advance(kLongPause);
+    clock_.advance(long_pause);
     return store.open().set("full", 1) && store.open().get("full");
   }));
   EXPECT_EQ(store.open().get_or_set("k", [] { return 8; }), 8) << "the 7 was not stored";
@@ -514,7 +514,7 @@ TEST_F(MemcachedFaults, APeerThatVanishedIsNoticedByTheTimeLimit) {
   gate_.set({.vanish = true}, Gate::Reach::existing);
   const auto time =
       time_of([&] { EXPECT_EQ(kind_of_failure([&] { strict_.get("k"); }), Kind::timeout); });
-  EXPECT_LT(time, kLimit);
+  EXPECT_LT(time, time_limit);
   EXPECT_FALSE(open_.get("k"));
   expect_healed();  // new connections work
 }
@@ -530,7 +530,7 @@ TEST_F(MemcachedFaults, AnIdlePeerThatVanishesIsDetectedByKeepalive) {
 TEST_F(MemcachedFaults, AServerThatAcceptsNoConnectionIsUnreachable) {
   gate_.ignore_connects();
   const auto time = time_of([&] { EXPECT_TRUE(failure_of([&] { strict_.get("k"); })); });
-  EXPECT_LT(time, kLimit);
+  EXPECT_LT(time, time_limit);
   EXPECT_FALSE(open_.get("k"));
   heal();
   expect_healed();
@@ -684,7 +684,7 @@ TEST_F(MemcachedFaults, ABulkThatIsTooSlowEndsAtItsLimit) {
   gate_.set({.bytes_per_second = 10'000});
   const auto time =
       time_of([&] { EXPECT_EQ(kind_of_failure([&] { strict_.get_many(keys); }), Kind::timeout); });
-  EXPECT_LT(time, kLimit) << "30 seconds' worth of data";
+  EXPECT_LT(time, time_limit) << "30 seconds' worth of data";
   heal();
   EXPECT_EQ(strict_.get_many(keys)[299]->size(), 1000U);
   expect_healed();
@@ -708,7 +708,8 @@ TEST_F(MemcachedFaults, AReplyThatDribblesEndsAtItsLimit) {
   for (const auto& operation : operations) {
     gate_.set({.slice = 900ms}, Gate::Reach::existing);
     const auto time = time_of([&] { EXPECT_EQ(kind_of_failure(operation), Kind::timeout); });
-    EXPECT_THAT(time, AllOf(Ge(kTimeout - 10ms), Lt(kTimeout + 6s))) << "the shortest takes 8 s";
+    EXPECT_THAT(time, AllOf(Ge(operation_timeout - 10ms), Lt(operation_timeout + 6s)))
+        << "the shortest takes 8 s";
     heal();
     EXPECT_EQ(strict_.get("a"), "1") << "on a fresh connection";
   }
@@ -721,13 +722,13 @@ TEST_F(MemcachedFaults, AValueOnASlowLineEndsAtItsLimit) {
   gate_.set({.bytes_per_second = 20'000}, Gate::Reach::existing);
   auto time =
       time_of([&] { EXPECT_EQ(kind_of_failure([&] { strict_.get("k"); }), Kind::timeout); });
-  EXPECT_LT(time, kLimit) << "45 seconds' worth of data";
+  EXPECT_LT(time, time_limit) << "45 seconds' worth of data";
   heal();
   EXPECT_EQ(strict_.get("k"), value);
   gate_.set({.bytes_per_second = 50'000}, Gate::Reach::existing);
   time =
       time_of([&] { EXPECT_EQ(kind_of_failure([&] { strict_.set("k", value); }), Kind::timeout); });
-  EXPECT_LT(time, kLimit) << "18 seconds' worth of data";
+  EXPECT_LT(time, time_limit) << "18 seconds' worth of data";
   heal();
   expect_healed();
 }
@@ -751,7 +752,7 @@ TEST_F(MemcachedFaults, NamesAreResolvedAnewByEachConnection) {
   EXPECT_FALSE(store.open().get("k"));
 
   let_it_mean("127.0.0.1");
-  clock_.advance(kLongPause);
+  clock_.advance(long_pause);
   expect_full_service(store.strict());
   const int before = lookups;
   expect_full_service(store.strict());
@@ -766,7 +767,7 @@ TEST_F(MemcachedFaults, NamesAreResolvedAnewByEachConnection) {
       << "nobody listens there";
   EXPECT_GT(lookups, before);
   let_it_mean("127.0.0.1");
-  clock_.advance(kLongPause);
+  clock_.advance(long_pause);
   expect_full_service(store.open());
   EXPECT_EQ(store.strict().get("moved"), "no");
 }
@@ -774,13 +775,13 @@ TEST_F(MemcachedFaults, NamesAreResolvedAnewByEachConnection) {
 // --- 13: too many clients ---
 
 TEST_F(MemcachedFaults, AServerThatIsFullIsNotStormed) {
-  constexpr int kPlaces = 40;
-  const auto narrow = Server::memcached({"-c", std::to_string(kPlaces), "-t", "1"});
+  constexpr int places = 40;
+  const auto narrow = Server::memcached({"-c", std::to_string(places), "-t", "1"});
   Gate gate(narrow->port());
   Store late({gate.address()}, {}, clock_);
   {
     std::vector<std::unique_ptr<Connected>> others;
-    for (int i = 0; i < kPlaces + 10; ++i) {
+    for (int i = 0; i < places + 10; ++i) {
       others.push_back(std::make_unique<Connected>(narrow->port()));
       others.back()->ask("version\r\n", "\r\n");
     }
@@ -790,7 +791,7 @@ TEST_F(MemcachedFaults, AServerThatIsFullIsNotStormed) {
     EXPECT_TRUE(failure_of([&] { late.strict().get("k"); }));
   }
   EXPECT_TRUE(soon([&] {
-    clock_.advance(kLongPause);
+    clock_.advance(long_pause);
     return late.open().set("k", 1);
   }));
   expect_full_service(late.open());
@@ -941,7 +942,7 @@ TEST_F(MemcachedFaults, AWrongPasswordIsDeniedAndNotTriedAgainAndAgain) {
   EXPECT_THAT(store.warnings(Warning::Kind::breaker_opened), IsEmpty());
 
   check.accept_password("secret-one");
-  clock_.advance(kLongPause);
+  clock_.advance(long_pause);
   expect_full_service(store.open());
   expect_full_service(store.strict());
 }
@@ -1037,7 +1038,7 @@ TEST_F(MemcachedFaultsOfOne, ServersThatAreDownLoseTheirOwnKeysOnly) {
   fail_first();
   EXPECT_THAT(store_.warnings(Warning::Kind::breaker_opened),
               ElementsAre(HasSubstr(gate_.address()), HasSubstr(gate_.address())));
-  clock_.advance(kLongPause);
+  clock_.advance(long_pause);
   EXPECT_FALSE(open_.get(of_first_[0]));  // the probe
   EXPECT_TRUE(failure_of([&] { strict_.get(of_first_[0]); }));
 
@@ -1060,7 +1061,7 @@ TEST_F(MemcachedFaultsOfOne, ServersThatAreDownLoseTheirOwnKeysOnly) {
   first_->kill9();
   first_->start();
   gate_.pass();
-  clock_.advance(kLongPause);
+  clock_.advance(long_pause);
   EXPECT_THAT(found(open_), IsEmpty());
   EXPECT_TRUE(open_.set_many(again).empty());
   EXPECT_EQ(found(strict_).size(), keys_.size());
@@ -1076,7 +1077,7 @@ TEST_F(MemcachedFaultsOfOne, AServerThatWasOnlyUnreachableServesWhatItHad) {
   EXPECT_FALSE(open_.set(key, "second")) << "the caller was told";
   EXPECT_TRUE(failure_of([&] { open_.erase(of_first_[1]); })) << "and here by an exception";
   gate_.pass();
-  clock_.advance(kLongPause);
+  clock_.advance(long_pause);
   EXPECT_EQ(open_.get(key), "first of " + key);
   EXPECT_TRUE(open_.set(key, "second"));
   EXPECT_EQ(open_.get(key), "second");
@@ -1093,15 +1094,15 @@ TEST_F(MemcachedFaultsOfOne, AServerThatHangsLeavesTimeForTheOthers) {
   std::map<std::string, std::string> again;
   for (const std::string& key : keys_) again[key] = "again";
   auto time = time_of([&] { EXPECT_EQ(found(open), set_of(of_second_)); });
-  EXPECT_LT(time, kLimit);
+  EXPECT_LT(time, time_limit);
   time = time_of([&] { EXPECT_EQ(open.set_many(again).size(), keys_.size()); });
-  EXPECT_LT(time, kLimit);
+  EXPECT_LT(time, time_limit);
   for (const std::string& key : of_second_) EXPECT_EQ(open.get(key), "again");
   time = time_of([&] { EXPECT_TRUE(failure_of([&] { open.erase_many(keys_); })); });
-  EXPECT_LT(time, kLimit);
+  EXPECT_LT(time, time_limit);
   EXPECT_THAT(found(open), IsEmpty());
   gate_.pass();
-  clock_.advance(kLongPause);
+  clock_.advance(long_pause);
   EXPECT_TRUE(open.set_many(again).empty());
   EXPECT_EQ(found(strict_).size(), keys_.size());
 }
@@ -1131,7 +1132,7 @@ TEST_F(MemcachedFaultsOfOne, WhatOneServerWouldRefuseIsKnownBeforehand) {
   EXPECT_TRUE(open_.set(of_second_[0], "served"));
   EXPECT_THAT(store_.warnings(Warning::Kind::recovered), IsEmpty()) << "one is still down";
   gate_.pass();
-  clock_.advance(kLongPause);
+  clock_.advance(long_pause);
   EXPECT_TRUE(open_.set(of_first_[0], "again"));
   EXPECT_TRUE(admission->admits_all());
   EXPECT_THAT(store_.warnings(Warning::Kind::recovered), SizeIs(1));
@@ -1229,7 +1230,7 @@ TEST_F(MemcachedFaults, WaitingForAConnectionCountsAgainstTheLimit) {
   ASSERT_TRUE(error);
   EXPECT_EQ(error->kind(), Kind::overloaded);
   EXPECT_THAT(error->what(), HasSubstr("max_connections"));
-  EXPECT_THAT(time, AllOf(Ge(kTimeout - 10ms), Lt(kLimit)));
+  EXPECT_THAT(time, AllOf(Ge(operation_timeout - 10ms), Lt(time_limit)));
   {
     const std::lock_guard lock(mutex);
     release = true;
@@ -1301,8 +1302,8 @@ TEST_F(MemcachedFaults, AForksChildOpensItsOwnConnections) {
 // g++ 12's AddressSanitizer does not hold its allocator's locks over a fork.
 #if !defined(__SANITIZE_ADDRESS__)
 TEST_F(MemcachedFaults, AForkWhileThreadsWorkIsSafe) {
-  constexpr int kThreads = 4;
-  Store store({gate_.address()}, {{"max_connections", std::int64_t{kThreads}}});
+  constexpr int thread_count = 4;
+  Store store({gate_.address()}, {{"max_connections", std::int64_t{thread_count}}});
   store.strict().set("k", "v");
   std::mutex mutex;
   std::condition_variable changed;
@@ -1310,7 +1311,7 @@ TEST_F(MemcachedFaults, AForkWhileThreadsWorkIsSafe) {
   bool release = false;
   std::atomic<int> right{0};
   std::vector<std::thread> threads;
-  for (int i = 0; i < kThreads; ++i) {
+  for (int i = 0; i < thread_count; ++i) {
     threads.emplace_back([&] {
       const bool found = store.strict().visit("k", [&](std::string_view) {
         std::unique_lock lock(mutex);
@@ -1323,7 +1324,7 @@ TEST_F(MemcachedFaults, AForkWhileThreadsWorkIsSafe) {
   }
   {
     std::unique_lock lock(mutex);
-    changed.wait(lock, [&] { return holding == kThreads; });
+    changed.wait(lock, [&] { return holding == thread_count; });
   }
   const pid_t child = ::fork();
   if (child == 0) {
@@ -1339,7 +1340,7 @@ TEST_F(MemcachedFaults, AForkWhileThreadsWorkIsSafe) {
   }
   changed.notify_all();
   for (std::thread& thread : threads) thread.join();
-  EXPECT_EQ(right, kThreads);
+  EXPECT_EQ(right, thread_count);
   EXPECT_THAT(store.warnings(Warning::Kind::degraded), IsEmpty());
   expect_full_service(store.strict());
 }

@@ -70,13 +70,13 @@ using testing::time_of;
 using Steady = std::chrono::steady_clock;
 
 // Of the stores whose limits are looked at. All others have one that no machine misses.
-constexpr auto kTimeout = 500ms;
+constexpr auto operation_timeout = 500ms;
 // An operation's limit, and what a machine may need that has other things to do.
-constexpr auto kLimit = kTimeout + 15s;
+constexpr auto time_limit = operation_timeout + 15s;
 
 // Longer than any pause between connections, but not than a breaker's; than any pause at all.
-constexpr auto kPause = 1300ms;
-constexpr auto kLongPause = 40s;
+constexpr auto short_pause = 1300ms;
+constexpr auto long_pause = 40s;
 
 // Speaks to the server past the store.
 std::string command(const Server& server, const std::string& line) {
@@ -131,7 +131,7 @@ class RedisServerFaults : public ::testing::Test {
   // Whatever pauses there are, they are over.
   void heal() {
     gate_.pass();
-    clock_.advance(kLongPause);
+    clock_.advance(long_pause);
   }
   void expect_healed() {
     expect_full_service(store_.open());
@@ -140,7 +140,7 @@ class RedisServerFaults : public ::testing::Test {
 
   bool serves_soon(Store& store) {
     return soon([&] {
-      clock_.advance(kLongPause);
+      clock_.advance(long_pause);
       return serves(store.open()) && serves(store.strict());
     });
   }
@@ -164,7 +164,7 @@ TEST_F(RedisServerFaults, AServerThatIsNotThereAtTheStartCostsMisses) {
     EXPECT_FALSE(store.open().set("k", 1));
     EXPECT_EQ(store.open().get_or_set("k", [] { return 3; }), 3);
   });
-  EXPECT_LT(time, kLimit);
+  EXPECT_LT(time, time_limit);
   EXPECT_EQ(kind_of_failure([&] { store.open().erase("k"); }), Kind::unreachable);
   const auto error = failure_of([&] { store.strict().get("k"); });
   ASSERT_TRUE(error);
@@ -172,7 +172,7 @@ TEST_F(RedisServerFaults, AServerThatIsNotThereAtTheStartCostsMisses) {
   EXPECT_EQ(error->server(), server_->address());
 
   server_->start();
-  clock_.advance(kPause);
+  clock_.advance(short_pause);
   expect_full_service(store.open());
   expect_full_service(store.strict());
 }
@@ -193,7 +193,7 @@ TEST_F(RedisServerFaults, ADeadServerIsNotCalledUntilItRecovers) {
                                      HasSubstr("refused")));
 
   for (int i = 0; i < 4; ++i) {
-    clock_.advance(kPause);  // beyond the pause between connections
+    clock_.advance(short_pause);  // beyond the pause between connections
     EXPECT_FALSE(open_.get("k"));
     EXPECT_TRUE(failure_of([&] { strict_.get("k"); }));
   }
@@ -203,13 +203,13 @@ TEST_F(RedisServerFaults, ADeadServerIsNotCalledUntilItRecovers) {
   const auto left_alone = failure_of([&] { strict_.get("k"); });
   ASSERT_TRUE(left_alone);
   EXPECT_EQ(left_alone->kind(), Kind::unreachable);
-  EXPECT_THAT(left_alone->what(),
-              AllOf(HasSubstr("circuit breaker"), HasSubstr("next attempt in"), HasSubstr("refused")));
+  EXPECT_THAT(left_alone->what(), AllOf(HasSubstr("circuit breaker"), HasSubstr("next attempt in"),
+                                        HasSubstr("refused")));
   EXPECT_TRUE(failure_of([&] { open_.erase("k"); })) << "an erasure is not lost in silence";
 
   gate_.pass();
   EXPECT_FALSE(open_.set("k", 1)) << "it is still left alone";
-  clock_.advance(kLongPause);
+  clock_.advance(long_pause);
   expect_healed();
   EXPECT_EQ(store_.health("open").breaker, State::closed);
   EXPECT_THAT(store_.warnings(Warning::Kind::breaker_closed),
@@ -221,7 +221,7 @@ TEST_F(RedisServerFaults, HealthIsCheckedWhateverTheBreakerState) {
   gate_.down();
   for (int i = 0; i < 5; ++i) {
     EXPECT_FALSE(open_.get("k"));
-    clock_.advance(i < 4 ? std::chrono::milliseconds(kPause) : 0ms);
+    clock_.advance(i < 4 ? std::chrono::milliseconds(short_pause) : 0ms);
   }
   CacheHealth health = store_.health("open");
   EXPECT_FALSE(health.reachable);
@@ -236,7 +236,7 @@ TEST_F(RedisServerFaults, HealthIsCheckedWhateverTheBreakerState) {
   EXPECT_GT(health.servers[0].round_trip.count(), 0);
   EXPECT_EQ(health.servers[0].breaker, State::open) << "asking changes nothing";
   EXPECT_FALSE(open_.set("k", 1));
-  clock_.advance(kLongPause);
+  clock_.advance(long_pause);
   expect_healed();
 }
 
@@ -273,7 +273,7 @@ TEST_F(RedisServerFaults, FullServiceSoonAfterTheServerIsBack) {
   for (std::thread& thread : threads) thread.join();
   std::cout << "redis: from \"server back\" to full service: " << first.count()
             << " ms; longest call: " << longest << " ms\n";
-  EXPECT_LT(longest.load(), std::chrono::milliseconds(2 * kLimit).count());
+  EXPECT_LT(longest.load(), std::chrono::milliseconds(2 * time_limit).count());
 }
 
 // --- 4: hung ---
@@ -296,8 +296,8 @@ TEST_F(RedisServerFaults, AServerThatHangsCostsOneTimeLimit) {
   };
   for (const auto& operation : operations) {
     const auto time = time_of([&] { EXPECT_EQ(kind_of_failure(operation), Kind::timeout); });
-    EXPECT_THAT(time, AllOf(Ge(kTimeout - 10ms), Lt(kLimit)));
-    clock_.advance(kPause);
+    EXPECT_THAT(time, AllOf(Ge(operation_timeout - 10ms), Lt(time_limit)));
+    clock_.advance(short_pause);
   }
   EXPECT_EQ(store.health("strict").breaker, State::open);
   EXPECT_FALSE(store.open().get("k"));
@@ -315,7 +315,7 @@ TEST_F(RedisServerFaults, AGetOrSetOnAServerThatHangsWaitsOnce) {
   EXPECT_EQ(gate_.connections_ever(), connections) << "a second step would have connected anew";
   heal();
   EXPECT_TRUE(soon([&] {
-    clock_.advance(kLongPause);
+    clock_.advance(long_pause);
     return serves(store.open());
   }));
   EXPECT_EQ(store.open().get_or_set("k", [] { return 8; }), 8) << "the 7 was not stored";
@@ -436,7 +436,7 @@ TEST_F(RedisServerFaults, APeerThatVanishedCostsOneTimeLimit) {
   gate_.set({.vanish = true}, Gate::Reach::existing);
   const auto time =
       time_of([&] { EXPECT_EQ(kind_of_failure([&] { store.strict().get("k"); }), Kind::timeout); });
-  EXPECT_LT(time, 2s + kLimit);
+  EXPECT_LT(time, 2s + time_limit);
   EXPECT_FALSE(store.strict().get("k")) << "on another connection, at once";
   gate_.pass();
   EXPECT_TRUE(serves_soon(store));
@@ -521,8 +521,8 @@ TEST_F(RedisServerFaults, ALargeValueOnASlowLineEndsWithTheLimit) {
   gate_.set({.bytes_per_second = 200'000});
   const auto time =
       time_of([&] { EXPECT_EQ(kind_of_failure([&] { store.strict().get("k"); }), Kind::timeout); });
-  EXPECT_LT(time, kLimit);
-  clock_.advance(kPause);
+  EXPECT_LT(time, time_limit);
+  clock_.advance(short_pause);
   EXPECT_EQ(kind_of_failure([&] { store.strict().set("k", value); }), Kind::timeout);
   heal();
   EXPECT_TRUE(serves_soon(store));
@@ -563,7 +563,7 @@ TEST_F(RedisServerFaults, NamesAreResolvedAnewByEachConnection) {
   EXPECT_FALSE(store.open().get("k"));
 
   let_it_mean("127.0.0.1");
-  clock_.advance(kPause);
+  clock_.advance(short_pause);
   expect_full_service(store.strict());
   const int before = lookups;
   expect_full_service(store.strict());
@@ -574,7 +574,7 @@ TEST_F(RedisServerFaults, NamesAreResolvedAnewByEachConnection) {
   EXPECT_EQ(kind_of_failure([&] { store.strict().get("k"); }), Kind::unreachable);
   EXPECT_GT(lookups, before);
   let_it_mean("127.0.0.1");
-  clock_.advance(kLongPause);
+  clock_.advance(long_pause);
   expect_full_service(store.strict());
   expect_full_service(store.open());
 }
@@ -724,7 +724,7 @@ TEST_F(RedisServerFaults, ARevokedPasswordIsATypedErrorWithoutALoop) {
   EXPECT_EQ(store.health("strict").breaker, State::closed) << "waiting would not help";
 
   command(*server_, "acl setuser shop resetpass '>s3cret-one'");
-  clock_.advance(kPause);
+  clock_.advance(short_pause);
   expect_full_service(store.strict());
   expect_full_service(store.open());
 }
@@ -779,13 +779,13 @@ TEST_F(RedisServerFaults, AServerThatLoadsIsAskedAgainAfterAPause) {
   EXPECT_FALSE(open_.get("k"));
   EXPECT_FALSE(open_.set("k", 1));
   EXPECT_EQ(kind_of_failure([&] { strict_.get("k"); }), Kind::overloaded);
-  clock_.advance(kPause);
+  clock_.advance(short_pause);
   EXPECT_EQ(kind_of_failure([&] { strict_.get("k"); }), Kind::overloaded);
   const std::size_t connections = gate_.connections_ever();
   for (int i = 0; i < 20; ++i) EXPECT_TRUE(failure_of([&] { strict_.get("k"); }));
   EXPECT_EQ(gate_.connections_ever(), connections);
   gate_.pass();
-  clock_.advance(kPause);
+  clock_.advance(short_pause);
   expect_healed();
 }
 
@@ -1029,7 +1029,7 @@ TEST_F(RedisServerFaults, AReplicaThatIsDownIsPassedOver) {
   for (int i = 0; i < 10; ++i) {
     EXPECT_EQ(store.strict().get("k"), "ours");
     std::thread([&] { EXPECT_EQ(store.strict().get("k"), "ours"); }).join();  // a fresh session
-    clock_.advance(kPause);
+    clock_.advance(short_pause);
   }
   EXPECT_THAT(store.warnings(Warning::Kind::breaker_opened),
               ElementsAre(HasSubstr(gate_.address())));
@@ -1050,7 +1050,7 @@ class RedisServersFaults : public RedisServerFaults {
   void call_five_times(const std::function<void()>& operation) {
     for (int i = 0; i < 5; ++i) {
       operation();
-      clock_.advance(i < 4 ? std::chrono::milliseconds(kPause) : 0ms);
+      clock_.advance(i < 4 ? std::chrono::milliseconds(short_pause) : 0ms);
     }
   }
   bool admits(Access access) { return admission_->admits(":1:k", access); }

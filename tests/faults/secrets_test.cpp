@@ -36,34 +36,34 @@ using testing::peer_hears;
 using testing::peer_says;
 using testing::Server;
 
-constexpr std::string_view kUser = "pl4ntedUser";
-constexpr std::string_view kPassword = "pl4ntedPass@w0rd/b3hind?it#all";
-constexpr std::string_view kToken = "pl4ntedToken";
-constexpr std::string_view kValue = "pl4ntedValue";
+constexpr std::string_view planted_user = "pl4ntedUser";
+constexpr std::string_view planted_password = "pl4ntedPass@w0rd/b3hind?it#all";
+constexpr std::string_view planted_token = "pl4ntedToken";
+constexpr std::string_view planted_value = "pl4ntedValue";
 
 // No part of one may be seen.
-constexpr std::string_view kParts[] = {"pl4nted", "w0rd", "b3hind", "it#all"};
+constexpr std::string_view planted_parts[] = {"pl4nted", "w0rd", "b3hind", "it#all"};
 
 std::string percent_encoded(std::string_view text) {
-  constexpr char kHex[] = "0123456789ABCDEF";
+  constexpr char hex[] = "0123456789ABCDEF";
   std::string encoded;
   for (const char c : text) {
     const auto byte = static_cast<unsigned char>(c);
     if ((byte | 0x20U) >= 'a' && (byte | 0x20U) <= 'z') {
       encoded += c;
     } else {
-      encoded.append({'%', kHex[byte >> 4U], kHex[byte & 15U]});
+      encoded.append({'%', hex[byte >> 4U], hex[byte & 15U]});
     }
   }
   return encoded;
 }
 
 std::string hexadecimal(std::string_view text) {
-  constexpr char kHex[] = "0123456789abcdef";
+  constexpr char hex[] = "0123456789abcdef";
   std::string digits;
   for (const char c : text) {
     const auto byte = static_cast<unsigned char>(c);
-    digits.append({kHex[byte >> 4U], kHex[byte & 15U]});
+    digits.append({hex[byte >> 4U], hex[byte & 15U]});
   }
   return digits;
 }
@@ -71,7 +71,8 @@ std::string hexadecimal(std::string_view text) {
 // Of text that stands `before` bytes behind the beginning of what was encoded: the characters
 // that depend on it alone.
 std::string base64(std::string_view text, std::size_t before) {
-  constexpr char kDigits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  constexpr char base64_digits[] =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   const std::string padded = std::string(before, 'x') + std::string(text);
   std::string encoded;
   for (std::size_t i = 0; i + 3 <= padded.size(); i += 3) {
@@ -79,7 +80,7 @@ std::string base64(std::string_view text, std::size_t before) {
     for (std::size_t k = 0; k < 3; ++k) {
       three = three << 8U | static_cast<unsigned char>(padded[i + k]);
     }
-    for (const unsigned shift : {18U, 12U, 6U, 0U}) encoded += kDigits[three >> shift & 63U];
+    for (const unsigned shift : {18U, 12U, 6U, 0U}) encoded += base64_digits[three >> shift & 63U];
   }
   return encoded.substr(before == 0 ? 0 : 4);
 }
@@ -90,13 +91,14 @@ class Secrets : public ::testing::Test {
   Secrets() {
     ::testing::internal::CaptureStderr();
     ::testing::internal::CaptureStdout();
-    ::setenv("PLANTED_PASSWORD", std::string(kPassword).c_str(), 1);
+    ::setenv("PLANTED_PASSWORD", std::string(planted_password).c_str(), 1);
     ::setenv("PLANTED_URL",
-             ("redis://" + std::string(kUser) + ":" + percent_encoded(kPassword) + "@127.0.0.1:1")
+             ("redis://" + std::string(planted_user) + ":" + percent_encoded(planted_password) +
+              "@127.0.0.1:1")
                  .c_str(),
              1);
-    ::setenv("PLANTED_TOKEN", std::string(kToken).c_str(), 1);
-    std::ofstream(folder_.path() / "secret.txt") << kPassword << '\n';
+    ::setenv("PLANTED_TOKEN", std::string(planted_token).c_str(), 1);
+    std::ofstream(folder_.path() / "secret.txt") << planted_password << '\n';
   }
 
   ~Secrets() override {
@@ -104,7 +106,7 @@ class Secrets : public ::testing::Test {
     output_ += ::testing::internal::GetCapturedStderr();
     for (const char* name : {"PLANTED_PASSWORD", "PLANTED_URL", "PLANTED_TOKEN"}) ::unsetenv(name);
     EXPECT_GE(heard_, least_heard_) << "nothing went wrong, so nothing was looked at:\n" << output_;
-    for (const std::string_view part : kParts) {
+    for (const std::string_view part : planted_parts) {
       expect_absent(part, part);
       if (percent_encoded(part) != part) expect_absent(percent_encoded(part), part);
       expect_absent(hexadecimal(part), part);
@@ -190,7 +192,7 @@ class Secrets : public ::testing::Test {
   }
 
   void use(CacheRegistry& registry, const std::string& alias) {
-    const std::string value(kValue);
+    const std::string value(planted_value);
     for (const auto& operation : std::vector<std::function<void(Cache&)>>{
              [&](Cache& cache) { cache.get<int>("k"); },
              [&](Cache& cache) { cache.set("k", value); },
@@ -235,7 +237,7 @@ std::string quoted(std::string_view text) { return '"' + std::string(text) + '"'
 // --- Configurations ---
 
 TEST_F(Secrets, AreNotInMessagesAboutTheText) {
-  const std::string password = quoted(kPassword);
+  const std::string password = quoted(planted_password);
   const std::vector<std::string> members{
       R"("backend": "redis", "password": )" + password,
       R"("backend": "redis", "options": {"password": )" + password + R"(, "password": "x"})",
@@ -243,7 +245,7 @@ TEST_F(Secrets, AreNotInMessagesAboutTheText) {
       R"("backend": "redis", "options": {"password": [)" + password + ", 5]}",
       R"("backend": "redis", "options": {"password": )" + password.substr(0, password.size() - 1),
       R"("backend": "redis", "options": {"password": )" + password + " nonsense}",
-      R"("backend": "redis", "options": {"password": "${)" + std::string(kPassword) + "}\"}",
+      R"("backend": "redis", "options": {"password": "${)" + std::string(planted_password) + "}\"}",
       R"("backend": "redis", "location": {"url": )" + password + "}",
       R"("backend": "redis", "location": [)" + password + ", null]",
       R"("backend": "redis", "timeout": "${PLANTED_TOKEN}")",
@@ -258,16 +260,16 @@ TEST_F(Secrets, AreNotInMessagesAboutTheText) {
 }
 
 TEST_F(Secrets, AreNotInMessagesAboutOptions) {
-  const std::string password = quoted(kPassword);
+  const std::string password = quoted(planted_password);
   std::vector<std::string> members;
   for (const char* backend : {"redis", "memcached", "sqlite", "locmem", "no_such_plugin"}) {
     const std::string start = R"("backend": ")" + std::string(backend) + R"(", "options": {)";
     for (const std::string& options : std::vector<std::string>{
              R"("password": )" + password + R"(, "no_such_option": 1)",
              R"("passwort": )" + password,
-             R"("user": )" + quoted(kUser) + R"(, "password": 5)",
-             R"("user": [)" + quoted(kUser) + R"(], "token": )" + quoted(kToken),
-             R"("secret_key": )" + password + R"(, "api_token": )" + quoted(kToken),
+             R"("user": )" + quoted(planted_user) + R"(, "password": 5)",
+             R"("user": [)" + quoted(planted_user) + R"(], "token": )" + quoted(planted_token),
+             R"("secret_key": )" + password + R"(, "api_token": )" + quoted(planted_token),
              R"("timeout": "${PLANTED_TOKEN}", "max_value_bytes": "${PLANTED_TOKEN}")",
              R"("max_bytes": "${PLANTED_PASSWORD}", "max_entries": "${PLANTED_PASSWORD}")",
              R"("busy_timeout": "${PLANTED_PASSWORD}", "table": "sqlite_${PLANTED_TOKEN}")",
@@ -286,7 +288,7 @@ TEST_F(Secrets, OfAThirdPartysStoreAreNotInMessagesAboutItsOptions) {
   const std::vector<std::string> names{"password", "passphrase", "pwd",     "client_secret",
                                        "apiToken", "USER",       "my_auth", "credentials"};
   OptionMap options;
-  for (const std::string& name : names) options[name] = std::string(kPassword);
+  for (const std::string& name : names) options[name] = std::string(planted_password);
   const OptionReader reader("caches.a", location, options,
                             [this](std::string_view, std::string_view problem) { hear(problem); });
   for (const std::string& name : names) {
@@ -301,10 +303,10 @@ TEST_F(Secrets, OfAThirdPartysStoreAreNotInMessagesAboutItsOptions) {
 }
 
 TEST_F(Secrets, AreNotInMessagesAboutTheLocation) {
-  const std::string user(kUser);
-  const std::string raw(kPassword);
-  const std::string encoded = percent_encoded(kPassword);
-  const std::string token(kToken);
+  const std::string user(planted_user);
+  const std::string raw(planted_password);
+  const std::string encoded = percent_encoded(planted_password);
+  const std::string token(planted_token);
   std::vector<std::string> locations;
   for (const std::string& password : {raw, encoded, token}) {
     for (const char* scheme : {"redis", "rediss", "unix", "memcached", "http"}) {
@@ -335,7 +337,7 @@ TEST_F(Secrets, AreNotInMessagesAboutTheLocation) {
 
 // As cloud consoles, other clients and command lines write them, and what a paste makes of that.
 // In each, U is a user and P a password.
-constexpr std::string_view kForeignTexts[] = {
+constexpr std::string_view foreign_forms[] = {
     "127.0.0.1:1,password=P,ssl=True,abortConnect=False",
     "127.0.0.1:1,password=P,ssl=False,P=5",
     "127.0.0.1,port=1,password=P",
@@ -409,14 +411,17 @@ constexpr std::string_view kForeignTexts[] = {
 std::vector<std::string> foreign_texts() {
   std::vector<std::string> texts;
   for (const std::string& password :
-       {std::string(kPassword), std::string("pl4ntedKey+w0rd/b3hind="), std::string(kToken)}) {
-    for (const std::string_view form : kForeignTexts) {
+       {std::string(planted_password), std::string("pl4ntedKey+w0rd/b3hind="),
+        std::string(planted_token)}) {
+    for (const std::string_view form : foreign_forms) {
       std::string text;
       for (std::size_t i = 0; i < form.size(); ++i) {
         const bool alone = i + 1 == form.size() || std::isalnum(form[i + 1]) == 0;
         const bool begins = i == 0 || std::isalnum(form[i - 1]) == 0;
         const bool planted = alone && begins && (form[i] == 'P' || form[i] == 'U');
-        text += !planted ? std::string(1, form[i]) : form[i] == 'P' ? password : std::string(kUser);
+        text += !planted         ? std::string(1, form[i])
+                : form[i] == 'P' ? password
+                                 : std::string(planted_user);
       }
       texts.push_back(text);
     }
@@ -499,7 +504,7 @@ TEST_F(Secrets, OfAThirdPartysLocationsAndOptionsAreNotShown) {
 
 TEST_F(Secrets, StayOutOfAssignments) {
   Config config = Config::from_json(cache_of(R"("backend": "locmem")"));
-  const std::string password(kPassword);
+  const std::string password(planted_password);
   for (const std::string& assignment : std::vector<std::string>{
            password, "a." + password, "a.options.password", "a.password=" + password,
            "a.options.password={\"x\": \"" + password + "\"}", "a.timeout=${PLANTED_TOKEN}",
@@ -540,15 +545,17 @@ class SecretsOfServers : public Secrets {
              {"a", {.backend = backend, .location = {location}, .options = std::move(options)}}}});
   }
   static OptionMap credentials() {
-    return {{"user", std::string(kUser)}, {"password", std::string(kPassword)}};
+    return {{"user", std::string(planted_user)}, {"password", std::string(planted_password)}};
   }
 };
 
 TEST_F(SecretsOfServers, RedisRefusesThem) {
   const auto server = Server::redis({"--requirepass", "another"});
-  const std::string url = "redis://" + std::string(kUser) + ":" + percent_encoded(kPassword) + "@";
+  const std::string url =
+      "redis://" + std::string(planted_user) + ":" + percent_encoded(planted_password) + "@";
   use_server("redis", url + server->address());
-  use_server("redis", "redis://:" + percent_encoded(kPassword) + "@" + server->address() + "/3");
+  use_server("redis",
+             "redis://:" + percent_encoded(planted_password) + "@" + server->address() + "/3");
   use_server("redis", server->address(), credentials());
   use_server("redis", server->address());  // gives none
   server->stop();
@@ -557,8 +564,9 @@ TEST_F(SecretsOfServers, RedisRefusesThem) {
 }
 
 TEST_F(SecretsOfServers, RedisAllowsThemLittle) {
-  const auto server = Server::redis({"--user", std::string(kUser), "on",
-                                     ">" + std::string(kPassword), "~other:*", "+get", "+select"});
+  const auto server =
+      Server::redis({"--user", std::string(planted_user), "on", ">" + std::string(planted_password),
+                     "~other:*", "+get", "+select"});
   use_server("redis", server->address(), credentials());
   least_heard_ = 10;
 }

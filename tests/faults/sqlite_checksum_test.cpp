@@ -22,7 +22,7 @@ using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
-constexpr Ttl kForever = Ttl::forever();
+constexpr Ttl forever = Ttl::forever();
 
 // --- the function ---
 
@@ -67,7 +67,7 @@ TEST(SqliteChecksumFormat, StaysAsItIs) {
 
 class SqliteChecksum : public SqliteFixture {
  protected:
-  static inline const OptionMap kOn = {{"checksum", true}};
+  static inline const OptionMap checksum_on = {{"checksum", true}};
 
   static std::optional<std::string> get(Backend& session, std::string_view key) {
     std::optional<std::string> result;
@@ -111,9 +111,9 @@ TEST_F(SqliteChecksum, AByteThatChangesInAValueOnDiskIsAMissAndAWarning) {
     return "value " + std::to_string(1000 + i) + std::string(static_cast<std::size_t>(i * 20), 'x');
   };
   {
-    const auto session = make(kOn)->connect();
+    const auto session = make(checksum_on)->connect();
     for (int i = 0; i < 300; ++i) {
-      session->put("k" + std::to_string(i), value_of(i), kForever, PutMode::always);
+      session->put("k" + std::to_string(i), value_of(i), forever, PutMode::always);
     }
   }
   std::string bytes = read_file(path());
@@ -127,7 +127,7 @@ TEST_F(SqliteChecksum, AByteThatChangesInAValueOnDiskIsAMissAndAWarning) {
     }
   }
   write_file(path(), bytes);
-  const auto session = make(kOn)->connect();
+  const auto session = make(checksum_on)->connect();
   for (int i = 0; i < 300; ++i) EXPECT_FALSE(get(*session, "k" + std::to_string(i)));
   EXPECT_THAT(take_warnings(), SizeIs(300));
   // Without checksums nothing is noticed.
@@ -135,7 +135,7 @@ TEST_F(SqliteChecksum, AByteThatChangesInAValueOnDiskIsAMissAndAWarning) {
 }
 
 TEST_F(SqliteChecksum, GetOrSetReplacesADamagedEntryAndTheWarningNamesIt) {
-  const auto registry = make_registry(kOn);
+  const auto registry = make_registry(checksum_on);
   Cache& cache = (*registry)["c"];
   ASSERT_TRUE(cache.set("k", "old"));
   damage_value(":1:k");
@@ -149,7 +149,7 @@ TEST_F(SqliteChecksum, GetOrSetReplacesADamagedEntryAndTheWarningNamesIt) {
 }
 
 TEST_F(SqliteChecksum, DamageToAnyPartOfAnEntryIsAMiss) {
-  const auto session = make(kOn)->connect();
+  const auto session = make(checksum_on)->connect();
   const std::array<std::pair<const char*, const char*>, 5> changes = {{{"value", "x''"},
                                                                        {"value", "value || x'00'"},
                                                                        {"expires", "expires + 1"},
@@ -169,9 +169,9 @@ TEST_F(SqliteChecksum, DamageToAnyPartOfAnEntryIsAMiss) {
 }
 
 TEST_F(SqliteChecksum, ADamagedEntryIsAbsentToWhatReadsItsValue) {
-  const auto session = make(kOn)->connect();
+  const auto session = make(checksum_on)->connect();
   const auto damaged = [&] {
-    session->put("n", "1", kForever, PutMode::always);
+    session->put("n", "1", forever, PutMode::always);
     damage_value("n");
     take_warnings();
     return std::string_view("n");
@@ -185,17 +185,17 @@ TEST_F(SqliteChecksum, ADamagedEntryIsAbsentToWhatReadsItsValue) {
   EXPECT_EQ(session->incr(damaged(), 1), std::nullopt);
   EXPECT_THAT(take_warnings(), SizeIs(1));
   auto& compare = extension<CompareExtension>(*session);
-  EXPECT_FALSE(compare.put_if_equal(damaged(), "7", "8", kForever));
+  EXPECT_FALSE(compare.put_if_equal(damaged(), "7", "8", forever));
   EXPECT_FALSE(compare.erase_if_equal("n", "7"));
   EXPECT_THAT(take_warnings(), SizeIs(2));
-  EXPECT_TRUE(session->put(damaged(), "2", kForever, PutMode::if_absent));
+  EXPECT_TRUE(session->put(damaged(), "2", forever, PutMode::if_absent));
   EXPECT_THAT(take_warnings(), SizeIs(1));
   EXPECT_EQ(get(*session, "n"), "2");
 }
 
 TEST_F(SqliteChecksum, ABulkReadMissesTheDamagedEntriesOnly) {
-  const auto session = make(kOn)->connect();
-  for (const char* const key : {"a", "b", "c"}) session->put(key, key, kForever, PutMode::always);
+  const auto session = make(checksum_on)->connect();
+  for (const char* const key : {"a", "b", "c"}) session->put(key, key, forever, PutMode::always);
   damage_value("b");
   std::vector<std::string> values;
   session->get_many(std::vector<std::string_view>{"a", "b", "c"},
@@ -205,13 +205,13 @@ TEST_F(SqliteChecksum, ABulkReadMissesTheDamagedEntriesOnly) {
 }
 
 TEST_F(SqliteChecksum, PopAndEraseRemoveADamagedEntry) {
-  const auto session = make(kOn)->connect();
-  session->put("k", "v", kForever, PutMode::always);
+  const auto session = make(checksum_on)->connect();
+  session->put("k", "v", forever, PutMode::always);
   damage_value("k");
   EXPECT_FALSE(extension<PopExtension>(*session).pop("k", [](std::string_view) { FAIL(); }));
   EXPECT_THAT(take_warnings(), SizeIs(1));
   EXPECT_EQ(count("1"), "0");
-  session->put("k", "v", kForever, PutMode::always);
+  session->put("k", "v", forever, PutMode::always);
   damage_value("k");
   EXPECT_TRUE(session->erase("k"));  // it reads no value
   EXPECT_EQ(count("1"), "0");
@@ -220,11 +220,11 @@ TEST_F(SqliteChecksum, PopAndEraseRemoveADamagedEntry) {
 
 // These do not read it.
 TEST_F(SqliteChecksum, TouchAndContainsOfALargeValueDoNotNoticeDamage) {
-  const auto session = make(kOn)->connect();
-  session->put("k", std::string(5000, 'v'), kForever, PutMode::always);
+  const auto session = make(checksum_on)->connect();
+  session->put("k", std::string(5000, 'v'), forever, PutMode::always);
   damage("k", "value", "CAST(value || 'v' AS BLOB)");
   EXPECT_TRUE(session->contains("k", [](std::string_view) {}));
-  EXPECT_TRUE(session->touch("k", kForever));
+  EXPECT_TRUE(session->touch("k", forever));
   EXPECT_THAT(take_warnings(), IsEmpty());
   EXPECT_EQ(get(*session, "k"), std::nullopt);
   EXPECT_THAT(take_warnings(), SizeIs(1));
@@ -233,7 +233,7 @@ TEST_F(SqliteChecksum, TouchAndContainsOfALargeValueDoNotNoticeDamage) {
 // Each way to change an entry changes its checksum, too.
 TEST_F(SqliteChecksum, EveryWriteKeepsTheChecksumRight) {
   for (const bool limited : {false, true}) {
-    OptionMap options = kOn;
+    OptionMap options = checksum_on;
     if (limited) options["max_entries"] = std::int64_t{100};
     const auto session = make(options)->connect();
     auto& compare = extension<CompareExtension>(*session);
@@ -257,10 +257,10 @@ TEST_F(SqliteChecksum, EveryWriteKeepsTheChecksumRight) {
     expect("1000");
     EXPECT_TRUE(compare.put_if_equal("k", "1000", "1001", std::nullopt));
     expect("1001");
-    EXPECT_TRUE(compare.put_if_equal("k", "1001", "", kForever));
+    EXPECT_TRUE(compare.put_if_equal("k", "1001", "", forever));
     expect("");
     const std::string large(9000, 'x');
-    const std::vector<Item> items{{"k", "4", kForever}, {"large", large, Ttl(1h)}};
+    const std::vector<Item> items{{"k", "4", forever}, {"large", large, Ttl(1h)}};
     session->put_many(items, PutMode::always, [](std::size_t) { FAIL(); });
     expect("4");
     EXPECT_TRUE(get(*session, "large") == large);
@@ -275,9 +275,9 @@ TEST_F(SqliteChecksum, AFileGainsTheColumnOnlyWithTheOption) {
   const auto columns = [&] {
     return Database(path()).text("SELECT group_concat(name) FROM pragma_table_info('cache')");
   };
-  make()->connect()->put("old", "1", kForever, PutMode::always);
+  make()->connect()->put("old", "1", forever, PutMode::always);
   EXPECT_EQ(columns(), "id,key,written,expires,value");
-  const auto session = make(kOn)->connect();
+  const auto session = make(checksum_on)->connect();
   EXPECT_EQ(get(*session, "old"), "1");
   EXPECT_TRUE(session->touch("old", Ttl(1h)));
   EXPECT_EQ(columns(), "id,key,written,expires,value,checksum");
@@ -295,8 +295,8 @@ TEST_F(SqliteChecksum, WhatSessionsWithoutTheOptionWriteIsNotTakenForDamaged) {
     if (limited) options["max_entries"] = std::int64_t{100};
     const auto factory = make(options);
     const auto before = factory->connect();
-    before->put("x", "y", kForever, PutMode::always);
-    const auto checking = make(kOn)->connect();
+    before->put("x", "y", forever, PutMode::always);
+    const auto checking = make(checksum_on)->connect();
     EXPECT_EQ(get(*checking, "x"), "y");
     const auto after = factory->connect();
     for (Backend* const without : {before.get(), after.get()}) {
@@ -308,15 +308,15 @@ TEST_F(SqliteChecksum, WhatSessionsWithoutTheOptionWriteIsNotTakenForDamaged) {
         EXPECT_EQ(count("checksum IS NULL AND key = CAST('k' AS BLOB)"), "1");
       };
       auto& compare = extension<CompareExtension>(*without);
-      write_over([&] { without->put("k", "2", kForever, PutMode::always); }, "2");
-      write_over([&] { without->put("k", "2", kForever, PutMode::if_present); }, "2");
+      write_over([&] { without->put("k", "2", forever, PutMode::always); }, "2");
+      write_over([&] { without->put("k", "2", forever, PutMode::if_present); }, "2");
       write_over([&] { without->incr("k", 1); }, "2");
       write_over([&] { without->touch("k", Ttl(2h)); }, "1");
       write_over([&] { compare.put_if_equal("k", "1", "2", std::nullopt); }, "2");
       write_over(
           [&] {
             clock_.advance(2h);
-            without->put("k", "2", kForever, PutMode::if_absent);
+            without->put("k", "2", forever, PutMode::if_absent);
           },
           "2");
     }
@@ -328,7 +328,7 @@ TEST_F(SqliteChecksum, WhatSessionsWithoutTheOptionWriteIsNotTakenForDamaged) {
 
 // As the statements of a library that does not know the column do.
 TEST_F(SqliteChecksum, WhatAnOlderLibraryWritesIsNotTakenForDamaged) {
-  const auto session = make(kOn)->connect();
+  const auto session = make(checksum_on)->connect();
   const std::array<const char*, 3> changes = {
       "REPLACE INTO cache(id, key, expires, written, value) "
       "SELECT id, key, expires, written + 1, CAST('2' AS BLOB) FROM cache",
@@ -338,7 +338,7 @@ TEST_F(SqliteChecksum, WhatAnOlderLibraryWritesIsNotTakenForDamaged) {
       "ON CONFLICT(id) DO UPDATE SET key = excluded.key, expires = excluded.expires, "
       "written = excluded.written, value = excluded.value"};
   for (const char* const change : changes) {
-    session->put("k", "1", kForever, PutMode::always);
+    session->put("k", "1", forever, PutMode::always);
     Database(path()).execute(change);
     EXPECT_EQ(get(*session, "k"), "2") << change;
     EXPECT_EQ(count("checksum IS NULL"), "1");
@@ -347,12 +347,12 @@ TEST_F(SqliteChecksum, WhatAnOlderLibraryWritesIsNotTakenForDamaged) {
 }
 
 TEST_F(SqliteChecksum, ManyProcessesMayAddTheColumnAtOnce) {
-  make()->connect()->put("k", "v", kForever, PutMode::always);
+  make()->connect()->put("k", "v", forever, PutMode::always);
   std::vector<pid_t> children;
   for (int i = 0; i < 6; ++i) {
     children.push_back(start_child([&] {
       const auto session = make({{"checksum", true}, {"busy_timeout", "30s"}})->connect();
-      return session->put("p" + std::to_string(i), "v", kForever, PutMode::always) &&
+      return session->put("p" + std::to_string(i), "v", forever, PutMode::always) &&
              get(*session, "k") == "v";
     }));
   }

@@ -17,8 +17,8 @@ struct SqliteFaultCalls {
     SqliteFaultVfs* vfs;
     bool log;
   };
-  static constexpr std::size_t kOffset = (sizeof(File) + alignof(std::max_align_t) - 1) /
-                                         alignof(std::max_align_t) * alignof(std::max_align_t);
+  static constexpr std::size_t real_offset = (sizeof(File) + alignof(std::max_align_t) - 1) /
+                                             alignof(std::max_align_t) * alignof(std::max_align_t);
 
   static SqliteFaultVfs& of(sqlite3_vfs* vfs) {
     return *static_cast<SqliteFaultVfs*>(vfs->pAppData);
@@ -26,7 +26,7 @@ struct SqliteFaultCalls {
   static sqlite3_vfs* real(sqlite3_vfs* vfs) { return of(vfs).real_; }
   static SqliteFaultVfs& of(sqlite3_file* file) { return *reinterpret_cast<File*>(file)->vfs; }
   static sqlite3_file* real(sqlite3_file* file) {
-    return reinterpret_cast<sqlite3_file*>(reinterpret_cast<char*>(file) + kOffset);
+    return reinterpret_cast<sqlite3_file*>(reinterpret_cast<char*>(file) + real_offset);
   }
   static int judge(sqlite3_file* file, Call call, int error) { return of(file).judge(call, error); }
 
@@ -133,8 +133,8 @@ struct SqliteFaultCalls {
 
   static int open(sqlite3_vfs* vfs, const char* name, sqlite3_file* file, int flags,
                   int* flags_out) {
-    static constexpr sqlite3_io_methods kWithSharedMemory = methods(2);
-    static constexpr sqlite3_io_methods kWithoutSharedMemory = methods(1);
+    static constexpr sqlite3_io_methods with_shared_memory = methods(2);
+    static constexpr sqlite3_io_methods without_shared_memory = methods(1);
     SqliteFaultVfs& self = of(vfs);
     file->pMethods = nullptr;
     reinterpret_cast<File*>(file)->vfs = &self;
@@ -144,7 +144,7 @@ struct SqliteFaultCalls {
     if (code == SQLITE_OK) code = self.real_->xOpen(self.real_, name, real(file), flags, flags_out);
     if (code != SQLITE_OK) return code;
     const bool shared = self.shared_memory_ != SqliteFaultVfs::SharedMemory::absent;
-    file->pMethods = shared ? &kWithSharedMemory : &kWithoutSharedMemory;
+    file->pMethods = shared ? &with_shared_memory : &without_shared_memory;
     return SQLITE_OK;
   }
   static int remove(sqlite3_vfs* vfs, const char* name, int sync_folder) {
@@ -189,7 +189,7 @@ SqliteFaultVfs::SqliteFaultVfs() : real_(sqlite3_vfs_find(nullptr)), name_(uniqu
   using Calls = SqliteFaultCalls;
   if (real_ == nullptr) throw std::runtime_error("SQLite has no file layer");
   vfs_.iVersion = 2;
-  vfs_.szOsFile = static_cast<int>(Calls::kOffset) + real_->szOsFile;
+  vfs_.szOsFile = static_cast<int>(Calls::real_offset) + real_->szOsFile;
   vfs_.mxPathname = real_->mxPathname;
   vfs_.zName = name_.c_str();
   vfs_.pAppData = this;

@@ -46,7 +46,7 @@ class ClosingRegistry : public CacheRegistry {
 // One file, and caches of all kinds on it.
 class SqliteFixture : public ::testing::Test {
  protected:
-  static constexpr std::chrono::seconds kServiceWithin{10};
+  static constexpr std::chrono::seconds service_within{10};
 
   std::string path(const char* tail = "") const { return folder_.file("cache.db") + tail; }
 
@@ -86,7 +86,7 @@ class SqliteFixture : public ::testing::Test {
   // Whether the cache stores and finds again before long. Time passes for the cache as well,
   // so that it looks at its file, and tries again what it had given up for a while.
   bool serves(Cache& cache) {
-    const auto deadline = std::chrono::steady_clock::now() + kServiceWithin;
+    const auto deadline = std::chrono::steady_clock::now() + service_within;
     do {
       clock_.advance(std::chrono::milliseconds(200));
       if (cache.set("service", "yes") && cache.get("service") == "yes") return true;

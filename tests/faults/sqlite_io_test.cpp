@@ -21,8 +21,8 @@ using ::testing::IsEmpty;
 using Kind = SqliteFaultVfs::Kind;
 using State = std::map<std::string, std::string>;
 
-constexpr Ttl kForever = Ttl::forever();
-const std::string kLarge(20'000, 'L');  // on pages of its own
+constexpr Ttl forever = Ttl::forever();
+const std::string large_value(20'000, 'L');  // on pages of its own
 
 template <class Extension>
 Extension& extension(Backend& session) {
@@ -85,15 +85,15 @@ std::vector<Operation> reading(const State& b) {
 
 std::vector<Operation> writing(const State& b) {
   return {
-      {"put", [](Backend& s, const State&) { s.put("k", "new", kForever, PutMode::always); },
+      {"put", [](Backend& s, const State&) { s.put("k", "new", forever, PutMode::always); },
        with(b, "k", "new")},
       {"put a large one",
-       [](Backend& s, const State&) { s.put("k", kLarge, kForever, PutMode::always); },
-       with(b, "k", kLarge)},
-      {"add", [](Backend& s, const State&) { s.put("x", "1", kForever, PutMode::if_absent); },
+       [](Backend& s, const State&) { s.put("k", large_value, forever, PutMode::always); },
+       with(b, "k", large_value)},
+      {"add", [](Backend& s, const State&) { s.put("x", "1", forever, PutMode::if_absent); },
        with(b, "x", "1")},
       {"put if present",
-       [](Backend& s, const State&) { s.put("k", "new", kForever, PutMode::if_present); },
+       [](Backend& s, const State&) { s.put("k", "new", forever, PutMode::if_present); },
        with(b, "k", "new")},
       {"touch", [](Backend& s, const State&) { s.touch("k", Ttl(1h)); }, b},
       {"erase", [](Backend& s, const State&) { s.erase("large"); }, without(b, {"large"})},
@@ -111,7 +111,7 @@ std::vector<Operation> writing(const State& b) {
        without(b, {"k"})},
       {"put_many",
        [](Backend& s, const State&) {
-         const std::vector<Item> items{{"k", "new", kForever}, {"x", "1", kForever}};
+         const std::vector<Item> items{{"k", "new", forever}, {"x", "1", forever}};
          s.put_many(items, PutMode::always, [](std::size_t) { ADD_FAILURE() << "not stored"; });
        },
        with(with(b, "k", "new"), "x", "1")},
@@ -141,14 +141,15 @@ State read_all(Backend& session) {
   return state;
 }
 
-const State kBefore{{"k", "old"}, {"n", "41"}, {"large", kLarge}};
+const State state_before{{"k", "old"}, {"n", "41"}, {"large", large_value}};
 
 // Fails each call of an operation in turn, on a file that is opened for it.
 class SqliteEveryCall : public SqliteFixture {
  protected:
   SqliteEveryCall() {
     const auto session = factory_->connect();
-    for (const auto& [key, value] : kBefore) session->put(key, value, kForever, PutMode::always);
+    for (const auto& [key, value] : state_before)
+      session->put(key, value, forever, PutMode::always);
   }
 
   void SetUp() override {
@@ -201,7 +202,7 @@ class SqliteEveryCall : public SqliteFixture {
           EXPECT_EQ(state, operation.after);
         }
       }
-      EXPECT_TRUE(session->put("x", "sound", kForever, PutMode::always));
+      EXPECT_TRUE(session->put("x", "sound", forever, PutMode::always));
       EXPECT_EQ(read_all(*session).at("x"), "sound");
     }
     EXPECT_EQ(check_integrity(), "ok");
@@ -209,26 +210,26 @@ class SqliteEveryCall : public SqliteFixture {
 
   SqliteFaultVfs vfs_;
   const std::unique_ptr<BackendFactory> factory_ = make({{"wal_autocheckpoint", std::int64_t{1}}});
-  State before_ = kBefore;
+  State before_ = state_before;
   std::string template_;
 };
 
 TEST_F(SqliteEveryCall, MayFailWhileReading) {
-  for (const Operation& operation : reading(kBefore)) {
+  for (const Operation& operation : reading(state_before)) {
     EXPECT_GT(fail_each_call_of(operation, Kind::error), 10U) << operation.name;
     if (HasFailure()) break;
   }
 }
 
 TEST_F(SqliteEveryCall, MayFailWhileWriting) {
-  for (const Operation& operation : writing(kBefore)) {
+  for (const Operation& operation : writing(state_before)) {
     EXPECT_GT(fail_each_call_of(operation, Kind::error), 10U) << operation.name;
     if (HasFailure()) break;
   }
 }
 
 TEST_F(SqliteEveryCall, MayMeetAFullDisk) {
-  for (const Operation& operation : writing(kBefore)) {
+  for (const Operation& operation : writing(state_before)) {
     EXPECT_GT(fail_each_call_of(operation, Kind::full), 0U) << operation.name;
     if (HasFailure()) break;
   }
@@ -239,7 +240,7 @@ TEST_F(SqliteEveryCall, MayMeetAFullDisk) {
 TEST_F(SqliteEveryCall, MayReadTooLittle) {
   factory_->connect()->erase("large");
   template_ = read_file(path());
-  before_ = without(kBefore, {"large"});
+  before_ = without(state_before, {"large"});
   for (const Operation& operation : writing(before_)) {
     if (std::string_view(operation.name) == "put a large one") continue;
     EXPECT_GT(fail_each_call_of(operation, Kind::short_read), 3U) << operation.name;
@@ -250,7 +251,7 @@ TEST_F(SqliteEveryCall, MayReadTooLittle) {
 TEST_F(SqliteEveryCall, MayFailWhileTheFileIsMade) {
   template_.clear();
   const Operation put{"put",
-                      [](Backend& s, const State&) { s.put("k", "1", kForever, PutMode::always); },
+                      [](Backend& s, const State&) { s.put("k", "1", forever, PutMode::always); },
                       {{"k", "1"}}};
   for (const Kind kind : {Kind::error, Kind::full}) {
     for (std::uint64_t n = 1;; ++n) {
@@ -265,7 +266,7 @@ TEST_F(SqliteEveryCall, MayFailWhileTheFileIsMade) {
         EXPECT_EQ(state, put.after);
       }
       EXPECT_THAT(moved_aside(), IsEmpty());
-      EXPECT_TRUE(session->put("x", "sound", kForever, PutMode::always));
+      EXPECT_TRUE(session->put("x", "sound", forever, PutMode::always));
       EXPECT_EQ(check_integrity(), "ok");
       if (HasFailure()) return;
       if (!failed) break;
@@ -282,14 +283,14 @@ using Possible = std::set<std::optional<std::string>>;
 class Doubter {
  public:
   Doubter(Cache& cache, int name) : cache_(cache), random_(static_cast<unsigned>(name)) {
-    for (std::size_t i = 0; i < kKeys; ++i) {
+    for (std::size_t i = 0; i < key_count; ++i) {
       keys_.push_back("t" + std::to_string(name) + ":" + std::to_string(i));
       possible_.push_back({std::nullopt});
     }
   }
 
   void do_something() {
-    const std::size_t i = static_cast<std::size_t>(random_()) % kKeys;
+    const std::size_t i = static_cast<std::size_t>(random_()) % key_count;
     switch (random_() % 8) {
       case 0:
         return erase(i);
@@ -306,7 +307,7 @@ class Doubter {
 
   // A sound store says what is there, and keeps what it is given.
   void believe() {
-    for (std::size_t i = 0; i < kKeys; ++i) {
+    for (std::size_t i = 0; i < key_count; ++i) {
       get(i, cache_.contains(keys_[i]));
       EXPECT_TRUE(cache_.set(keys_[i], "sound"));
       EXPECT_EQ(cache_.get(keys_[i]), "sound");
@@ -316,7 +317,7 @@ class Doubter {
   int refused() const noexcept { return refused_; }
 
  private:
-  static constexpr std::size_t kKeys = 8;
+  static constexpr std::size_t key_count = 8;
 
   std::string new_value() {
     return std::to_string(++count_) + std::string(random_() % 10 == 0 ? 9'000 : 30, 'v');
@@ -378,15 +379,15 @@ class SqliteFaults : public SqliteFixture {
 };
 
 TEST_F(SqliteFaults, RandomErrorsCauseMissesButNoWrongValues) {
-  constexpr int kThreads = 3;
+  constexpr int thread_count = 3;
   const auto registry = make_registry({{"wal_autocheckpoint", std::int64_t{10}}});
   ASSERT_TRUE((*registry)["c"].set("k", "v"));
   std::atomic<int> refused{0};
-  std::latch doubted(kThreads);
+  std::latch doubted(thread_count);
   std::latch healed(1);
   std::vector<std::thread> threads;
   vfs_.fail_randomly(0.03, 20260101);
-  for (int t = 0; t < kThreads; ++t) {
+  for (int t = 0; t < thread_count; ++t) {
     threads.emplace_back([&, t] {
       Cache& cache = (*registry)["c"];
       Doubter doubter(cache, t);
@@ -561,7 +562,7 @@ TEST_P(SqliteWithoutSharedMemory, ANewFileGetsARollbackJournalAndAWarning) {
 // cannot read it until it is changed back. So there are no more than two in a process (one more if
 // the first ended for another reason), whatever goes wrong with the opening.
 TEST_F(SqliteFaults, AFileWithoutALogIsNotMarkedAgainAndAgain) {
-  constexpr std::uint64_t kForOneTry = 2;  // so often SQLite asks
+  constexpr std::uint64_t for_one_try = 2;  // so often SQLite asks
   vfs_.set_shared_memory(SqliteFaultVfs::SharedMemory::fails);
   ASSERT_TRUE((*make_registry())["c"].set("k", "v"));
   ASSERT_EQ(Database(path()).text("PRAGMA journal_mode"), "delete");
@@ -586,9 +587,9 @@ TEST_F(SqliteFaults, AFileWithoutALogIsNotMarkedAgainAndAgain) {
     vfs_.heal();
     EXPECT_TRUE(get());
     most = std::max(most, vfs_.shared_memory_refusals());
-    EXPECT_LE(most, 3 * kForOneTry);
+    EXPECT_LE(most, 3 * for_one_try);
   }
-  EXPECT_GE(most, 2 * kForOneTry);
+  EXPECT_GE(most, 2 * for_one_try);
 }
 
 TEST_P(SqliteWithoutSharedMemory, AFileWithAWriteAheadLogIsChanged) {

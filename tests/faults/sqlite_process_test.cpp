@@ -38,8 +38,8 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
-constexpr Ttl kForever = Ttl::forever();
-const std::string kLarge(50'000, 'v');  // on many pages
+constexpr Ttl forever = Ttl::forever();
+const std::string large_value(50'000, 'v');  // on many pages
 
 std::optional<std::string> get(Backend& session, std::string_view key) {
   std::optional<std::string> result;
@@ -128,9 +128,9 @@ using SqliteProcesses = SqliteFixture;
 // Writes numbered values for ever: to one key of some, to two keys at once, and to a counter.
 class NumberedWriter {
  public:
-  static constexpr int kKeys = 25;
+  static constexpr int key_count = 25;
 
-  static std::string key(int number) { return "k" + std::to_string(number % kKeys); }
+  static std::string key(int number) { return "k" + std::to_string(number % key_count); }
   static std::string value(int number) {
     return std::to_string(number) +
            std::string(static_cast<std::size_t>(number * 7919 % 6000), 'v');
@@ -139,10 +139,10 @@ class NumberedWriter {
 
   static void write(Backend& session, int number) {
     const std::string bytes = value(number);
-    session.put(key(number), bytes, kForever, PutMode::always);
-    const std::array<Item, 2> both{Item{"left", bytes, kForever}, Item{"right", bytes, kForever}};
+    session.put(key(number), bytes, forever, PutMode::always);
+    const std::array<Item, 2> both{Item{"left", bytes, forever}, Item{"right", bytes, forever}};
     session.put_many(both, PutMode::always, [](std::size_t) {});
-    session.put("n", "0", kForever, PutMode::if_absent);
+    session.put("n", "0", forever, PutMode::if_absent);
     session.incr("n", 1);
   }
 };
@@ -177,7 +177,7 @@ class SqliteKilled : public SqliteFixture {
   // written. Each killed writer may have done more than it could say.
   void check_entries() {
     const auto session = factory_->connect();
-    for (int number = std::max(0, next_ - NumberedWriter::kKeys); number < next_; ++number) {
+    for (int number = std::max(0, next_ - NumberedWriter::key_count); number < next_; ++number) {
       const auto value = get(*session, NumberedWriter::key(number));
       ASSERT_TRUE(value) << number;
       const int stored = NumberedWriter::number_of(*value);
@@ -279,7 +279,7 @@ TEST_F(SqliteProcesses, SeveralThreadsWaitForABusyFileNoLongerThanOneDoes) {
   std::array<std::unique_ptr<Backend>, 3> sessions;
   for (auto& session : sessions) {
     session = factory->connect();
-    session->put("k", "v", kForever, PutMode::always);
+    session->put("k", "v", forever, PutMode::always);
   }
   Holder holder(path(), "BEGIN IMMEDIATE");
   const auto longest_wait = [&] {
@@ -290,7 +290,7 @@ TEST_F(SqliteProcesses, SeveralThreadsWaitForABusyFileNoLongerThanOneDoes) {
         // So that the turn of the one before comes to its end while the next one waits.
         std::this_thread::sleep_for(i * 50ms);
         waited[i] =
-            time_until_overloaded([&] { sessions[i]->put("k", "w", kForever, PutMode::always); });
+            time_until_overloaded([&] { sessions[i]->put("k", "w", forever, PutMode::always); });
       });
     }
     for (std::thread& thread : threads) thread.join();
@@ -301,7 +301,7 @@ TEST_F(SqliteProcesses, SeveralThreadsWaitForABusyFileNoLongerThanOneDoes) {
 
 // The file's header, its schema and its entries: each is waited for.
 TEST_F(SqliteProcesses, OpeningABusyFileWaitsNoLongerThanAnyOtherOperation) {
-  make()->connect()->put("k", "v", kForever, PutMode::always);
+  make()->connect()->put("k", "v", forever, PutMode::always);
   EXPECT_EQ(Database(path()).text("PRAGMA journal_mode=DELETE"), "delete");
   const auto factory = make({{"busy_timeout", "200ms"}});
   Holder holder(path(), "BEGIN EXCLUSIVE");
@@ -339,11 +339,11 @@ TEST_F(SqliteProcesses, ADeletedFileIsFoundAgainByAllProcesses) {
     to_child.close_writing();
     to_parent.close_reading();
     const auto session = make()->connect();
-    session->put("child", "old", kForever, PutMode::always);
+    session->put("child", "old", forever, PutMode::always);
     if (!to_parent.write(1) || !to_child.read()) return false;  // the file is deleted
     clock_.advance(1s);
     if (!check(get(*session, "parent") == "new", "sees the new file")) return false;
-    session->put("child", "new", kForever, PutMode::always);
+    session->put("child", "new", forever, PutMode::always);
     return to_parent.write(1) && !to_child.read();
   });
   to_child.close_reading();
@@ -354,7 +354,7 @@ TEST_F(SqliteProcesses, ADeletedFileIsFoundAgainByAllProcesses) {
   fs::remove(path());
   clock_.advance(1s);
   EXPECT_EQ(get(*session, "child"), std::nullopt);
-  session->put("parent", "new", kForever, PutMode::always);
+  session->put("parent", "new", forever, PutMode::always);
   ASSERT_TRUE(to_child.write(1));
   ASSERT_TRUE(to_parent.read());
   EXPECT_EQ(get(*session, "child"), "new");
@@ -366,7 +366,7 @@ TEST_F(SqliteProcesses, ADeletedFileIsFoundAgainByAllProcesses) {
 
 TEST_F(SqliteProcesses, AReplacedFileIsNotReadThroughTheOldOnesLog) {
   const auto other_file = make_factory(sqlite::plugin, context_, {{folder_.file("other.db")}, {}});
-  other_file->connect()->put("k", "new", kForever, PutMode::always);
+  other_file->connect()->put("k", "new", forever, PutMode::always);
   const auto registry = make_registry();
   Cache& cache = (*registry)["c"];
   for (int i = 0; i < 100; ++i) {
@@ -403,7 +403,7 @@ class SqliteLinks : public SqliteFixture {
     return make_factory(sqlite::plugin, context_, {{location}, {}});
   }
   static void put(BackendFactory& factory, std::string_view key, std::string_view value) {
-    factory.connect()->put(key, value, kForever, PutMode::always);
+    factory.connect()->put(key, value, forever, PutMode::always);
   }
   static std::optional<std::string> get_in_another_thread(BackendFactory& factory,
                                                           const std::string& key) {
@@ -416,7 +416,7 @@ class SqliteLinks : public SqliteFixture {
   void expect_served(const std::string& location) {
     const auto factory = make_at(location);
     const auto session = factory->connect();
-    session->put("k", "v", kForever, PutMode::always);
+    session->put("k", "v", forever, PutMode::always);
     EXPECT_EQ(get_in_another_thread(*factory, "k"), "v");
     EXPECT_EQ(names_in("disk"), (std::set<std::string>{"c.db", "c.db-shm", "c.db-wal", "sub"}));
     clock_.advance(1s);  // the file is looked at
@@ -462,7 +462,7 @@ TEST_F(SqliteLinks, TwoNamesOfAFileAreOneStore) {
   const auto over_link = make_at(at("etc/c.db"));
   const auto direct = make_at(at("disk/sub/../c.db"));
   const auto session = over_link->connect();
-  session->put("n", "0", kForever, PutMode::always);
+  session->put("n", "0", forever, PutMode::always);
   std::thread other([&] {
     const auto its = direct->connect();
     for (int i = 0; i < 200; ++i) its->incr("n", 1);
@@ -473,7 +473,7 @@ TEST_F(SqliteLinks, TwoNamesOfAFileAreOneStore) {
 }
 
 TEST_F(SqliteLinks, ADamagedFileOverALinkIsMovedInItsOwnFolder) {
-  put(*make_at(at("disk/c.db")), "k", kLarge);
+  put(*make_at(at("disk/c.db")), "k", large_value);
   fs::create_symlink(at("disk/c.db"), at("etc/c.db"));
   std::string bytes = read_file(at("disk/c.db"));
   std::fill(bytes.begin() + 4096, bytes.end(), '\x5a');
@@ -536,7 +536,7 @@ TEST_F(SqliteLinks, ALinkThatLeadsNowhereIsAConfigError) {
 // --- damaged ---
 
 TEST_F(SqliteProcesses, ADamagedFileOfOursIsMovedAsideAndTheCacheGoesOn) {
-  ASSERT_TRUE((*make_registry())["c"].set("k", kLarge));
+  ASSERT_TRUE((*make_registry())["c"].set("k", large_value));
   damage();
   const auto registry = make_registry();
   Cache& cache = (*registry)["c"];
@@ -549,7 +549,7 @@ TEST_F(SqliteProcesses, ADamagedFileOfOursIsMovedAsideAndTheCacheGoesOn) {
 }
 
 TEST_F(SqliteProcesses, ADamagedFileStaysInPlaceIfConfigured) {
-  ASSERT_TRUE((*make_registry())["c"].set("k", kLarge));
+  ASSERT_TRUE((*make_registry())["c"].set("k", large_value));
   damage();
   const std::string damaged = read_file(path());
   const auto registry = make_registry({{"on_corrupt", "throw"}});
@@ -588,15 +588,15 @@ class SqliteReadOnly : public SqliteFixture {
   // Permissions mean nothing to root: then another user owns the folder and runs `body`.
   template <class Body>
   void run_as_user(Body body) {
-    constexpr uid_t kUser = 65533;
+    constexpr uid_t other_user = 65533;
     if (::geteuid() == 0) {
-      ASSERT_EQ(::chown(folder_.path().c_str(), kUser, kUser), 0);
+      ASSERT_EQ(::chown(folder_.path().c_str(), other_user, other_user), 0);
       for (const std::string& name : folder_.names()) {
-        ASSERT_EQ(::chown(folder_.file(name).c_str(), kUser, kUser), 0);
+        ASSERT_EQ(::chown(folder_.file(name).c_str(), other_user, other_user), 0);
       }
     }
     const pid_t child = start_child([&] {
-      if (::geteuid() == 0 && ::setuid(kUser) != 0) return false;
+      if (::geteuid() == 0 && ::setuid(other_user) != 0) return false;
       return body();
     });
     EXPECT_EQ(wait_for(child), 0);
@@ -609,23 +609,23 @@ class SqliteReadOnly : public SqliteFixture {
     fs::permissions(folder_.path(), folder);
   }
 
-  static constexpr fs::perms kRead = fs::perms::owner_read;
-  static constexpr fs::perms kWrite = fs::perms::owner_read | fs::perms::owner_write;
-  static constexpr fs::perms kReadFolder = fs::perms::owner_read | fs::perms::owner_exec;
-  static constexpr fs::perms kWriteFolder = fs::perms::owner_all;
+  static constexpr fs::perms readable = fs::perms::owner_read;
+  static constexpr fs::perms writable = fs::perms::owner_read | fs::perms::owner_write;
+  static constexpr fs::perms readable_folder = fs::perms::owner_read | fs::perms::owner_exec;
+  static constexpr fs::perms writable_folder = fs::perms::owner_all;
 };
 
 TEST_F(SqliteReadOnly, AFileThatCannotBeWrittenIsRead) {
   ASSERT_TRUE((*make_registry())["c"].set("k", "v"));
   run_as_user([&] {
-    allow(kWriteFolder, kRead);
+    allow(writable_folder, readable);
     const auto registry = make_registry();
     Cache& cache = (*registry)["c"];
     const bool refused = check(cache.get("k") == "v", "reads") &&
                          check(!cache.set("k", "w"), "refuses to write") &&
                          check(was_warned(Warning::Kind::degraded, "readonly"), "says why") &&
                          check(cache.get("k") == "v", "still reads");
-    allow(kWriteFolder, kWrite);
+    allow(writable_folder, writable);
     return refused && check(serves(cache), "serves");
   });
 }
@@ -634,12 +634,12 @@ TEST_F(SqliteReadOnly, AFileThatCannotBeWrittenIsRead) {
 TEST_F(SqliteReadOnly, AFileThatCannotBeWrittenIsReadWithoutChecksums) {
   ASSERT_TRUE((*make_registry())["c"].set("k", "v"));
   run_as_user([&] {
-    allow(kWriteFolder, kRead);
+    allow(writable_folder, readable);
     const auto registry = make_registry({{"checksum", true}});
     Cache& cache = (*registry)["c"];
     const bool refused =
         check(cache.get("k") == "v", "reads") && check(!cache.set("k", "w"), "refuses to write");
-    allow(kWriteFolder, kWrite);
+    allow(writable_folder, writable);
     return refused && check(serves(cache), "serves");
   });
 }
@@ -647,7 +647,7 @@ TEST_F(SqliteReadOnly, AFileThatCannotBeWrittenIsReadWithoutChecksums) {
 TEST_F(SqliteReadOnly, AFolderThatCannotBeWrittenIsAnErrorThatSaysSo) {
   ASSERT_TRUE((*make_registry())["c"].set("k", "v"));
   run_as_user([&] {
-    allow(kReadFolder, kRead);
+    allow(readable_folder, readable);
     const auto registry = make_registry();
     Cache& cache = (*registry)["c"];
     bool typed = false;
@@ -660,7 +660,7 @@ TEST_F(SqliteReadOnly, AFolderThatCannotBeWrittenIsAnErrorThatSaysSo) {
     }
     const bool refused = check(!cache.set("k", "w"), "refuses to write") &&
                          check(was_warned(Warning::Kind::degraded, "folder"), "says why");
-    allow(kWriteFolder, kWrite);
+    allow(writable_folder, writable);
     return typed && refused && check(serves(cache), "serves") &&
            check(cache.get("k") == "v", "has what it had");
   });
@@ -669,12 +669,12 @@ TEST_F(SqliteReadOnly, AFolderThatCannotBeWrittenIsAnErrorThatSaysSo) {
 TEST_F(SqliteReadOnly, AFileThatCannotBeMadeIsAnErrorThatSaysSo) {
   run_as_user([&] {
     const auto registry = make_registry();  // while the folder can be written to
-    allow(kReadFolder, kRead);
+    allow(readable_folder, readable);
     Cache& cache = (*registry)["c"];
     const bool refused = check(cache.get("k") == std::nullopt, "misses") &&
                          check(!cache.set("k", "v"), "refuses to write") &&
                          check(was_warned(Warning::Kind::degraded, "folder"), "says why");
-    allow(kWriteFolder, kWrite);
+    allow(writable_folder, writable);
     return refused && check(serves(cache), "serves");
   });
 }
@@ -684,8 +684,8 @@ TEST_F(SqliteReadOnly, AFileThatCannotBeMadeIsAnErrorThatSaysSo) {
 // Copied back at a hundred pages.
 class SqliteLog : public SqliteFixture {
  protected:
-  static constexpr std::uintmax_t kPages = 100;
-  static constexpr std::uintmax_t kBytes = kPages * 4096;
+  static constexpr std::uintmax_t checkpoint_pages = 100;
+  static constexpr std::uintmax_t checkpoint_bytes = checkpoint_pages * 4096;
 
   std::uintmax_t log_bytes() const {
     std::error_code none;
@@ -708,8 +708,9 @@ class SqliteLog : public SqliteFixture {
   // Whether the log is emptied that many times while at most so many bytes are written.
   bool is_emptied(int times, std::uintmax_t bytes) {
     std::uintmax_t before = log_bytes();
-    for (std::uintmax_t written = 0; times > 0 && written < bytes; written += kBytes / 8) {
-      write(kBytes / 8);
+    for (std::uintmax_t written = 0; times > 0 && written < bytes;
+         written += checkpoint_bytes / 8) {
+      write(checkpoint_bytes / 8);
       if (log_bytes() < before) --times;
       before = log_bytes();
     }
@@ -717,8 +718,9 @@ class SqliteLog : public SqliteFixture {
   }
 
   const SqliteFaultVfs without_waiting_for_the_disk_;
-  const std::unique_ptr<ClosingRegistry> registry_ = make_registry(
-      {{"wal_autocheckpoint", std::int64_t{kPages}}, {"busy_timeout", std::string("20s")}});
+  const std::unique_ptr<ClosingRegistry> registry_ =
+      make_registry({{"wal_autocheckpoint", std::int64_t{checkpoint_pages}},
+                     {"busy_timeout", std::string("20s")}});
   Cache& cache_ = (*registry_)["c"];
 
  private:
@@ -759,7 +761,7 @@ TEST_F(SqliteLog, IsEmptiedAgainAndAgainAlthoughReadersOverlapWithoutEnd) {
   for (int i = 0; i < 2; ++i) threads.emplace_back(read);
   // SQLite alone would never empty it. How long it is each time depends on the machine: a reader
   // that waits for a processor keeps its transaction meanwhile.
-  EXPECT_TRUE(is_emptied(5, 2000 * kBytes));
+  EXPECT_TRUE(is_emptied(5, 2000 * checkpoint_bytes));
   ending = true;
   for (std::thread& thread : threads) thread.join();
   end.close_writing();
@@ -772,20 +774,20 @@ TEST_F(SqliteLog, ALongReaderCausesOneWarningAndTheLogShrinksWhenItEnds) {
   Database reader(path());
   reader.execute("BEGIN");
   reader.text("SELECT count(*) FROM cache");
-  EXPECT_GT(write(20 * kBytes), 16 * kBytes);
+  EXPECT_GT(write(20 * checkpoint_bytes), 16 * checkpoint_bytes);
   ASSERT_THAT(warned(), SizeIs(1));
   EXPECT_TRUE(was_warned(Warning::Kind::degraded, path()));
   EXPECT_TRUE(was_warned(Warning::Kind::degraded, "kept a read transaction open"));
   EXPECT_EQ(cache_.get("k1"), std::string(8000, 'v'));
   reader.execute("COMMIT");
-  write(kBytes);
-  EXPECT_LE(log_bytes(), 3 * kBytes);
+  write(checkpoint_bytes);
+  EXPECT_LE(log_bytes(), 3 * checkpoint_bytes);
   EXPECT_THAT(warned(), SizeIs(1));
 }
 
 TEST_F(SqliteLog, ShrinksAfterALargeValue) {
-  EXPECT_LE(write(1, 40 * kBytes), 3 * kBytes);
-  EXPECT_LE(write(3 * kBytes), 3 * kBytes);
+  EXPECT_LE(write(1, 40 * checkpoint_bytes), 3 * checkpoint_bytes);
+  EXPECT_LE(write(3 * checkpoint_bytes), 3 * checkpoint_bytes);
   EXPECT_THAT(warned(), IsEmpty());
 }
 
@@ -796,12 +798,13 @@ TEST_F(SqliteLog, ShrinksWhenItBeginsAnew) {
     Database other(path());
     other.execute("PRAGMA wal_autocheckpoint=0");
     other.execute("CREATE TABLE other(v)");
-    other.execute("INSERT INTO other VALUES(zeroblob(" + std::to_string(20 * kBytes) + "))");
-    EXPECT_GT(log_bytes(), 20 * kBytes);
+    other.execute("INSERT INTO other VALUES(zeroblob(" + std::to_string(20 * checkpoint_bytes) +
+                  "))");
+    EXPECT_GT(log_bytes(), 20 * checkpoint_bytes);
     other.execute("PRAGMA wal_checkpoint(PASSIVE)");
-    EXPECT_GT(log_bytes(), 20 * kBytes);
+    EXPECT_GT(log_bytes(), 20 * checkpoint_bytes);
     ASSERT_TRUE(cache_.set("k1", "v"));
-    EXPECT_LE(log_bytes(), 3 * kBytes);
+    EXPECT_LE(log_bytes(), 3 * checkpoint_bytes);
   }
 }
 
@@ -905,12 +908,12 @@ TEST_F(SqliteClocks, SetBackMakesRoomForNewEntriesFirst) {
   const auto factory = make({{"max_entries", std::int64_t{16}}, {"table", "small"}});
   const auto session = factory->connect();
   for (int i = 0; i < 16; ++i) {
-    session->put("old" + std::to_string(i), "v", kForever, PutMode::always);
+    session->put("old" + std::to_string(i), "v", forever, PutMode::always);
   }
   set_clock(-1h);
   for (int i = 0; i < 16; ++i) {
     const std::string key = "new" + std::to_string(i);
-    session->put(key, "v", kForever, PutMode::always);
+    session->put(key, "v", forever, PutMode::always);
     EXPECT_EQ(get(*session, key), "v");
   }
   for (int i = 0; i < 16; ++i) EXPECT_EQ(get(*session, "new" + std::to_string(i)), "v") << i;
@@ -974,8 +977,8 @@ TEST_F(SqliteProcesses, AForkedChildAndItsParentUseTheSameRegistry) {
 // thread was in the middle of must not be in their way.
 class SqliteForks : public SqliteFixture {
  protected:
-  static constexpr int kChildren = 60;
-  static constexpr unsigned kPatience = 100;  // seconds; a child that hangs ends by a signal
+  static constexpr int child_count = 60;
+  static constexpr unsigned patience = 100;  // seconds; a child that hangs ends by a signal
 
   SqliteForks() {
     Config config;
@@ -1036,13 +1039,13 @@ class SqliteForks : public SqliteFixture {
 
   pid_t fork_a_user() {
     return start_child([this] {
-      ::alarm(kPatience);
+      ::alarm(patience);
       return can_use_all();
     });
   }
   int failures_of_children() {
     int failures = 0;
-    for (int i = 0; i < kChildren; ++i) failures += wait_for(fork_a_user()) == 0 ? 0 : 1;
+    for (int i = 0; i < child_count; ++i) failures += wait_for(fork_a_user()) == 0 ? 0 : 1;
     return failures;
   }
 
@@ -1070,7 +1073,7 @@ TEST_F(SqliteForks, ChildrenOfAProcessWithOneBusyThreadDoNotHang) {
 TEST_F(SqliteForks, ChildrenForkChildrenOfTheirOwn) {
   start(1);
   const pid_t child = start_child([this] {
-    ::alarm(kPatience);
+    ::alarm(patience);
     return wait_for(fork_a_user()) == 0 && can_use_all() && wait_for(fork_a_user()) == 0;
   });
   EXPECT_EQ(wait_for(child), 0);
@@ -1081,7 +1084,7 @@ TEST_F(SqliteForks, SeveralThreadsOfAChildBeginTogether) {
   start(testing::children_of_threads_start_threads ? 1 : 0);
   for (int i = 0; i < 10; ++i) {
     const pid_t child = start_child([this] {
-      ::alarm(kPatience);
+      ::alarm(patience);
       std::atomic<int> right{0};
       std::vector<std::thread> threads;
       for (int t = 0; t < 4; ++t) {
@@ -1102,7 +1105,7 @@ TEST_F(SqliteForks, AChildOutlivesThreadsThatHadTheFileOpen) {
   start(1);
   Pipe ended;
   const pid_t child = start_child([&] {
-    ::alarm(kPatience);
+    ::alarm(patience);
     ended.close_writing();
     return !ended.read() && can_use_all();
   });
@@ -1126,7 +1129,7 @@ TEST_F(SqliteForks, AChildOfTwoCopiesOfTheStoreLosesNoWrite) {
   Pipe written;
   Pipe closed;
   const pid_t child = start_child([&] {
-    ::alarm(kPatience);
+    ::alarm(patience);
     closed.close_writing();
     const bool first = check(registry["linked"].set("first", "v"), "writes");
     written.close_writing();
@@ -1158,7 +1161,7 @@ TEST_F(SqliteForks, AForkDoesNotWaitForAThreadThatWaitsForALock) {
   std::this_thread::sleep_for(20ms);  // so that it is waiting, most of the time
   for (int i = 0; i < 5; ++i) {
     const pid_t child = start_child([this] {
-      ::alarm(kPatience);
+      ::alarm(patience);
       return check((*registry_)["unused"].set("k", "v"), "writes") &&
              check((*registry_)["same"].get<int>("n") == 0, "reads");
     });
@@ -1187,15 +1190,15 @@ TEST_F(SqliteForks, ASinkMayFork) {
   const auto factory = make({{"busy_timeout", "20s"}});
   const auto session = factory->connect();
   const std::string large(300'000, 'l');
-  session->put("small", "s", kForever, PutMode::always);
-  session->put("large", large, kForever, PutMode::always);
+  session->put("small", "s", forever, PutMode::always);
+  session->put("large", large, forever, PutMode::always);
   start(1);
   const auto test_of = [&](auto read) {
     pid_t child = -1;
     const bool right = read([&] {
       if (child >= 0) return;
       child = ::fork();
-      if (child == 0) ::alarm(kPatience);
+      if (child == 0) ::alarm(patience);
       if (child == 0 && !can_use_all()) ::_exit(2);
     });
     if (child == 0) ::_exit(right ? 0 : 1);

@@ -85,7 +85,7 @@ bool set(Store& store, std::string_view key, std::string_view value) {
 
 // After a failure to connect there is a pause.
 std::optional<BackendError> failure_after_pauses(const std::function<void()>& operation) {
-  const auto end = std::chrono::steady_clock::now() + testing::kHealed;
+  const auto end = std::chrono::steady_clock::now() + testing::healed_within;
   for (;;) {
     auto failure = failure_of(operation);
     const bool waits = failure && std::string_view(failure->what()).find("next attempt in") !=

@@ -22,7 +22,7 @@
 namespace polycache::testing {
 
 // Within this time everything must be well again, on a machine that has other things to do.
-constexpr std::chrono::seconds kHealed{60};
+constexpr std::chrono::seconds healed_within{60};
 
 inline std::optional<BackendError> failure_of(const std::function<void()>& operation) {
   try {
@@ -44,10 +44,10 @@ inline std::chrono::milliseconds time_of(const std::function<void()>& operation)
   return std::chrono::ceil<std::chrono::milliseconds>(std::chrono::steady_clock::now() - begin);
 }
 
-// Whether the condition holds within kHealed.
+// Whether the condition holds within healed_within.
 template <class Condition>
 bool soon(Condition condition) {
-  const auto end = std::chrono::steady_clock::now() + kHealed;
+  const auto end = std::chrono::steady_clock::now() + healed_within;
   while (!condition()) {
     if (std::chrono::steady_clock::now() > end) return false;
     std::this_thread::sleep_for(std::chrono::milliseconds(1));

@@ -14,7 +14,7 @@
 
 namespace {
 
-constexpr std::string_view kSecret = "planted-5ecret";
+constexpr std::string_view planted_secret = "planted-5ecret";
 
 void require(bool holds, const char* what) {
   if (holds) return;
@@ -26,8 +26,8 @@ void require(bool holds, const char* what) {
 void expect_no_secret(std::string_view input, const polycache::ConfigError& error) {
   const std::string_view message = error.what();
   require(!message.empty(), "an error without a message");
-  require(input.find(kSecret) != std::string_view::npos ||
-              message.find(kSecret) == std::string_view::npos,
+  require(input.find(planted_secret) != std::string_view::npos ||
+              message.find(planted_secret) == std::string_view::npos,
           "a secret is in a message");
 }
 
@@ -53,7 +53,7 @@ void apply(polycache::Config& config, std::string_view assignment, std::string_v
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  static const bool planted = ::setenv("SECRET", std::string(kSecret).c_str(), 1) == 0;
+  static const bool planted = ::setenv("SECRET", std::string(planted_secret).c_str(), 1) == 0;
   require(planted, "setenv");
   const std::string_view input(reinterpret_cast<const char*>(data), size);
   if (reads_files(input)) return 0;

@@ -120,7 +120,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   check_functions(stored);
   check_cache();
   // The same behind a magic, which chance seldom finds.
-  stored.insert(0, polycache::kEntryMagic);
+  stored.insert(0, polycache::entry_magic);
   check_functions(stored);
   check_cache();
   return 0;

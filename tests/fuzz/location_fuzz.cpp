@@ -32,8 +32,8 @@
 
 namespace {
 
-constexpr std::string_view kUser = "plant3d-user";
-constexpr std::string_view kPassword = "plant3d-password";
+constexpr std::string_view planted_user = "plant3d-user";
+constexpr std::string_view planted_password = "plant3d-password";
 
 const polycache::PluginDescriptor* const stores[] = {
     &polycache::locmem::plugin,
@@ -106,7 +106,7 @@ struct Wish {
       const std::size_t begin = scheme + 3;
       const std::size_t at = place.find('@', begin);
       place.replace(begin, at == std::string::npos ? 0 : at + 1 - begin,
-                    std::string(kUser).append(":").append(kPassword).append(behind));
+                    std::string(planted_user).append(":").append(planted_password).append(behind));
       planted = true;
     }
     return planted;
@@ -114,7 +114,7 @@ struct Wish {
 
   // "127.0.0.1:1,password=..." in place of "127.0.0.1:1".
   void append(std::string_view member) {
-    for (std::string& place : location) place.append(member).append(kPassword);
+    for (std::string& place : location) place.append(member).append(planted_password);
   }
 };
 

@@ -19,8 +19,8 @@ namespace {
 using polycache::memcached::Reply;
 using polycache::memcached::ReplyReader;
 
-constexpr std::size_t kLargest = 2000;
-constexpr std::size_t kBuffer = 1024;  // so that it has to grow, too
+constexpr std::size_t largest_value = 2000;
+constexpr std::size_t buffer_bytes = 1024;  // so that it has to grow, too
 
 void require(bool holds, const char* what) {
   if (holds) return;
@@ -42,8 +42,8 @@ std::string shown(const Reply& reply, ReplyReader::Values values) {
   const auto& item = reply.item;
   require(values != ReplyReader::Values::none, "a value that nobody asked for");
   require(values == ReplyReader::Values::versioned || item.version == 0, "a version");
-  require(!item.key.empty() && item.key.size() <= polycache::memcached::kMaxKey, "a key's size");
-  require(item.value.size() <= kLargest, "a value is too large");
+  require(!item.key.empty() && item.key.size() <= polycache::memcached::max_key, "a key's size");
+  require(item.value.size() <= largest_value, "a value is too large");
   std::string text(item.key);
   text += ' ';
   text += std::to_string(item.flags) + " " + std::to_string(item.version) + " ";
@@ -62,7 +62,7 @@ void take_all(ReplyReader& reader, ReplyReader::Values values, Result& result) {
 }
 
 Result read(std::string_view bytes, std::size_t slice, ReplyReader::Values values) {
-  ReplyReader reader(kLargest, kBuffer);
+  ReplyReader reader(largest_value, buffer_bytes);
   Result result;
   while (!bytes.empty() && result.is_sound) {
     const auto room = reader.room();

@@ -19,7 +19,7 @@ namespace {
 using polycache::redis::Element;
 using polycache::redis::UsualReply;
 
-constexpr std::size_t kMost = std::size_t{1} << 20U;  // bytes of a value
+constexpr std::size_t most_bytes = std::size_t{1} << 20U;  // bytes of a value
 
 void require(bool holds, const char* what) {
   if (holds) return;
@@ -76,7 +76,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (size == 0) return 0;  // there is always something when the store looks
   const std::string_view bytes(reinterpret_cast<const char*>(data), size);
   UsualReply usual(bytes);
-  if (!usual.is_whole(kMost)) return 0;
+  if (!usual.is_whole(most_bytes)) return 0;
   std::vector<std::string> ours;
   std::size_t next = 0;
   const bool good = usual.read([&](const Element& element) {

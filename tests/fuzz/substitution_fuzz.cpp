@@ -14,7 +14,7 @@
 
 namespace {
 
-constexpr std::string_view kSecret = "planted-5ecret";
+constexpr std::string_view planted_secret = "planted-5ecret";
 
 void require(bool holds, const char* what) {
   if (holds) return;
@@ -30,8 +30,8 @@ struct Folder {
     std::string name = (std::filesystem::temp_directory_path() / "polycache-fuzz-XXXXXX").string();
     require(::mkdtemp(name.data()) != nullptr, "mkdtemp");
     path = name;
-    std::ofstream(path / "s") << kSecret << '\n';
-    require(::setenv("S", std::string(kSecret).c_str(), 1) == 0, "setenv");
+    std::ofstream(path / "s") << planted_secret << '\n';
+    require(::setenv("S", std::string(planted_secret).c_str(), 1) == 0, "setenv");
   }
   ~Folder() { std::filesystem::remove_all(path); }
 };
@@ -49,9 +49,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::string_view text(reinterpret_cast<const char*>(data), size);
   if (leaves_the_folder(text)) return 0;
   const polycache::Substituted result = polycache::substitute(text, folder.path);
-  if (text.find(kSecret) != std::string_view::npos) return 0;
-  require(result.problem.find(kSecret) == std::string::npos, "a secret is in a problem");
-  require(result.changed || result.text.find(kSecret) == std::string::npos,
+  if (text.find(planted_secret) != std::string_view::npos) return 0;
+  require(result.problem.find(planted_secret) == std::string::npos, "a secret is in a problem");
+  require(result.changed || result.text.find(planted_secret) == std::string::npos,
           "a secret came out unnoticed");
   if (text.find("${") == std::string_view::npos) {
     require(result.text == text && !result.changed && result.problem.empty(),

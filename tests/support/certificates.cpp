@@ -16,8 +16,8 @@ using Key = std::unique_ptr<EVP_PKEY, decltype(&EVP_PKEY_free)>;
 using Certificate = std::unique_ptr<X509, decltype(&X509_free)>;
 using File = std::unique_ptr<std::FILE, int (*)(std::FILE*)>;
 
-constexpr long kDay = 24L * 60 * 60;
-constexpr int kTries = 5;
+constexpr long day = 24L * 60 * 60;
+constexpr int most_tries = 5;
 
 void check(bool is_good) {
   if (!is_good) throw std::runtime_error("OpenSSL cannot make the certificates of the tests");
@@ -64,8 +64,8 @@ Certificate make_certificate(const Wish& wish, EVP_PKEY* key, X509* issuer, EVP_
   X509* const made = certificate.get();
   check(made != nullptr && X509_set_version(made, 2) == 1);
   ASN1_INTEGER_set(X509_get_serialNumber(made), ++serial);
-  X509_gmtime_adj(X509_getm_notBefore(made), -10 * kDay);
-  X509_gmtime_adj(X509_getm_notAfter(made), wish.is_expired ? -kDay : 2 * kDay);
+  X509_gmtime_adj(X509_getm_notBefore(made), -10 * day);
+  X509_gmtime_adj(X509_getm_notAfter(made), wish.is_expired ? -day : 2 * day);
   X509_set_pubkey(made, key);
   const auto* const name = reinterpret_cast<const unsigned char*>(wish.name.c_str());
   check(X509_NAME_add_entry_by_txt(X509_get_subject_name(made), "CN", MBSTRING_ASC, name, -1, -1,
@@ -94,7 +94,7 @@ std::unique_ptr<Server> start_with_port(std::uint16_t& port, Start start) {
     try {
       return start(std::to_string(port));
     } catch (const std::runtime_error&) {
-      if (i == kTries) throw;
+      if (i == most_tries) throw;
     }
   }
 }

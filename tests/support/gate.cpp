@@ -29,12 +29,12 @@ namespace {
 using namespace std::chrono_literals;
 using Time = std::chrono::steady_clock;
 
-constexpr int kBacklog = 512;
-constexpr std::size_t kPieceBytes = 16384;
+constexpr int backlog = 512;
+constexpr std::size_t piece_bytes = 16384;
 // More than this is not read from one side before the other has taken it.
-constexpr std::size_t kQueueBytes = 256 * 1024;
-constexpr std::size_t kMostFillers = 64;
-constexpr std::size_t kThrottledPiecesPerSecond = 50;
+constexpr std::size_t queue_bytes = 256 * 1024;
+constexpr std::size_t most_fillers = 64;
+constexpr std::size_t throttled_pieces_per_second = 50;
 
 [[noreturn]] void fail_by_errno(const std::string& what) {
   throw std::runtime_error("the gate cannot " + what + ": " + std::strerror(errno));
@@ -143,7 +143,7 @@ class Channel {
   void end(Ending how, Time::time_point due) { pieces_.push_back({due, {}, how}); }
 
   bool empty() const noexcept { return pieces_.empty(); }
-  bool full() const noexcept { return size_ >= kQueueBytes; }
+  bool full() const noexcept { return size_ >= queue_bytes; }
   bool blocked() const noexcept { return blocked_; }
   // When something can be sent. REQUIRES: !empty()
   Time::time_point due() const noexcept { return std::max(pieces_.front().due, not_before_); }
@@ -199,7 +199,7 @@ void finish(Descriptor& client, Ending how) {
     ::setsockopt(client.get(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
   } else {
     // Closing with bytes unread would be a reset.
-    std::array<char, kPieceBytes> ignored{};
+    std::array<char, piece_bytes> ignored{};
     while (::recv(client.get(), ignored.data(), ignored.size(), MSG_DONTWAIT) > 0) {
     }
     ::shutdown(client.get(), SHUT_WR);
@@ -307,7 +307,7 @@ bool Connection::hear_client(short events, Time::time_point now) {
   if (events == 0) return true;
   if (faults_.hang) return (events & (POLLRDHUP | POLLHUP | POLLERR)) == 0;
   if ((events & ~POLLOUT) == 0) return true;
-  std::string bytes(kPieceBytes, '\0');
+  std::string bytes(piece_bytes, '\0');
   const ssize_t got = ::recv(client_.get(), bytes.data(), bytes.size(), MSG_DONTWAIT);
   if (got < 0) return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR;
   client_done_ = got == 0;
@@ -321,7 +321,7 @@ bool Connection::hear_client(short events, Time::time_point now) {
 }
 
 void Connection::hear_server(Time::time_point now) {
-  std::string bytes(kPieceBytes, '\0');
+  std::string bytes(piece_bytes, '\0');
   const ssize_t got = ::recv(server_.get(), bytes.data(), bytes.size(), MSG_DONTWAIT);
   if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) return;
   if (got <= 0) {
@@ -356,7 +356,7 @@ bool Connection::send_what_is_due(Time::time_point now) {
   if (is_silent()) return true;
   Channel::Pace pace;
   if (const std::size_t rate = faults_.bytes_per_second; rate != 0) {
-    pace.piece = std::max<std::size_t>(1, rate / kThrottledPiecesPerSecond);
+    pace.piece = std::max<std::size_t>(1, rate / throttled_pieces_per_second);
     pace.pause = std::chrono::nanoseconds(1'000'000'000 * pace.piece / rate);
   }
   if (!connecting_) {
@@ -469,7 +469,7 @@ void Gate::Loop::listen() {
   fillers_.clear();
   listener_.close();  // with what waited in its queue
   Descriptor listener = bound_socket(port_);
-  if (::listen(listener.get(), kBacklog) != 0) fail_by_errno("listen");
+  if (::listen(listener.get(), backlog) != 0) fail_by_errno("listen");
   listener_ = std::move(listener);
 }
 
@@ -479,7 +479,7 @@ void Gate::Loop::ignore_connects() {
   ignoring_connects_ = true;
   if (::listen(listener_.get(), 0) != 0) fail_by_errno("shorten its queue");
   // The kernel greets as many as the queue holds, though nobody accepts them.
-  while (fillers_.size() < kMostFillers) {
+  while (fillers_.size() < most_fillers) {
     Descriptor filler(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     if (!filler.open()) fail_by_errno("make a socket");
     const sockaddr_in address = loopback(port_);

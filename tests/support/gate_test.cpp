@@ -29,8 +29,8 @@ namespace {
 using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
 
-constexpr auto kLimit = 10s;     // more than any machine needs
-constexpr auto kAMoment = 50ms;  // for what must not come: it would come at once
+constexpr auto wait_limit = 10s;  // more than any machine needs
+constexpr auto a_moment = 50ms;   // for what must not come: it would come at once
 
 sockaddr_in loopback(std::uint16_t port) {
   sockaddr_in address{};
@@ -56,7 +56,7 @@ class End {
            static_cast<ssize_t>(text.size());
   }
   // The next bytes, at most `most`; "" if the other side has ended, "(reset)", or "(nothing)".
-  std::string hear(std::chrono::milliseconds limit = kLimit, std::size_t most = 65536) const {
+  std::string hear(std::chrono::milliseconds limit = wait_limit, std::size_t most = 65536) const {
     pollfd wait{socket_, POLLIN, 0};
     if (::poll(&wait, 1, static_cast<int>(limit.count())) != 1) return "(nothing)";
     std::string text(most, '\0');
@@ -69,7 +69,7 @@ class End {
   std::string hear_bytes(std::size_t size) const {
     std::string text;
     while (text.size() < size) {
-      const std::string piece = hear(kLimit, size - text.size());
+      const std::string piece = hear(wait_limit, size - text.size());
       if (piece.empty() || piece.front() == '(') return text + piece;
       text += piece;
     }
@@ -121,10 +121,10 @@ class Upstream {
   std::uint16_t port_ = 0;
 };
 
-// True as soon as it is, false after kLimit.
+// True as soon as it is, false after wait_limit.
 template <typename Condition>
 bool soon(const Condition& condition) {
-  const auto deadline = Clock::now() + kLimit;
+  const auto deadline = Clock::now() + wait_limit;
   while (!condition()) {
     if (Clock::now() > deadline) return false;
     std::this_thread::sleep_for(1ms);
@@ -240,7 +240,7 @@ TEST_F(GateTest, IgnoresConnects) {
   EXPECT_NE(::connect(socket, reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
   EXPECT_EQ(errno, EINPROGRESS);
   pollfd wait{socket, POLLOUT, 0};
-  EXPECT_EQ(::poll(&wait, 1, static_cast<int>(kAMoment.count())), 0);
+  EXPECT_EQ(::poll(&wait, 1, static_cast<int>(a_moment.count())), 0);
   ::close(socket);
   EXPECT_EQ(gate.connections_ever(), 0u);
   gate.pass();
@@ -252,7 +252,7 @@ TEST_F(GateTest, HangsAndGoesOnLate) {
   const End server = upstream.accept();
   gate.set({.hang = true});
   EXPECT_TRUE(client.say("?"));
-  EXPECT_EQ(server.hear(kAMoment), "(nothing)");
+  EXPECT_EQ(server.hear(a_moment), "(nothing)");
   End fresh = connect_to(gate.port());
   EXPECT_TRUE(fresh.connected());
   EXPECT_TRUE(soon([&] { return gate.connections() == 2; }));
@@ -271,7 +271,7 @@ TEST_F(GateTest, DelaysRepliesUntilReleased) {
   EXPECT_TRUE(client.say("?"));
   EXPECT_EQ(server.hear(), "?");
   EXPECT_TRUE(server.say("late"));
-  EXPECT_EQ(client.hear(kAMoment), "(nothing)");
+  EXPECT_EQ(client.hear(a_moment), "(nothing)");
   gate.pass();
   EXPECT_EQ(client.hear(), "late");
 }
@@ -282,11 +282,11 @@ TEST_F(GateTest, WhatHasVanishedStaysSo) {
   gate.set({.vanish = true}, Gate::Reach::existing);
   EXPECT_TRUE(client.say("?"));
   EXPECT_TRUE(server.say("!"));
-  EXPECT_EQ(server.hear(kAMoment), "(nothing)");
-  EXPECT_EQ(client.hear(kAMoment), "(nothing)");
+  EXPECT_EQ(server.hear(a_moment), "(nothing)");
+  EXPECT_EQ(client.hear(a_moment), "(nothing)");
   gate.pass();
   EXPECT_TRUE(client.say("?"));
-  EXPECT_EQ(server.hear(kAMoment), "(nothing)");
+  EXPECT_EQ(server.hear(a_moment), "(nothing)");
   expect_full_service();
 }
 
@@ -294,7 +294,7 @@ TEST_F(GateTest, ResetsOnARequest) {
   const End client = connect_to(gate.port());
   const End server = upstream.accept();
   gate.set({.reset_on_request = true});
-  EXPECT_EQ(client.hear(kAMoment), "(nothing)");  // not before
+  EXPECT_EQ(client.hear(a_moment), "(nothing)");  // not before
   EXPECT_TRUE(client.say("?"));
   EXPECT_EQ(client.hear(), "(reset)");
   EXPECT_EQ(server.hear(), "");
@@ -370,7 +370,7 @@ TEST_F(GateTest, ReplacesTheNextReplyOnly) {
   gate.set({.replacement = "$99999999999\r\n"});
   EXPECT_EQ(answer(client, server, "right"), "$99999999999\r\n");
   EXPECT_TRUE(server.say("its end"));
-  EXPECT_EQ(client.hear(kAMoment), "(nothing)");
+  EXPECT_EQ(client.hear(a_moment), "(nothing)");
   EXPECT_EQ(answer(client, server, "right"), "right");
 }
 

@@ -28,9 +28,9 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr auto kStartLimit = 60s;  // generous: a sanitizer build on a busy machine
-constexpr auto kStopLimit = 2s;
-constexpr int kPortAttempts = 10;
+constexpr auto start_limit = 60s;  // generous: a sanitizer build on a busy machine
+constexpr auto stop_limit = 2s;
+constexpr int port_attempts = 10;
 
 [[noreturn]] void fail(const std::string& sentence) { throw std::runtime_error(sentence); }
 
@@ -138,7 +138,7 @@ std::unique_ptr<Server> Server::on_free_port(Kind kind, std::vector<std::string>
     } catch (const std::runtime_error&) {
       const std::string log = server->log();
       const bool taken = log.find("in use") != std::string::npos;
-      if (!taken || attempt == kPortAttempts) throw;
+      if (!taken || attempt == port_attempts) throw;
     }
   }
 }
@@ -219,7 +219,7 @@ void Server::spawn(const std::vector<std::string>& command) {
 }
 
 void Server::wait_until_it_answers() {
-  const auto deadline = std::chrono::steady_clock::now() + kStartLimit;
+  const auto deadline = std::chrono::steady_clock::now() + start_limit;
   while (!answers()) {
     if (has_ended()) fail(command().front() + " ended at once; it wrote:\n" + log());
     if (std::chrono::steady_clock::now() > deadline) {
@@ -273,7 +273,7 @@ void Server::stop() {
   if (has_ended()) return;
   ::kill(pid_, SIGCONT);  // it may be suspended
   ::kill(pid_, SIGTERM);
-  const auto deadline = std::chrono::steady_clock::now() + kStopLimit;
+  const auto deadline = std::chrono::steady_clock::now() + stop_limit;
   while (!has_ended()) {
     if (std::chrono::steady_clock::now() > deadline) return kill9();
     std::this_thread::sleep_for(1ms);

@@ -9,11 +9,11 @@ namespace {
 
 using Nanoseconds = DeadlineClock::Nanoseconds;
 
-constexpr Nanoseconds kNanosecondsPerMillisecond = 1'000'000;
-constexpr Nanoseconds kNanosecondsPerSecond = 1'000'000'000;
+constexpr Nanoseconds nanoseconds_per_millisecond = 1'000'000;
+constexpr Nanoseconds nanoseconds_per_second = 1'000'000'000;
 
 Nanoseconds nanoseconds(const timespec& time) noexcept {
-  return time.tv_sec * kNanosecondsPerSecond + time.tv_nsec;
+  return time.tv_sec * nanoseconds_per_second + time.tv_nsec;
 }
 
 // Only the machine's own clock advances with the kernel's coarse one.
@@ -21,7 +21,7 @@ Nanoseconds usable_tick(const Clock& clock) noexcept {
   timespec resolution{};
   if (&clock != &Clock::real() || clock_getres(CLOCK_MONOTONIC_COARSE, &resolution) != 0) return 0;
   const Nanoseconds tick = nanoseconds(resolution);
-  return tick <= 10 * kNanosecondsPerMillisecond ? tick : 0;
+  return tick <= 10 * nanoseconds_per_millisecond ? tick : 0;
 }
 
 }  // namespace
@@ -54,14 +54,14 @@ bool DeadlineClock::is_live_now(Nanoseconds deadline) const noexcept {
 }
 
 Nanoseconds DeadlineClock::deadline(Nanoseconds now, Ttl ttl) noexcept {
-  if (ttl.is_forever()) return kNever;
+  if (ttl.is_forever()) return no_deadline;
   const auto life = ttl.value().count();
-  if (life >= (kNever - now) / kNanosecondsPerMillisecond) return kNever;
-  return now + life * kNanosecondsPerMillisecond;
+  if (life >= (no_deadline - now) / nanoseconds_per_millisecond) return no_deadline;
+  return now + life * nanoseconds_per_millisecond;
 }
 
 Ttl DeadlineClock::left(Nanoseconds deadline) const noexcept {
-  if (deadline == kNever) return Ttl::forever();
+  if (deadline == no_deadline) return Ttl::forever();
   const std::chrono::nanoseconds left(std::max<Nanoseconds>(deadline - now(), 1));
   return Ttl(std::chrono::ceil<std::chrono::milliseconds>(left));
 }

@@ -19,7 +19,7 @@ namespace polycache::locmem {
 class DeadlineClock {
  public:
   using Nanoseconds = std::int64_t;
-  static constexpr Nanoseconds kNever = std::numeric_limits<Nanoseconds>::max();
+  static constexpr Nanoseconds no_deadline = std::numeric_limits<Nanoseconds>::max();
 
   explicit DeadlineClock(const Clock& clock) noexcept;
 
@@ -30,7 +30,7 @@ class DeadlineClock {
 
   // Never false too early and, if the coarse clock ticks regularly, never true too late.
   bool is_live(Nanoseconds deadline) const noexcept {
-    return deadline == kNever || is_live_now(deadline);
+    return deadline == no_deadline || is_live_now(deadline);
   }
   // The same for a caller that has read horizon() a moment ago: a later deadline is live, without
   // any other check.
@@ -40,7 +40,7 @@ class DeadlineClock {
   // Deadlines within two ticks require the exact time.
   Nanoseconds horizon() const noexcept { return recent() + 2 * tick_; }
 
-  // The deadline of an entry written `now`; kNever if it is not representable.
+  // The deadline of an entry written `now`; no_deadline if it is not representable.
   static Nanoseconds deadline(Nanoseconds now, Ttl ttl) noexcept;
 
   // The remaining lifetime of a live entry: at least a millisecond.

@@ -6,14 +6,14 @@ namespace polycache::locmem {
 namespace {
 
 // An entry's part of the table at worst (when it has just grown) and of the eviction history.
-constexpr std::uint64_t kTableShare = 28;
+constexpr std::uint64_t table_share = 28;
 
 void copy(char* to, std::string_view from) noexcept {
   if (!from.empty()) std::memcpy(to, from.data(), from.size());
 }
 
 constexpr std::size_t inline_size(std::size_t value_size) noexcept {
-  return value_size > Entry::kInlineValue ? sizeof(SharedValue*) : value_size;
+  return value_size > Entry::most_inline_value ? sizeof(SharedValue*) : value_size;
 }
 
 }  // namespace
@@ -34,7 +34,7 @@ void SharedValue::release() noexcept {
 }
 
 NewValue::NewValue(std::string_view value) : bytes(value) {
-  if (value.size() > Entry::kInlineValue) large = ValueOwner(SharedValue::make(value));
+  if (value.size() > Entry::most_inline_value) large = ValueOwner(SharedValue::make(value));
 }
 
 std::size_t Entry::allocation(std::size_t key_size, std::size_t value_size) noexcept {
@@ -42,8 +42,9 @@ std::size_t Entry::allocation(std::size_t key_size, std::size_t value_size) noex
 }
 
 std::uint64_t Entry::charge(std::size_t key_size, std::size_t value_size) noexcept {
-  const std::uint64_t own = Heap::block(allocation(key_size, value_size)) + kTableShare;
-  return value_size > kInlineValue ? own + Heap::block(SharedValue::allocation(value_size)) : own;
+  const std::uint64_t own = Heap::block(allocation(key_size, value_size)) + table_share;
+  return value_size > most_inline_value ? own + Heap::block(SharedValue::allocation(value_size))
+                                        : own;
 }
 
 Entry* Entry::make(std::string_view key, NewValue& value, std::int64_t deadline, Heap& heap) {
@@ -51,7 +52,7 @@ Entry* Entry::make(std::string_view key, NewValue& value, std::int64_t deadline,
   void* memory = value.large.get() == nullptr ? heap.allocate(size) : nullptr;
   const bool from_heap = memory != nullptr;
   // The whole block, so that overwrite() may use it up to its end.
-  if (!from_heap) memory = ::operator new(Heap::block(size) - Heap::kHeader);
+  if (!from_heap) memory = ::operator new(Heap::block(size) - Heap::header_bytes);
   auto* const entry = ::new (memory) Entry(key.size(), value.bytes.size(), deadline);
   entry->from_heap_ = from_heap ? 1 : 0;
   char* const at = entry->payload() + entry->key_offset();
@@ -90,7 +91,7 @@ SharedValue* Entry::large() const noexcept {
 }
 
 bool Entry::overwrite(std::string_view value) noexcept {
-  if (is_large() || value.size() > kInlineValue) return false;
+  if (is_large() || value.size() > most_inline_value) return false;
   // An equal charge means an equal block, which has room up to its end.
   if (charge(key_size_, value.size()) != charge()) return false;
   copy(payload() + key_size_, value);

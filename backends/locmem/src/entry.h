@@ -1,7 +1,7 @@
 // One entry in memory: a header, key and value in one allocation, from the heap of its shard if it
-// fits there. A value over kInlineValue bytes has its own allocation, shared with readers, so that
-// nothing large is copied under a lock; its entry, and one with a long key, comes from the system's
-// allocator.
+// fits there. A value over most_inline_value bytes has its own allocation, shared with readers, so
+// that nothing large is copied under a lock; its entry, and one with a long key, comes from the
+// system's allocator.
 
 #pragma once
 
@@ -67,9 +67,9 @@ struct NewValue {
 // Guarded by the lock of its shard.
 class Entry {
  public:
-  static constexpr std::size_t kInlineValue = 1024;
-  static constexpr std::size_t kMaxKey = (std::size_t{1} << 23) - 1;
-  static constexpr std::size_t kMaxValue = (std::size_t{1} << 32) - 1;
+  static constexpr std::size_t most_inline_value = 1024;
+  static constexpr std::size_t max_key = (std::size_t{1} << 23) - 1;
+  static constexpr std::size_t max_value = (std::size_t{1} << 32) - 1;
 
   // The memory that an entry occupies, including the allocator's overhead and its share of the
   // tables.
@@ -93,7 +93,7 @@ class Entry {
   std::uint32_t bytes() const noexcept {
     return static_cast<std::uint32_t>(allocation(key_size_, value_size_));
   }
-  bool is_large() const noexcept { return value_size_ > kInlineValue; }
+  bool is_large() const noexcept { return value_size_ > most_inline_value; }
   bool is_from_heap() const noexcept { return from_heap_ != 0; }
   SharedValue* large() const noexcept;
 
@@ -113,7 +113,7 @@ class Entry {
   Entry(std::size_t key_size, std::size_t value_size, std::int64_t end) noexcept
       : deadline(end),
         value_size_(static_cast<std::uint32_t>(value_size)),
-        key_size_(static_cast<std::uint32_t>(key_size) & kMaxKey) {}
+        key_size_(static_cast<std::uint32_t>(key_size) & max_key) {}
 
   static std::size_t allocation(std::size_t key_size, std::size_t value_size) noexcept;
   char* payload() noexcept { return reinterpret_cast<char*>(this + 1); }

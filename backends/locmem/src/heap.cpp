@@ -10,17 +10,18 @@ namespace polycache::locmem {
 
 // The header of a block, followed by the allocation.
 struct Heap::Block {
-  static constexpr std::uint32_t kUsed = 1;
-  static constexpr std::uint32_t kBeforeIsFree = 2;
+  static constexpr std::uint32_t used_flag = 1;
+  static constexpr std::uint32_t before_is_free_flag = 2;
 
-  std::uint32_t size_and_flags;  // sizes are multiples of kStep
+  std::uint32_t size_and_flags;  // sizes are multiples of block_step
   std::uint32_t size_before;     // of the block before this one, if that is free
 
-  std::size_t size() const noexcept { return size_and_flags & ~(kUsed | kBeforeIsFree); }
-  bool is_used() const noexcept { return (size_and_flags & kUsed) != 0; }
-  bool before_is_free() const noexcept { return (size_and_flags & kBeforeIsFree) != 0; }
+  std::size_t size() const noexcept { return size_and_flags & ~(used_flag | before_is_free_flag); }
+  bool is_used() const noexcept { return (size_and_flags & used_flag) != 0; }
+  bool before_is_free() const noexcept { return (size_and_flags & before_is_free_flag) != 0; }
   void resize(std::size_t size) noexcept {
-    size_and_flags = static_cast<std::uint32_t>(size) | (size_and_flags & (kUsed | kBeforeIsFree));
+    size_and_flags =
+        static_cast<std::uint32_t>(size) | (size_and_flags & (used_flag | before_is_free_flag));
   }
   void set(std::uint32_t flag) noexcept { size_and_flags |= flag; }
   void unset(std::uint32_t flag) noexcept { size_and_flags &= ~flag; }
@@ -44,7 +45,7 @@ struct Heap::FreeBlock : Heap::Block {
 
 // A region begins with this, followed by blocks, and ends with a header of size 0.
 struct Heap::Region {
-  static constexpr std::size_t kCapacity = kRegion - 48;
+  static constexpr std::size_t capacity = region_bytes - 48;
 
   Region* next;
   Region* previous;
@@ -58,7 +59,7 @@ namespace {
 
 // The links are not poisoned, since we still use them in free blocks.
 void poison_free(char* payload, std::size_t block) noexcept {
-  poison(payload + 2 * sizeof(void*), block - Heap::kHeader - 2 * sizeof(void*));
+  poison(payload + 2 * sizeof(void*), block - Heap::header_bytes - 2 * sizeof(void*));
 }
 
 }  // namespace
@@ -66,7 +67,7 @@ void poison_free(char* payload, std::size_t block) noexcept {
 Heap::Region& Heap::region_of(const void* within) noexcept {
   const auto address = reinterpret_cast<std::uintptr_t>(within);
   // NOLINTNEXTLINE(performance-no-int-to-ptr): the start of the region is computed
-  return *reinterpret_cast<Region*>(address & ~(std::uintptr_t{kRegion} - 1));
+  return *reinterpret_cast<Region*>(address & ~(std::uintptr_t{region_bytes} - 1));
 }
 
 Heap& Heap::of(void* allocated) noexcept { return *region_of(allocated).heap; }
@@ -96,16 +97,17 @@ void Heap::unlink(FreeBlock& block) noexcept {
 }
 
 Heap::FreeBlock* Heap::add_region() noexcept {
-  void* const memory = pages_.take(kRegion / PageSource::kPage, kRegion / PageSource::kPage);
+  void* const memory =
+      pages_.take(region_bytes / PageSource::page_bytes, region_bytes / PageSource::page_bytes);
   if (memory == nullptr) return nullptr;
-  held_ += kRegion;
+  held_ += region_bytes;
   auto* const region = ::new (memory) Region{nullptr, nullptr, this, 0};
   if (regions_ == nullptr) regions_ = region->next = region->previous = region;
   region->next = regions_;
   region->previous = regions_->previous;
   region->previous->next = region->next->previous = region;
-  auto* const whole = ::new (&region->first()) FreeBlock{{Region::kCapacity, 0}, nullptr, nullptr};
-  ::new (&whole->after()) Block{Block::kUsed | Block::kBeforeIsFree, Region::kCapacity};
+  auto* const whole = ::new (&region->first()) FreeBlock{{Region::capacity, 0}, nullptr, nullptr};
+  ::new (&whole->after()) Block{Block::used_flag | Block::before_is_free_flag, Region::capacity};
   poison_free(whole->payload(), whole->size());
   link(*whole);
   return whole;
@@ -117,8 +119,8 @@ void Heap::drop_region(Region& region) noexcept {
   region.next->previous = region.previous;
   if (regions_ == &region) regions_ = region.next == &region ? nullptr : region.next;
   if (closed_ == &region) closed_ = nullptr;
-  held_ -= kRegion;
-  pages_.give_back(&region, kRegion / PageSource::kPage);
+  held_ -= region_bytes;
+  pages_.give_back(&region, region_bytes / PageSource::page_bytes);
 }
 
 Heap::FreeBlock* Heap::find(std::size_t size) noexcept {
@@ -135,17 +137,17 @@ Heap::FreeBlock* Heap::find(std::size_t size) noexcept {
 
 void* Heap::allocate(std::size_t size) noexcept {
   const std::size_t wanted = block(size);
-  if (wanted > kMostBlock) return nullptr;
-  if (regions_ == nullptr && asked_ < kWorthwhile) {
+  if (wanted > most_block) return nullptr;
+  if (regions_ == nullptr && asked_ < worthwhile_bytes) {
     asked_ += wanted;
     return nullptr;
   }
   FreeBlock* const found = find(wanted);
   if (found == nullptr) return nullptr;
   unlink(*found);
-  unpoison(found->payload(), found->size() - kHeader);
+  unpoison(found->payload(), found->size() - header_bytes);
   const std::size_t rest = found->size() - wanted;
-  if (rest >= kLeastBlock) {
+  if (rest >= least_block) {
     found->resize(wanted);
     auto& tail = static_cast<FreeBlock&>(found->after());
     tail.size_and_flags = static_cast<std::uint32_t>(rest);
@@ -153,9 +155,9 @@ void* Heap::allocate(std::size_t size) noexcept {
     poison_free(tail.payload(), rest);
     link(tail);
   } else {
-    found->after().unset(Block::kBeforeIsFree);
+    found->after().unset(Block::before_is_free_flag);
   }
-  found->set(Block::kUsed);
+  found->set(Block::used_flag);
   used_ += found->size();
   return found->payload();
 }
@@ -164,7 +166,7 @@ void Heap::free(void* allocated) noexcept {
   Block* whole = &Block::of(allocated);
   const bool is_closed = &region_of(allocated) == closed_;
   used_ -= whole->size();
-  whole->unset(Block::kUsed);
+  whole->unset(Block::used_flag);
   const auto absorb = [is_closed, this](Block& neighbour) {
     if (!is_closed) unlink(static_cast<FreeBlock&>(neighbour));
     return neighbour.size();
@@ -175,12 +177,12 @@ void Heap::free(void* allocated) noexcept {
     whole = &whole->before();
     size += absorb(*whole);
   }
-  if (size == Region::kCapacity) {
+  if (size == Region::capacity) {
     drop_region(region_of(whole));
     return;
   }
   whole->resize(size);
-  whole->after().set(Block::kBeforeIsFree);
+  whole->after().set(Block::before_is_free_flag);
   whole->after().size_before = static_cast<std::uint32_t>(size);
   poison_free(whole->payload(), size);
   if (!is_closed) link(static_cast<FreeBlock&>(*whole));
@@ -188,10 +190,10 @@ void Heap::free(void* allocated) noexcept {
 
 // The least used of the next few regions, if moving pays.
 Heap::Region* Heap::sparse_region() noexcept {
-  constexpr int kLookedAt = 4;
+  constexpr int regions_looked_at = 4;
   Region* best = nullptr;
-  std::size_t least = Region::kCapacity / 9 * 8;
-  for (int n = 0; n < kLookedAt; ++n, regions_ = regions_->next) {
+  std::size_t least = Region::capacity / 9 * 8;
+  for (int n = 0; n < regions_looked_at; ++n, regions_ = regions_->next) {
     std::size_t used = 0;
     for (Block* at = &regions_->first(); at->size() != 0; at = &at->after()) {
       if (at->is_used()) used += at->size();
@@ -224,8 +226,8 @@ void* Heap::next_to_move() noexcept {
 }
 
 void Heap::stop_moving() noexcept {
-  constexpr int kWritesWaited = 64;
-  patience_ = kWritesWaited;
+  constexpr int writes_waited = 64;
+  patience_ = writes_waited;
   if (closed_ == nullptr) return;
   for (Block* at = &closed_->first(); at->size() != 0; at = &at->after()) {
     if (!at->is_used()) link(static_cast<FreeBlock&>(*at));

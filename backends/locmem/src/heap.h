@@ -21,14 +21,14 @@ class Heap {
  public:
   // A block's overhead, and the granularity of blocks: the same as the system's allocator has, so
   // that both cost the same.
-  static constexpr std::size_t kHeader = 8;
-  static constexpr std::size_t kStep = 16;
+  static constexpr std::size_t header_bytes = 8;
+  static constexpr std::size_t block_step = 16;
   static constexpr std::size_t block(std::size_t size) noexcept {
-    return (size + kHeader + kStep - 1) / kStep * kStep;
+    return (size + header_bytes + block_step - 1) / block_step * block_step;
   }
   // The largest block.
-  static constexpr std::size_t kMostBlock = 1536;
-  static constexpr std::size_t kRegion = 16 << 10;
+  static constexpr std::size_t most_block = 1536;
+  static constexpr std::size_t region_bytes = 16 << 10;
 
   Heap(PageSource& pages, SpinLock& lock) noexcept : pages_(pages), lock_(lock) {}
   Heap(const Heap&) = delete;
@@ -45,7 +45,7 @@ class Heap {
   void free(void* allocated) noexcept;
 
   // Whether holes are large enough that entries should be moved.
-  bool is_wasteful() const noexcept { return held_ > used_ + used_ / 8 + 2 * kRegion; }
+  bool is_wasteful() const noexcept { return held_ > used_ + used_ / 8 + 2 * region_bytes; }
   // The allocation to move next: allocations from now on lie elsewhere. Null if there is none, or
   // if moving currently gains nothing.
   void* next_to_move() noexcept;
@@ -60,14 +60,14 @@ class Heap {
   struct FreeBlock;
   struct Region;
 
-  static constexpr std::size_t kLeastBlock = 32;
+  static constexpr std::size_t least_block = 32;
   // One bin for each size, and one for all that are larger than the largest block.
-  static constexpr std::size_t kBins = (kMostBlock - kLeastBlock) / kStep + 2;
+  static constexpr std::size_t bin_count = (most_block - least_block) / block_step + 2;
   // A shard with less than this uses the system's allocator for its entries.
-  static constexpr std::size_t kWorthwhile = 4 << 10;
+  static constexpr std::size_t worthwhile_bytes = 4 << 10;
 
   static std::size_t bin_of(std::size_t size) noexcept {
-    return size > kMostBlock ? kBins - 1 : (size - kLeastBlock) / kStep;
+    return size > most_block ? bin_count - 1 : (size - least_block) / block_step;
   }
   static Region& region_of(const void* within) noexcept;
 
@@ -82,10 +82,9 @@ class Heap {
   SpinLock& lock_;
   std::uint64_t held_ = 0;
   std::uint64_t used_ = 0;
-  std::uint64_t asked_ = 0;                                // total requested before the first
-                                                           // region
-  std::array<std::uint64_t, (kBins + 63) / 64> filled_{};  // a bit for each bin
-  std::array<FreeBlock*, kBins> bins_{};
+  std::uint64_t asked_ = 0;                                    // requested before the first region
+  std::array<std::uint64_t, (bin_count + 63) / 64> filled_{};  // a bit for each bin
+  std::array<FreeBlock*, bin_count> bins_{};
   Region* regions_ = nullptr;  // a ring
 
   // The region that entries are moved out of: its free blocks are in no bin.

@@ -15,10 +15,10 @@ namespace polycache::locmem {
 
 class History {
  public:
-  static constexpr int kMany = 2;
+  static constexpr int many_alike = 2;
   struct Memory {
     bool mark;        // as passed to add()
-    int newer_alike;  // how many with that mark entered its set since; kMany: or more
+    int newer_alike;  // how many with that mark entered its set since; many_alike: or more
   };
 
   // Remembers one more of about `capacity`. Forgets everything if memory is short.
@@ -32,9 +32,9 @@ class History {
   }
 
  private:
-  static constexpr std::size_t kWays = 16;
+  static constexpr std::size_t ways = 16;
   struct alignas(64) Set {
-    std::uint32_t newest_first[kWays];  // fingerprints with the mark as lowest bit; 0: none
+    std::uint32_t newest_first[ways];  // fingerprints with the mark as lowest bit; 0: none
   };
 
   Set& set_of(std::uint32_t fingerprint) const noexcept {

@@ -34,9 +34,9 @@ class S3FifoOrder final : public Order {
   void note_use(Entry& entry) noexcept {
     const std::uint8_t mark = entry.mark();
     // Written only if it changes, so that the cache line stays shared between processors.
-    if ((mark & kUsed) != 0) return;
-    if ((mark & kInMain) == 0 && epochs_since(mark) < window_) return;
-    entry.set_mark(static_cast<std::uint8_t>(mark | kUsed));
+    if ((mark & used_bit) != 0) return;
+    if ((mark & in_main_bit) == 0 && epochs_since(mark) < window_) return;
+    entry.set_mark(static_cast<std::uint8_t>(mark | used_bit));
   }
   void remove(Entry& entry) noexcept override;
   void replace(Entry& old, Entry& fresh) noexcept override;
@@ -50,15 +50,15 @@ class S3FifoOrder final : public Order {
 
  private:
   // An entry's mark. In the small queue, the upper six bits are the epoch of its arrival.
-  static constexpr std::uint8_t kUsed = 1;  // since its arrival or its round began
-  static constexpr std::uint8_t kInMain = 2;
-  static constexpr int kEpochShift = 2;
-  static constexpr std::uint8_t kEpochMask = 63;
+  static constexpr std::uint8_t used_bit = 1;  // since its arrival or its round began
+  static constexpr std::uint8_t in_main_bit = 2;
+  static constexpr int epoch_shift = 2;
+  static constexpr std::uint8_t epoch_mask = 63;
 
-  static bool is_used(const Entry& entry) noexcept { return (entry.mark() & kUsed) != 0; }
-  static bool is_in_main(const Entry& entry) noexcept { return (entry.mark() & kInMain) != 0; }
+  static bool is_used(const Entry& entry) noexcept { return (entry.mark() & used_bit) != 0; }
+  static bool is_in_main(const Entry& entry) noexcept { return (entry.mark() & in_main_bit) != 0; }
   int epochs_since(std::uint8_t mark) const noexcept {
-    return (epoch_ - (mark >> kEpochShift)) & kEpochMask;
+    return (epoch_ - (mark >> epoch_shift)) & epoch_mask;
   }
   void count_arrival() noexcept;
   EntryList& list_of(const Entry& entry) noexcept;

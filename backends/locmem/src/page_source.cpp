@@ -15,9 +15,9 @@
 namespace polycache::locmem {
 namespace {
 
-constexpr std::size_t kFirstChunk = 64 << 10;
+constexpr std::size_t first_chunk_bytes = 64 << 10;
 // From this size on, one more huge page makes little difference.
-constexpr std::uint64_t kHugeFrom = 2 * PageSource::kChunk;
+constexpr std::uint64_t huge_from = 2 * PageSource::chunk_bytes;
 
 std::uintptr_t number(const void* address) noexcept {
   return reinterpret_cast<std::uintptr_t>(address);
@@ -44,11 +44,11 @@ void* allocate_aligned(std::size_t bytes, std::size_t alignment) noexcept {
 }  // namespace
 
 void* PageSource::map_from_system(std::size_t bytes) noexcept {
-  const std::size_t alignment = bytes >= kChunk ? kChunk : kFirstChunk;
-  if (kAddressSanitizer) return allocate_aligned(bytes, alignment);
+  const std::size_t alignment = bytes >= chunk_bytes ? chunk_bytes : first_chunk_bytes;
+  if (under_address_sanitizer) return allocate_aligned(bytes, alignment);
   void* const memory = map_aligned(bytes, alignment);
   // A hint: without huge pages everything works, but slower.
-  if (memory != nullptr && bytes >= kChunk) ::madvise(memory, bytes, MADV_HUGEPAGE);
+  if (memory != nullptr && bytes >= chunk_bytes) ::madvise(memory, bytes, MADV_HUGEPAGE);
   return memory;
 }
 
@@ -61,7 +61,7 @@ void* PageSource::map(std::size_t bytes) noexcept {
 void PageSource::unmap(void* memory, std::size_t bytes) noexcept {
   unpoison(memory, bytes);
   held_ -= bytes;
-  if (kAddressSanitizer) {
+  if (under_address_sanitizer) {
     std::free(memory);
   } else {
     ::munmap(memory, bytes);
@@ -69,7 +69,7 @@ void PageSource::unmap(void* memory, std::size_t bytes) noexcept {
 }
 
 PageSource::~PageSource() {
-  for (const Chunk& chunk : chunks_) unmap(chunk.memory, chunk.pages * kPage);
+  for (const Chunk& chunk : chunks_) unmap(chunk.memory, chunk.pages * page_bytes);
   assert(held_ == 0);
 }
 
@@ -94,11 +94,11 @@ void PageSource::Chunk::mark(std::size_t first, std::size_t count, bool is_used)
 // An eighth of the current size, until a huge page is not much more than that.
 bool PageSource::add_chunk() noexcept {
   const std::size_t eighth = std::bit_floor(static_cast<std::size_t>(held_ / 8));
-  const std::size_t size = held_ >= kHugeFrom ? kChunk : std::max(eighth, kFirstChunk);
+  const std::size_t size = held_ >= huge_from ? chunk_bytes : std::max(eighth, first_chunk_bytes);
   void* const memory = map(size);
   if (memory == nullptr) return false;
   poison(memory, size);
-  const std::size_t pages = size / kPage;
+  const std::size_t pages = size / page_bytes;
   const auto place = std::find_if(chunks_.begin(), chunks_.end(), [&](const Chunk& chunk) {
     return number(chunk.memory) > number(memory);
   });
@@ -115,8 +115,8 @@ bool PageSource::add_chunk() noexcept {
 
 void* PageSource::take(std::size_t pages, std::size_t alignment) noexcept {
   const std::lock_guard lock(lock_);
-  if (pages * kPage > kFirstChunk && (pages > kChunkPages / 4 || held_ < kHugeFrom)) {
-    return map(pages * kPage);
+  if (pages * page_bytes > first_chunk_bytes && (pages > chunk_pages / 4 || held_ < huge_from)) {
+    return map(pages * page_bytes);
   }
   do {
     while (full_ < chunks_.size() && chunks_[full_].unused == 0) ++full_;
@@ -127,8 +127,8 @@ void* PageSource::take(std::size_t pages, std::size_t alignment) noexcept {
       if (first == chunk.pages) continue;
       if (chunk.unused == chunk.pages) --empty_;
       chunk.mark(first, pages, true);
-      unpoison(chunk.memory + first * kPage, pages * kPage);
-      return chunk.memory + first * kPage;
+      unpoison(chunk.memory + first * page_bytes, pages * page_bytes);
+      return chunk.memory + first * page_bytes;
     }
   } while (add_chunk());
   return nullptr;
@@ -140,15 +140,15 @@ void PageSource::give_back(void* memory, std::size_t pages) noexcept {
       chunks_.begin(), chunks_.end(), number(memory),
       [](std::uintptr_t address, const Chunk& chunk) { return address < number(chunk.memory); });
   const auto is_within = [&](const Chunk& chunk) {
-    return number(memory) - number(chunk.memory) < chunk.pages * kPage;
+    return number(memory) - number(chunk.memory) < chunk.pages * page_bytes;
   };
   if (after == chunks_.begin() || !is_within(*std::prev(after))) {  // had a mapping of its own
-    unmap(memory, pages * kPage);
+    unmap(memory, pages * page_bytes);
     return;
   }
   Chunk& chunk = *std::prev(after);
-  poison(memory, pages * kPage);
-  chunk.mark((number(memory) - number(chunk.memory)) / kPage, pages, false);
+  poison(memory, pages * page_bytes);
+  chunk.mark((number(memory) - number(chunk.memory)) / page_bytes, pages, false);
   full_ = std::min(full_, static_cast<std::size_t>(&chunk - chunks_.data()));
   if (chunk.unused == chunk.pages && ++empty_ > 1) drop_empty_chunks();
   if (empty_ == chunks_.size()) drop_empty_chunks();
@@ -160,7 +160,7 @@ void PageSource::drop_empty_chunks() noexcept {
   std::erase_if(chunks_, [&](const Chunk& chunk) {
     if (chunk.unused < chunk.pages) return false;
     if (std::exchange(keeps_one, false)) return false;
-    unmap(chunk.memory, chunk.pages * kPage);
+    unmap(chunk.memory, chunk.pages * page_bytes);
     --empty_;
     return true;
   });
@@ -175,7 +175,7 @@ std::uint64_t PageSource::held() noexcept {
 std::uint64_t PageSource::taken() noexcept {
   const std::lock_guard lock(lock_);
   std::uint64_t unused = 0;
-  for (const Chunk& chunk : chunks_) unused += chunk.unused * kPage;
+  for (const Chunk& chunk : chunks_) unused += chunk.unused * page_bytes;
   return held_ - unused;
 }
 

@@ -19,11 +19,11 @@ namespace polycache::locmem {
 // Thread-safe. Everything must be given back before it is destroyed.
 class PageSource {
  public:
-  static constexpr std::size_t kPage = 4096;
-  static constexpr std::size_t kChunk = std::size_t{2} << 20;
+  static constexpr std::size_t page_bytes = 4096;
+  static constexpr std::size_t chunk_bytes = std::size_t{2} << 20;
 
-  // Returns memory of whole pages from the system, or null. Aligned to kChunk if it is that large,
-  // otherwise to 16 pages.
+  // Returns memory of whole pages from the system, or null. Aligned to chunk_bytes if it is that
+  // large, otherwise to 16 pages.
   using Map = void* (*)(std::size_t bytes);
   static void* map_from_system(std::size_t bytes) noexcept;
 
@@ -43,13 +43,13 @@ class PageSource {
   std::uint64_t taken() noexcept;
 
  private:
-  static constexpr std::size_t kChunkPages = kChunk / kPage;
+  static constexpr std::size_t chunk_pages = chunk_bytes / page_bytes;
 
   struct Chunk {
     char* memory;
     std::size_t pages;
     std::size_t unused;
-    std::bitset<kChunkPages> used;
+    std::bitset<chunk_pages> used;
 
     // The first of this many unused pages, or `pages` if there are none.
     std::size_t find(std::size_t wanted, std::size_t alignment) const noexcept;

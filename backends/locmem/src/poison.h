@@ -20,7 +20,7 @@
 namespace polycache::locmem {
 
 #ifdef POLYCACHE_LOCMEM_ASAN
-inline constexpr bool kAddressSanitizer = true;
+inline constexpr bool under_address_sanitizer = true;
 inline void poison(const void* from, std::size_t size) noexcept {
   __asan_poison_memory_region(from, size);
 }
@@ -29,7 +29,7 @@ inline void unpoison(const void* from, std::size_t size) noexcept {
 }
 #undef POLYCACHE_LOCMEM_ASAN
 #else
-inline constexpr bool kAddressSanitizer = false;
+inline constexpr bool under_address_sanitizer = false;
 inline void poison(const void*, std::size_t) noexcept {}
 inline void unpoison(const void*, std::size_t) noexcept {}
 #endif

@@ -14,10 +14,10 @@ namespace polycache::locmem {
 enum class Policy : std::uint8_t { s3_fifo, lru, fifo, lfu, django };
 
 struct Settings {
-  static constexpr std::uint64_t kNoLimit = std::numeric_limits<std::int64_t>::max();
+  static constexpr std::uint64_t no_limit = std::numeric_limits<std::int64_t>::max();
 
-  std::uint64_t max_bytes = kNoLimit;
-  std::uint64_t max_entries = kNoLimit;
+  std::uint64_t max_bytes = no_limit;
+  std::uint64_t max_entries = no_limit;
   Policy policy = Policy::s3_fifo;
   std::uint64_t cull_frequency = 3;  // of the policy django
 

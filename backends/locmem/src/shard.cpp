@@ -8,7 +8,7 @@ namespace polycache::locmem {
 namespace {
 
 // Before a live entry is evicted, more buckets are searched for expired ones.
-constexpr std::size_t kBucketsSweptForRoom = 4;
+constexpr std::size_t buckets_swept_for_room = 4;
 
 Amount amount_of(const Entry& entry) noexcept {
   return {1, static_cast<std::int64_t>(entry.charge())};
@@ -99,7 +99,7 @@ Entry* Shard::make(Entry*& found, Write& write, Operation& operation) {
 // null if it was evicted, too. False if other shards should evict something.
 bool Shard::make_room(Entry*& found, const Amount& whole, std::int64_t now,
                       Operation& operation) noexcept {
-  if (found == nullptr && !operation.cover(whole)) sweep(now, kBucketsSweptForRoom, operation);
+  if (found == nullptr && !operation.cover(whole)) sweep(now, buckets_swept_for_room, operation);
   for (;;) {
     const Amount needed = found == nullptr ? whole : whole - amount_of(*found);
     if (operation.cover(needed)) return true;
@@ -187,8 +187,8 @@ void Shard::clear(Operation& operation) noexcept {
 }
 
 bool Shard::move_some() noexcept {
-  constexpr int kMovedAtOnce = 8;
-  for (int moved = 0; moved < kMovedAtOnce && heap_.is_wasteful(); ++moved) {
+  constexpr int moved_at_once = 8;
+  for (int moved = 0; moved < moved_at_once && heap_.is_wasteful(); ++moved) {
     auto* const entry = static_cast<Entry*>(heap_.next_to_move());
     if (entry == nullptr) return moved > 0;
     const std::uint64_t hash = table_.hash(*entry);
@@ -229,7 +229,7 @@ void Shard::sweep_bucket(std::int64_t now, Operation& operation) noexcept {
   }
   if (swept_ == table_.buckets()) {
     swept_ = 0;
-    ends_from_ = std::exchange(next_ends_from_, DeadlineClock::kNever);
+    ends_from_ = std::exchange(next_ends_from_, DeadlineClock::no_deadline);
     return;
   }
   table_.visit_bucket(swept_, [&](Entry& entry) {

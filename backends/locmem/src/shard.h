@@ -28,7 +28,7 @@ enum class PutResult : std::uint8_t {
   no_room,     // nothing changed; other shards must evict something first
 };
 
-inline constexpr std::size_t kRemovals = 4;  // kinds of Removal
+inline constexpr std::size_t removal_kinds = 4;  // kinds of Removal
 
 // A value to be stored under a key.
 struct Write {
@@ -117,12 +117,12 @@ class alignas(64) Shard {
 
   // No entry ends before ends_from_. Sweeping visits the table bucket by bucket; what it sees, and
   // what is written meanwhile, determines the value for the next round.
-  std::int64_t ends_from_ = DeadlineClock::kNever;
-  std::int64_t next_ends_from_ = DeadlineClock::kNever;
+  std::int64_t ends_from_ = DeadlineClock::no_deadline;
+  std::int64_t next_ends_from_ = DeadlineClock::no_deadline;
   std::size_t swept_ = 0;
   std::uint32_t swept_table_ = 0;  // Table::rebuilt() when the round began
 
-  std::array<std::uint64_t, kRemovals> removals_{};
+  std::array<std::uint64_t, removal_kinds> removals_{};
 };
 
 template <class Predicate>

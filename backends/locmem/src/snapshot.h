@@ -30,14 +30,14 @@ class Snapshot {
   // Only the first bytes, for Backend::contains().
   void take_head(const Entry& entry) noexcept {
     deadline_ = entry.deadline;
-    copy(entry.value().substr(0, kHead));
+    copy(entry.value().substr(0, head_bytes));
   }
 
   std::string_view bytes() const noexcept { return bytes_; }
   std::int64_t deadline() const noexcept { return deadline_; }
 
  private:
-  static constexpr std::size_t kHead = 64;
+  static constexpr std::size_t head_bytes = 64;
 
   void copy(std::string_view value) noexcept {
     std::copy(value.begin(), value.end(), copy_);
@@ -47,7 +47,7 @@ class Snapshot {
   std::string_view bytes_;
   std::int64_t deadline_ = 0;
   ValueOwner shared_;
-  char copy_[Entry::kInlineValue];
+  char copy_[Entry::most_inline_value];
 };
 
 }  // namespace polycache::locmem

@@ -19,22 +19,22 @@ inline void pause() noexcept {
 }  // namespace
 
 void SpinLock::wait() noexcept {
-  constexpr int kSpins = 16;   // about as long as a critical section
-  constexpr int kYields = 32;  // the holder has lost its processor
+  constexpr int spins = 16;   // about as long as a critical section
+  constexpr int yields = 32;  // the holder has lost its processor
   for (int round = 0;; ++round) {
     // Reading does not take the line away from the holder, as a locking attempt would.
     if (!locked_.load(std::memory_order_relaxed) &&
         !locked_.exchange(true, std::memory_order_acquire)) {
       return;
     }
-    if (round < kSpins) {
+    if (round < spins) {
       pause();
-    } else if (round < kSpins + kYields) {
+    } else if (round < spins + yields) {
       sched_yield();
     } else {
       // The lock is held for long, or the holder's priority is below ours.
-      constexpr timespec kNap{.tv_sec = 0, .tv_nsec = 50'000};
-      nanosleep(&kNap, nullptr);
+      constexpr timespec nap{.tv_sec = 0, .tv_nsec = 50'000};
+      nanosleep(&nap, nullptr);
     }
   }
 }

@@ -20,14 +20,14 @@ namespace {
 // the first-level cache. Small stores, and the policy django, which counts, have one shard and an
 // exact order.
 std::size_t shard_count(const Settings& settings) {
-  constexpr std::uint64_t kEntriesInShard = 1024;
-  constexpr std::uint64_t kTypicalEntry = 256;
-  constexpr std::uint64_t kForCpu = 32;
+  constexpr std::uint64_t entries_in_shard = 1024;
+  constexpr std::uint64_t typical_entry = 256;
+  constexpr std::uint64_t shards_per_cpu = 32;
   if (settings.policy == Policy::django) return 1;
   const std::uint64_t cpus = std::thread::hardware_concurrency();
-  const std::uint64_t most = std::clamp<std::uint64_t>(kForCpu * cpus, 64, 256);
-  const std::uint64_t entries = std::min(settings.max_entries, settings.max_bytes / kTypicalEntry);
-  return std::bit_floor(std::clamp<std::uint64_t>(entries / kEntriesInShard, 1, most));
+  const std::uint64_t most = std::clamp<std::uint64_t>(shards_per_cpu * cpus, 64, 256);
+  const std::uint64_t entries = std::min(settings.max_entries, settings.max_bytes / typical_entry);
+  return std::bit_floor(std::clamp<std::uint64_t>(entries / entries_in_shard, 1, most));
 }
 
 std::int64_t charge(std::string_view key, std::size_t value_size) noexcept {
@@ -67,7 +67,8 @@ Store::~Store() { fork_guard_.remove(*this); }
 
 // Read before a lock is taken.
 DeadlineClock::Nanoseconds Store::horizon() const noexcept {
-  return has_lifetimes_.load(std::memory_order_relaxed) ? clock_.horizon() : DeadlineClock::kNever;
+  return has_lifetimes_.load(std::memory_order_relaxed) ? clock_.horizon()
+                                                        : DeadlineClock::no_deadline;
 }
 
 // The bucket is loaded while the time is read and the lock is taken.
@@ -135,11 +136,11 @@ bool Store::contains(std::string_view key, ValueSink head) {
 // are prefetched first, then all entries, and the first has arrived when it is read.
 template <class Deliver>
 void Store::read_many(std::span<const std::string_view> keys, Deliver deliver) {
-  constexpr std::size_t kBatch = 32;
+  constexpr std::size_t batch_keys = 32;
   Snapshot snapshot;
-  std::uint64_t hashes[kBatch];
-  for (std::size_t start = 0; start < keys.size(); start += kBatch) {
-    const std::size_t count = std::min(kBatch, keys.size() - start);
+  std::uint64_t hashes[batch_keys];
+  for (std::size_t start = 0; start < keys.size(); start += batch_keys) {
+    const std::size_t count = std::min(batch_keys, keys.size() - start);
     const auto horizon = this->horizon();
     for (std::size_t i = 0; i < count; ++i) {
       hashes[i] = hash_and_prefetch(keys[start + i]);
@@ -170,13 +171,13 @@ void Store::get_many_with_ttl(std::span<const std::string_view> keys, IndexedTtl
 // --- writing ---
 
 bool Store::fits(std::string_view key, std::size_t value_size) const noexcept {
-  return key.size() <= Entry::kMaxKey && value_size <= Entry::kMaxValue &&
+  return key.size() <= Entry::max_key && value_size <= Entry::max_value &&
          Entry::charge(key.size(), value_size) <= settings_.max_bytes;
 }
 
 DeadlineClock::Nanoseconds Store::deadline(DeadlineClock::Nanoseconds now, Ttl ttl) noexcept {
   const auto deadline = DeadlineClock::deadline(now, ttl);
-  if (deadline != DeadlineClock::kNever && !has_lifetimes_.load(std::memory_order_relaxed)) {
+  if (deadline != DeadlineClock::no_deadline && !has_lifetimes_.load(std::memory_order_relaxed)) {
     has_lifetimes_.store(true, std::memory_order_relaxed);
   }
   return deadline;
@@ -258,15 +259,15 @@ void Store::make_room_elsewhere(const Amount& amount, Operation& operation) noex
 
 // Writes to other shards also sweep those that are not written to.
 void Store::sweep_elsewhere(const Shard& own, std::int64_t now, Operation& operation) noexcept {
-  constexpr std::uint32_t kWritesPerVisit = 16;
-  constexpr std::size_t kBucketsPerVisit = 4;
+  constexpr std::uint32_t writes_per_visit = 16;
+  constexpr std::size_t buckets_per_visit = 4;
   thread_local std::uint32_t writes = 0;
-  if (++writes % kWritesPerVisit != 0) return;
+  if (++writes % writes_per_visit != 0) return;
   Shard& other =
       shards_[next_to_sweep_.fetch_add(1, std::memory_order_relaxed) & (shards_.size() - 1)];
   if (&other == &own || !other.lock().try_lock()) return;
   const std::lock_guard lock(other.lock(), std::adopt_lock);
-  other.sweep(now, kBucketsPerVisit, operation);
+  other.sweep(now, buckets_per_visit, operation);
 }
 
 PutResult Store::put(std::string_view key, std::string_view value, Ttl ttl, PutMode mode) {
@@ -322,11 +323,11 @@ std::optional<std::int64_t> Store::incr(std::string_view key, std::int64_t delta
 }
 
 bool Store::touch(std::string_view key, Ttl ttl, ValueSink head) {
-  constexpr std::size_t kHead = 64;  // as contains() promises
+  constexpr std::size_t head_bytes = 64;  // as contains() promises
   const std::uint64_t hash = hash_(key);
   const std::int64_t deadline = this->deadline(clock_.now(), ttl);
   Shard& shard = shard_of(hash);
-  char shown[kHead];
+  char shown[head_bytes];
   std::size_t size = 0;
   {
     Operation operation(budget_, listener());
@@ -334,7 +335,7 @@ bool Store::touch(std::string_view key, Ttl ttl, ValueSink head) {
     Entry* const found = shard.find(hash, key, operation);
     if (found == nullptr) return false;
     shard.set_deadline(*found, deadline);
-    size = found->value().copy(shown, kHead);
+    size = found->value().copy(shown, head_bytes);
   }
   head({shown, size});
   return true;

@@ -56,7 +56,7 @@ class Table {
   void visit_bucket(std::size_t index, F&& visit) const {
     // A copy, since the visitor may erase what it is shown.
     const Bucket bucket = first_.load(std::memory_order_relaxed)[index];
-    for (unsigned taken = ~matches(bucket, kFree) & kAllSlots; taken != 0; taken &= taken - 1) {
+    for (unsigned taken = ~matches(bucket, free_tag) & all_slots; taken != 0; taken &= taken - 1) {
       visit(*address(bucket, first_of(taken)));
     }
   }
@@ -68,17 +68,17 @@ class Table {
 
  private:
   using Tag = std::uint16_t;
-  static constexpr Tag kFree = 0;
-  static constexpr std::size_t kSlots = 7;
-  static constexpr unsigned kAllSlots = (1U << kSlots) - 1;
-  static constexpr std::uint16_t kManyPassedOn = 0xffff;
+  static constexpr Tag free_tag = 0;
+  static constexpr std::size_t slot_count = 7;
+  static constexpr unsigned all_slots = (1U << slot_count) - 1;
+  static constexpr std::uint16_t many_passed_on = 0xffff;
 
   // An address has 48 bits.
   struct alignas(64) Bucket {
-    Tag tags[kSlots];
+    Tag tags[slot_count];
     std::uint16_t passed_on;  // entries passed on since this bucket was full
-    std::uint16_t high[kSlots + 1];
-    std::uint32_t low[kSlots + 1];
+    std::uint16_t high[slot_count + 1];
+    std::uint32_t low[slot_count + 1];
   };
   static_assert(sizeof(Bucket) == 64, "a bucket is a cache line");
 
@@ -103,9 +103,9 @@ class Table {
   // Most entries of a store have similar sizes, so the lines of an entry of the usual size are
   // loaded together; comparing the key loads the first.
   void prefetch_rest(const Entry& entry) const noexcept {
-    constexpr std::uint32_t kLine = 64;
+    constexpr std::uint32_t line_bytes = 64;
     const char* const at = reinterpret_cast<const char*>(&entry);
-    for (std::uint32_t line = kLine; line < usual_bytes_; line += kLine) {
+    for (std::uint32_t line = line_bytes; line < usual_bytes_; line += line_bytes) {
       __builtin_prefetch(at + line);
     }
   }
@@ -144,10 +144,10 @@ inline unsigned Table::matches(const Bucket& bucket, Tag tag) noexcept {
   // Includes passed_on as an eighth tag, which is masked out at the end.
   const __m128i tags = _mm_load_si128(reinterpret_cast<const __m128i*>(&bucket));
   const __m128i equal = _mm_cmpeq_epi16(tags, _mm_set1_epi16(static_cast<short>(tag)));
-  return static_cast<unsigned>(_mm_movemask_epi8(_mm_packs_epi16(equal, equal))) & kAllSlots;
+  return static_cast<unsigned>(_mm_movemask_epi8(_mm_packs_epi16(equal, equal))) & all_slots;
 #else
   unsigned result = 0;
-  for (std::size_t slot = 0; slot < kSlots; ++slot) {
+  for (std::size_t slot = 0; slot < slot_count; ++slot) {
     result |= static_cast<unsigned>(bucket.tags[slot] == tag) << slot;
   }
   return result;

@@ -17,16 +17,16 @@ inline bool equal_texts(const char* a, const char* b, std::size_t size) noexcept
     std::memcpy(&y, b + at, sizeof y);
     return static_cast<std::uint64_t>(x ^ y);
   };
-  constexpr std::uint64_t kEight{};
-  constexpr std::uint32_t kFour{};
+  constexpr std::uint64_t eight_bytes{};
+  constexpr std::uint32_t four_bytes{};
   // Words from both ends, which may overlap.
   if (size > 32) return std::memcmp(a, b, size) == 0;
   if (size > 16) {
-    return (differ(kEight, 0) | differ(kEight, 8) | differ(kEight, size - 16) |
-            differ(kEight, size - 8)) == 0;
+    return (differ(eight_bytes, 0) | differ(eight_bytes, 8) | differ(eight_bytes, size - 16) |
+            differ(eight_bytes, size - 8)) == 0;
   }
-  if (size >= 8) return (differ(kEight, 0) | differ(kEight, size - 8)) == 0;
-  if (size >= 4) return (differ(kFour, 0) | differ(kFour, size - 4)) == 0;
+  if (size >= 8) return (differ(eight_bytes, 0) | differ(eight_bytes, size - 8)) == 0;
+  if (size >= 4) return (differ(four_bytes, 0) | differ(four_bytes, size - 4)) == 0;
   return size == 0 || std::memcmp(a, b, size) == 0;
 }
 

@@ -67,7 +67,7 @@ Entry* entry_of(std::string_view key, std::string_view bytes = "v") {
   static SpinLock lock;
   static Heap heap(pages, lock);
   NewValue value(bytes);
-  return Entry::make(key, value, DeadlineClock::kNever, heap);
+  return Entry::make(key, value, DeadlineClock::no_deadline, heap);
 }
 
 TEST(LocmemTable, FindsWhatItHoldsThroughGrowthAndRemoval) {
@@ -190,9 +190,9 @@ TEST(LocmemHash, DiffersFromStoreToStoreAndReadsTheWholeKey) {
 
 TEST(LocmemHistory, RemembersTheLastOnes) {
   History history;
-  constexpr std::size_t kCapacity = 1000;
+  constexpr std::size_t capacity = 1000;
   const auto print = [](std::size_t i) { return static_cast<std::uint32_t>(i * 2654435761u); };
-  for (std::size_t i = 1; i <= 5000; ++i) history.add(print(i), i % 2 == 0, kCapacity);
+  for (std::size_t i = 1; i <= 5000; ++i) history.add(print(i), i % 2 == 0, capacity);
   std::size_t recent = 0;
   std::size_t old = 0;
   for (std::size_t i = 4501; i <= 5000; ++i) recent += history.take(print(i)) ? 1 : 0;
@@ -214,11 +214,11 @@ TEST(LocmemHistory, KeepsWhatItKnowsWhenItGrows) {
 
 TEST(LocmemHistory, TellsWhatWasMarkedAndWhatCameSince) {
   History history;
-  constexpr std::size_t kOneSet = 16;
-  history.add(2, true, kOneSet);
-  history.add(4, false, kOneSet);
-  history.add(6, true, kOneSet);
-  history.add(9, true, kOneSet);
+  constexpr std::size_t one_set = 16;
+  history.add(2, true, one_set);
+  history.add(4, false, one_set);
+  history.add(6, true, one_set);
+  history.add(9, true, one_set);
   const auto first = history.take(2);
   ASSERT_TRUE(first);
   EXPECT_TRUE(first->mark);

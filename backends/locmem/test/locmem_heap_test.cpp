@@ -30,8 +30,8 @@
 namespace polycache::locmem {
 namespace {
 
-constexpr std::size_t kPage = PageSource::kPage;
-constexpr std::size_t kChunk = PageSource::kChunk;
+constexpr std::size_t page_bytes = PageSource::page_bytes;
+constexpr std::size_t chunk_bytes = PageSource::chunk_bytes;
 
 std::uintptr_t address(const void* memory) { return reinterpret_cast<std::uintptr_t>(memory); }
 
@@ -48,16 +48,16 @@ TEST(LocmemPages, AreAlignedDistinctAndGoBackToTheSystem) {
       const std::size_t alignment = random() % 2 == 0 ? 4 : 1;
       char* const memory = static_cast<char*>(pages.take(count, alignment));
       ASSERT_NE(memory, nullptr);
-      ASSERT_EQ(address(memory) % (alignment * kPage), 0u);
+      ASSERT_EQ(address(memory) % (alignment * page_bytes), 0u);
       const auto after = taken.lower_bound(memory);
       if (after != taken.end()) {
-        ASSERT_LE(memory + count * kPage, after->first);
+        ASSERT_LE(memory + count * page_bytes, after->first);
       }
       if (after != taken.begin()) {
-        ASSERT_LE(std::prev(after)->first + std::prev(after)->second * kPage, memory);
+        ASSERT_LE(std::prev(after)->first + std::prev(after)->second * page_bytes, memory);
       }
       *memory = 'a';
-      memory[count * kPage - 1] = 'z';
+      memory[count * page_bytes - 1] = 'z';
       taken[memory] = count;
     } else {
       const auto it = std::next(taken.begin(), static_cast<int>(random() % taken.size()));
@@ -66,7 +66,7 @@ TEST(LocmemPages, AreAlignedDistinctAndGoBackToTheSystem) {
     }
     most = std::max(most, pages.held());
   }
-  EXPECT_GT(most, 2 * kChunk);
+  EXPECT_GT(most, 2 * chunk_bytes);
   for (const auto& [memory, count] : taken) pages.give_back(memory, count);
   EXPECT_EQ(pages.held(), 0u);
 }
@@ -77,14 +77,14 @@ TEST(LocmemPages, BeginSmallAndStayNearWhatIsTaken) {
   std::uint64_t bytes = 0;
   const auto take = [&] {
     taken.push_back(pages.take(4, 4));
-    bytes += 4 * kPage;
+    bytes += 4 * page_bytes;
   };
   take();
   EXPECT_LE(pages.held(), 64u << 10);
-  while (bytes < 16 * kChunk) {
+  while (bytes < 16 * chunk_bytes) {
     take();
-    ASSERT_LE(pages.held(), bytes + std::max<std::uint64_t>(bytes / 8, 64 << 10) + kChunk);
-    if (bytes < kChunk) {
+    ASSERT_LE(pages.held(), bytes + std::max<std::uint64_t>(bytes / 8, 64 << 10) + chunk_bytes);
+    if (bytes < chunk_bytes) {
       ASSERT_LE(pages.held(), bytes + bytes / 8 + (64 << 10));
     }
   }
@@ -105,7 +105,7 @@ TEST(LocmemPages, SayWhereMemoryIsShort) {
   EXPECT_EQ(pages.take(1000), nullptr);
   std::vector<void*> rest;
   while (void* const memory = pages.take(1)) rest.push_back(memory);
-  EXPECT_EQ(rest.size() + 1, (64u << 10) / kPage) << "the chunk that is there is used up";
+  EXPECT_EQ(rest.size() + 1, (64u << 10) / page_bytes) << "the chunk that is there is used up";
   system_is_out_of_memory = false;
   void* const more = pages.take(1);
   EXPECT_NE(more, nullptr);
@@ -142,7 +142,7 @@ TEST(LocmemHeap, KeepsWhatIsInUse) {
       ASSERT_EQ(address(memory) % 8, 0u);
       ASSERT_EQ(&Heap::of(memory), &heap);
       const char fill = static_cast<char>('a' + step % 26);
-      std::fill_n(memory, Heap::block(size) - Heap::kHeader, fill);
+      std::fill_n(memory, Heap::block(size) - Heap::header_bytes, fill);
       pieces.push_back({memory, size, fill});
     } else {
       std::swap(pieces[random() % pieces.size()], pieces.back());
@@ -179,7 +179,7 @@ TEST(LocmemHeap, LeavesToOthersWhatIsTooLargeOrTooLittle) {
 // One shard with its limits, as a store uses it.
 class LocmemShardMemory : public ::testing::Test {
  protected:
-  static constexpr std::uint64_t kMaxBytes = 4 << 20;
+  static constexpr std::uint64_t most_bytes = 4 << 20;
 
   static Settings settings_of(std::uint64_t max_bytes) {
     Settings settings;
@@ -192,7 +192,7 @@ class LocmemShardMemory : public ::testing::Test {
     const std::string value(value_size, static_cast<char>('a' + key % 26));
     Operation operation(budget_, listener_);
     const std::lock_guard lock(shard_.lock());
-    Write write{text, hash_(text), NewValue(value), DeadlineClock::kNever, 0};
+    Write write{text, hash_(text), NewValue(value), DeadlineClock::no_deadline, 0};
     const PutResult result = shard_.assign(shard_.find(write, operation), write, operation);
     shard_.tidy();
     return result;
@@ -224,9 +224,9 @@ class LocmemShardMemory : public ::testing::Test {
   }
 
   // Holes of a ninth, a few regions, and a chunk that is not full.
-  static constexpr std::uint64_t kSlack = kMaxBytes / 8 + 4 * Heap::kRegion + kChunk;
+  static constexpr std::uint64_t slack = most_bytes / 8 + 4 * Heap::region_bytes + chunk_bytes;
 
-  const Settings settings_ = settings_of(kMaxBytes);
+  const Settings settings_ = settings_of(most_bytes);
   const DeadlineClock clock_{Clock::real()};
   const KeyHash hash_;
   Budget budget_{settings_.max_entries, settings_.max_bytes};
@@ -240,28 +240,28 @@ TEST_F(LocmemShardMemory, NoSizeKeepsMemoryFromAnother) {
   int key = 0;
   // Sizes change from phase to phase; small ones that stay lie between all others.
   for (const std::size_t size : {10u, 900u, 60u, 400u, 3000u, 17u, 1000u, 200u}) {
-    for (std::uint64_t written = 0; written < kMaxBytes + kMaxBytes / 4;
+    for (std::uint64_t written = 0; written < most_bytes + most_bytes / 4;
          written += size + 100, ++key) {
       ASSERT_EQ(put(key, size + random() % 16), PutResult::stored);
       if (key % 10 == 0) get(key / 2);
-      ASSERT_LE(pages_.held(), kMaxBytes + kSlack) << "values of " << size;
+      ASSERT_LE(pages_.held(), most_bytes + slack) << "values of " << size;
     }
-    EXPECT_GT(shard_.bytes(), kMaxBytes - 2 * (size + 300)) << "the limit can be used up";
+    EXPECT_GT(shard_.bytes(), most_bytes - 2 * (size + 300)) << "the limit can be used up";
   }
   expect_sound(key);
 }
 
 TEST_F(LocmemShardMemory, ShrinksWhenMostIsErased) {
-  constexpr int kKeys = 20'000;
-  for (int key = 0; key < kKeys; ++key) ASSERT_EQ(put(key, 100), PutResult::stored);
+  constexpr int key_count = 20'000;
+  for (int key = 0; key < key_count; ++key) ASSERT_EQ(put(key, 100), PutResult::stored);
   const std::uint64_t full = pages_.taken();
-  EXPECT_GT(full, kMaxBytes / 2);
-  for (int key = 0; key < kKeys; ++key) {
+  EXPECT_GT(full, most_bytes / 2);
+  for (int key = 0; key < key_count; ++key) {
     if (key % 10 != 0) erase(key);
   }
-  for (int round = 0; round < 2000; ++round) put(kKeys, 100);  // holes go on writers' backs
+  for (int round = 0; round < 2000; ++round) put(key_count, 100);  // holes go on writers' backs
   EXPECT_LT(pages_.taken(), full / 4) << "one entry in ten was left in every region";
-  expect_sound(kKeys);
+  expect_sound(key_count);
 }
 
 TEST_F(LocmemShardMemory, EntriesShownToAListenerDoNotMove) {
@@ -300,7 +300,7 @@ TEST_F(LocmemShardMemory, EvictsWhereTheSystemHasNoMoreMemory) {
   EXPECT_NE(get(7999), "");
   system_is_out_of_memory = false;
   for (int key = 8000; key < 40'000; ++key) ASSERT_EQ(put(key, 100), PutResult::stored);
-  EXPECT_GT(shard_.bytes(), kMaxBytes - 1000) << "and uses all of its limit again";
+  EXPECT_GT(shard_.bytes(), most_bytes - 1000) << "and uses all of its limit again";
   expect_sound(40'000);
 }
 
@@ -318,7 +318,7 @@ TEST_F(LocmemShardMemory, GivesAllBackWhenItIsCleared) {
 }
 
 TEST_F(LocmemShardMemory, AnEntryThatIsGoneMustNotBeRead) {
-  if (!kAddressSanitizer) {
+  if (!under_address_sanitizer) {
     EXPECT_EQ(put(0, 100), PutResult::stored);
     return;  // only AddressSanitizer can tell
   }

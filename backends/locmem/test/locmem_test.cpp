@@ -392,8 +392,8 @@ TEST_F(Locmem, DjangoCullsWhatIsExpiredFirst) {
 }
 
 TEST_F(Locmem, MaxEntriesHoldsUnderConcurrency) {
-  constexpr std::size_t kLimit = 50;
-  const auto session = open({{"max_entries", number(kLimit)}});
+  constexpr std::size_t limit = 50;
+  const auto session = open({{"max_entries", number(limit)}});
   std::atomic<bool> failed{false};
   std::vector<std::thread> threads;
   for (int t = 0; t < 4; ++t) {
@@ -407,8 +407,8 @@ TEST_F(Locmem, MaxEntriesHoldsUnderConcurrency) {
   }
   for (auto& thread : threads) thread.join();
   EXPECT_FALSE(failed);
-  EXPECT_LE(count(*session, 200), kLimit);
-  EXPECT_GE(count(*session, 200), kLimit - 4);
+  EXPECT_LE(count(*session, 200), limit);
+  EXPECT_GE(count(*session, 200), limit - 4);
 }
 
 TEST_F(Locmem, MaxBytesHolds) {
@@ -615,8 +615,8 @@ TEST_F(Locmem, ReportsRemovedEntriesAndTheCause) {
   std::vector<std::string> told;
   last_factory().on_removal(
       [&](locmem::Removal cause, std::string_view key, std::string_view value) {
-        static constexpr std::array kNames = {"size", "expired", "replaced", "erased"};
-        told.push_back(std::string(kNames[static_cast<std::size_t>(cause)]) + " " +
+        static constexpr std::array cause_names = {"size", "expired", "replaced", "erased"};
+        told.push_back(std::string(cause_names[static_cast<std::size_t>(cause)]) + " " +
                        std::string(key) + "=" + std::string(value));
       });
   set(*session, "a", "1");

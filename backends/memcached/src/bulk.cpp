@@ -11,10 +11,10 @@ namespace {
 
 // How many keys one request contains: enough that the round trip is negligible, few enough that the
 // server answers other clients in between.
-constexpr std::size_t kKeysAtOnce = 1000;
+constexpr std::size_t keys_at_once = 1000;
 
 // How many items are distributed over the servers at once, which bounds the memory for that.
-constexpr std::size_t kItemsAtOnce = 1000;
+constexpr std::size_t items_at_once = 1000;
 
 }  // namespace
 
@@ -52,8 +52,8 @@ void Session::find_many(std::span<const std::string_view> keys,
   };
   FirstFailure failure;
   begin_bulk();
-  for (std::size_t first = 0; first < keys.size(); first += kKeysAtOnce) {
-    const auto part = keys.subspan(first, std::min(kKeysAtOnce, keys.size() - first));
+  for (std::size_t first = 0; first < keys.size(); first += keys_at_once) {
+    const auto part = keys.subspan(first, std::min(keys_at_once, keys.size() - first));
     if (shares_.size() > 1) {
       find_part(part, first, whole, live, failure);
       continue;
@@ -128,8 +128,8 @@ void Session::put_many(std::span<const Item> items, PutMode mode, IndexSink on_f
   if (mode != PutMode::always) {
     put_many_one_by_one(items, mode, whole, on_failure, failure);
   } else {
-    for (std::size_t first = 0; first < items.size(); first += kItemsAtOnce) {
-      const std::size_t size = std::min(kItemsAtOnce, items.size() - first);
+    for (std::size_t first = 0; first < items.size(); first += items_at_once) {
+      const std::size_t size = std::min(items_at_once, items.size() - first);
       put_batch(items.subspan(first, size), first, whole, on_failure, failure);
     }
   }
@@ -234,8 +234,8 @@ std::size_t Session::erase_many(std::span<const std::string_view> keys) {
   FirstFailure failure;
   begin_bulk();
   const net::Deadline whole = deadline();
-  for (std::size_t first = 0; first < keys.size(); first += kKeysAtOnce) {
-    deal(keys.subspan(first, std::min(kKeysAtOnce, keys.size() - first)), first);
+  for (std::size_t first = 0; first < keys.size(); first += keys_at_once) {
+    deal(keys.subspan(first, std::min(keys_at_once, keys.size() - first)), first);
     for (std::size_t i = 0; i < shares_.size(); ++i) {
       Share& share = shares_[i];
       if (share.failed || share.keys.empty()) continue;

@@ -16,7 +16,7 @@ namespace polycache::memcached {
 class CommandBuffer {
  public:
   // The most bytes that a store adds, without the value.
-  static constexpr std::size_t kMostOfStore = 128 + kMaxKey;
+  static constexpr std::size_t most_of_store = 128 + max_key;
 
   // Removes everything; keeps the memory.
   void clear() noexcept { bytes_.clear(); }

@@ -14,7 +14,7 @@ using Kind = BackendError::Kind;
 
 // A connection that was idle for this long is checked before use; the system call is then
 // negligible.
-constexpr std::chrono::seconds kRest(1);
+constexpr std::chrono::seconds rest_limit(1);
 
 // Whether eight bytes contain a blank, a control character or DEL: the subtraction sets the high
 // bit of a byte below 0x21, and likewise of one that equals 0x7F.
@@ -34,7 +34,7 @@ std::uint64_t eight_bytes(const char* bytes) noexcept {
 
 bool is_sound_key(std::string_view key) noexcept {
   constexpr std::size_t step = sizeof(std::uint64_t);
-  if (key.empty() || key.size() > kMaxKey) return false;
+  if (key.empty() || key.size() > max_key) return false;
   if (key.size() < step) {
     return std::none_of(key.begin(), key.end(), [](char c) {
       const auto byte = static_cast<unsigned char>(c);
@@ -68,7 +68,7 @@ std::unique_ptr<Connection> make_connection(const Endpoint& endpoint, const Sett
 
 void Connection::begin(net::Deadline end, AfterFailure after) noexcept {
   after_failure_ = after;
-  rested_ = end - whole_end_ > kRest;
+  rested_ = end - whole_end_ > rest_limit;
   whole_end_ = end;
   end_ = end;
   second_chance_ = is_open();
@@ -229,7 +229,7 @@ void Connection::drop_many(std::span<const std::string_view> keys) {
 // memcached has no conditional deletion; replacing the item by one that expires at once has that
 // effect.
 Outcome Connection::erase_version(std::string_view key, std::uint64_t version) {
-  return replace_version(key, {}, {.flags = 0, .expiration = kGoneAtOnce}, version);
+  return replace_version(key, {}, {.flags = 0, .expiration = gone_at_once}, version);
 }
 
 void Connection::clear() {

@@ -12,8 +12,8 @@
 namespace polycache::memcached {
 namespace {
 
-constexpr std::uint32_t kMaxWeight = 1000;
-constexpr std::size_t kMaxSocketPath = 107;  // sockaddr_un, less its zero
+constexpr std::uint32_t max_weight = 1000;
+constexpr std::size_t max_socket_path = 107;  // sockaddr_un, less its zero
 
 [[noreturn]] void wrong(const std::string& what) { throw std::invalid_argument(what); }
 
@@ -34,7 +34,7 @@ bool take_weight(std::string_view& location, std::uint32_t& weight) {
   const std::string_view rest = location.substr(mark + 1);
   location = location.substr(0, mark);
   if (!rest.starts_with(name)) return false;
-  const auto number = parse_number<std::uint32_t>(rest.substr(name.size()), 1, kMaxWeight);
+  const auto number = parse_number<std::uint32_t>(rest.substr(name.size()), 1, max_weight);
   if (!number) return false;
   weight = *number;
   return true;
@@ -46,7 +46,7 @@ Endpoint parse_socket(std::string_view path, std::uint32_t weight) {
     wrong(R"(a unix socket is "unix:" and a path that begins with one "/" and has no blanks, )"
           "quotes or any of ?#;,&=");
   }
-  if (path.size() > kMaxSocketPath) wrong("the path of a unix socket has at most 107 bytes");
+  if (path.size() > max_socket_path) wrong("the path of a unix socket has at most 107 bytes");
   return {.host = std::string(path), .port = 0, .weight = weight};
 }
 
@@ -67,7 +67,7 @@ std::optional<Endpoint> split_host(std::string_view text) {
   if (!is_host(host) || in_brackets != (host.find(':') != std::string_view::npos)) {
     return std::nullopt;
   }
-  Endpoint address{.host = std::string(host), .port = kDefaultPort};
+  Endpoint address{.host = std::string(host), .port = default_port};
   if (rest.empty()) return address;
   const auto port = rest.starts_with(':')
                         ? parse_number<std::uint16_t>(rest.substr(1), 1,

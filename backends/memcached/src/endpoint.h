@@ -11,7 +11,7 @@
 
 namespace polycache::memcached {
 
-inline constexpr std::uint16_t kDefaultPort = 11211;
+inline constexpr std::uint16_t default_port = 11211;
 
 struct Endpoint {
   std::string host;        // or the path of a unix socket

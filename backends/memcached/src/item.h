@@ -10,7 +10,7 @@
 
 namespace polycache::memcached {
 
-inline constexpr std::size_t kMaxKey = 250;
+inline constexpr std::size_t max_key = 250;
 
 // A found item. The views are valid until the same connection is asked for items again; storing or
 // erasing through it does not invalidate them.

@@ -19,13 +19,13 @@ namespace {
 
 // How much a block may exceed a value: two bytes of line end, steps of a KiB, and the library's own
 // buffers and rings.
-constexpr std::size_t kOverhead = 256 * 1024;
+constexpr std::size_t overhead = 256 * 1024;
 
 // A connection idle for this long may have been closed by the server or a middlebox.
-constexpr std::chrono::seconds kIdle{1};
+constexpr std::chrono::seconds idle_limit{1};
 
 // A reply of this size arrives completely or not at all; the clock is not checked in between.
-constexpr std::size_t kOnePiece = 4096;
+constexpr std::size_t one_piece_bytes = 4096;
 
 // --- The memory that libmemcached works with. ---
 //
@@ -39,24 +39,24 @@ struct Bounds {
   const void* never_freed;
 };
 
-constexpr std::size_t kBefore = alignof(std::max_align_t);
+constexpr std::size_t bytes_before = alignof(std::max_align_t);
 
 void* allocate(const memcached_st*, const std::size_t size, void* context) {
   if (size > static_cast<const Bounds*>(context)->largest_block) return nullptr;
-  void* const block = std::malloc(kBefore + size);
-  return block == nullptr ? nullptr : static_cast<char*>(block) + kBefore;
+  void* const block = std::malloc(bytes_before + size);
+  return block == nullptr ? nullptr : static_cast<char*>(block) + bytes_before;
 }
 
 void release(const memcached_st*, void* memory, void* context) {
   if (memory == nullptr || memory == static_cast<const Bounds*>(context)->never_freed) return;
-  std::free(static_cast<char*>(memory) - kBefore);
+  std::free(static_cast<char*>(memory) - bytes_before);
 }
 
 void* reallocate(const memcached_st* client, void* memory, const std::size_t size, void* context) {
   if (memory == nullptr) return allocate(client, size, context);
   if (size > static_cast<const Bounds*>(context)->largest_block) return nullptr;
-  void* const block = std::realloc(static_cast<char*>(memory) - kBefore, kBefore + size);
-  return block == nullptr ? nullptr : static_cast<char*>(block) + kBefore;
+  void* const block = std::realloc(static_cast<char*>(memory) - bytes_before, bytes_before + size);
+  return block == nullptr ? nullptr : static_cast<char*>(block) + bytes_before;
 }
 
 void* allocate_zeros(const memcached_st* client, std::size_t count, const std::size_t size,
@@ -105,7 +105,7 @@ void configure(memcached_st& client) {
   set(MEMCACHED_BEHAVIOR_BINARY_PROTOCOL, 1);
   set(MEMCACHED_BEHAVIOR_TCP_NODELAY, 1);
   set(MEMCACHED_BEHAVIOR_TCP_KEEPALIVE, 1);
-  set(MEMCACHED_BEHAVIOR_TCP_KEEPIDLE, static_cast<std::uint64_t>(net::kKeepaliveIdle.count()));
+  set(MEMCACHED_BEHAVIOR_TCP_KEEPIDLE, static_cast<std::uint64_t>(net::keepalive_idle.count()));
   // The breaker and ReconnectPace decide when to retry.
   set(MEMCACHED_BEHAVIOR_RETRY_TIMEOUT, 0);
 }
@@ -168,7 +168,7 @@ void BinaryConnection::Drop::operator()(Client* client) const noexcept {
 std::unique_ptr<BinaryConnection::Client, BinaryConnection::Drop> BinaryConnection::make_client()
     const {
   auto client = std::make_unique_for_overwrite<Client>();
-  client->bounds = {.largest_block = settings().max_value_bytes + kOverhead,
+  client->bounds = {.largest_block = settings().max_value_bytes + overhead,
                     .never_freed = &client->found};
   if (memcached_create(&client->memcached) == nullptr) out_of_memory();
   memcached_set_memory_allocators(&client->memcached, allocate, release, reallocate, allocate_zeros,
@@ -235,7 +235,7 @@ void BinaryConnection::greet() {
 
 // Before a request that must not be sent twice: an idle connection is tested with a request.
 void BinaryConnection::prove_alive() {
-  if (client_ != nullptr && net::coarse_now() - last_used_ > kIdle) ping();
+  if (client_ != nullptr && net::coarse_now() - last_used_ > idle_limit) ping();
 }
 
 // Some functions only report that something failed; the last error has the reason.
@@ -278,7 +278,7 @@ std::optional<Found> BinaryConnection::next(memcached_return_t& result) {
     return std::nullopt;
   }
   const std::size_t size = memcached_result_length(&found);
-  if (found.key_length > kMaxKey || size > settings().max_value_bytes) {
+  if (found.key_length > max_key || size > settings().max_value_bytes) {
     result = MEMCACHED_PROTOCOL_ERROR;
     return std::nullopt;
   }
@@ -293,7 +293,7 @@ std::optional<Found> BinaryConnection::find(std::string_view key, Want want) {
   memcached_return_t result = MEMCACHED_SUCCESS;
   const auto item = next(result);
   if (item) {
-    if (item->value.size() > kOnePiece) keep_time();
+    if (item->value.size() > one_piece_bytes) keep_time();
     // Reads the end of the reply at once; the item's bytes stay in place.
     if (next(result)) fail(MEMCACHED_PROTOCOL_ERROR);
   }

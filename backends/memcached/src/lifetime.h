@@ -28,7 +28,7 @@ struct Lifetime {
 };
 
 // An item with this expiration is gone at once: an absolute time in January 1970.
-inline constexpr std::int64_t kGoneAtOnce = 30LL * 24 * 3600 + 1;
+inline constexpr std::int64_t gone_at_once = 30LL * 24 * 3600 + 1;
 
 // For an entry stored now. Beyond the year 2106 it becomes unlimited.
 Lifetime lifetime_for(Ttl ttl, Moment now) noexcept;

@@ -13,22 +13,22 @@ namespace {
 
 using Kind = Reply::Kind;
 
-constexpr std::size_t kKeptBytes = std::size_t{256} << 10U;
+constexpr std::size_t kept_bytes = std::size_t{256} << 10U;
 
-constexpr std::string_view kLineEnd = "\r\n";
-constexpr std::string_view kValue = "VALUE ";
-constexpr std::string_view kEnd = "END\r\n";
+constexpr std::string_view line_end = "\r\n";
+constexpr std::string_view value_word = "VALUE ";
+constexpr std::string_view end_line = "END\r\n";
 
 // Errors are sentences; a value line has three numbers of at most twenty digits.
-constexpr std::size_t kLongestLine = 1024;
-constexpr std::size_t kLongestValueLine = kValue.size() + kMaxKey + 3 * 21 + kLineEnd.size();
+constexpr std::size_t longest_line = 1024;
+constexpr std::size_t longest_value_line = value_word.size() + max_key + 3 * 21 + line_end.size();
 
 // How lines begin; a beginning that includes the line end is a whole line. Common ones come first.
 struct Beginning {
   std::string_view text;
   Kind kind;
 };
-constexpr std::array kBeginnings{
+constexpr std::array beginnings{
     Beginning{"END\r\n", Kind::end},
     Beginning{"STORED\r\n", Kind::stored},
     Beginning{"DELETED\r\n", Kind::deleted},
@@ -45,11 +45,11 @@ constexpr std::array kBeginnings{
     Beginning{"ERROR ", Kind::error},
     Beginning{"OK f", Kind::meta_hit},  // with the server's option meta_response_old
 };
-constexpr std::size_t kFlagsOfHit = std::string_view("HD f").size();
+constexpr std::size_t flags_of_hit = std::string_view("HD f").size();
 
 // REQUIRES: the line has its end.
 std::optional<Kind> kind_of(std::string_view line) noexcept {
-  for (const Beginning& beginning : kBeginnings) {
+  for (const Beginning& beginning : beginnings) {
     if (line.starts_with(beginning.text)) return beginning.kind;
   }
   return std::nullopt;
@@ -62,11 +62,11 @@ bool may_begin_with(std::string_view bytes, std::string_view beginning) noexcept
 
 // Whether bytes without a line end may become a valid line.
 bool may_become_a_line(std::string_view bytes, ReplyReader::Values values) noexcept {
-  if (values != ReplyReader::Values::none && may_begin_with(bytes, kValue)) {
-    return bytes.size() < kLongestValueLine;
+  if (values != ReplyReader::Values::none && may_begin_with(bytes, value_word)) {
+    return bytes.size() < longest_value_line;
   }
-  return bytes.size() < kLongestLine &&
-         std::any_of(kBeginnings.begin(), kBeginnings.end(), [&](const Beginning& beginning) {
+  return bytes.size() < longest_line &&
+         std::any_of(beginnings.begin(), beginnings.end(), [&](const Beginning& beginning) {
            return may_begin_with(bytes, beginning.text);
          });
 }
@@ -99,9 +99,9 @@ struct ValueLine {
 
 // "VALUE key flags size", and " version" if that was requested.
 std::optional<ValueLine> parse_value_line(std::string_view line, bool versioned) noexcept {
-  std::string_view rest = line.substr(kValue.size());
+  std::string_view rest = line.substr(value_word.size());
   const std::size_t key_size = rest.find(' ');
-  if (key_size == 0 || key_size == std::string_view::npos || key_size > kMaxKey) {
+  if (key_size == 0 || key_size == std::string_view::npos || key_size > max_key) {
     return std::nullopt;
   }
   rest.remove_prefix(key_size + 1);
@@ -130,7 +130,7 @@ ReplyReader::ReplyReader(std::size_t max_value_bytes, std::size_t usual_bytes)
 void ReplyReader::clear() {
   begin_ = 0;
   end_ = 0;
-  if (capacity_ != 0 && capacity_ <= kKeptBytes) return;
+  if (capacity_ != 0 && capacity_ <= kept_bytes) return;
   release();
   bytes_ = std::make_unique_for_overwrite<char[]>(usual_bytes_);
   capacity_ = usual_bytes_;
@@ -170,20 +170,21 @@ void ReplyReader::make_room_for(std::size_t bytes) {
 
 ReplyReader::State ReplyReader::next(Reply& reply, Values values) {
   const std::string_view bytes = unread();
-  const std::size_t newline = bytes.substr(0, kLongestLine).find('\n');
+  const std::size_t newline = bytes.substr(0, longest_line).find('\n');
   if (newline == std::string_view::npos) {
     return may_become_a_line(bytes, values) ? State::incomplete : State::nonsense;
   }
   const std::string_view whole = bytes.substr(0, newline + 1);
-  if (!whole.ends_with(kLineEnd)) return State::nonsense;
-  const std::string_view line = whole.substr(0, whole.size() - kLineEnd.size());
-  if (values != Values::none && line.starts_with(kValue)) return next_value(line, reply, values);
+  if (!whole.ends_with(line_end)) return State::nonsense;
+  const std::string_view line = whole.substr(0, whole.size() - line_end.size());
+  if (values != Values::none && line.starts_with(value_word))
+    return next_value(line, reply, values);
   const auto kind = kind_of(whole);
   if (!kind) return State::nonsense;
   reply = {.kind = *kind, .item = {}, .line = line};
   if (*kind == Kind::meta_hit) {
     // The flags are followed by information on leases of other clients.
-    std::string_view rest = line.substr(kFlagsOfHit);
+    std::string_view rest = line.substr(flags_of_hit);
     const auto flags = take_number<std::uint32_t>(rest);
     if (!flags || (!rest.empty() && rest.front() != ' ')) return State::nonsense;
     reply.item.flags = *flags;
@@ -199,15 +200,15 @@ ReplyReader::State ReplyReader::next_value(std::string_view line, Reply& reply, 
   if (!parsed) return State::nonsense;
   if (parsed->size > max_value_bytes_) return State::too_large;
   const auto size = static_cast<std::size_t>(parsed->size);
-  const std::size_t head = line.size() + kLineEnd.size();
-  const std::size_t whole = head + size + kLineEnd.size();
-  make_room_for(whole + kEnd.size());
+  const std::size_t head = line.size() + line_end.size();
+  const std::size_t whole = head + size + line_end.size();
+  make_room_for(whole + end_line.size());
   const std::string_view bytes = unread();
   if (bytes.size() < whole) return State::incomplete;
-  if (bytes.substr(head + size, kLineEnd.size()) != kLineEnd) return State::nonsense;
+  if (bytes.substr(head + size, line_end.size()) != line_end) return State::nonsense;
   begin_ += whole;
   reply = {.kind = Kind::value,
-           .item = {.key = bytes.substr(kValue.size(), parsed->key_size),
+           .item = {.key = bytes.substr(value_word.size(), parsed->key_size),
                     .value = bytes.substr(head, size),
                     .flags = parsed->flags,
                     .version = parsed->version},

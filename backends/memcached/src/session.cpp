@@ -10,7 +10,7 @@
 namespace polycache::memcached {
 namespace {
 
-constexpr std::size_t kHead = 64;  // how much of a value contains() shows
+constexpr std::size_t head_bytes = 64;  // how much of a value contains() shows
 
 // A decimal counter, formatted without allocating.
 class Digits {
@@ -76,7 +76,7 @@ bool Session::get(std::string_view key, FunctionRef<void(std::string_view, Ttl)>
 bool Session::contains(std::string_view key, ValueSink head) {
   return at(key, Access::read, [&](Connection& server) {
     const auto found = find(server, key, Want::value);
-    if (found) head(found->value.substr(0, kHead));
+    if (found) head(found->value.substr(0, head_bytes));
     return found.has_value();
   });
 }

@@ -9,11 +9,11 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr std::int64_t kMaxValueBytes = 64LL << 20;
-constexpr std::int64_t kLargestValueBytes = 1LL << 30;  // memcached's own limit for -I
-constexpr std::int64_t kMostConnections = 10'000;
-constexpr std::chrono::hours kLongestIdleness(365 * 24);
-constexpr auto kLongestWait = 24h;  // milliseconds in 31 bits, the library's type
+constexpr std::int64_t default_max_value_bytes = 64LL << 20;
+constexpr std::int64_t largest_value_bytes = 1LL << 30;  // memcached's own limit for -I
+constexpr std::int64_t most_connections = 10'000;
+constexpr std::chrono::hours longest_idleness(365 * 24);
+constexpr auto longest_wait = 24h;  // milliseconds in 31 bits, the library's type
 
 // Names the location and the problem; nothing of its text. It should contain no password, but may
 // be a location for another store.
@@ -50,13 +50,13 @@ std::vector<Endpoint> read_endpoints(const OptionReader& options) {
       options.reject_location(refusal(i, given.size(), problem.what()));
     }
   }
-  if (endpoints.empty()) endpoints.push_back({.host = "127.0.0.1", .port = kDefaultPort});
+  if (endpoints.empty()) endpoints.push_back({.host = "127.0.0.1", .port = default_port});
   return endpoints;
 }
 
 // If a record does not fit into the free part of memcached's 16 KiB buffer, its rest stays in
 // OpenSSL's buffer, where memcached does not see it until more bytes arrive (1.6.18).
-constexpr std::size_t kTlsRecordBytes = std::size_t{8} << 10U;
+constexpr std::size_t tls_record_bytes = std::size_t{8} << 10U;
 
 // Text protocol only: libmemcached does not support TLS.
 void read_tls(const OptionReader& options, Settings& settings,
@@ -77,22 +77,22 @@ void read_tls(const OptionReader& options, Settings& settings,
   if (!certificates) return;
   for (Endpoint& endpoint : settings.endpoints) {
     if (!endpoint.wants_tls) continue;
-    endpoint.tls = std::make_shared<net::TlsClient>(certificates, endpoint.host, kTlsRecordBytes);
+    endpoint.tls = std::make_shared<net::TlsClient>(certificates, endpoint.host, tls_record_bytes);
   }
 }
 
 PoolLimits read_pool_limits(const OptionReader& options) {
   PoolLimits limits;
   limits.max_connections = static_cast<std::size_t>(options.integer(
-      "max_connections", static_cast<std::int64_t>(limits.max_connections), 1, kMostConnections));
+      "max_connections", static_cast<std::int64_t>(limits.max_connections), 1, most_connections));
   limits.idle_timeout = options.duration("idle_timeout", limits.idle_timeout);
-  if (limits.idle_timeout > kLongestIdleness) options.reject("idle_timeout", "at most 365 days");
+  if (limits.idle_timeout > longest_idleness) options.reject("idle_timeout", "at most 365 days");
   return limits;
 }
 
 void check_times(const OptionReader& options, const Settings& settings) {
-  if (settings.timeout > kLongestWait) options.reject("timeout", "at most 24h");
-  if (settings.connect_timeout > kLongestWait) {
+  if (settings.timeout > longest_wait) options.reject("timeout", "at most 24h");
+  if (settings.connect_timeout > longest_wait) {
     options.reject("connect_timeout", "at most 24h");
   } else if (options.has("connect_timeout") && settings.connect_timeout > settings.timeout) {
     options.reject("connect_timeout",
@@ -133,12 +133,12 @@ Settings::Settings(const OptionReader& options, const std::function<void(const W
       connect_timeout(options.duration("connect_timeout", 500ms)),
       timeout(options.duration("timeout", 1s)),
       max_value_bytes(
-          static_cast<std::size_t>(options.bytes("max_value_bytes", kMaxValueBytes, 1))),
+          static_cast<std::size_t>(options.bytes("max_value_bytes", default_max_value_bytes, 1))),
       pool(read_pool_limits(options)) {
   check_credentials(options, *this);
   read_tls(options, *this, report);
   check_times(options, *this);
-  if (max_value_bytes > static_cast<std::size_t>(kLargestValueBytes)) {
+  if (max_value_bytes > static_cast<std::size_t>(largest_value_bytes)) {
     options.reject("max_value_bytes", "at most 1GiB, which is memcached's own limit");
   }
 }

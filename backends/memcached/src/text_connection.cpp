@@ -18,15 +18,15 @@ using Values = ReplyReader::Values;
 
 // Requests are collected up to this size; a value larger than the second constant is sent from its
 // original place.
-constexpr std::size_t kRequestBytes = std::size_t{64} << 10U;
-constexpr std::size_t kLargeValue = std::size_t{16} << 10U;
+constexpr std::size_t request_bytes = std::size_t{64} << 10U;
+constexpr std::size_t large_value = std::size_t{16} << 10U;
 
 // With TLS, a piece contains whole requests and fits into memcached's buffer: it does not see what
 // remains in OpenSSL's buffer until more bytes arrive (1.6.18).
-constexpr std::size_t kTlsRequestBytes = std::size_t{8} << 10U;
+constexpr std::size_t tls_request_bytes = std::size_t{8} << 10U;
 
-constexpr std::size_t kAnswerBytes = std::size_t{64} << 10U;
-constexpr std::size_t kLineBytes = std::size_t{8} << 10U;
+constexpr std::size_t answer_bytes = std::size_t{64} << 10U;
+constexpr std::size_t line_bytes = std::size_t{8} << 10U;
 
 void nothing() {}
 
@@ -35,8 +35,8 @@ void nothing() {}
 TextConnection::TextConnection(const Endpoint& endpoint, const Settings& settings,
                                net::ServerRecord& record)
     : Connection(endpoint, settings, record),
-      answers_(settings.max_value_bytes, kAnswerBytes),
-      lines_(0, kLineBytes) {}
+      answers_(settings.max_value_bytes, answer_bytes),
+      lines_(0, line_bytes) {}
 
 void TextConnection::close() noexcept {
   socket_.close();
@@ -245,7 +245,7 @@ void TextConnection::read_answers(std::span<const std::string_view> keys, Want w
 void TextConnection::add_item(How how, const NewItem& item, std::uint64_t version,
                               FunctionRef<void()> on_arrival) {
   commands_.begin_store(how, item, version);
-  if (item.value.size() > kLargeValue) {
+  if (item.value.size() > large_value) {
     send_request(true, on_arrival);
     send(item.value, true, on_arrival);
   } else {
@@ -274,8 +274,8 @@ Outcome TextConnection::store(How how, const NewItem& item, std::uint64_t versio
 bool TextConnection::begins_new_piece(std::size_t value_bytes) const noexcept {
   if (commands_.empty()) return false;
   const std::size_t size = commands_.bytes().size();
-  if (!endpoint().wants_tls) return size >= kRequestBytes;
-  return size + CommandBuffer::kMostOfStore + value_bytes > kTlsRequestBytes;
+  if (!endpoint().wants_tls) return size >= request_bytes;
+  return size + CommandBuffer::most_of_store + value_bytes > tls_request_bytes;
 }
 
 // Sends items one after the other without waiting for replies, and reads those that have arrived
@@ -296,7 +296,7 @@ void TextConnection::set_all(std::span<const NewItem> items,
     if (begins_new_piece(item.value.size())) send_request(true, read_arrived);
     ++begun;
     add_item(How::set, item, 0, read_arrived);
-    if (endpoint().wants_tls && item.value.size() > kLargeValue) send_request(true, read_arrived);
+    if (endpoint().wants_tls && item.value.size() > large_value) send_request(true, read_arrived);
   }
   send_request(false, read_arrived);
   while (answered < items.size()) {
@@ -326,7 +326,7 @@ void TextConnection::remove_all(std::span<const std::string_view> keys, Look loo
   };
   begin_request(reads_values ? answers_ : lines_);
   for (const std::string_view key : keys) {
-    if (commands_.bytes().size() >= kRequestBytes) send_request(true, read_arrived);
+    if (commands_.bytes().size() >= request_bytes) send_request(true, read_arrived);
     ++begun;
     commands_.erase(key, look, has_meta_);
   }

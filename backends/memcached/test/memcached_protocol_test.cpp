@@ -52,11 +52,11 @@ TEST(MemcachedCommandBuffer, WritesStores) {
 
 TEST(MemcachedCommandBuffer, TheLineOfAStoreHasABound) {
   CommandBuffer commands;
-  const std::string key(kMaxKey, 'k');
+  const std::string key(max_key, 'k');
   const NewItem item{key, {}, {.flags = UINT32_MAX, .expiration = INT64_MIN}};
   commands.begin_store(How::replace_version, item, UINT64_MAX);
   commands.end_store();
-  EXPECT_LE(commands.bytes().size(), CommandBuffer::kMostOfStore);
+  EXPECT_LE(commands.bytes().size(), CommandBuffer::most_of_store);
 }
 
 TEST(MemcachedCommandBuffer, WritesErasures) {

@@ -46,8 +46,8 @@ using Values = ReplyReader::Values;
 
 // --- The parser ---
 
-constexpr std::size_t kLargest = 1000;
-constexpr std::size_t kBuffer = std::size_t{64} << 10U;
+constexpr std::size_t largest_value = 1000;
+constexpr std::size_t buffer_bytes = std::size_t{64} << 10U;
 
 void put(ReplyReader& reader, std::string_view bytes) {
   while (!bytes.empty()) {
@@ -61,7 +61,7 @@ void put(ReplyReader& reader, std::string_view bytes) {
 }
 
 State state_of(std::string_view bytes, Values values = Values::plain) {
-  ReplyReader reader(kLargest, kBuffer);
+  ReplyReader reader(largest_value, buffer_bytes);
   put(reader, bytes);
   Reply reply;
   return reader.next(reply, values);
@@ -77,7 +77,7 @@ std::string shown(const Reply& reply) {
 
 // All replies, the bytes coming in slices of that size.
 std::vector<std::string> replies(std::string_view bytes, std::size_t slice, Values values) {
-  ReplyReader reader(kLargest, kBuffer);
+  ReplyReader reader(largest_value, buffer_bytes);
   std::vector<std::string> all;
   for (std::size_t at = 0; at < bytes.size(); at += slice) {
     put(reader, bytes.substr(at, slice));
@@ -159,7 +159,7 @@ TEST(MemcachedReplies, KeysAreBounded) {
 TEST(MemcachedReplies, LargeValuesTakeNoMemory) {
   for (const char* const size : {"1001", "4294967296", "9223372036854775807",
                                  "18446744073709551614", "18446744073709551615"}) {
-    ReplyReader reader(kLargest, kBuffer);
+    ReplyReader reader(largest_value, buffer_bytes);
     put(reader, "VALUE k 0 " + std::string(size) + "\r\n");
     const std::size_t room = reader.room().size();
     Reply reply;
@@ -188,7 +188,7 @@ TEST(MemcachedReplies, NonsenseIsSeenBeforeItsLineEnds) {
 // The end of an answer does not move the value before it, wherever that lies.
 TEST(MemcachedReplies, AValueStaysWhereItIsUntilTheAnswerHasEnded) {
   constexpr std::size_t large = 300'000;
-  ReplyReader reader(large, kBuffer);
+  ReplyReader reader(large, buffer_bytes);
   for (std::size_t size = 65'480; size < 65'540; ++size) {
     reader.clear();
     const std::string value(size, 'v');
@@ -303,7 +303,7 @@ class Store {
   std::unique_ptr<Backend> session_;
 };
 
-const Ttl kLong = Ttl(1h);
+const Ttl long_ttl = Ttl(1h);
 
 template <class Extension>
 Extension& extension(Backend& session) {
@@ -327,7 +327,7 @@ void get_two(Backend& session) {
 }
 
 void put_two(Backend& session) {
-  const Item items[] = {{"k", "1", kLong}, {"l", "2", kLong}};
+  const Item items[] = {{"k", "1", long_ttl}, {"l", "2", long_ttl}};
   session.put_many(items, PutMode::always, [](std::size_t) {});
 }
 
@@ -341,7 +341,7 @@ struct Operation {
 
 std::vector<Operation> operations() {
   const auto swaps = [](Backend& s) {
-    extension<CompareExtension>(s).put_if_equal("k", "v", "w", kLong);
+    extension<CompareExtension>(s).put_if_equal("k", "v", "w", long_ttl);
   };
   const auto pops = [](Backend& s) { extension<PopExtension>(s).pop("k", ignore); };
   const auto erases = [](Backend& s) { extension<CompareExtension>(s).erase_if_equal("k", "v"); };
@@ -349,15 +349,15 @@ std::vector<Operation> operations() {
       {"get", "get", [](Backend& s) { s.get("k", ignore); }},
       {"contains", "get", [](Backend& s) { s.contains("k", ignore); }},
       {"get_many", "get", get_two},
-      {"set", "set", [](Backend& s) { s.put("k", "v", kLong, PutMode::always); }},
+      {"set", "set", [](Backend& s) { s.put("k", "v", long_ttl, PutMode::always); }},
       {"set of much", "set",
-       [](Backend& s) { s.put("k", std::string(100'000, 'v'), kLong, PutMode::always); }},
+       [](Backend& s) { s.put("k", std::string(100'000, 'v'), long_ttl, PutMode::always); }},
       {"set_many", "set", put_two},
-      {"add", "add", [](Backend& s) { s.put("k", "v", kLong, PutMode::if_absent); }},
-      {"replace, gets", "gets", [](Backend& s) { s.put("k", "v", kLong, PutMode::if_present); }},
-      {"replace, cas", "cas", [](Backend& s) { s.put("k", "v", kLong, PutMode::if_present); }},
-      {"touch, gets", "gets", [](Backend& s) { s.touch("k", kLong); }},
-      {"touch, cas", "cas", [](Backend& s) { s.touch("k", kLong); }},
+      {"add", "add", [](Backend& s) { s.put("k", "v", long_ttl, PutMode::if_absent); }},
+      {"replace, gets", "gets", [](Backend& s) { s.put("k", "v", long_ttl, PutMode::if_present); }},
+      {"replace, cas", "cas", [](Backend& s) { s.put("k", "v", long_ttl, PutMode::if_present); }},
+      {"touch, gets", "gets", [](Backend& s) { s.touch("k", long_ttl); }},
+      {"touch, cas", "cas", [](Backend& s) { s.touch("k", long_ttl); }},
       {"incr, gets", "gets", [](Backend& s) { s.incr("k", 1); }},
       {"compare, gets", "gets", swaps},
       {"compare, cas", "cas", swaps},
@@ -565,7 +565,7 @@ TEST(MemcachedWrongReplies, ManyItemsToAServerThatWaitsForItsReaderEnd) {
     values.emplace_back(i % 50 == 0 ? 400'000 : 12'000, 'v');
   }
   std::vector<Item> items;
-  for (std::size_t i = 0; i < keys.size(); ++i) items.push_back({keys[i], values[i], kLong});
+  for (std::size_t i = 0; i < keys.size(); ++i) items.push_back({keys[i], values[i], long_ttl});
   std::vector<std::size_t> failed;
   (*store).put_many(items, PutMode::always, [&](std::size_t i) { failed.push_back(i); });
   EXPECT_EQ(failed.size(), 900U);
@@ -590,7 +590,7 @@ TEST(MemcachedWrongReplies, ItemsToAServerThatOnlyTalksEndAtTheLimit) {
   const auto session = factory->connect();
   const std::string value(30'000'000, 'v');
   const auto begin = std::chrono::steady_clock::now();
-  const auto kind = kind_of_failure([&] { session->put("k", value, kLong, PutMode::always); });
+  const auto kind = kind_of_failure([&] { session->put("k", value, long_ttl, PutMode::always); });
   EXPECT_TRUE(kind == Kind::timeout || kind == Kind::protocol);
   EXPECT_LT(std::chrono::steady_clock::now() - begin, 60s) << "the server never stops";
   ended = true;

@@ -47,7 +47,7 @@ using testing::Server;
 using testing::TestContext;
 using testing::TestOptions;
 
-const Ttl kLong = Ttl(1h);
+const Ttl long_ttl = Ttl(1h);
 
 std::optional<std::string> read(Backend& session, std::string_view key) {
   std::optional<std::string> result;
@@ -55,11 +55,11 @@ std::optional<std::string> read(Backend& session, std::string_view key) {
   return result;
 }
 
-bool store(Backend& session, std::string_view key, std::string_view value, Ttl ttl = kLong) {
+bool store(Backend& session, std::string_view key, std::string_view value, Ttl ttl = long_ttl) {
   return session.put(key, value, ttl, PutMode::always);
 }
 
-bool add(Backend& session, std::string_view key, std::string_view value, Ttl ttl = kLong) {
+bool add(Backend& session, std::string_view key, std::string_view value, Ttl ttl = long_ttl) {
   return session.put(key, value, ttl, PutMode::if_absent);
 }
 
@@ -166,10 +166,10 @@ TEST_P(MemcachedWays, KeepsEveryByte) {
 TEST_P(MemcachedWays, AbsentIsAbsent) {
   EXPECT_EQ(read(*store_, "nothing"), std::nullopt);
   EXPECT_FALSE(store_->erase("nothing"));
-  EXPECT_FALSE(store_->touch("nothing", kLong));
+  EXPECT_FALSE(store_->touch("nothing", long_ttl));
   EXPECT_FALSE(store_->incr("nothing", 1));
   EXPECT_FALSE(store_->contains("nothing", [](std::string_view) {}));
-  EXPECT_FALSE(store_->put("nothing", "x", kLong, PutMode::if_present));
+  EXPECT_FALSE(store_->put("nothing", "x", long_ttl, PutMode::if_present));
   EXPECT_FALSE(extension<CompareExtension>(*store_).erase_if_equal("nothing", ""));
   EXPECT_FALSE(extension<PopExtension>(*store_).pop("nothing", [](std::string_view) {}));
   EXPECT_FALSE(read_with_ttl(*store_, "nothing"));
@@ -180,7 +180,7 @@ TEST_P(MemcachedWays, AddStoresOnlyIfAbsentAndReplacesOnlyIfPresent) {
   EXPECT_TRUE(add(*store_, "k", "first"));
   EXPECT_FALSE(add(*store_, "k", "second"));
   EXPECT_EQ(read(*store_, "k"), "first");
-  EXPECT_TRUE(store_->put("k", "third", kLong, PutMode::if_present));
+  EXPECT_TRUE(store_->put("k", "third", long_ttl, PutMode::if_present));
   EXPECT_EQ(read(*store_, "k"), "third");
   EXPECT_TRUE(store_->erase("k"));
   EXPECT_FALSE(store_->erase("k"));
@@ -201,15 +201,15 @@ TEST_P(MemcachedWays, ExpiresByTheInjectedClockOnEveryOperation) {
   stale("contains");
   EXPECT_FALSE(store_->contains("contains", [](std::string_view) {}));
   stale("touch");
-  EXPECT_FALSE(store_->touch("touch", kLong));
+  EXPECT_FALSE(store_->touch("touch", long_ttl));
   stale("erase");
   EXPECT_FALSE(store_->erase("erase"));
   stale("incr");
   EXPECT_EQ(store_->incr("incr", 1), std::nullopt);
   stale("replace");
-  EXPECT_FALSE(store_->put("replace", "x", kLong, PutMode::if_present));
+  EXPECT_FALSE(store_->put("replace", "x", long_ttl, PutMode::if_present));
   stale("compare");
-  EXPECT_FALSE(extension<CompareExtension>(*store_).put_if_equal("compare", "7", "8", kLong));
+  EXPECT_FALSE(extension<CompareExtension>(*store_).put_if_equal("compare", "7", "8", long_ttl));
   EXPECT_FALSE(extension<CompareExtension>(*store_).erase_if_equal("compare", "7"));
   EXPECT_FALSE(extension<PopExtension>(*store_).pop("compare", [](std::string_view) {}));
   stale("add");
@@ -253,7 +253,7 @@ TEST_P(MemcachedWays, ErasesMoreThanABufferHolds) {
   std::vector<std::string> keys;
   for (int i = 0; i < 5000; ++i) keys.push_back(std::string(200, 'k') + std::to_string(i));
   std::vector<Item> items;
-  for (std::size_t i = 0; i < keys.size(); i += 2) items.push_back({keys[i], "v", kLong});
+  for (std::size_t i = 0; i < keys.size(); i += 2) items.push_back({keys[i], "v", long_ttl});
   store_->put_many(items, PutMode::always, [](std::size_t) { FAIL(); });
   const std::vector<std::string_view> views(keys.begin(), keys.end());
   EXPECT_EQ(store_->erase_many(views), items.size());
@@ -348,8 +348,8 @@ TEST_P(MemcachedWays, DigitsThatBlanksFollowAreACounter) {
 TEST_P(MemcachedWays, ComparesAndPops) {
   auto& compare = extension<CompareExtension>(*store_);
   store(*store_, "k", "a");
-  EXPECT_FALSE(compare.put_if_equal("k", "b", "c", kLong));
-  EXPECT_TRUE(compare.put_if_equal("k", "a", "", kLong));
+  EXPECT_FALSE(compare.put_if_equal("k", "b", "c", long_ttl));
+  EXPECT_TRUE(compare.put_if_equal("k", "a", "", long_ttl));
   EXPECT_EQ(read(*store_, "k"), "");
   EXPECT_FALSE(compare.erase_if_equal("k", "a"));
   EXPECT_TRUE(compare.erase_if_equal("k", ""));
@@ -409,7 +409,7 @@ TEST_P(MemcachedWays, StoresAndErasesMany) {
     values.push_back(i % 50 == 7 ? large : std::string(static_cast<std::size_t>(10 * i), 'v'));
   }
   std::vector<Item> items;
-  for (std::size_t i = 0; i < keys.size(); ++i) items.push_back({keys[i], values[i], kLong});
+  for (std::size_t i = 0; i < keys.size(); ++i) items.push_back({keys[i], values[i], long_ttl});
   const auto nothing_fails = [](std::size_t i) { ADD_FAILURE() << i << " was not stored"; };
   store_->put_many(items, PutMode::always, nothing_fails);
   for (std::size_t i = 0; i < keys.size(); ++i) EXPECT_EQ(read(*store_, keys[i]), values[i]) << i;
@@ -428,7 +428,7 @@ TEST_P(MemcachedWays, ASmallValueOverTheLimitAmongOthersIsRefusedAlone) {
   const Store limited({location(*server_)}, {{"protocol", std::string(GetParam().protocol)},
                                              {"max_value_bytes", std::string("1KiB")}});
   const std::string large(1025, 'x');
-  const Item items[] = {{"p", large, kLong}, {"q", "1", kLong}, {"r", large, kLong}};
+  const Item items[] = {{"p", large, long_ttl}, {"q", "1", long_ttl}, {"r", large, long_ttl}};
   std::vector<std::size_t> refused;
   limited->put_many(items, PutMode::always, [&](std::size_t i) { refused.push_back(i); });
   EXPECT_EQ(refused, (std::vector<std::size_t>{0, 2}));
@@ -441,8 +441,8 @@ TEST_P(MemcachedWays, ALaterItemOfTheSameKeyWins) {
   for (const auto& values : std::vector<std::vector<std::string>>{
            {"1", "2"}, {"1", large, "2"}, {large, "1", large}, {"1", "2", "1"}}) {
     std::vector<Item> items;
-    for (const std::string& value : values) items.push_back({"k", value, kLong});
-    items.push_back({"other", "o", kLong});
+    for (const std::string& value : values) items.push_back({"k", value, long_ttl});
+    items.push_back({"other", "o", long_ttl});
     store_->put_many(items, PutMode::always, [](std::size_t) { FAIL(); });
     EXPECT_EQ(read(*store_, "k"), values.back());
   }
@@ -473,7 +473,7 @@ TEST_P(MemcachedWays, TellsWhichOfManyFoundNoMemory) {
   std::vector<std::string> keys;
   for (int i = 0; i < 1000; ++i) keys.push_back("key" + std::to_string(i));
   std::vector<Item> items;
-  for (const std::string& key : keys) items.push_back({key, value, kLong});
+  for (const std::string& key : keys) items.push_back({key, value, long_ttl});
   std::set<std::string> failed;
   store->put_many(items, PutMode::always, [&](std::size_t i) { failed.insert(keys[i]); });
   EXPECT_GT(failed.size(), 500U);
@@ -492,15 +492,15 @@ TEST_P(MemcachedWays, AValueTheServerRefusesIsNotStoredAndTheOldOneIsGone) {
 
   EXPECT_FALSE(add(*store_, "k", large));
   store(*store_, "k", "old");
-  EXPECT_FALSE(store_->put("k", large, kLong, PutMode::if_present));
+  EXPECT_FALSE(store_->put("k", large, long_ttl, PutMode::if_present));
   EXPECT_EQ(read(*store_, "k"), std::nullopt);
   store(*store_, "k", "old");
-  EXPECT_FALSE(extension<CompareExtension>(*store_).put_if_equal("k", "old", large, kLong));
+  EXPECT_FALSE(extension<CompareExtension>(*store_).put_if_equal("k", "old", large, long_ttl));
   EXPECT_EQ(read(*store_, "k"), std::nullopt);
 
   store(*store_, "second", "old");
   const std::vector<Item> items{
-      {"first", "1", kLong}, {"second", large, kLong}, {"third", "3", kLong}};
+      {"first", "1", long_ttl}, {"second", large, long_ttl}, {"third", "3", long_ttl}};
   std::vector<std::size_t> failed;
   store_->put_many(items, PutMode::always, [&](std::size_t i) { failed.push_back(i); });
   EXPECT_THAT(failed, ElementsAre(1));
@@ -550,7 +550,7 @@ TEST_P(MemcachedWays, NeverSendsAKeyThatWouldBeACommand) {
     EXPECT_THROW(store(*store_, key, "v"), InvalidKey);
     EXPECT_THROW(add(*store_, key, "v"), InvalidKey);
     EXPECT_THROW(store_->erase(key), InvalidKey);
-    EXPECT_THROW(store_->touch(key, kLong), InvalidKey);
+    EXPECT_THROW(store_->touch(key, long_ttl), InvalidKey);
     EXPECT_THROW(store_->incr(key, 1), InvalidKey);
     EXPECT_THROW(read_many(*store_, {key}), InvalidKey);
   }
@@ -612,7 +612,7 @@ TEST_P(MemcachedWays, ARestartInBetweenIsNotNoticed) {
   restart();
   EXPECT_FALSE(store_->incr("k", 1)) << "it looks before it counts";
   restart();
-  const std::vector<Item> items{{"a", "1", kLong}, {"b", "2", kLong}};
+  const std::vector<Item> items{{"a", "1", long_ttl}, {"b", "2", long_ttl}};
   store_->put_many(items, PutMode::always, [](std::size_t i) { ADD_FAILURE() << i; });
   EXPECT_THAT(read_many(*store_, {"a", "b"}), ElementsAre(Pair("a", "1"), Pair("b", "2")));
 }
@@ -708,7 +708,7 @@ TEST_F(MemcachedServers, OneThatIsDownLosesItsKeysOnly) {
   }
 
   std::vector<Item> items;
-  for (const std::string& key : keys) items.push_back({key, "many", kLong});
+  for (const std::string& key : keys) items.push_back({key, "many", long_ttl});
   std::size_t not_stored = 0;
   EXPECT_TRUE(failure_of(
       [&] { both->put_many(items, PutMode::always, [&](std::size_t) { ++not_stored; }); }));
@@ -930,7 +930,7 @@ TEST(MemcachedPeer, APeerThatHangsUpInTheMiddleOfARequestIsUnreachable) {
   std::vector<std::string> keys;
   for (int i = 0; i < 500; ++i) keys.push_back(std::string(150, 'k') + std::to_string(i));
   std::vector<Item> items;
-  for (const std::string& key : keys) items.push_back({key, value, kLong});
+  for (const std::string& key : keys) items.push_back({key, value, long_ttl});
   for (const std::size_t patience : std::vector<std::size_t>{9, 10, 100, 8196, 20'000, 60'000}) {
     Peer peer([](const std::string& line) {
       return line.starts_with("get") ? std::string("END\r\n") : std::string();
@@ -1036,7 +1036,7 @@ TEST(MemcachedPeer, ATouchIsRepeatedAsAWhole) {
   });
   const Store store = open(peer.address());
   EXPECT_EQ(read(*store, "other"), std::nullopt);
-  EXPECT_TRUE(store->touch("k", kLong));
+  EXPECT_TRUE(store->touch("k", long_ttl));
   EXPECT_EQ(swaps, 2);
   EXPECT_EQ(peer.connections(), 2);
 }
@@ -1054,7 +1054,7 @@ TEST(MemcachedPeer, ACompareThatMayHaveHappenedIsNotRepeated) {
   EXPECT_EQ(read(*store, "other"), std::nullopt);
   EXPECT_EQ(kind_of_failure([&] { store->incr("k", 1); }), BackendError::Kind::unreachable);
   EXPECT_EQ(kind_of_failure(
-                [&] { extension<CompareExtension>(*store).put_if_equal("k", "1", "2", kLong); }),
+                [&] { extension<CompareExtension>(*store).put_if_equal("k", "1", "2", long_ttl); }),
             BackendError::Kind::unreachable);
   EXPECT_EQ(swaps, 2);
 }

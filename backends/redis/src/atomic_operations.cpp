@@ -17,8 +17,8 @@ namespace {
 using Type = Element::Type;
 
 bool is_no_counter(std::string_view error) noexcept {
-  return is_wrong_type(error) || error.find(kNoCounter) != std::string_view::npos ||
-         error.find(kOverflow) != std::string_view::npos;
+  return is_wrong_type(error) || error.find(no_counter_mark) != std::string_view::npos ||
+         error.find(overflow_mark) != std::string_view::npos;
 }
 
 bool is_wrong_type_or_denied(std::string_view error) noexcept {
@@ -155,7 +155,7 @@ std::optional<std::int64_t> Session::incr(std::string_view key, std::int64_t del
     warn_of_other_type(key);
     return std::nullopt;
   }
-  if (answer->error.find(kOverflow) != std::string::npos) {
+  if (answer->error.find(overflow_mark) != std::string::npos) {
     throw ValueError(ValueError::Kind::overflow, "the sum with " + digits + " is beyond 64 bits");
   }
   throw ValueError(ValueError::Kind::not_a_counter,

@@ -7,15 +7,15 @@
 namespace polycache::redis {
 namespace {
 
-constexpr std::size_t kKept = 1 << 20;      // clear() releases memory beyond this
-constexpr std::size_t kLongestNumber = 20;  // of 64 bits, including the sign
+constexpr std::size_t kept_bytes = 1 << 20;  // clear() releases memory beyond this
+constexpr std::size_t longest_number = 20;   // of 64 bits, including the sign
 
 char* put_number(char* to, std::int64_t value) {
-  return std::to_chars(to, to + kLongestNumber, value).ptr;
+  return std::to_chars(to, to + longest_number, value).ptr;
 }
 
 char* put_size(char* to, std::size_t value) {
-  return std::to_chars(to, to + kLongestNumber, value).ptr;
+  return std::to_chars(to, to + longest_number, value).ptr;
 }
 
 char* put_bytes(char* to, std::string_view bytes) {
@@ -34,7 +34,7 @@ char* put_line_end(char* to) {
 void CommandBuffer::clear() {
   size_ = 0;
   count_ = 0;
-  if (buffer_.size() > kKept) buffer_ = std::string();
+  if (buffer_.size() > kept_bytes) buffer_ = std::string();
 }
 
 char* CommandBuffer::room_for(std::size_t more) {
@@ -44,7 +44,7 @@ char* CommandBuffer::room_for(std::size_t more) {
 }
 
 void CommandBuffer::begin(std::size_t words) {
-  char* const start = room_for(kLongestNumber + 3);
+  char* const start = room_for(longest_number + 3);
   *start = '*';
   char* const end = put_line_end(put_size(start + 1, words));
   size_ += static_cast<std::size_t>(end - start);
@@ -58,7 +58,7 @@ void CommandBuffer::begin(std::string_view ready_made) {
 }
 
 void CommandBuffer::word(std::string_view bytes) {
-  char* const start = room_for(bytes.size() + kLongestNumber + 5);
+  char* const start = room_for(bytes.size() + longest_number + 5);
   *start = '$';
   char* end = put_line_end(put_size(start + 1, bytes.size()));
   end = put_line_end(put_bytes(end, bytes));
@@ -66,7 +66,7 @@ void CommandBuffer::word(std::string_view bytes) {
 }
 
 void CommandBuffer::number(std::int64_t value) {
-  char digits[kLongestNumber];
+  char digits[longest_number];
   const char* const end = put_number(digits, value);
   word({digits, static_cast<std::size_t>(end - digits)});
 }

@@ -5,14 +5,14 @@
 namespace polycache::redis {
 namespace {
 
-constexpr std::string_view kLastHeadByte = "63";
+constexpr std::string_view last_head_byte = "63";
 // Beyond this redis computes times that overflow 64 bits. 31,000 years.
-constexpr std::int64_t kMaxLifetime = 1'000'000'000'000'000;
+constexpr std::int64_t max_lifetime = 1'000'000'000'000'000;
 
 }  // namespace
 
 std::int64_t redis_lifetime(Ttl ttl) noexcept {
-  return std::min(ttl.value().count(), kMaxLifetime);
+  return std::min(ttl.value().count(), max_lifetime);
 }
 
 void compose_put(CommandBuffer& commands, const Item& item, PutMode mode, bool by_psetex) {
@@ -50,7 +50,7 @@ void compose_head(CommandBuffer& commands, std::string_view key) {
   commands.begin("*4\r\n$8\r\nGETRANGE\r\n");
   commands.word(key);
   commands.word("0");
-  commands.word(kLastHeadByte);
+  commands.word(last_head_byte);
 }
 
 }  // namespace polycache::redis

@@ -16,11 +16,11 @@ namespace {
 
 using Kind = BackendError::Kind;
 
-constexpr std::size_t kReceiveBytes = std::size_t{64} << 10U;
+constexpr std::size_t receive_bytes = std::size_t{64} << 10U;
 
 // A connection that was idle for this long is checked before use; the system call is then
 // negligible.
-constexpr std::chrono::seconds kRest(1);
+constexpr std::chrono::seconds rest_limit(1);
 
 std::string system_message(int error) { return std::strerror(error); }
 
@@ -55,7 +55,7 @@ void Connection::timed_out() {
 }
 
 void Connection::begin(Deadline deadline, Check check) {
-  const bool is_rested = deadline - deadline_ > kRest;
+  const bool is_rested = deadline - deadline_ > rest_limit;
   deadline_ = deadline;
   least_bytes_ = 0;
   opened_now_ = false;
@@ -75,7 +75,7 @@ void Connection::open() {
   close();
   opened_now_ = true;
   replies_ = std::make_unique<ReplyReader>(limits_.max_value_bytes);
-  arrived_.resize(kReceiveBytes);
+  arrived_.resize(receive_bytes);
   forks_ = fork_count();
   try {
     connect();

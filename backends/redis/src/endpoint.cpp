@@ -145,8 +145,8 @@ void check_socket_path(std::string_view text) {
 }
 
 void take_socket_path(std::string path, Endpoint& to) {
-  constexpr std::size_t kLongest = 107;  // the capacity of sockaddr_un
-  if (path.size() > kLongest) wrong("the path of the socket is longer than 107 bytes");
+  constexpr std::size_t longest_path = 107;  // the capacity of sockaddr_un
+  if (path.size() > longest_path) wrong("the path of the socket is longer than 107 bytes");
   to.socket = std::move(path);
 }
 
@@ -187,14 +187,14 @@ bool parse_truth(std::string_view text) {
 
 // Names only our own members: the text may be the rest of a password that contains a ','.
 [[noreturn]] void refuse_member(std::string_view lower_name) {
-  static constexpr std::array<std::string_view, 21> kForeign{
+  static constexpr std::array<std::string_view, 21> foreign_members{
       "allowAdmin",     "asyncTimeout",  "channelPrefix",      "checkCertificateRevocation",
       "clientName",     "configChannel", "configCheckSeconds", "connectRetry",
       "connectTimeout", "highIntegrity", "keepAlive",          "name",
       "protocol",       "proxy",         "resolveDns",         "serviceName",
       "setlib",         "sslHost",       "sslProtocols",       "syncTimeout",
       "tiebreaker"};
-  for (const std::string_view name : kForeign) {
+  for (const std::string_view name : foreign_members) {
     if (lower(name) != lower_name) continue;
     wrong("its member " + std::string(name) + " is not known here; remove it");
   }
@@ -263,7 +263,7 @@ Endpoint parse_endpoint(std::string_view location) {
   Endpoint endpoint;
   const std::size_t scheme_end = location.find("://");
   const std::size_t comma = location.find(',');
-  constexpr std::string_view kUnix = "unix:";
+  constexpr std::string_view unix_prefix = "unix:";
   if (location.starts_with('/')) {
     check_socket_path(location);
     take_socket_path(std::string(location), endpoint);
@@ -271,9 +271,9 @@ Endpoint parse_endpoint(std::string_view location) {
     parse_members(location, endpoint);
   } else if (scheme_end != std::string_view::npos) {
     parse_url(location.substr(0, scheme_end), location.substr(scheme_end + 3), endpoint);
-  } else if (location.starts_with(kUnix)) {
-    check_socket_path(location.substr(kUnix.size()));
-    take_socket_path(std::string(location.substr(kUnix.size())), endpoint);
+  } else if (location.starts_with(unix_prefix)) {
+    check_socket_path(location.substr(unix_prefix.size()));
+    take_socket_path(std::string(location.substr(unix_prefix.size())), endpoint);
   } else if (location.find_first_of("@/?#") != std::string_view::npos) {
     wrong("expected host:port, a path, or a URL that begins with redis:// or unix://");
   } else {

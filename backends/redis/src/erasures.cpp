@@ -15,9 +15,9 @@ namespace {
 using Kind = BackendError::Kind;
 using Type = Element::Type;
 
-constexpr std::size_t kBatchKeys = 1000;  // of one command: the server serves others in between
-constexpr std::string_view kScanCount = "1000";
-constexpr std::size_t kMaxScanSteps = std::size_t{1} << 32U;
+constexpr std::size_t batch_keys = 1000;  // of one command: the server serves others in between
+constexpr std::string_view scan_count = "1000";
+constexpr std::size_t max_scan_steps = std::size_t{1} << 32U;
 
 // A redis pattern that matches these bytes followed by anything.
 std::string pattern_of_prefix(std::string_view prefix) {
@@ -59,8 +59,8 @@ std::size_t Session::erase_many(std::span<const std::string_view> keys) {
 
 std::size_t Session::erase_part(std::span<const std::string_view> keys, Deadline deadline) {
   std::size_t erased = 0;
-  for (std::size_t begin = 0; begin < keys.size(); begin += kBatchKeys) {
-    const auto batch = keys.subspan(begin, std::min(kBatchKeys, keys.size() - begin));
+  for (std::size_t begin = 0; begin < keys.size(); begin += batch_keys) {
+    const auto batch = keys.subspan(begin, std::min(batch_keys, keys.size() - begin));
     commands_.clear();
     compose(commands_, "DEL", batch);
     // The number of erased entries cannot be determined by repeating.
@@ -95,7 +95,7 @@ std::size_t Session::erase_prefix(std::string_view prefix) {
 std::size_t Session::erase_pattern(Place place, std::string_view pattern) {
   std::string cursor = "0";
   std::size_t erased = 0;
-  for (std::size_t step = 0; step < kMaxScanSteps; ++step) {
+  for (std::size_t step = 0; step < max_scan_steps; ++step) {
     commands_.clear();
     commands_.begin(6);
     commands_.word("SCAN");
@@ -103,7 +103,7 @@ std::size_t Session::erase_pattern(Place place, std::string_view pattern) {
     commands_.word("MATCH");
     commands_.word(pattern);
     commands_.word("COUNT");
-    commands_.word(kScanCount);
+    commands_.word(scan_count);
     const Deadline limit = deadline();  // of each step
     scan(place, cursor, limit);
     for_each_part(*topology_, std::span<const std::string>(found_), std::identity(),

@@ -11,8 +11,8 @@ namespace {
 
 // Large enough to make the trip cheap, small enough that neither side buffers much and the server
 // keeps serving other clients.
-constexpr std::size_t kMostCommands = 1000;
-constexpr std::size_t kMostBytes = std::size_t{1} << 20U;
+constexpr std::size_t most_commands = 1000;
+constexpr std::size_t most_bytes = std::size_t{1} << 20U;
 
 }  // namespace
 
@@ -28,7 +28,7 @@ void PutBatch::compose(CommandBuffer& commands, bool may_psetex) {
   begin_replies();
   commands.clear();
   for (end_ = begin_;
-       end_ < items_.size() && sent_.size() < kMostCommands && commands.bytes().size() < kMostBytes;
+       end_ < items_.size() && sent_.size() < most_commands && commands.bytes().size() < most_bytes;
        ++end_) {
     const Item& item = items_[end_];
     if (item.value.size() > max_value_bytes_) {

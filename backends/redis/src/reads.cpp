@@ -17,9 +17,9 @@ using Type = Element::Type;
 
 // The size of one round trip: large enough to make the trip cheap, small enough that neither side
 // buffers much and the server keeps serving other clients.
-constexpr std::size_t kBatchKeys = 1000;
-constexpr std::size_t kBatchBytes = std::size_t{1} << 20U;
-constexpr std::size_t kFirstReadBatch = 128;  // keys, while the size of their values is unknown
+constexpr std::size_t batch_keys = 1000;
+constexpr std::size_t batch_bytes = std::size_t{1} << 20U;
+constexpr std::size_t first_read_batch = 128;  // keys, while the size of their values is unknown
 
 Ttl lifetime_left(std::int64_t milliseconds) {
   if (milliseconds == -1) return Ttl::forever();
@@ -83,7 +83,7 @@ void Session::get_many(std::span<const std::string_view> keys, IndexedValueSink 
 
 void Session::read_part(std::span<const std::string_view> keys, Deadline& deadline,
                         IndexedValueSink sink) {
-  std::size_t batch = kFirstReadBatch;
+  std::size_t batch = first_read_batch;
   for (std::size_t begin = 0; begin < keys.size();) {
     const std::size_t count = std::min(batch, keys.size() - begin);
     const std::size_t bytes =
@@ -91,7 +91,7 @@ void Session::read_part(std::span<const std::string_view> keys, Deadline& deadli
                    [&](std::size_t i, std::string_view value) { sink(begin + i, value); });
     begin += count;
     // As many keys as probably fill one batch of replies.
-    batch = std::clamp(kBatchBytes / (bytes / count + 1), std::size_t{8}, kBatchKeys);
+    batch = std::clamp(batch_bytes / (bytes / count + 1), std::size_t{8}, batch_keys);
   }
 }
 
@@ -136,8 +136,8 @@ bool Session::get(std::string_view key, FunctionRef<void(std::string_view, Ttl)>
 void Session::get_many(std::span<const std::string_view> keys, TtlExtension::Sink sink) {
   Deadline limit = deadline();
   for_each_part(*topology_, keys, std::identity(), [&](auto part, auto index_of) {
-    for (std::size_t begin = 0; begin < part.size(); begin += kFirstReadBatch) {
-      const std::size_t count = std::min(kFirstReadBatch, part.size() - begin);
+    for (std::size_t begin = 0; begin < part.size(); begin += first_read_batch) {
+      const std::size_t count = std::min(first_read_batch, part.size() - begin);
       read_with_lifetimes(part.subspan(begin, count), limit,
                           [&](std::size_t i, std::string_view value, Ttl left) {
                             sink(index_of(begin + i), value, left);

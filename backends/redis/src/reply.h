@@ -49,7 +49,7 @@ class UsualReply {
   }
 
  private:
-  static constexpr std::size_t kMostDigits = 7;
+  static constexpr std::size_t most_digits = 7;
 
   // Apart, so that the code path of a single value is short.
   template <class Sink>
@@ -85,7 +85,7 @@ class UsualReply {
     std::size_t at = 1;
     for (; at < rest_.size() && rest_[at] >= '0' && rest_[at] <= '9'; ++at) {
       length = length * 10 + static_cast<std::size_t>(rest_[at] - '0');
-      if (at > kMostDigits) return std::nullopt;
+      if (at > most_digits) return std::nullopt;
     }
     const bool is_number = at == 2 || (at > 2 && rest_[1] != '0');
     if (!is_number || rest_.substr(at, 2) != "\r\n") return std::nullopt;

@@ -11,11 +11,11 @@
 namespace polycache::redis {
 namespace {
 
-constexpr std::size_t kKeptBytes = std::size_t{256} << 10U;  // memory that the parser keeps
-constexpr std::size_t kMaxElements = std::size_t{1} << 20U;  // of one array
-constexpr int kMaxDepth = 7;  // of nested arrays; independent of the hiredis version
-constexpr std::size_t kMaxLine = std::size_t{64} << 10U;  // for anything but a value
-constexpr std::size_t kMaxLengthDigits = 24;
+constexpr std::size_t kept_bytes = std::size_t{256} << 10U;  // memory that the parser keeps
+constexpr std::size_t max_elements = std::size_t{1} << 20U;  // of one array
+constexpr int max_depth = 7;  // of nested arrays; independent of the hiredis version
+constexpr std::size_t max_line = std::size_t{64} << 10U;  // for anything but a value
+constexpr std::size_t max_length_digits = 24;
 
 // Replaces hiredis's reply objects: passes each part to the sink.
 struct Receiver {
@@ -78,8 +78,8 @@ using ArrayLength = int;
 #endif
 
 void* on_array(const redisReadTask* task, ArrayLength length) {
-  const bool too_long = static_cast<std::size_t>(length) > kMaxElements;
-  if (task->type != REDIS_REPLY_ARRAY || too_long || depth_of(task) >= kMaxDepth) return nullptr;
+  const bool too_long = static_cast<std::size_t>(length) > max_elements;
+  if (task->type != REDIS_REPLY_ARRAY || too_long || depth_of(task) >= max_depth) return nullptr;
   return deliver(task, Element::Type::array, {}, static_cast<std::int64_t>(length));
 }
 
@@ -123,14 +123,14 @@ int type_being_read(const redisReader& reader) {
 // The announced size of the value that begins here, or -1 if it is not known yet.
 long long announced_length(std::string_view arrived) {
   long long length = 0;
-  for (std::size_t i = 0; i < std::min(arrived.size(), kMaxLengthDigits); ++i) {
+  for (std::size_t i = 0; i < std::min(arrived.size(), max_length_digits); ++i) {
     if (arrived[i] < '0' || arrived[i] > '9') return arrived[i] == '\r' ? length : -1;
     if (__builtin_mul_overflow(length, 10, &length) ||
         __builtin_add_overflow(length, arrived[i] - '0', &length)) {
       return std::numeric_limits<long long>::max();
     }
   }
-  return arrived.size() < kMaxLengthDigits ? -1 : std::numeric_limits<long long>::max();
+  return arrived.size() < max_length_digits ? -1 : std::numeric_limits<long long>::max();
 }
 
 }  // namespace
@@ -147,9 +147,9 @@ struct ReplyReader::Parser {
   redisReader* make_reader() noexcept {
     redisReader* const made = redisReaderCreateWithFunctions(object_functions());
     if (made == nullptr) return nullptr;
-    made->maxbuf = kKeptBytes;
+    made->maxbuf = kept_bytes;
 #if HIREDIS_MAJOR >= 1
-    made->maxelements = kMaxElements;
+    made->maxelements = max_elements;
 #endif
     made->privdata = &receiver;
     return made;
@@ -168,7 +168,7 @@ struct ReplyReader::Parser {
   // Releases the memory of a large reply. hiredis does so only when fed the next one, which may
   // never come. REQUIRES: is_idle()
   void forget_large_reply() noexcept {
-    const bool was_large = std::exchange(fed, 0) > kKeptBytes;
+    const bool was_large = std::exchange(fed, 0) > kept_bytes;
     redisReader* const fresh = was_large ? make_reader() : nullptr;
     if (fresh != nullptr) redisReaderFree(std::exchange(reader, fresh));
   }
@@ -233,7 +233,7 @@ ReplyReader::State ReplyReader::check_announcement() {
     const auto size = static_cast<std::size_t>(length);
     return size > max_value_bytes_ ? refuse_value(size) : State::incomplete;
   }
-  if (unread.size() > kMaxLine) return fail(State::damaged, "a line of its answer does not end");
+  if (unread.size() > max_line) return fail(State::damaged, "a line of its answer does not end");
   return State::incomplete;
 }
 

@@ -16,10 +16,10 @@ struct Script {
 };
 
 // KEYS[1], ARGV[1]: the delta. Returns the new value in digits, or nothing if there is no entry; an
-// error that begins with kNoCounter or kOverflow if nothing could be added.
+// error that begins with no_counter_mark or overflow_mark if nothing could be added.
 extern const Script incr_script;
-inline constexpr std::string_view kNoCounter = "NOCOUNTER";
-inline constexpr std::string_view kOverflow = "OVERFLOW";
+inline constexpr std::string_view no_counter_mark = "NOCOUNTER";
+inline constexpr std::string_view overflow_mark = "OVERFLOW";
 
 // KEYS[1], ARGV[1]: expected, ARGV[2]: the new value, ARGV[3]: lifetime in milliseconds, 0
 // for none, -1 to keep what it has. Answers 1 if it was put.

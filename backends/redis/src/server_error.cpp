@@ -12,18 +12,18 @@ namespace {
 
 using Kind = BackendError::Kind;
 
-constexpr std::string_view kUnknownCommand = "ERR unknown command";
-constexpr std::string_view kTooManyClients = "ERR max number of clients";
+constexpr std::string_view unknown_command = "ERR unknown command";
+constexpr std::string_view too_many_clients = "ERR max number of clients";
 
-constexpr std::array<ErrorMeaning, 21> kErrorMeanings{{
+constexpr std::array<ErrorMeaning, 21> error_meanings{{
     {"NOAUTH", Kind::denied, "give user and password in the location or the options"},
     {"WRONGPASS", Kind::denied, "check user and password"},
     {"NOPERM", Kind::denied, "allow it in the server's access rules"},
-    {kUnknownCommand, Kind::denied, "it is too old, or the command was renamed"},
+    {unknown_command, Kind::denied, "it is too old, or the command was renamed"},
     {"OOM", Kind::overloaded, "give the server more memory or a maxmemory-policy that evicts"},
     {"LOADING", Kind::overloaded, "it is reading its data after a start; wait"},
     {"BUSY", Kind::overloaded, "a script keeps it busy"},
-    {kTooManyClients, Kind::overloaded, "raise its maxclients or lower max_connections"},
+    {too_many_clients, Kind::overloaded, "raise its maxclients or lower max_connections"},
     {"NOREPLICAS", Kind::overloaded, "too few of its replicas are there"},
     {"READONLY", Kind::read_only, "the first location must be one that can be written to"},
     {"MASTERDOWN", Kind::unreachable, "it is a replica that lost its master"},
@@ -46,7 +46,7 @@ bool contains(std::string_view text, std::string_view part) noexcept {
 }  // namespace
 
 const ErrorMeaning& meaning_of(std::string_view error) noexcept {
-  return *std::find_if(kErrorMeanings.begin(), kErrorMeanings.end(),
+  return *std::find_if(error_meanings.begin(), error_meanings.end(),
                        [&](const ErrorMeaning& m) { return error.starts_with(m.begins); });
 }
 
@@ -78,12 +78,12 @@ bool is_wrong_type(std::string_view error) noexcept { return contains(error, "WR
 bool is_out_of_memory(std::string_view error) noexcept { return error.starts_with("OOM "); }
 
 bool is_denied_command(std::string_view error) noexcept {
-  return error.starts_with(kUnknownCommand) ||
+  return error.starts_with(unknown_command) ||
          (error.starts_with("NOPERM") && contains(error, " to run "));
 }
 
 bool is_closed_door(std::string_view error) noexcept {
-  return error.starts_with("LOADING") || error.starts_with(kTooManyClients);
+  return error.starts_with("LOADING") || error.starts_with(too_many_clients);
 }
 
 }  // namespace polycache::redis

@@ -13,7 +13,7 @@ namespace {
 using Kind = BackendError::Kind;
 using Type = Element::Type;
 
-constexpr int kMaxMoves = 5;  // how often a key may move during one operation
+constexpr int max_moves = 5;  // how often a key may move during one operation
 
 }  // namespace
 
@@ -37,7 +37,7 @@ bool Session::run(std::string_view key, Purpose purpose, Deadline deadline, Repe
 
 bool Session::run(Place place, std::string_view key, Purpose purpose, Deadline deadline,
                   Repeat repeat, Exchange exchange) {
-  for (int moves = 0; moves <= kMaxMoves; ++moves) {
+  for (int moves = 0; moves <= max_moves; ++moves) {
     const Ended ended = run_once(place, purpose, deadline, repeat, exchange);
     if (ended != Ended::moved) [[likely]]
       return ended == Ended::in_doubt;

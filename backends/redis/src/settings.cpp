@@ -14,10 +14,10 @@
 namespace polycache::redis {
 namespace {
 
-constexpr std::int64_t kMaxDatabase = 1'000'000;
-constexpr std::int64_t kMaxConnections = 10'000;
-constexpr std::chrono::hours kLongestLimit(24);
-constexpr std::chrono::hours kLongestIdleness(365 * 24);
+constexpr std::int64_t max_database = 1'000'000;
+constexpr std::int64_t most_connections = 10'000;
+constexpr std::chrono::hours longest_limit(24);
+constexpr std::chrono::hours longest_idleness(365 * 24);
 
 // The options' values for what a location lacks. Empty counts as not given, so that a configuration
 // may write "${REDIS_PASSWORD:-}".
@@ -28,7 +28,7 @@ struct Defaults {
 
   explicit Defaults(const OptionReader& options)
       : user(options.string("user", "")), password(options.string("password", "")) {
-    const auto number = options.integer("database", 0, 0, kMaxDatabase);
+    const auto number = options.integer("database", 0, 0, max_database);
     if (options.has("database")) database = static_cast<int>(number);
   }
 };
@@ -134,8 +134,8 @@ std::chrono::milliseconds read_duration(const OptionReader& options, std::string
 // If connecting could take longer than an operation, no connection might ever be made.
 Limits read_limits(const OptionReader& options) {
   Limits limits;
-  limits.connect = read_duration(options, "connect_timeout", limits.connect, kLongestLimit);
-  limits.operation = read_duration(options, "timeout", limits.operation, kLongestLimit);
+  limits.connect = read_duration(options, "connect_timeout", limits.connect, longest_limit);
+  limits.operation = read_duration(options, "timeout", limits.operation, longest_limit);
   if (options.has("connect_timeout") && limits.connect > limits.operation) {
     options.reject("connect_timeout", "it is longer than timeout, which it is a part of");
   }
@@ -147,9 +147,9 @@ Limits read_limits(const OptionReader& options) {
 PoolLimits read_pool_limits(const OptionReader& options) {
   PoolLimits limits;
   limits.max_connections = static_cast<std::size_t>(options.integer(
-      "max_connections", static_cast<std::int64_t>(limits.max_connections), 1, kMaxConnections));
+      "max_connections", static_cast<std::int64_t>(limits.max_connections), 1, most_connections));
   limits.idle_timeout =
-      read_duration(options, "idle_timeout", limits.idle_timeout, kLongestIdleness);
+      read_duration(options, "idle_timeout", limits.idle_timeout, longest_idleness);
   return limits;
 }
 

@@ -8,7 +8,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr auto kReplicaPause = 10s;  // until a session tries the preferred replica again
+constexpr auto replica_pause = 10s;  // until a session tries the preferred replica again
 
 class SingleTopology final : public Topology {
  public:
@@ -48,7 +48,7 @@ class ReplicaTopology final : public Topology {
   std::size_t readers() const noexcept override { return servers_.size(); }
   void leave_reader(Deadline deadline) noexcept override {
     reader_ = (reader_ + 1) % servers_.size();
-    back_home_ = deadline + kReplicaPause;
+    back_home_ = deadline + replica_pause;
   }
   bool moved(int /*slot*/, std::string_view /*address*/) override { return false; }
   void for_each_primary(FunctionRef<void(Place)> visit) override { visit(place(0)); }

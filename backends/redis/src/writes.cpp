@@ -18,9 +18,9 @@ namespace {
 
 using Type = Element::Type;
 
-constexpr std::size_t kShortestPutReply = std::string_view("+OK\r\n").size();  // "$-1\r\n" too
-constexpr std::string_view kNoMemory = "the server is out of memory";
-constexpr std::string_view kTooLarge = "it is larger than max_value_bytes";
+constexpr std::size_t shortest_put_reply = std::string_view("+OK\r\n").size();  // "$-1\r\n" too
+constexpr std::string_view no_memory_reason = "the server is out of memory";
+constexpr std::string_view too_large_reason = "it is larger than max_value_bytes";
 
 bool is_full_or_denied(std::string_view error) noexcept {
   return is_out_of_memory(error) || is_denied_command(error);
@@ -61,14 +61,14 @@ bool Session::put(std::string_view key, std::string_view value, Ttl ttl, PutMode
 
 bool Session::put(const Item& item, PutMode mode, Deadline deadline) {
   if (!fits(item.value)) {
-    refuse(item.key, mode, kTooLarge, deadline);
+    refuse(item.key, mode, too_large_reason, deadline);
     return false;
   }
   const Place place = topology_->server_for(item.key, Purpose::write, deadline);
   Server& server = *place.server;
   for (;;) {
     if (server.is_full()) [[unlikely]] {  // skip the call for a while
-      refuse(item.key, mode, kNoMemory, deadline);
+      refuse(item.key, mode, no_memory_reason, deadline);
       return false;
     }
     const bool psetex = suits_psetex(item, mode) && server.has(Feature::psetex);
@@ -92,7 +92,7 @@ bool Session::put(const Item& item, PutMode mode, Deadline deadline) {
       }
       erase_other_type(item.key, deadline);
     } else if (is_out_of_memory(answer.error)) {
-      refuse(item.key, mode, kNoMemory, deadline);
+      refuse(item.key, mode, no_memory_reason, deadline);
       return false;
     } else {
       server.do_without(Feature::psetex, answer.error);
@@ -158,7 +158,7 @@ void Session::send_batch(PutBatch& batch, PutMode mode, Deadline deadline) {
   run(place, batch.first_key(), Purpose::write, deadline, repeat, [&](Connection& connection) {
     batch.begin_replies();
     connection.send(commands_.bytes(), commands_.count());
-    connection.expect(batch.sent() * kShortestPutReply);
+    connection.expect(batch.sent() * shortest_put_reply);
     for (std::size_t i = 0; i < batch.sent(); ++i) {
       bool is_put_reply = true;
       connection.receive([&](const Element& reply) {
@@ -178,8 +178,8 @@ void Session::send_batch(PutBatch& batch, PutMode mode, Deadline deadline) {
 void Session::refuse_batch(const PutBatch& batch, std::span<const Item> items, PutMode mode,
                            Deadline deadline) {
   erase_refused(batch.keys_to_erase(), mode, deadline);
-  for (const std::size_t i : batch.refused()) warn_of_refusal(items[i].key, kNoMemory);
-  for (const std::size_t i : batch.too_large()) warn_of_refusal(items[i].key, kTooLarge);
+  for (const std::size_t i : batch.refused()) warn_of_refusal(items[i].key, no_memory_reason);
+  for (const std::size_t i : batch.too_large()) warn_of_refusal(items[i].key, too_large_reason);
 }
 
 // Stores the items that failed only because their key holds another type.

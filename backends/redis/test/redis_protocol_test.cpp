@@ -30,7 +30,7 @@ using ::testing::HasSubstr;
 using ::testing::Not;
 using Kind = BackendError::Kind;
 
-constexpr std::size_t kMost = 1000;  // bytes of a value
+constexpr std::size_t most_bytes = 1000;  // bytes of a value
 
 // --- Commands ---
 
@@ -124,7 +124,7 @@ class Slices {
 // Reads one reply that arrives in pieces of that size; the whole at once by default.
 State read(std::string_view bytes, std::vector<std::string>* parts = nullptr,
            std::size_t slice = std::string_view::npos) {
-  ReplyReader reader(kMost);
+  ReplyReader reader(most_bytes);
   reader.expect(1);
   std::vector<std::string> all;
   const State state = Slices(bytes, slice).read(reader, all);
@@ -164,7 +164,7 @@ TEST(RedisReplyReader, AnUnfinishedReplyIsIncomplete) {
   for (const std::string_view whole :
        {"$5\r\nhello\r\n", "+QUEUED\r\n", "*2\r\n$1\r\na\r\n:1\r\n"}) {
     for (std::size_t size = 1; size < whole.size(); ++size) {
-      ReplyReader reader(kMost);
+      ReplyReader reader(most_bytes);
       reader.expect(1);
       std::vector<std::string> parts;
       EXPECT_EQ(Slices(whole.substr(0, size), 3).read(reader, parts), State::incomplete);
@@ -177,7 +177,7 @@ TEST(RedisReplyReader, AnUnfinishedReplyIsIncomplete) {
 TEST(RedisReplyReader, ReadsSeveralRepliesThatArriveTogether) {
   const std::string_view bytes = "+OK\r\n$1\r\na\r\n:3\r\n";
   for (std::size_t slice = 1; slice <= bytes.size(); ++slice) {
-    ReplyReader reader(kMost);
+    ReplyReader reader(most_bytes);
     reader.expect(3);
     Slices slices(bytes, slice);
     std::vector<std::string> parts;
@@ -192,7 +192,7 @@ TEST(RedisReplyReader, ReadsSeveralRepliesThatArriveTogether) {
 
 TEST(RedisReplyReader, AReplyThatNobodyAskedForIsDamage) {
   for (const std::string_view bytes : {"+OK\r\n", "-ERR no\r\n"}) {
-    ReplyReader reader(kMost);
+    ReplyReader reader(most_bytes);
     std::vector<std::string> parts;
     EXPECT_EQ(Slices(bytes, bytes.size()).read(reader, parts), State::damaged);
     EXPECT_THAT(reader.problem(), HasSubstr("more than it was asked for"));
@@ -208,7 +208,7 @@ TEST(RedisReplyReader, ALargerValueThanAllowedIsRefusedBeforeItArrives) {
   }
   EXPECT_EQ(read("$1000\r\n" + std::string(1000, 'x') + "\r\n"), State::reply);
   EXPECT_EQ(read("$1001\r\n" + std::string(1001, 'x') + "\r\n"), State::too_large);
-  ReplyReader reader(kMost);
+  ReplyReader reader(most_bytes);
   reader.expect(1);
   std::vector<std::string> parts;
   Slices("$1001\r\n", 7).read(reader, parts);
@@ -243,7 +243,7 @@ TEST(RedisReplyReader, ANumberOrALineWithoutABoundIsRefused) {
 }
 
 TEST(RedisReplyReader, RemembersErrorsUntilTheyAreForgotten) {
-  ReplyReader reader(kMost);
+  ReplyReader reader(most_bytes);
   reader.expect(2);
   std::vector<std::string> parts;
   Slices("-ERR no\r\n", 100).read(reader, parts);
@@ -255,7 +255,7 @@ TEST(RedisReplyReader, RemembersErrorsUntilTheyAreForgotten) {
 
 TEST(RedisReplyReader, AnExceptionOfTheSinkComesAfterTheReplyWasRead) {
   for (const std::string_view bytes : {"$1\r\na\r\n", "*2\r\n:1\r\n:2\r\n"}) {
-    ReplyReader reader(kMost);
+    ReplyReader reader(most_bytes);
     reader.expect(2);
     int calls = 0;
     const auto thrower = [&](const Element&) {
@@ -287,13 +287,13 @@ TEST(RedisReplyReader, AnswersAfterALargeReplyAreRead) {
 Element answered(Type type, std::string_view text = {}) { return {type, 0, 0, text, 0}; }
 
 TEST(RedisPutBatch, SendsWhatFitsAndCountsTheRest) {
-  const std::string large(kMost + 1, 'x');
+  const std::string large(most_bytes + 1, 'x');
   const std::vector<Item> items{{"a", "1", Ttl::forever()},
                                 {"b", large, Ttl::forever()},
                                 {"c", "3", Ttl(std::chrono::milliseconds(1500))},
                                 {"d", "4", Ttl::forever()}};
   CommandBuffer commands;
-  PutBatch batch(items, PutMode::always, kMost);
+  PutBatch batch(items, PutMode::always, most_bytes);
   ASSERT_TRUE(batch.next());
   EXPECT_EQ(batch.first_key(), "a");
   batch.compose(commands, true);
@@ -318,7 +318,7 @@ TEST(RedisPutBatch, SendsWhatFitsAndCountsTheRest) {
 TEST(RedisPutBatch, ComposesAgainWithoutPsetexWhereThatIsDenied) {
   const std::vector<Item> items{{"a", "1", Ttl(std::chrono::milliseconds(5))}};
   CommandBuffer commands;
-  PutBatch batch(items, PutMode::always, kMost);
+  PutBatch batch(items, PutMode::always, most_bytes);
   ASSERT_TRUE(batch.next());
   batch.compose(commands, true);
   EXPECT_TRUE(batch.take(0, answered(Type::error, "ERR unknown command `PSETEX`")));
@@ -336,7 +336,7 @@ TEST(RedisPutBatch, AKeyThatALaterItemStoredIsNotErased) {
                                 {"a", "3", Ttl::forever()},
                                 {"b", "4", Ttl::forever()}};
   CommandBuffer commands;
-  PutBatch batch(items, PutMode::always, kMost);
+  PutBatch batch(items, PutMode::always, most_bytes);
   ASSERT_TRUE(batch.next());
   batch.compose(commands, true);
   for (std::size_t i = 0; i < 4; ++i) {
@@ -349,7 +349,7 @@ TEST(RedisPutBatch, AKeyThatALaterItemStoredIsNotErased) {
 TEST(RedisPutBatch, RefusesAllForAServerWithoutMemory) {
   const std::vector<Item> items{{"a", "1", Ttl::forever()}, {"b", "2", Ttl::forever()}};
   CommandBuffer commands;
-  PutBatch batch(items, PutMode::if_absent, kMost);
+  PutBatch batch(items, PutMode::if_absent, most_bytes);
   ASSERT_TRUE(batch.next());
   batch.compose(commands, true);
   batch.refuse_all();
@@ -360,7 +360,7 @@ TEST(RedisPutBatch, RefusesAllForAServerWithoutMemory) {
 TEST(RedisPutBatch, LimitsTheCommandsAndTheBytesOfARoundTrip) {
   const std::vector<Item> many(2500, Item{"k", "v", Ttl::forever()});
   CommandBuffer commands;
-  PutBatch small(many, PutMode::always, kMost);
+  PutBatch small(many, PutMode::always, most_bytes);
   std::vector<std::size_t> sizes;
   while (small.next()) {
     small.compose(commands, true);

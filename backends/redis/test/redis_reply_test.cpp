@@ -17,7 +17,7 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
-constexpr std::size_t kMost = 1000;  // bytes of a value
+constexpr std::size_t most_bytes = 1000;  // bytes of a value
 
 std::string shown(const Element& element) {
   const std::string place = std::to_string(element.depth) + "/" + std::to_string(element.index);
@@ -38,7 +38,7 @@ std::string shown(const Element& element) {
 std::vector<std::string> parts(std::string_view bytes) {
   std::vector<std::string> parts;
   UsualReply reply(bytes);
-  if (!reply.is_whole(kMost)) return parts;
+  if (!reply.is_whole(most_bytes)) return parts;
   EXPECT_TRUE(reply.read([&](const Element& element) { parts.push_back(shown(element)); }));
   return parts;
 }
@@ -93,13 +93,13 @@ TEST(RedisUsualReply, HasNoValueOverTheLimit) {
 TEST(RedisUsualReply, IsWholeAndAlone) {
   for (const std::string_view whole :
        {"$5\r\nhello\r\n", "$-1\r\n", "+OK\r\n", "*0\r\n", "*2\r\n$1\r\na\r\n$-1\r\n"}) {
-    EXPECT_TRUE(UsualReply(whole).is_whole(kMost)) << whole;
+    EXPECT_TRUE(UsualReply(whole).is_whole(most_bytes)) << whole;
     for (std::size_t size = 1; size < whole.size(); ++size) {
-      EXPECT_FALSE(UsualReply(whole.substr(0, size)).is_whole(kMost))
+      EXPECT_FALSE(UsualReply(whole.substr(0, size)).is_whole(most_bytes))
           << whole << " cut at " << size;
     }
     for (const char* const more : {"\r", "$", "+OK\r\n"}) {
-      EXPECT_FALSE(UsualReply(std::string(whole) + more).is_whole(kMost)) << whole << more;
+      EXPECT_FALSE(UsualReply(std::string(whole) + more).is_whole(most_bytes)) << whole << more;
     }
   }
 }

@@ -935,27 +935,27 @@ void expect_one_limit(std::vector<std::string> replies,
   EXPECT_EQ(kind_of_error([&] { operation(*session); }), Kind::timeout);
 }
 
-const std::string kFull = "-OOM command not allowed when used memory > 'maxmemory'.\r\n";
-const std::string kDenied = "-NOPERM this user has no permissions to run the command\r\n";
+const std::string full_reply = "-OOM command not allowed when used memory > 'maxmemory'.\r\n";
+const std::string denied_reply = "-NOPERM this user has no permissions to run the command\r\n";
 
 TEST(RedisOneLimit, ARefusedSetAndItsErasureShareIt) {
-  expect_one_limit({kFull, ":1\r\n"}, [](Backend& s) { set(s, "k", "v"); });
-  expect_one_limit({kFull + kFull, ":2\r\n"}, [](Backend& s) {
+  expect_one_limit({full_reply, ":1\r\n"}, [](Backend& s) { set(s, "k", "v"); });
+  expect_one_limit({full_reply + full_reply, ":2\r\n"}, [](Backend& s) {
     const std::vector<Item> items = {{"a", "1", Ttl::forever()}, {"b", "2", Ttl::forever()}};
     s.put_many(items, PutMode::always, [](std::size_t) {});
   });
 }
 
 TEST(RedisOneLimit, ASubstituteForADeniedCommandSharesIt) {
-  expect_one_limit({kDenied, "+OK\r\n"}, [](Backend& s) { set(s, "k", "v", Ttl(1min)); });
-  expect_one_limit({kDenied, "+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n*1\r\n$1\r\nv\r\n:1\r\n"},
+  expect_one_limit({denied_reply, "+OK\r\n"}, [](Backend& s) { set(s, "k", "v", Ttl(1min)); });
+  expect_one_limit({denied_reply, "+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n*1\r\n$1\r\nv\r\n:1\r\n"},
                    [](Backend& s) { pop(s, "k"); });
   const std::string absent = "+OK\r\n$-1\r\n";
-  expect_one_limit({kDenied, absent, "+OK\r\n"}, [](Backend& s) { s.incr("k", 1); });
-  expect_one_limit({kDenied, absent, "+OK\r\n"}, [](Backend& s) {
+  expect_one_limit({denied_reply, absent, "+OK\r\n"}, [](Backend& s) { s.incr("k", 1); });
+  expect_one_limit({denied_reply, absent, "+OK\r\n"}, [](Backend& s) {
     extension<CompareExtension>(s).put_if_equal("k", "a", "b", std::nullopt);
   });
-  expect_one_limit({kDenied, absent, "+OK\r\n"},
+  expect_one_limit({denied_reply, absent, "+OK\r\n"},
                    [](Backend& s) { extension<CompareExtension>(s).erase_if_equal("k", "a"); });
 }
 

@@ -135,7 +135,7 @@ void sql_sound(sqlite3_context* context, int, sqlite3_value** values) {
 
 // Reads the beginning of an open file.
 HeaderRead read_bytes(sqlite3_file& file, FileHeader& header) {
-  constexpr std::string_view kMagic("SQLite format 3\0", 16);
+  constexpr std::string_view magic("SQLite format 3\0", 16);
   std::array<unsigned char, 100> bytes{};
   const int code = file.pMethods->xRead(&file, bytes.data(), bytes.size(), 0);
   if (code == SQLITE_IOERR_SHORT_READ) {
@@ -144,7 +144,7 @@ HeaderRead read_bytes(sqlite3_file& file, FileHeader& header) {
     return empty ? HeaderRead::empty : HeaderRead::too_short;
   }
   if (code != SQLITE_OK) return HeaderRead::unreadable;
-  header.is_database = std::memcmp(bytes.data(), kMagic.data(), kMagic.size()) == 0;
+  header.is_database = std::memcmp(bytes.data(), magic.data(), magic.size()) == 0;
   header.has_write_ahead_log = bytes[18] > 1;  // the format version that writers need
   header.user_version = big_endian(bytes.data() + 60);
   header.application_id = big_endian(bytes.data() + 68);
@@ -364,9 +364,9 @@ void Connection::read_blob(const std::string& table, const char* column, std::in
 
 void Connection::define_checksums(bool& damaged) {
   const Inside inside(*this);
-  constexpr int kFlags = SQLITE_UTF8 | SQLITE_DETERMINISTIC | SQLITE_DIRECTONLY;
+  constexpr int function_flags = SQLITE_UTF8 | SQLITE_DETERMINISTIC | SQLITE_DIRECTONLY;
   const auto define = [&](const char* name, int parameters, auto function) {
-    const int code = sqlite3_create_function_v2(handle_, name, parameters, kFlags, &damaged,
+    const int code = sqlite3_create_function_v2(handle_, name, parameters, function_flags, &damaged,
                                                 function, nullptr, nullptr, nullptr);
     if (code != SQLITE_OK) fail(code);
   };

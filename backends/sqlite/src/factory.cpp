@@ -23,18 +23,18 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::string_view kMemory = ":memory:";
+constexpr std::string_view memory_location = ":memory:";
 // Stands for a refused location: no valid alias can share it.
-constexpr std::string_view kRefused = ":memory:\n";
-constexpr std::chrono::hours kLongestWait(24);
-constexpr std::int64_t kLargestPageCache = std::int64_t{1} << 40;  // SQLite counts KiB in an int
-constexpr std::int64_t kLargestValueBytes = 1'000'000'000;         // SQLite's limit
+constexpr std::string_view refused_location = ":memory:\n";
+constexpr std::chrono::hours longest_wait(24);
+constexpr std::int64_t largest_page_cache = std::int64_t{1} << 40;  // SQLite counts KiB in an int
+constexpr std::int64_t largest_value_bytes = 1'000'000'000;         // SQLite's limit
 
 std::unique_ptr<BackendFactory> create(const OptionReader& options, const BackendContext& context) {
   return std::make_unique<Factory>(options, context);
 }
 
-bool in_memory(std::string_view location) noexcept { return location.starts_with(kMemory); }
+bool in_memory(std::string_view location) noexcept { return location.starts_with(memory_location); }
 
 // Returns why a folder is unsuitable for a store's file, or an empty string.
 std::string judge_folder(const fs::path& folder) {
@@ -61,9 +61,9 @@ struct Place {
 // keeps the log next to the file, not next to the link, so every check, lock, rename and open must
 // use the same name.
 Place follow_links(fs::path file) {
-  constexpr int kMostLinks = 40;  // like the kernel
+  constexpr int most_links = 40;  // like the kernel
   const std::string given = file.string();
-  for (int links = 0; links < kMostLinks; ++links) {
+  for (int links = 0; links < most_links; ++links) {
     const fs::path folder = file.parent_path();
     const std::string lead =
         links == 0 ? "" : quote(given) + " is a symbolic link to " + quote(file.string()) + ": ";
@@ -106,7 +106,7 @@ bool is_letter_or_digit(char c) noexcept {
 
 // ":memory:" and a name that distinguishes stores.
 bool is_memory(std::string_view location) noexcept {
-  location.remove_prefix(kMemory.size());
+  location.remove_prefix(memory_location.size());
   return std::all_of(location.begin(), location.end(), [](char c) {
     return is_letter_or_digit(c) || std::string_view("._-:/+").find(c) != std::string_view::npos;
   });
@@ -147,7 +147,7 @@ std::string read_location(const OptionReader& options) {
   const std::vector<std::string>& given = options.location();
   if (given.size() != 1 || given.front().empty()) {
     options.reject_location("expected one file, or \":memory:\" for a store in memory");
-    return std::string(kRefused);
+    return std::string(refused_location);
   }
   const std::string& location = given.front();
   const bool memory = in_memory(location);
@@ -157,7 +157,7 @@ std::string read_location(const OptionReader& options) {
         "\":memory:\" and a name; the value is not shown, since it may contain a password (a "
         "file's name with characters other than letters, digits and ._-+~ needs \"./\" before "
         "it)");
-    return std::string(kRefused);
+    return std::string(refused_location);
   }
   if (memory) return location;
   if (location.back() == '/') {
@@ -191,14 +191,15 @@ TableSettings read_table_settings(const OptionReader& options) {
   settings.max_entries = options.integer("max_entries", 0, 1);
   settings.checksum = options.boolean("checksum", false);
   settings.busy_timeout = options.duration("busy_timeout", milliseconds(1000));
-  if (settings.page_cache > kLargestPageCache) options.reject("page_cache", "must be at most 1TiB");
-  if (settings.busy_timeout > kLongestWait) options.reject("busy_timeout", "must be at most 24h");
+  if (settings.page_cache > largest_page_cache)
+    options.reject("page_cache", "must be at most 1TiB");
+  if (settings.busy_timeout > longest_wait) options.reject("busy_timeout", "must be at most 24h");
   return settings;
 }
 
 std::int64_t read_max_value_bytes(const OptionReader& options) {
   const std::int64_t most = options.bytes("max_value_bytes", 0, 1);
-  if (most > kLargestValueBytes) {
+  if (most > largest_value_bytes) {
     options.reject("max_value_bytes", "must be at most 1GB, which is SQLite's own limit");
   }
   return most;

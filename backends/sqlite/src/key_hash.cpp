@@ -10,8 +10,8 @@ namespace {
 static_assert(std::endian::native == std::endian::little, "keys are read as little-endian words");
 
 // Odd, with as many ones as zeros, in no pattern.
-constexpr std::uint64_t kLength = 0xb5c3a1e94d27968dU;
-constexpr std::uint64_t kFinish = 0x6e91d83ca7f2540bU;
+constexpr std::uint64_t length_factor = 0xb5c3a1e94d27968dU;
+constexpr std::uint64_t finish_factor = 0x6e91d83ca7f2540bU;
 
 __extension__ using Product = unsigned __int128;
 
@@ -50,13 +50,13 @@ Tail last_bytes(std::string_view key, std::size_t count) noexcept {
 std::uint64_t hash_key(std::string_view key, const HashSecret& secret) noexcept {
   const char* at = key.data();
   std::size_t left = key.size();
-  std::uint64_t state = secret.first ^ (key.size() * kLength);
+  std::uint64_t state = secret.first ^ (key.size() * length_factor);
   for (; left > 16; left -= 16, at += 16) {
     state = fold(word(at) ^ secret.second, word(at + 8) ^ state);
   }
   const Tail tail = last_bytes(key, left);
   state = fold(tail.first ^ secret.second, tail.second ^ state);
-  return fold(state ^ secret.second, secret.first ^ kFinish);
+  return fold(state ^ secret.second, secret.first ^ finish_factor);
 }
 
 }  // namespace polycache::sqlite

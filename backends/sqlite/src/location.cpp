@@ -98,17 +98,17 @@ FileVerdict judge_file(const std::string& path, Patience& patience) {
     case HeaderRead::done:
       break;
   }
-  if (header.application_id != kApplicationId) {
+  if (header.application_id != own_application_id) {
     if (!header.is_database) return refused_as_no_database(path);
     return refused(
         quote(path) +
         " is an SQLite file, but not a polycache store; it was not changed; name another one");
   }
   if (!header.is_database) return {FileState::damaged, {}};
-  if (header.user_version > kSchemaVersion) {
+  if (header.user_version > own_schema_version) {
     return refused(quote(path) + " was written by a newer polycache (schema " +
                    std::to_string(header.user_version) + ", this one supports " +
-                   std::to_string(kSchemaVersion) +
+                   std::to_string(own_schema_version) +
                    "); it was not changed; name another one, or use the newer library");
   }
   return {FileState::ours, {}, header.has_write_ahead_log};

@@ -14,8 +14,8 @@
 
 namespace polycache::sqlite {
 
-inline constexpr std::uint32_t kApplicationId = 0x706c7963;  // "plyc"
-inline constexpr std::uint32_t kSchemaVersion = 1;
+inline constexpr std::uint32_t own_application_id = 0x706c7963;  // "plyc"
+inline constexpr std::uint32_t own_schema_version = 1;
 
 enum class FileState : unsigned char {
   absent,   // or empty: to be created

@@ -17,24 +17,24 @@ namespace {
 
 // How often an operation is retried on a reopened file: another process may move or replace the
 // file more than once meanwhile.
-constexpr int kTries = 3;
+constexpr int most_tries = 3;
 
 // Entries written between two checks of a few rows for expired ones: seldom while there are few,
 // and often enough to outpace writes while a quarter or more are.
-constexpr std::size_t kSweepEvery = 256;
-constexpr std::size_t kSweepSoon = 8;
+constexpr std::size_t sweep_every = 256;
+constexpr std::size_t sweep_soon = 8;
 
 // How long a write waits for readers that prevent the log from being emptied (a quarter of
 // busy_timeout, if that is less). If they do not end, no write waits for five times as long.
-constexpr std::chrono::milliseconds kLogPatience{200};
+constexpr std::chrono::milliseconds log_patience{200};
 
 // How many bytes of values a bulk read copies before it passes them on, and how large a buffer is
 // kept for the next operation.
-constexpr std::size_t kManyBytes = std::size_t{256} << 10U;
-constexpr std::size_t kKeptBuffer = std::size_t{1} << 20U;
+constexpr std::size_t many_bytes = std::size_t{256} << 10U;
+constexpr std::size_t kept_buffer = std::size_t{1} << 20U;
 
 Ttl left(std::int64_t expires, const Moment& now) {
-  if (expires == kNever) return Ttl::forever();
+  if (expires == no_expiry) return Ttl::forever();
   return Ttl(std::chrono::milliseconds(expires - now.milliseconds));
 }
 
@@ -57,7 +57,7 @@ auto Session::perform(Operation operation) {
     } catch (const DatabaseError& error) {
       if (error.cause() == DatabaseError::Cause::interrupted) continue;
       // As a plain BackendError, to which the core adds alias and operation.
-      if (again++ == kTries || !heal(error)) throw BackendError(error);
+      if (again++ == most_tries || !heal(error)) throw BackendError(error);
     }
   }
 }
@@ -114,7 +114,7 @@ void Session::tidy(Table& table, std::size_t entries, const Moment& now) noexcep
     if (entries < until_sweep_) {
       until_sweep_ -= entries;
     } else if (entries > 0) {
-      until_sweep_ = table.sweep(now) ? kSweepSoon : kSweepEvery;
+      until_sweep_ = table.sweep(now) ? sweep_soon : sweep_every;
     }
     if (table.log_is_too_long()) bound_log(table);
   } catch (const std::exception&) {
@@ -130,7 +130,7 @@ void Session::bound_log(Table& table) {
   ProcessShare::LongLog& log = share_->long_log();
   const bool to_warn = !log.warned && table.log_is_endless();
   const bool may_wait = to_warn || steady_clock::now() >= log.wait_again;
-  const auto patience = std::min(kLogPatience, alias_->table.busy_timeout / 4);
+  const auto patience = std::min(log_patience, alias_->table.busy_timeout / 4);
   if (table.empty_log(may_wait ? patience : patience.zero())) {
     log.wait_again = {};
     return;
@@ -175,7 +175,7 @@ bool Session::read_one(std::string_view key, Deliver deliver) {
 }
 
 void Session::give_back_buffer() noexcept {
-  if (buffer_.capacity() > kKeptBuffer) buffer_ = std::string();
+  if (buffer_.capacity() > kept_buffer) buffer_ = std::string();
 }
 
 bool Session::get(std::string_view key, ValueSink sink) {
@@ -230,7 +230,7 @@ void Session::read_many(std::span<const std::string_view> keys, Deliver deliver)
   std::size_t delivered = 0;  // of the keys: a retry continues after them
   read([&](Table& table, const Moment& now, Turn& turn) {
     // Foreign sinks run in a transaction only if no writer waits for its end.
-    const std::size_t bytes = table.readers_block_writers() ? SIZE_MAX : kManyBytes;
+    const std::size_t bytes = table.readers_block_writers() ? SIZE_MAX : many_bytes;
     std::optional<Transaction> transaction(std::in_place, table, Transaction::Kind::read);
     for (std::size_t next = delivered; next < keys.size();) {
       next = copy_values(table, keys, next, bytes, now);
@@ -331,7 +331,7 @@ void Session::put_many(std::span<const Item> items, PutMode mode, IndexSink on_f
     Transaction transaction(table, Transaction::Kind::write);
     for (std::size_t i = 0; i < items.size(); ++i) {
       if (!put_one(table, items[i], mode, now)) failed.push_back(i);
-      if (i < kMostOrders - 1) ++now.order;
+      if (i < most_orders - 1) ++now.order;
     }
     transaction.commit();
   });

@@ -93,7 +93,7 @@ class Session final : public Backend,
   using Turn = std::unique_lock<std::timed_mutex>;
 
   // How many entries of one bulk write get an order of their own: a microsecond each.
-  static constexpr std::size_t kMostOrders = 1'000'000;
+  static constexpr std::size_t most_orders = 1'000'000;
 
   // TtlExtension
   bool get(std::string_view key, FunctionRef<void(std::string_view, Ttl)> sink) override;

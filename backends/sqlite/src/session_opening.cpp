@@ -14,14 +14,14 @@ namespace polycache::sqlite {
 namespace {
 
 // How long a deleted or replaced file may go unnoticed.
-constexpr std::int64_t kLookEvery = 100;
+constexpr std::int64_t look_every = 100;
 
 // How far ahead of the clock an entry's `written` is accepted: clocks are also set back a little,
 // and a bulk write adds a microsecond for each of its entries.
-constexpr std::chrono::seconds kAhead{5};
+constexpr std::chrono::seconds most_ahead{5};
 
 // The interval between attempts to make room on a full disk.
-constexpr std::int64_t kRoomEvery = 1000;
+constexpr std::int64_t room_every = 1000;
 
 }  // namespace
 
@@ -48,11 +48,11 @@ Moment Session::moment(std::size_t writes) const noexcept {
                                 ? nanoseconds(alias_->clock.steady_now().time_since_epoch())
                                 : nanoseconds(alias_->clock.system_now().time_since_epoch());
   const std::int64_t us = floor<microseconds>(since).count();
-  const std::int64_t ahead = microseconds(kAhead).count();
+  const std::int64_t ahead = microseconds(most_ahead).count();
   Moment now{.milliseconds = floor<milliseconds>(since).count(), .latest = us + ahead};
   if (writes == 0) return now;
   now.rounded_up = ceil<milliseconds>(since).count();
-  const auto count = static_cast<std::int64_t>(std::min(writes, kMostOrders));
+  const auto count = static_cast<std::int64_t>(std::min(writes, most_orders));
   std::int64_t last = alias_->last_order.load(std::memory_order_relaxed);
   do {
     // If the clock was set back, restart from the clock.
@@ -65,7 +65,7 @@ Moment Session::moment(std::size_t writes) const noexcept {
 Table& Session::open_table(const Moment& now) {
   if (table_ != nullptr && share_->fork() != fork_count()) table_.reset();
   const std::int64_t age = now.milliseconds - checked_;
-  if (table_ != nullptr && (age < 0 || age >= kLookEvery)) {
+  if (table_ != nullptr && (age < 0 || age >= look_every)) {
     checked_ = now.milliseconds;
     if (identity_ && identify_file(alias_->shown) != identity_) {
       leave_replaced_file();
@@ -189,7 +189,7 @@ bool Session::heal(const DatabaseError& error) {
 // Returns whether there may be room now.
 bool Session::make_room() {
   const Moment now = moment(0);
-  if (table_ == nullptr || std::abs(now.milliseconds - room_made_) < kRoomEvery) return false;
+  if (table_ == nullptr || std::abs(now.milliseconds - room_made_) < room_every) return false;
   room_made_ = now.milliseconds;
   try {
     const Turn turn = take_turn();

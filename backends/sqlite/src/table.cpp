@@ -13,17 +13,17 @@
 namespace polycache::sqlite {
 namespace {
 
-constexpr int kSweepRows = 64;
-constexpr int kPrefixRows = 4096;
-constexpr int kRoomRows = 4096;
+constexpr int sweep_rows = 64;
+constexpr int prefix_rows = 4096;
+constexpr int room_rows = 4096;
 
 // Values up to this size are read whole even if a part suffices.
-constexpr int kSmall = 2048;
-constexpr std::size_t kHead = 64;
+constexpr int small_bytes = 2048;
+constexpr std::size_t head_bytes = 64;
 
 // For an entry with a lifetime that was written before the clock was set back: see Moment::latest.
 // Its parameter is ?9 in all statements that have one.
-const char* const kAhead = "(written > ?9 AND expires <> 9223372036854775807)";
+const char* const is_ahead = "(written > ?9 AND expires <> 9223372036854775807)";
 
 }  // namespace
 
@@ -33,9 +33,9 @@ std::string fold_case(std::string name) {
 }
 
 std::int64_t Moment::expires_after(Ttl ttl) const noexcept {
-  if (ttl.is_forever()) return kNever;
+  if (ttl.is_forever()) return no_expiry;
   std::int64_t expires = 0;
-  if (__builtin_add_overflow(rounded_up, ttl.value().count(), &expires)) return kNever;
+  if (__builtin_add_overflow(rounded_up, ttl.value().count(), &expires)) return no_expiry;
   return expires;
 }
 
@@ -49,7 +49,7 @@ Transaction::~Transaction() {
 }
 
 std::string Table::live() const {
-  return std::string(" WHERE id = ?1 AND key = ?2 AND expires > ?3 AND NOT ") + kAhead;
+  return std::string(" WHERE id = ?1 AND key = ?2 AND expires > ?3 AND NOT ") + is_ahead;
 }
 
 // Whether a row is not damaged, as far as that is known.
@@ -91,7 +91,7 @@ void Table::prepare_putting() {
                       settings_.max_entries > 0 ? insert + update : "REPLACE INTO " + t + columns);
   put_if_absent_.emplace(connection_, insert + update +
                                           " WHERE key <> excluded.key OR expires <= ?6 OR " +
-                                          kAhead + " OR NOT " + sound());
+                                          is_ahead + " OR NOT " + sound());
   put_if_present_.emplace(
       connection_,
       "UPDATE " + t + " SET expires = ?4, written = ?5, value = ?6" + and_checksum("?8") + live());
@@ -118,7 +118,7 @@ void Table::prepare_changing() {
 
 void Table::prepare_reading() {
   const std::string from = " FROM " + quoted_ + " WHERE id = ?1 AND key = ?2";
-  const std::string small = "iif(length(value) <= " + std::to_string(kSmall) + ", ";
+  const std::string small = "iif(length(value) <= " + std::to_string(small_bytes) + ", ";
   find_.emplace(connection_, "SELECT expires, written, value" +
                                  std::string(uses_checksums_ ? ", checksum" : "") + from);
   find_head_.emplace(connection_, "SELECT expires, written, " + small + "value, NULL)" +
@@ -128,11 +128,11 @@ void Table::prepare_reading() {
 
 void Table::prepare_sweeping() {
   const std::string& t = quoted_;
-  const std::string ahead = kAhead;
+  const std::string ahead = is_ahead;
   sweep_look_.emplace(connection_, "SELECT max(id), total(expires <= ?2 OR " + ahead +
                                        "), count(*) FROM (SELECT id, written, expires FROM " + t +
                                        " WHERE id > ?1 ORDER BY id LIMIT " +
-                                       std::to_string(kSweepRows) + ")");
+                                       std::to_string(sweep_rows) + ")");
   sweep_erase_.emplace(
       connection_,
       "DELETE FROM " + t + " WHERE id > ?1 AND id <= ?2 AND (expires <= ?3 OR " + ahead + ")");
@@ -157,7 +157,7 @@ bool Table::is_sound(const Statement& row, std::string_view key) const noexcept 
 
 bool Table::Row::is_live(const Moment& now) noexcept {
   expires_ = statement_->integer(0);
-  if (expires_ == kNever) return true;
+  if (expires_ == no_expiry) return true;
   return expires_ > now.milliseconds && statement_->integer(1) <= now.latest;
 }
 
@@ -167,7 +167,7 @@ bool Table::find_head(std::string_view key, std::string& head, const Moment& now
   const Row row = found(*find_head_, key, now);
   if (!row) return false;
   if (find_head_->is_null(2)) {
-    head.resize(kHead);
+    head.resize(head_bytes);
     connection_.read_blob(settings_.name, "value", id(key), head);
   } else {
     head.assign(row.value());
@@ -256,7 +256,7 @@ void Table::clear() { connection_.execute("DELETE FROM " + quoted_); }
 void Table::erase_prefix(std::string_view prefix, std::int64_t& removed) {
   Statement last(connection_, "SELECT max(id) FROM (SELECT id FROM " + quoted_ +
                                   " WHERE id >= ?1 ORDER BY id LIMIT " +
-                                  std::to_string(kPrefixRows) + ")");
+                                  std::to_string(prefix_rows) + ")");
   // Compares bytes, whatever they are: key is a BLOB.
   Statement erase(
       connection_,
@@ -291,7 +291,7 @@ bool Table::sweep(const Moment& now) {
     sweep_erase_->bind(1, sweep_from_).bind(2, to).bind(3, now.milliseconds).bind(9, now.latest);
     sweep_erase_->run();
   }
-  sweep_from_ = seen < kSweepRows ? INT64_MIN : to;
+  sweep_from_ = seen < sweep_rows ? INT64_MIN : to;
   return expired * 4 > seen;
 }
 
@@ -300,7 +300,7 @@ void Table::make_room(const Moment& now) {
   if (write_ahead_log_) connection_.empty_log(settings_.busy_timeout);
   Statement expired(connection_, "DELETE FROM " + quoted_ + " WHERE id IN (SELECT id FROM " +
                                      quoted_ + " WHERE expires <= ?1 LIMIT " +
-                                     std::to_string(kRoomRows) + ")");
+                                     std::to_string(room_rows) + ")");
   expired.bind(1, now.milliseconds).run();
 }
 
@@ -319,7 +319,7 @@ std::int64_t Table::cull(const Moment& now) {
     count -= connection_.changes();
   };
   const auto too_many = [&] { return count - (limit - slack); };
-  erase(std::string(" WHERE expires <= ?1 OR ") + kAhead,
+  erase(std::string(" WHERE expires <= ?1 OR ") + is_ahead,
         [&](Statement& of) { of.bind(1, now.milliseconds).bind(9, now.latest); });
   // Written before the clock was set back: they would be the youngest for a long time.
   erase(" WHERE written > ?9 LIMIT ?1",

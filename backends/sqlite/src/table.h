@@ -52,7 +52,7 @@ struct Moment {
   std::int64_t expires_after(Ttl ttl) const noexcept;
 };
 
-inline constexpr std::int64_t kNever = INT64_MAX;
+inline constexpr std::int64_t no_expiry = INT64_MAX;
 
 class Table {
  public:

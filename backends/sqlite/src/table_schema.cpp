@@ -28,9 +28,9 @@ std::string quote_text(std::string_view text) {
 
 // The index of a table "x" is "x_written"; if a table has that name, "polycache_written_x", which
 // no table can have.
-constexpr std::string_view kIndexTail = "_written";
-const char* const kReservedIndexHead = "polycache_written_";
-const char* const kChecksumTriggerHead = "polycache_checksum_";
+constexpr std::string_view index_tail = "_written";
+const char* const reserved_index_head = "polycache_written_";
+const char* const checksum_trigger_head = "polycache_checksum_";
 
 // Contains all columns that culling needs, so that it does not read the table.
 std::string index_on(const std::string& table, const std::string& index) {
@@ -73,7 +73,7 @@ void Table::prepare_file() {
   if (connection_.query_integer("PRAGMA schema_version") == 0) create_schema();
   const auto application = connection_.query_integer("PRAGMA application_id");
   const auto version = connection_.query_integer("PRAGMA user_version");
-  if (application != kApplicationId || version != kSchemaVersion) {
+  if (application != own_application_id || version != own_schema_version) {
     throw DatabaseError(DatabaseError::Cause::other, BackendError::Kind::storage,
                         connection_.shown(),
                         "sqlite " + quote(connection_.shown()) +
@@ -112,8 +112,8 @@ void Table::create_schema() {
   change_schema([this] {
     if (connection_.query_integer("PRAGMA schema_version") != 0) return;
     connection_.execute(
-        "PRAGMA application_id=" + std::to_string(kApplicationId) +
-        ";PRAGMA user_version=" + std::to_string(kSchemaVersion) +
+        "PRAGMA application_id=" + std::to_string(own_application_id) +
+        ";PRAGMA user_version=" + std::to_string(own_schema_version) +
         ";CREATE TABLE polycache_meta(name TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID"
         ";INSERT INTO polycache_meta VALUES('hash_secret', randomblob(16))");
   });
@@ -152,11 +152,11 @@ std::string Table::name_in_file(const char* type, const std::string& name) {
 
 // A log that has grown, as by one large write, is shortened when it restarts.
 void Table::bound_log() {
-  constexpr std::int64_t kFrameHeader = 24;
+  constexpr std::int64_t frame_header = 24;
   connection_.checkpoint_every(settings_.wal_autocheckpoint);
   page_size_ = connection_.query_integer("PRAGMA page_size");
   connection_.query_integer("PRAGMA journal_size_limit=" +
-                            std::to_string(most_log_pages() * (page_size_ + kFrameHeader)));
+                            std::to_string(most_log_pages() * (page_size_ + frame_header)));
 }
 
 bool Table::empty_log(std::chrono::milliseconds patience) {
@@ -182,13 +182,13 @@ void Table::create_table() {
 
 // The index of another table may have this table's name, which SQLite allows only once.
 void Table::make_way_for_table() {
-  if (!fold_case(settings_.name).ends_with(kIndexTail)) return;
+  if (!fold_case(settings_.name).ends_with(index_tail)) return;
   const std::string index = name_in_file("index", settings_.name);
   if (index.empty()) return;
   const std::string of = connection_.query_text(
       "SELECT tbl_name FROM sqlite_master WHERE type = 'index' AND name = " + quote_text(index));
   connection_.execute("DROP INDEX " + quote_identifier(index));
-  connection_.execute(index_on(of, kReservedIndexHead + of));
+  connection_.execute(index_on(of, reserved_index_head + of));
 }
 
 // How other processes spell the same table.
@@ -203,8 +203,8 @@ void Table::check_spelling() {
 
 // The index's usual name may be another table's, or reserved by SQLite: "sqlite_written".
 void Table::create_index() {
-  const std::string usual = settings_.name + std::string(kIndexTail);
-  const std::string reserved = kReservedIndexHead + settings_.name;
+  const std::string usual = settings_.name + std::string(index_tail);
+  const std::string reserved = reserved_index_head + settings_.name;
   if (!name_in_file("index", usual).empty() || !name_in_file("index", reserved).empty()) return;
   change_schema([&] {
     const bool is_free =
@@ -216,7 +216,7 @@ void Table::create_index() {
 // The trigger is for older versions, which do not know the column: rows that they change then have
 // no checksum instead of a wrong one. A read-only file is read without checksums.
 void Table::add_checksums() {
-  const std::string trigger = kChecksumTriggerHead + settings_.name;
+  const std::string trigger = checksum_trigger_head + settings_.name;
   const auto has_column = [this] {
     const Inside inside(connection_);
     Statement columns(connection_, "PRAGMA table_info(" + quoted_ + ")");
@@ -251,7 +251,7 @@ void Table::add_checksums() {
 bool Table::has_our_schema() {
   const Inside inside(connection_);
   const Resetting resetting(*user_version_);
-  return user_version_->step() && user_version_->integer(0) == kSchemaVersion;
+  return user_version_->step() && user_version_->integer(0) == own_schema_version;
 }
 
 }  // namespace polycache::sqlite

@@ -55,7 +55,7 @@ using testing::TestContext;
 using testing::wait_for;
 using testing::write_file;
 
-constexpr Ttl kForever = Ttl::forever();
+constexpr Ttl forever = Ttl::forever();
 
 Ttl ms(std::int64_t count) { return Ttl(std::chrono::milliseconds(count)); }
 
@@ -66,11 +66,11 @@ std::optional<std::string> get(Backend& session, std::string_view key) {
   return result;
 }
 
-bool put(Backend& session, std::string_view key, std::string_view value, Ttl ttl = kForever) {
+bool put(Backend& session, std::string_view key, std::string_view value, Ttl ttl = forever) {
   return session.put(key, value, ttl, PutMode::always);
 }
 
-bool add(Backend& session, std::string_view key, std::string_view value, Ttl ttl = kForever) {
+bool add(Backend& session, std::string_view key, std::string_view value, Ttl ttl = forever) {
   return session.put(key, value, ttl, PutMode::if_absent);
 }
 
@@ -145,12 +145,12 @@ TEST_P(SqliteStore, SessionsOfOneLocationShareTheirEntries) {
 TEST_P(SqliteStore, PutHeedsItsMode) {
   const auto factory = make();
   const auto session = factory->connect();
-  EXPECT_FALSE(session->put("k", "v", kForever, PutMode::if_present));
+  EXPECT_FALSE(session->put("k", "v", forever, PutMode::if_present));
   EXPECT_EQ(get(*session, "k"), std::nullopt);
   EXPECT_TRUE(add(*session, "k", "first", ms(10)));
   EXPECT_FALSE(add(*session, "k", "second"));
   EXPECT_EQ(get(*session, "k"), "first");
-  EXPECT_TRUE(session->put("k", "third", kForever, PutMode::if_present));
+  EXPECT_TRUE(session->put("k", "third", forever, PutMode::if_present));
   EXPECT_EQ(get(*session, "k"), "third");
   EXPECT_EQ(get_with_ttl(*session, "k")->left, std::nullopt);
 }
@@ -168,12 +168,12 @@ TEST_P(SqliteStore, ExpiredIsAbsentForEveryOperation) {
   EXPECT_EQ(get(*session, "k"), "1");  // never early
   EXPECT_EQ(get(*session, expired()), std::nullopt);
   EXPECT_FALSE(contains(*session, expired()));
-  EXPECT_FALSE(session->touch(expired(), kForever));
+  EXPECT_FALSE(session->touch(expired(), forever));
   EXPECT_FALSE(session->erase(expired()));
   EXPECT_EQ(session->erase_many(std::vector<std::string_view>{expired()}), 0U);
   EXPECT_EQ(session->incr(expired(), 1), std::nullopt);
-  EXPECT_FALSE(session->put(expired(), "2", kForever, PutMode::if_present));
-  EXPECT_FALSE(extension<CompareExtension>(*session).put_if_equal(expired(), "1", "2", kForever));
+  EXPECT_FALSE(session->put(expired(), "2", forever, PutMode::if_present));
+  EXPECT_FALSE(extension<CompareExtension>(*session).put_if_equal(expired(), "1", "2", forever));
   EXPECT_FALSE(extension<CompareExtension>(*session).erase_if_equal(expired(), "1"));
   EXPECT_FALSE(extension<PopExtension>(*session).pop(expired(), [](std::string_view) {}));
   EXPECT_EQ(get_with_ttl(*session, expired()), std::nullopt);
@@ -203,13 +203,13 @@ TEST_P(SqliteStore, TheLongestLifeIsForever) {
 TEST_P(SqliteStore, TouchGivesANewLife) {
   const auto factory = make();
   const auto session = factory->connect();
-  EXPECT_FALSE(session->touch("k", kForever));
+  EXPECT_FALSE(session->touch("k", forever));
   put(*session, "k", "v", ms(10));
   EXPECT_TRUE(session->touch("k", ms(1000)));
   clock_.advance(999ms);
   EXPECT_EQ(get_with_ttl(*session, "k")->left, 1);
-  EXPECT_TRUE(session->touch("k", kForever));
-  EXPECT_TRUE(session->touch("k", kForever));
+  EXPECT_TRUE(session->touch("k", forever));
+  EXPECT_TRUE(session->touch("k", forever));
   clock_.advance(24h);
   EXPECT_EQ(get(*session, "k"), "v");
 }
@@ -276,14 +276,14 @@ TEST_P(SqliteStore, IncrRefusesWhatIsNoCounterAndChangesNothing) {
 TEST_P(SqliteStore, BulkOperationsAnswerForEveryKey) {
   const auto factory = make();
   const auto session = factory->connect();
-  const std::vector<Item> items{{"a", "1", kForever}, {"b", "", ms(10)}, {"c", "3", kForever}};
+  const std::vector<Item> items{{"a", "1", forever}, {"b", "", ms(10)}, {"c", "3", forever}};
   session->put_many(items, PutMode::always, [](std::size_t) { FAIL(); });
   std::map<std::size_t, std::string> found;
   const std::vector<std::string_view> keys{"c", "none", "b", "c"};
   session->get_many(keys, [&](std::size_t i, std::string_view value) { found[i] = value; });
   EXPECT_EQ(found, (std::map<std::size_t, std::string>{{0, "3"}, {2, ""}, {3, "3"}}));
   std::vector<std::size_t> failed;
-  const std::vector<Item> more{{"a", "x", kForever}, {"d", "y", kForever}};
+  const std::vector<Item> more{{"a", "x", forever}, {"d", "y", forever}};
   session->put_many(more, PutMode::if_absent, [&](std::size_t i) { failed.push_back(i); });
   EXPECT_THAT(failed, ElementsAre(0));
   EXPECT_EQ(get(*session, "a"), "1");
@@ -307,7 +307,7 @@ TEST_P(SqliteStore, TtlExtensionReportsTheRemainingLifetime) {
                                              });
   ASSERT_THAT(found, SizeIs(2));
   EXPECT_EQ(found.at(0), Entry("1", ms(400)));
-  EXPECT_EQ(found.at(2), Entry("2", kForever));
+  EXPECT_EQ(found.at(2), Entry("2", forever));
 }
 
 TEST_P(SqliteStore, CompareExtensionActsOnEqualBytesOnly) {
@@ -320,8 +320,8 @@ TEST_P(SqliteStore, CompareExtensionActsOnEqualBytesOnly) {
   EXPECT_FALSE(compare.put_if_equal("k", "other", "new", std::nullopt));
   EXPECT_TRUE(compare.put_if_equal("k", "", "12", std::nullopt));
   EXPECT_EQ(get_with_ttl(*session, "k"), Entry("12", ms(1000)));
-  EXPECT_TRUE(compare.put_if_equal("k", "12", "13", kForever));
-  EXPECT_EQ(get_with_ttl(*session, "k"), Entry("13", kForever));
+  EXPECT_TRUE(compare.put_if_equal("k", "12", "13", forever));
+  EXPECT_EQ(get_with_ttl(*session, "k"), Entry("13", forever));
   EXPECT_FALSE(compare.erase_if_equal("k", "12"));
   EXPECT_TRUE(compare.erase_if_equal("k", "13"));
   EXPECT_FALSE(compare.erase_if_equal("k", "13"));
@@ -371,7 +371,7 @@ TEST_P(SqliteStore, ErasePrefixGoesThroughAllOfALargeStore) {
   for (int i = 0; i < 10'000; ++i)
     keys.push_back((i % 2 == 0 ? "even:" : "odd:") + std::to_string(i));
   std::vector<Item> items;
-  for (const std::string& key : keys) items.push_back({key, "v", kForever});
+  for (const std::string& key : keys) items.push_back({key, "v", forever});
   session->put_many(items, PutMode::always, [](std::size_t) { FAIL(); });
   EXPECT_EQ(extension<ErasePrefixExtension>(*session).erase_prefix("even:"), 5'000U);
   EXPECT_EQ(extension<ErasePrefixExtension>(*session).erase_prefix("odd:"), 5'000U);
@@ -386,7 +386,7 @@ TEST_P(SqliteStore, ASinkMayUseTheStoreThroughAnotherSession) {
   const auto use = [&](std::string_view value) {
     EXPECT_TRUE(put(*nested, "copy", value));
     EXPECT_TRUE(nested->erase("copy"));
-    nested->touch("a", kForever);
+    nested->touch("a", forever);
   };
   EXPECT_TRUE(session->get("a", use));
   EXPECT_TRUE(session->contains("a", use));
@@ -397,7 +397,7 @@ TEST_P(SqliteStore, ASinkMayUseTheStoreThroughAnotherSession) {
     ++calls;
   });
   EXPECT_EQ(calls, 2);
-  const std::vector<Item> items{{"a", "x", kForever}};
+  const std::vector<Item> items{{"a", "x", forever}};
   session->put_many(items, PutMode::if_absent, [&](std::size_t) { use("x"); });
 }
 
@@ -413,7 +413,7 @@ TEST_P(SqliteStore, AValueThatIsTooLargeIsRefusedAndTheOldOneIsGone) {
   EXPECT_THAT(context_.warnings(),
               ElementsAre(HasSubstr("11 bytes"), HasSubstr("max_value_bytes")));
   put(*session, "b", "old");
-  const std::vector<Item> items{{"a", "1", kForever}, {"b", large, kForever}, {"c", "3", kForever}};
+  const std::vector<Item> items{{"a", "1", forever}, {"b", large, forever}, {"c", "3", forever}};
   std::vector<std::size_t> failed;
   session->put_many(items, PutMode::always, [&](std::size_t i) { failed.push_back(i); });
   EXPECT_THAT(failed, ElementsAre(1));
@@ -450,7 +450,7 @@ TEST_P(SqliteStore, MaxEntriesRemovesExpiredOnesFirst) {
   const auto factory = make({{"max_entries", std::int64_t{10}}});
   const auto session = factory->connect();
   for (int i = 0; i < 10; ++i)
-    put(*session, "k" + std::to_string(i), "v", i < 5 ? kForever : ms(10));
+    put(*session, "k" + std::to_string(i), "v", i < 5 ? forever : ms(10));
   clock_.advance(10ms);
   for (int i = 10; i < 15; ++i) put(*session, "k" + std::to_string(i), "v");
   EXPECT_EQ(count_live(*session, 15), 10U);
@@ -473,7 +473,7 @@ TEST_P(SqliteStore, MaxEntriesHoldsForBulkWritesAndOverThreads) {
   std::vector<std::string> keys;
   for (int i = 0; i < 300; ++i) keys.push_back("b" + std::to_string(i));
   std::vector<Item> items;
-  for (const std::string& key : keys) items.push_back({key, "v", kForever});
+  for (const std::string& key : keys) items.push_back({key, "v", forever});
   session->put_many(items, PutMode::always, [](std::size_t) { FAIL(); });
   std::size_t live = count_live(*session, 800);
   for (const std::string& key : keys) live += contains(*session, key) ? 1 : 0;
@@ -616,8 +616,8 @@ TEST_F(SqliteFile, AnyNameOfATableKeepsItsEntriesApart) {
       EXPECT_TRUE(put(*session, "k", "first"));
       EXPECT_FALSE(add(*session, "k", "second"));
       EXPECT_TRUE(put(*session, "k", "n"));
-      EXPECT_TRUE(session->touch("k", kForever));
-      EXPECT_TRUE(extension<CompareExtension>(*session).put_if_equal("k", "n", name, kForever));
+      EXPECT_TRUE(session->touch("k", forever));
+      EXPECT_TRUE(extension<CompareExtension>(*session).put_if_equal("k", "n", name, forever));
       EXPECT_TRUE(add(*session, "short", "1", ms(1)));
       clock_.advance(1ms);
       EXPECT_TRUE(add(*session, "short", "2"));
@@ -700,11 +700,11 @@ TEST_F(SqliteFile, AKeyWithTheHashOfAnotherIsNotTakenForIt) {
   };
   EXPECT_EQ(get(*session, "k"), std::nullopt);
   EXPECT_FALSE(contains(*session, "k"));
-  EXPECT_FALSE(session->touch("k", kForever));
+  EXPECT_FALSE(session->touch("k", forever));
   EXPECT_EQ(session->incr("k", 1), std::nullopt);
   EXPECT_FALSE(session->erase("k"));
-  EXPECT_FALSE(session->put("k", "2", kForever, PutMode::if_present));
-  EXPECT_FALSE(extension<CompareExtension>(*session).put_if_equal("k", "1", "2", kForever));
+  EXPECT_FALSE(session->put("k", "2", forever, PutMode::if_present));
+  EXPECT_FALSE(extension<CompareExtension>(*session).put_if_equal("k", "1", "2", forever));
   EXPECT_FALSE(extension<CompareExtension>(*session).erase_if_equal("k", "1"));
   EXPECT_FALSE(extension<PopExtension>(*session).pop("k", [](std::string_view) {}));
   EXPECT_TRUE(other_is_there());
@@ -947,7 +947,7 @@ TEST_F(SqliteFile, ManyThreadsThatMeetADamagedFileMoveItOnce) {
 }
 
 TEST_F(SqliteFile, ManyProcessesThatMeetADamagedFileMoveItOnce) {
-  constexpr int kProcesses = 6;
+  constexpr int process_count = 6;
   {
     const auto factory = make();
     const auto session = factory->connect();
@@ -957,7 +957,7 @@ TEST_F(SqliteFile, ManyProcessesThatMeetADamagedFileMoveItOnce) {
   int start[2];
   ASSERT_EQ(::pipe(start), 0);
   std::vector<pid_t> children;
-  for (int p = 0; p < kProcesses; ++p) {
+  for (int p = 0; p < process_count; ++p) {
     children.push_back(start_child([&, p] {
       ::close(start[1]);
       const auto factory = make({{"busy_timeout", "20s"}});
@@ -973,7 +973,7 @@ TEST_F(SqliteFile, ManyProcessesThatMeetADamagedFileMoveItOnce) {
   EXPECT_THAT(moved_aside(folder_), SizeIs(1));
   const auto factory = make();
   const auto session = factory->connect();
-  for (int p = 0; p < kProcesses; ++p) EXPECT_TRUE(contains(*session, "p" + std::to_string(p)));
+  for (int p = 0; p < process_count; ++p) EXPECT_TRUE(contains(*session, "p" + std::to_string(p)));
 }
 
 // --- busy, read-only ---
@@ -1041,38 +1041,38 @@ TEST_F(SqliteFile, AReadOnlyFileIsReadAndSaysSo) {
 // --- several processes ---
 
 TEST_F(SqliteFile, ProcessesCountTogether) {
-  constexpr int kProcesses = 4;
-  constexpr int kTimes = 150;
+  constexpr int process_count = 4;
+  constexpr int times_each = 150;
   std::vector<pid_t> children;
-  for (int p = 0; p < kProcesses; ++p) {
+  for (int p = 0; p < process_count; ++p) {
     children.push_back(start_child([&] {  // they make the file together, too
       const auto factory = make({{"busy_timeout", "30s"}});
       const auto session = factory->connect();
       add(*session, "n", "0");
-      for (int i = 0; i < kTimes; ++i) session->incr("n", 1);
+      for (int i = 0; i < times_each; ++i) session->incr("n", 1);
       return true;
     }));
   }
   for (const pid_t child : children) EXPECT_EQ(wait_for(child), 0);
-  EXPECT_EQ(get(*make()->connect(), "n"), std::to_string(kProcesses * kTimes));
+  EXPECT_EQ(get(*make()->connect(), "n"), std::to_string(process_count * times_each));
 }
 
 TEST_F(SqliteFile, OneOfSeveralProcessesPopsAndAdds) {
-  constexpr int kProcesses = 4;
-  constexpr int kKeys = 50;
+  constexpr int process_count = 4;
+  constexpr int key_count = 50;
   {
     const auto factory = make();
     const auto session = factory->connect();
-    for (int i = 0; i < kKeys; ++i) put(*session, "pop" + std::to_string(i), "v");
+    for (int i = 0; i < key_count; ++i) put(*session, "pop" + std::to_string(i), "v");
     put(*session, "popped", "0");
     put(*session, "added", "0");
   }
   std::vector<pid_t> children;
-  for (int p = 0; p < kProcesses; ++p) {
+  for (int p = 0; p < process_count; ++p) {
     children.push_back(start_child([&] {
       const auto factory = make({{"busy_timeout", "30s"}});
       const auto session = factory->connect();
-      for (int i = 0; i < kKeys; ++i) {
+      for (int i = 0; i < key_count; ++i) {
         const std::string tail = std::to_string(i);
         if (extension<PopExtension>(*session).pop("pop" + tail, [](std::string_view) {})) {
           session->incr("popped", 1);
@@ -1083,8 +1083,8 @@ TEST_F(SqliteFile, OneOfSeveralProcessesPopsAndAdds) {
     }));
   }
   for (const pid_t child : children) EXPECT_EQ(wait_for(child), 0);
-  EXPECT_EQ(get(*make()->connect(), "popped"), std::to_string(kKeys));
-  EXPECT_EQ(get(*make()->connect(), "added"), std::to_string(kKeys));
+  EXPECT_EQ(get(*make()->connect(), "popped"), std::to_string(key_count));
+  EXPECT_EQ(get(*make()->connect(), "added"), std::to_string(key_count));
 }
 
 TEST_F(SqliteFile, AForkedChildOpensItsOwnConnection) {
@@ -1263,7 +1263,7 @@ TEST(SqlitePatience, ClearingByPrefixHasItAnewForEachStep) {
   sqlite::Table table(sqlite::Connection::Place::file, folder.file("cache.db"),
                       sqlite::Connection::Absent::make, sqlite::Table::Log::write_ahead,
                       folder.file("cache.db"), {.name = "cache", .synchronous = "off"}, patience);
-  table.put("k", "v", kForever, PutMode::always, {});
+  table.put("k", "v", forever, PutMode::always, {});
   while (patience.pause(1ms)) {
   }
   std::int64_t removed = 0;
@@ -1273,7 +1273,7 @@ TEST(SqlitePatience, ClearingByPrefixHasItAnewForEachStep) {
 }
 
 TEST(SqliteKeyHash, StaysAsItIs) {
-  constexpr sqlite::HashSecret kSecret{0x0123456789abcdefU, 0xfedcba9876543210U};
+  constexpr sqlite::HashSecret secret{0x0123456789abcdefU, 0xfedcba9876543210U};
   const std::pair<std::string_view, std::uint64_t> known[] = {
       {"", 0xb143d546566c7b94U},
       {"a", 0xdb2cd0f810a47629U},
@@ -1285,7 +1285,7 @@ TEST(SqliteKeyHash, StaysAsItIs) {
       {"0123456789abcdefg", 0x1275c5768163b463U},
       {"bench:1:user:profile:42", 0xb28acf8bddf42b78U},
   };
-  for (const auto& [key, hash] : known) EXPECT_EQ(sqlite::hash_key(key, kSecret), hash) << key;
+  for (const auto& [key, hash] : known) EXPECT_EQ(sqlite::hash_key(key, secret), hash) << key;
 }
 
 }  // namespace

@@ -9,9 +9,9 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr auto kFirstPause = 20ms;
-constexpr auto kLongestPause = 1000ms;
-constexpr int kDoublings = 6;  // more make no difference
+constexpr auto first_pause = 20ms;
+constexpr auto longest_pause = 1000ms;
+constexpr int most_doublings = 6;  // more make no difference
 
 }  // namespace
 
@@ -55,11 +55,11 @@ std::chrono::milliseconds ReconnectPace::pause_left() const noexcept {
 }
 
 std::chrono::nanoseconds ReconnectPace::next_pause() const noexcept {
-  const int doublings = std::min(failures_.load(std::memory_order_relaxed), kDoublings);
+  const int doublings = std::min(failures_.load(std::memory_order_relaxed), most_doublings);
   const auto seed = static_cast<std::uint64_t>(now()) ^ reinterpret_cast<std::uintptr_t>(this);
   Backoff backoff(
-      std::min<std::chrono::milliseconds>(kFirstPause * (1 << doublings), kLongestPause),
-      kLongestPause, seed * 0x9E3779B97F4A7C15U);
+      std::min<std::chrono::milliseconds>(first_pause * (1 << doublings), longest_pause),
+      longest_pause, seed * 0x9E3779B97F4A7C15U);
   return backoff.next();
 }
 

@@ -26,7 +26,7 @@ namespace {
 using Problem = TlsCertificates::Problem;
 using Context = std::shared_ptr<SSL_CTX>;
 
-constexpr std::size_t kLargestFile = std::size_t{16} << 20U;
+constexpr std::size_t largest_file = std::size_t{16} << 20U;
 
 template <auto release>
 struct Free {
@@ -63,14 +63,14 @@ std::optional<Problem> read(PemFile& file) {
       off_standard_streams(::open(file.path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   int error = descriptor < 0 ? errno : 0;
   std::array<char, 16384> buffer;
-  while (error == 0 && file.bytes.size() <= kLargestFile) {
+  while (error == 0 && file.bytes.size() <= largest_file) {
     const ssize_t got = ::read(descriptor, buffer.data(), buffer.size());
     if (got == 0) break;
     if (got > 0) file.bytes.append(buffer.data(), static_cast<std::size_t>(got));
     if (got < 0 && errno != EINTR) error = errno;
   }
   if (descriptor >= 0) ::close(descriptor);
-  if (error == 0 && file.bytes.size() <= kLargestFile) return std::nullopt;
+  if (error == 0 && file.bytes.size() <= largest_file) return std::nullopt;
   const std::string why = error == 0 ? "it has more than 16 MiB" : std::strerror(error);
   return file.wrong("cannot be read (" + why + ")" + remedy);
 }

@@ -129,7 +129,7 @@ std::string remedy_for(long verdict, const std::string& host) {
   }
 }
 
-constexpr const char* kLookAtOwn =
+constexpr const char* look_at_own =
     "look at the options tls_cert_file and tls_key_file, and at what the server accepts";
 
 }  // namespace
@@ -295,7 +295,7 @@ Failure TlsStream::describe_failure() const {
   const int number = ERR_GET_REASON(code);
   if (ERR_GET_LIB(code) == ERR_LIB_SSL && number > SSL_AD_REASON_OFFSET &&
       is_refusal(number - SSL_AD_REASON_OFFSET)) {
-    return tls(Kind::denied, "the server refuses this client (" + reason + "); " + kLookAtOwn);
+    return tls(Kind::denied, "the server refuses this client (" + reason + "); " + look_at_own);
   }
   if (parts_->agreed) return tls(Kind::protocol, "what it sends is damaged (" + reason + ")");
   return tls(Kind::protocol,
@@ -310,7 +310,7 @@ std::optional<Failure> TlsStream::failure() {
   return Failure{Failure::Step::tls, Kind::denied,
                  std::string("the server asked for a certificate of this client and closed the "
                              "connection; ") +
-                     kLookAtOwn};
+                     look_at_own};
 }
 
 // --- TlsClient ---

@@ -10,7 +10,7 @@ namespace polycache {
 namespace {
 
 // How long a fork waits for threads that are inside, for example on a disk that hangs.
-constexpr std::chrono::seconds kPatience{10};
+constexpr std::chrono::seconds patience{10};
 
 constinit std::atomic<bool> usable{true};
 constinit std::mutex gate_mutex;  // guards the list of passes; held during a fork
@@ -27,7 +27,7 @@ struct ForkGate {
     gate_mutex.lock();
     gate_before = ForkPass::gate_.load(std::memory_order_relaxed);
     ForkPass::gate_.store(Gate::forking, std::memory_order_seq_cst);
-    const auto deadline = std::chrono::steady_clock::now() + kPatience;
+    const auto deadline = std::chrono::steady_clock::now() + patience;
     all_are_outside = true;
     for (const ForkPass* pass = passes; pass != nullptr && all_are_outside; pass = pass->next_) {
       all_are_outside = wait_until_outside(*pass, deadline);

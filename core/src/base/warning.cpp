@@ -52,10 +52,10 @@ bool comes_and_goes(Warning::Kind kind) noexcept {
          kind == Warning::Kind::reload_failed;
 }
 
-// Maximum of lines for one kind and alias within kWhile.
-constexpr int kMostLines = 8;
+// Maximum of lines for one kind and alias within lines_window.
+constexpr int most_lines = 8;
 // Slightly less than the minute after which the core sums up failures.
-constexpr std::chrono::seconds kWhile{50};
+constexpr std::chrono::seconds lines_window{50};
 
 struct Shown {
   std::chrono::steady_clock::time_point since;
@@ -67,10 +67,10 @@ enum class Showing : unsigned char { no, yes, last };
 Showing note(const Warning& warning) {
   static NoDestructor<std::map<std::pair<std::string, Warning::Kind>, Shown>> all;
   const auto now = Clock::real().steady_now();
-  const int most = comes_and_goes(warning.kind) ? kMostLines : 1;
+  const int most = comes_and_goes(warning.kind) ? most_lines : 1;
   const std::lock_guard lock(cold_mutex());
   Shown& shown = (*all)[{std::string(warning.alias), warning.kind}];
-  if (shown.lines == 0 || (most > 1 && now - shown.since >= kWhile)) shown = {now, 0};
+  if (shown.lines == 0 || (most > 1 && now - shown.since >= lines_window)) shown = {now, 0};
   if (shown.lines == most) return Showing::no;
   return ++shown.lines == most ? Showing::last : Showing::yes;
 }

@@ -26,10 +26,10 @@ struct Group {
 
 // Buffer size for entries of the user database. A group with thousands of members does not fit and
 // is treated as unknown.
-constexpr std::size_t kDatabaseBuffer = std::size_t{64} << 10U;
+constexpr std::size_t database_buffer = std::size_t{64} << 10U;
 
 std::optional<Group> find_group(gid_t id) {
-  std::vector<char> buffer(kDatabaseBuffer);
+  std::vector<char> buffer(database_buffer);
   group entry{};
   group* found = nullptr;
   if (::getgrgid_r(id, &entry, buffer.data(), buffer.size(), &found) != 0 || found == nullptr) {
@@ -42,10 +42,10 @@ std::optional<Group> find_group(gid_t id) {
   return result;
 }
 
-constexpr int kMostLinks = 40;  // in a path to a file, as in the kernel
+constexpr int most_links = 40;  // in a path to a file, as in the kernel
 
 std::string user_name(uid_t id) {
-  std::vector<char> buffer(kDatabaseBuffer);
+  std::vector<char> buffer(database_buffer);
   passwd entry{};
   passwd* found = nullptr;
   const int error = ::getpwuid_r(id, &entry, buffer.data(), buffer.size(), &found);
@@ -148,7 +148,7 @@ std::string judge_holder(const fs::path& file, const struct stat& entry) {
 std::string judge_links(fs::path path) {
   std::error_code error;
   struct stat entry {};
-  for (int links = 0; links < kMostLinks; ++links) {
+  for (int links = 0; links < most_links; ++links) {
     if (::lstat(path.c_str(), &entry) != 0 || !S_ISLNK(entry.st_mode)) return {};
     if (std::string problem = judge_holder(path, entry); !problem.empty()) return problem;
     path = path.parent_path() / fs::read_symlink(path, error);

@@ -18,7 +18,7 @@ namespace {
 
 using Kind = JsonNode::Kind;
 
-constexpr std::size_t kMostOfFile = std::size_t{16} << 20U;
+constexpr std::size_t most_of_file = std::size_t{16} << 20U;
 
 // `writers`: why other users can write to the file; empty if they cannot.
 Config read_config(std::string_view text, std::string_view source, std::filesystem::path folder,
@@ -28,8 +28,8 @@ Config read_config(std::string_view text, std::string_view source, std::filesyst
   ConfigProblems problems;
   if (!writers.empty()) problems.add(source, "", writers);
   ConfigReader reader(config, problems, std::string(source), ConfigReader::Lines::shown);
-  if (text.size() > kMostOfFile) {
-    problems.add(source, "", "is larger than " + std::to_string(kMostOfFile / 1024) + " KiB");
+  if (text.size() > most_of_file) {
+    problems.add(source, "", "is larger than " + std::to_string(most_of_file / 1024) + " KiB");
     problems.throw_if_any();
   }
   const auto root = parse_json(text, [&](int line, std::string_view member, std::string_view what) {
@@ -41,7 +41,7 @@ Config read_config(std::string_view text, std::string_view source, std::filesyst
 }
 
 Config load(const std::filesystem::path& file, std::string_view remedy) {
-  const FileText content = read_file(file, kMostOfFile);
+  const FileText content = read_file(file, most_of_file);
   if (!content.problem.empty()) {
     throw ConfigError((file.string() + ": " + content.problem).append(remedy));
   }

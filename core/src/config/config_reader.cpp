@@ -75,7 +75,7 @@ std::string problem_of_alias(std::string_view alias) {
   return "";
 }
 
-const std::array<ConfigReader::CacheMember, 12> ConfigReader::kCacheMembers{{
+const std::array<ConfigReader::CacheMember, 12> ConfigReader::cache_members{{
     {"backend", &ConfigReader::backend},
     {"location", &ConfigReader::location},
     {"timeout", &ConfigReader::timeout},
@@ -395,8 +395,8 @@ void ConfigReader::reject_cache_member(const JsonNode& node, const std::string& 
   if (const auto name = our_member(node.name)) {
     return reject(node.line, path, std::string("this is Django's name; write ").append(*name));
   }
-  std::array<std::string_view, kCacheMembers.size()> known;
-  std::transform(kCacheMembers.begin(), kCacheMembers.end(), known.begin(),
+  std::array<std::string_view, cache_members.size()> known;
+  std::transform(cache_members.begin(), cache_members.end(), known.begin(),
                  [](const CacheMember& member) { return member.name; });
   if (const auto near = nearest(node.name, known)) {
     return reject(node.line, path, "unknown member; did you mean " + quote(*near) + "?");
@@ -408,9 +408,9 @@ void ConfigReader::reject_cache_member(const JsonNode& node, const std::string& 
 
 void ConfigReader::read_cache_member(const JsonNode& node, const std::string& path,
                                      CacheConfig& cache) {
-  const auto member = std::find_if(kCacheMembers.begin(), kCacheMembers.end(),
+  const auto member = std::find_if(cache_members.begin(), cache_members.end(),
                                    [&](const CacheMember& m) { return m.name == node.name; });
-  if (member == kCacheMembers.end()) return reject_cache_member(node, path);
+  if (member == cache_members.end()) return reject_cache_member(node, path);
   note(node, path);
   (this->*member->read)(node, path, cache);
 }

@@ -52,7 +52,7 @@ class ConfigReader {
     std::string_view name;
     ReadMember read;
   };
-  static const std::array<CacheMember, 12> kCacheMembers;
+  static const std::array<CacheMember, 12> cache_members;
 
   void read_caches(const JsonNode& node);
   void read_cache(const JsonNode& node);

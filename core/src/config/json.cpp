@@ -11,8 +11,8 @@
 namespace polycache {
 namespace {
 
-constexpr std::size_t kMaxDepth = 64;
-constexpr std::size_t kMaxValues = 200'000;
+constexpr std::size_t max_depth = 64;
+constexpr std::size_t max_values = 200'000;
 
 int line_of(std::string_view text, std::size_t offset) {
   return 1 + static_cast<int>(std::count(
@@ -194,8 +194,8 @@ class TreeBuilder : public nlohmann::json_sax<nlohmann::json> {
 
   // Whether one more value is within the limit.
   bool admit() {
-    if (++values_ <= kMaxValues) return true;
-    on_problem_(progress_.line(), "", "more than " + std::to_string(kMaxValues) + " values");
+    if (++values_ <= max_values) return true;
+    on_problem_(progress_.line(), "", "more than " + std::to_string(max_values) + " values");
     return false;
   }
 
@@ -207,9 +207,9 @@ class TreeBuilder : public nlohmann::json_sax<nlohmann::json> {
   }
 
   bool open(JsonNode::Kind kind) {
-    if (stack_.size() == kMaxDepth) {
+    if (stack_.size() == max_depth) {
       on_problem_(progress_.line(), "",
-                  "nested deeper than " + std::to_string(kMaxDepth) + " levels");
+                  "nested deeper than " + std::to_string(max_depth) + " levels");
       return false;
     }
     if (!admit()) return false;

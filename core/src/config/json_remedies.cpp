@@ -14,19 +14,21 @@ struct Remedy {
   std::string_view remedy;
 };
 
-constexpr std::string_view kTruth = "write true or false";
-constexpr std::string_view kNull = "write null";
-constexpr std::string_view kNumber = "write a finite number";
+constexpr std::string_view write_truth = "write true or false";
+constexpr std::string_view write_null = "write null";
+constexpr std::string_view write_number = "write a finite number";
 
-constexpr std::array<Remedy, 20> kWords{{
-    {"True", kTruth},      {"False", kTruth}, {"TRUE", kTruth},     {"FALSE", kTruth},
-    {"yes", kTruth},       {"no", kTruth},    {"on", kTruth},       {"off", kTruth},
-    {"Yes", kTruth},       {"No", kTruth},    {"None", kNull},      {"NULL", kNull},
-    {"Null", kNull},       {"nil", kNull},    {"undefined", kNull}, {"NaN", kNumber},
-    {"Infinity", kNumber}, {"nan", kNumber},  {"inf", kNumber},     {"Inf", kNumber},
+constexpr std::array<Remedy, 20> word_remedies{{
+    {"True", write_truth},  {"False", write_truth},     {"TRUE", write_truth},
+    {"FALSE", write_truth}, {"yes", write_truth},       {"no", write_truth},
+    {"on", write_truth},    {"off", write_truth},       {"Yes", write_truth},
+    {"No", write_truth},    {"None", write_null},       {"NULL", write_null},
+    {"Null", write_null},   {"nil", write_null},        {"undefined", write_null},
+    {"NaN", write_number},  {"Infinity", write_number}, {"nan", write_number},
+    {"inf", write_number},  {"Inf", write_number},
 }};
 
-constexpr std::array<Remedy, 5> kCharacters{{
+constexpr std::array<Remedy, 5> character_remedies{{
     {"#", "'#' does not begin a comment; write // or /* */"},
     {"'", "write strings in double quotes (\"), not in single quotes (')"},
     {"`", "write strings in double quotes (\"), not in backquotes (`)"},
@@ -140,11 +142,11 @@ std::string json_remedy(std::string_view text, std::size_t at) {
   if (here.code != '\n') {
     if (std::string remedy = character_remedy(here); !remedy.empty()) return remedy;
   }
-  for (const Remedy& known : kCharacters) {
+  for (const Remedy& known : character_remedies) {
     if (known.found == here.bytes) return std::string(known.remedy);
   }
   const std::string_view word = word_at(text, at);
-  for (const Remedy& known : kWords) {
+  for (const Remedy& known : word_remedies) {
     if (known.found == word) {
       return "the word " + std::string(known.found) + " is not allowed in JSON; " +
              std::string(known.remedy);

@@ -48,7 +48,7 @@ class ConfigProblems {
     std::stable_sort(problems_.begin(), problems_.end(),
                      [](const Problem& a, const Problem& b) { return a.line < b.line; });
     std::string message = std::to_string(problems_.size()) + " problems in the configuration:";
-    const std::size_t shown = std::min<std::size_t>(problems_.size(), kShown);
+    const std::size_t shown = std::min<std::size_t>(problems_.size(), most_shown);
     for (std::size_t i = 0; i < shown; ++i) message.append("\n  ").append(problems_[i].text);
     if (shown < problems_.size()) {
       message += "\n  and " + std::to_string(problems_.size() - shown) + " more";
@@ -62,7 +62,7 @@ class ConfigProblems {
     std::string text;
   };
 
-  static constexpr std::size_t kShown = 100;
+  static constexpr std::size_t most_shown = 100;
 
   // Names in a file can be anything; a message remains one line of reasonable length.
   static std::string printable(std::string_view member) {

@@ -18,7 +18,7 @@
 namespace polycache {
 namespace {
 
-constexpr std::size_t kMostOfSecretFile = 65536;
+constexpr std::size_t most_of_secret_file = 65536;
 
 bool is_variable_name(std::string_view name) {
   const auto letter = [](char c) {
@@ -47,7 +47,7 @@ Substituted from_variable(std::string_view name, bool has_default, std::string_v
 }
 
 Substituted from_file(std::string_view path, const std::filesystem::path& folder) {
-  FileText file = read_file(folder / path, kMostOfSecretFile);
+  FileText file = read_file(folder / path, most_of_secret_file);
   if (!file.problem.empty()) {
     return {.problem = "the file " + quote(path) + " of a ${file:...} " + file.problem};
   }

@@ -6,11 +6,12 @@
 namespace polycache {
 namespace {
 
-constexpr char kFormat = 1;
-constexpr std::size_t kShown = 64;  // bytes of an entry that Backend::contains shows
-constexpr std::uint8_t kUnderstood = kNegative | kMarkedStale | kTransformed | kLeased;
-constexpr unsigned char kTransformsField = 0x80;
-constexpr std::int64_t kSkew = 10'000;  // milliseconds that two machines' clocks may differ
+constexpr char entry_format = 1;
+constexpr std::size_t shown_bytes = 64;  // bytes of an entry that Backend::contains shows
+constexpr std::uint8_t understood_flags =
+    flag_negative | flag_marked_stale | flag_transformed | flag_leased;
+constexpr unsigned char transforms_field_id = 0x80;
+constexpr std::int64_t clock_skew = 10'000;  // milliseconds that two machines' clocks may differ
 
 template <class Number>
 Number read_number(std::string_view bytes, std::size_t at, std::size_t size = sizeof(Number)) {
@@ -59,7 +60,7 @@ std::optional<Fields> read_fields(std::string_view bytes) noexcept {
     bytes.remove_prefix(1);
     const auto size = take_varint(bytes);
     if (!size || *size > bytes.size()) return std::nullopt;
-    if (id == kTransformsField && !fields.transforms && *size > 0) {
+    if (id == transforms_field_id && !fields.transforms && *size > 0) {
       fields.transforms = bytes.substr(0, *size);
     } else if (id >= 0x80) {
       return std::nullopt;
@@ -76,21 +77,21 @@ struct Parsed {
 };
 
 std::optional<Parsed> parse(std::string_view stored) noexcept {
-  if (stored.size() < kEntryHeadSize || stored[3] != kFormat) return std::nullopt;
+  if (stored.size() < entry_head_size || stored[3] != entry_format) return std::nullopt;
   const Parsed parsed{{.flags = read_number<std::uint8_t>(stored, 4),
                        .created = read_number<std::int64_t>(stored, 8),
                        .fresh_until = read_number<std::int64_t>(stored, 16),
                        .compute_microseconds = read_number<std::uint32_t>(stored, 24),
                        .stale_seconds = read_number<std::uint32_t>(stored, 28)},
                       read_number<std::size_t>(stored, 5, 3)};
-  if (parsed.length < kEntryHeadSize || (parsed.head.flags & ~kUnderstood) != 0) {
+  if (parsed.length < entry_head_size || (parsed.head.flags & ~understood_flags) != 0) {
     return std::nullopt;
   }
   return parsed;
 }
 
 EntryState state_of(const EntryHead& head, const Clock& clock) noexcept {
-  if ((head.flags & kLeased) != 0) return EntryState::leased;
+  if ((head.flags & flag_leased) != 0) return EntryState::leased;
   const bool has_times = head.created != 0 || head.fresh_until != 0;
   const std::int64_t now = has_times
                                ? std::chrono::floor<std::chrono::milliseconds>(clock.system_now())
@@ -99,12 +100,12 @@ EntryState state_of(const EntryHead& head, const Clock& clock) noexcept {
                                : 0;
   const bool has_end = head.fresh_until != 0;
   const bool is_over = has_end && now >= head.fresh_until;
-  if ((head.flags & kNegative) != 0) return is_over ? EntryState::dead : EntryState::negative;
+  if ((head.flags & flag_negative) != 0) return is_over ? EntryState::dead : EntryState::negative;
   // Unsigned, because a damaged head may contain any number.
   const auto over = static_cast<std::uint64_t>(now) - static_cast<std::uint64_t>(head.fresh_until);
   if (is_over && over >= std::uint64_t{head.stale_seconds} * 1000) return EntryState::dead;
-  const bool is_ahead = has_times && head.created > now && head.created - now > kSkew;
-  const bool is_stale = is_over || is_ahead || (head.flags & kMarkedStale) != 0;
+  const bool is_ahead = has_times && head.created > now && head.created - now > clock_skew;
+  const bool is_stale = is_over || is_ahead || (head.flags & flag_marked_stale) != 0;
   return is_stale ? EntryState::stale : EntryState::live;
 }
 
@@ -113,8 +114,8 @@ EntryState state_of(const EntryHead& head, const Clock& clock) noexcept {
 JudgedEntry judge_frame(std::string_view stored, const Clock& clock) noexcept {
   const auto parsed = parse(stored);
   if (!parsed || parsed->length > stored.size()) return {EntryState::unreadable};
-  const auto fields = read_fields(stored.substr(kEntryHeadSize, parsed->length - kEntryHeadSize));
-  const bool is_transformed = (parsed->head.flags & kTransformed) != 0;
+  const auto fields = read_fields(stored.substr(entry_head_size, parsed->length - entry_head_size));
+  const bool is_transformed = (parsed->head.flags & flag_transformed) != 0;
   if (!fields || is_transformed != fields->transforms.has_value()) return {EntryState::unreadable};
   return {state_of(parsed->head, clock), stored.substr(parsed->length),
           fields->transforms.value_or("")};
@@ -122,7 +123,7 @@ JudgedEntry judge_frame(std::string_view stored, const Clock& clock) noexcept {
 
 std::optional<EntryState> judge_frame_head(std::string_view head, const Clock& clock) noexcept {
   const auto parsed = parse(head);
-  if (parsed && parsed->length > head.size() && head.size() >= kShown) return std::nullopt;
+  if (parsed && parsed->length > head.size() && head.size() >= shown_bytes) return std::nullopt;
   return judge_frame(head, clock).state;
 }
 
@@ -131,24 +132,24 @@ EntryHead head_of_frame(std::string_view stored) noexcept {
 }
 
 std::string bound_head(EntryHead head) {
-  head.flags |= kTransformed;
+  head.flags |= flag_transformed;
   std::string bytes = make_frame(head, {}, {});
   std::fill_n(bytes.begin() + 5, 3, '\0');
   return bytes;
 }
 
 std::string transforms_field(std::string_view names) {
-  std::string field(1, static_cast<char>(kTransformsField));
+  std::string field(1, static_cast<char>(transforms_field_id));
   append_varint(field, names.size());
   return field.append(names);
 }
 
 std::string make_frame(const EntryHead& head, std::string_view fields, std::string_view value) {
   std::string frame;
-  frame.reserve(kEntryHeadSize + fields.size() + value.size());
-  frame.append(kEntryMagic).push_back(kFormat);
+  frame.reserve(entry_head_size + fields.size() + value.size());
+  frame.append(entry_magic).push_back(entry_format);
   write_number(frame, head.flags);
-  write_number(frame, kEntryHeadSize + fields.size(), 3);
+  write_number(frame, entry_head_size + fields.size(), 3);
   write_number(frame, head.created);
   write_number(frame, head.fresh_until);
   write_number(frame, head.compute_microseconds);

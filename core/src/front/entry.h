@@ -39,11 +39,11 @@ enum class EntryState : unsigned char {
 };
 
 enum EntryFlag : std::uint8_t {
-  kNegative = 1,
-  kMarkedStale = 2,
-  kTagged = 4,       // not understood yet
-  kTransformed = 8,  // a field names the transforms of the payload
-  kLeased = 16,
+  flag_negative = 1,
+  flag_marked_stale = 2,
+  flag_tagged = 4,       // not understood yet
+  flag_transformed = 8,  // a field names the transforms of the payload
+  flag_leased = 16,
 };
 
 // The part of the head that has a fixed size.
@@ -55,10 +55,10 @@ struct EntryHead {
   std::uint32_t stale_seconds = 0;
 };
 
-inline constexpr std::string_view kEntryMagic = "\xC1pc";
-inline constexpr std::size_t kEntryHeadSize = 32;
+inline constexpr std::string_view entry_magic = "\xC1pc";
+inline constexpr std::size_t entry_head_size = 32;
 
-inline bool is_framed(std::string_view stored) noexcept { return stored.starts_with(kEntryMagic); }
+inline bool is_framed(std::string_view stored) noexcept { return stored.starts_with(entry_magic); }
 
 struct JudgedEntry {
   EntryState state = EntryState::live;
@@ -89,7 +89,7 @@ EntryHead head_of_frame(std::string_view stored) noexcept;
 // What a transform may bind a payload to: the fixed part of the head, its length as 0.
 std::string bound_head(EntryHead head);
 
-// The field that names the transforms of the payload, for make_frame() with kTransformed.
+// The field that names the transforms of the payload, for make_frame() with flag_transformed.
 std::string transforms_field(std::string_view names);
 
 // Puts a frame around a value. REQUIRES: head and fields take less than 16 MiB

@@ -9,11 +9,11 @@
 namespace polycache {
 namespace {
 
-constexpr std::chrono::seconds kTellEvery{60};
+constexpr std::chrono::seconds tell_every{60};
 
 // Failsafe::down_
-constexpr unsigned kDownForAll = 1;
-constexpr unsigned kDownForWrites = 2;
+constexpr unsigned down_for_all = 1;
+constexpr unsigned down_for_writes = 2;
 
 std::int64_t nanoseconds(std::chrono::steady_clock::time_point moment) noexcept {
   return std::chrono::nanoseconds(moment.time_since_epoch()).count();
@@ -24,7 +24,7 @@ unsigned what_is_down(Access access, BackendError::Kind kind) noexcept {
   if (kind == Kind::unsupported) return 0;
   const bool nothing_heard =
       kind == Kind::unreachable || kind == Kind::timeout || kind == Kind::protocol;
-  return access == Access::write && !nothing_heard ? kDownForWrites : kDownForAll;
+  return access == Access::write && !nothing_heard ? down_for_writes : down_for_all;
 }
 
 }  // namespace
@@ -46,9 +46,9 @@ Failsafe::News Failsafe::note_failure(Access access, const BackendError& error, 
   last_error_.swap(copy);
   Told& told = thrown ? thrown_ : told_.at(static_cast<std::size_t>(error.kind()));
   if (!thrown) ++told.untold;
-  if (told.last && now - *told.last < kTellEvery) {
+  if (told.last && now - *told.last < tell_every) {
     if (!thrown && sum_due_.load(std::memory_order_relaxed) == 0) {
-      sum_due_.store(nanoseconds(*told.last + kTellEvery), std::memory_order_relaxed);
+      sum_due_.store(nanoseconds(*told.last + tell_every), std::memory_order_relaxed);
     }
     return news;
   }
@@ -83,7 +83,7 @@ Failsafe::News Failsafe::note_success(Access access, bool is_whole) {
   News news;
   if (!traits_.breaks_circuits) news.breaker = breaker_->succeeded(access);
   const unsigned before = down_.load(std::memory_order_relaxed);
-  const unsigned healed = access == Access::write ? 0 : before & ~kDownForAll;
+  const unsigned healed = access == Access::write ? 0 : before & ~down_for_all;
   const unsigned after = is_whole ? healed : before;
   const std::int64_t due = sum_due_.load(std::memory_order_relaxed);
   const auto now = due != 0 ? clock_.steady_now() : std::chrono::steady_clock::time_point();

@@ -26,7 +26,7 @@ class FinalKeys {
     FinalKey final_key;
     state_.compose(final_key, key, version_);
     if (text_.empty()) {  // the others usually have a similar length
-      text_.reserve(std::min(count_ * final_key.view().size(), kMostReserved));
+      text_.reserve(std::min(count_ * final_key.view().size(), most_reserved));
     }
     text_.append(final_key.view());
     ends_.push_back(text_.size());
@@ -45,7 +45,7 @@ class FinalKeys {
   }
 
  private:
-  static constexpr std::size_t kMostReserved = std::size_t{64} << 10U;
+  static constexpr std::size_t most_reserved = std::size_t{64} << 10U;
 
   const CacheState& state_;
   std::optional<int> version_;

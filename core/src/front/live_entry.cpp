@@ -36,8 +36,8 @@ bool replace_not_live(Backend& session, std::string_view key, std::string_view o
 bool put_if_not_live(Backend& session, std::string_view key, std::string_view value, Ttl ttl,
                      const CacheState& state) {
   // Ends when no other writer changes the entry between the two steps.
-  constexpr int kMostTries = 100;
-  for (int tries = 0; tries < kMostTries; ++tries) {
+  constexpr int most_tries = 100;
+  for (int tries = 0; tries < most_tries; ++tries) {
     if (session.put(key, value, ttl, PutMode::if_absent)) return true;
     bool is_framed_there = false;  // a plain value is live and need not be read
     session.contains(key, [&](std::string_view head) { is_framed_there = is_framed(head); });

@@ -17,7 +17,7 @@ std::string framed_form(const CacheState& state, std::string_view final_key, std
     const std::string names =
         state.transforms().apply(value, {.final_key = final_key, .head = bound}, changed);
     if (!names.empty()) {
-      head.flags |= kTransformed;
+      head.flags |= flag_transformed;
       return make_frame(head, transforms_field(names), changed);
     }
   }
@@ -43,7 +43,7 @@ std::string moved_form(const CacheState& state, std::string_view from, std::stri
   const std::string problem = state.transforms().revert(entry.transforms, entry.payload,
                                                         {.final_key = from, .head = bound}, value);
   if (!problem.empty()) throw ValueError("the entry " + problem);
-  head.flags &= static_cast<std::uint8_t>(~kTransformed);
+  head.flags &= static_cast<std::uint8_t>(~flag_transformed);
   std::string framed = framed_form(state, to, value, head);
   return framed.empty() ? make_frame(head, {}, value) : framed;
 }

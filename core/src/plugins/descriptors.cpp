@@ -13,11 +13,11 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kDescriptorSymbol = "polycache_plugin";
+constexpr const char* descriptor_symbol = "polycache_plugin";
 
 // The size in the first version of this ABI. Fields appended since are read only if `size` includes
 // them.
-constexpr std::size_t kSmallestDescriptor =
+constexpr std::size_t smallest_descriptor =
     offsetof(PluginDescriptor, payload) + sizeof(PluginPayload);
 
 // Checks that this program understands `descriptor`, field after field: before `size` and the ABI
@@ -27,9 +27,9 @@ void check_descriptor(const std::string& where, const PluginDescriptor& descript
   if (std::memcmp(descriptor.magic, "plycache", sizeof(descriptor.magic)) != 0) {
     fail("has no polycache descriptor at \"polycache_plugin\"; write POLYCACHE_PLUGIN(...)");
   }
-  if (descriptor.size < kSmallestDescriptor) {
+  if (descriptor.size < smallest_descriptor) {
     fail("has a descriptor of " + std::to_string(descriptor.size) + " bytes, this program needs " +
-         std::to_string(kSmallestDescriptor) + ": build it with the headers of polycache " +
+         std::to_string(smallest_descriptor) + ": build it with the headers of polycache " +
          POLYCACHE_VERSION);
   }
   if (descriptor.abi_version != POLYCACHE_ABI_VERSION || descriptor.abi == nullptr ||
@@ -87,7 +87,7 @@ void require_kind(const std::string& where, const PluginDescriptor& descriptor, 
 }
 
 const PluginDescriptor& descriptor_of(const fs::path& file, const Library& library) {
-  const auto symbol = own_symbol(library, kDescriptorSymbol);
+  const auto symbol = own_symbol(library, descriptor_symbol);
   if (!symbol || !symbol->is_object) {
     throw PluginError(quoted(file) +
                       " has polycache's ABI mark, but does not export \"polycache_plugin\"; write "

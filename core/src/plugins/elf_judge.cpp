@@ -28,7 +28,7 @@ using Segment = ElfW(Phdr);
 using Section = ElfW(Shdr);
 
 // No library has more; a table that claims more is damaged.
-constexpr std::uint64_t kLongestNameTable = 16 << 20;
+constexpr std::uint64_t longest_name_table = 16 << 20;
 
 std::string machine_name(unsigned machine) {
   switch (machine) {
@@ -231,7 +231,7 @@ class ElfFile {
       damaged("its section table has no table of names");
     }
     const Section& table = sections_[header_.e_shstrndx];
-    if (table.sh_type != SHT_STRTAB || table.sh_size == 0 || table.sh_size > kLongestNameTable) {
+    if (table.sh_type != SHT_STRTAB || table.sh_size == 0 || table.sh_size > longest_name_table) {
       damaged("its table of section names is invalid");
     }
     names_.resize(static_cast<std::size_t>(table.sh_size));

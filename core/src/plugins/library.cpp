@@ -35,7 +35,7 @@ namespace {
 namespace fs = std::filesystem;
 using boost::dll::shared_library;
 
-constexpr std::string_view kMarkPrefix = ".polycache_abi_";
+constexpr std::string_view mark_prefix = ".polycache_abi_";
 
 // The ABI mark of a file that judge_elf() has accepted. Boost reads the section names without
 // checking that they end; judge_elf() makes that safe.
@@ -48,11 +48,11 @@ std::string read_mark(const fs::path& file) {
   }
   std::set<std::string> marks;
   for (const std::string& section : sections) {
-    if (section.starts_with(kMarkPrefix)) marks.insert(section.substr(kMarkPrefix.size()));
+    if (section.starts_with(mark_prefix)) marks.insert(section.substr(mark_prefix.size()));
   }
   if (marks.empty()) {
     throw PluginError(quoted(file) + " is not a polycache plugin: it has no section \"" +
-                      std::string(kMarkPrefix) +
+                      std::string(mark_prefix) +
                       POLYCACHE_ABI "\", which POLYCACHE_PLUGIN or POLYCACHE_ABI_MARK adds");
   }
   if (marks.size() > 1) {

@@ -59,7 +59,7 @@ std::function<void(const Warning&)> make_reporter(std::string alias, WarningHand
 }
 
 // For a URL, or another text with a password, in the wrong member.
-constexpr std::string_view kNoPluginName =
+constexpr std::string_view no_plugin_name =
     "expected a name, or the path of a plugin's file; the value is neither, and is not shown since "
     "it may contain a password";
 
@@ -239,7 +239,7 @@ class Builder {
         return find_plugin(stage.kind, stage.name, environment_.linked_plugins, search_path_,
                            config_.folder, writable());
       }
-      note(work, stage.path + stage.name_member, kNoPluginName, true);
+      note(work, stage.path + stage.name_member, no_plugin_name, true);
     } catch (const PluginError& error) {
       note(work, stage.path + stage.name_member, error.what(), true);
     }
@@ -381,21 +381,21 @@ class Builder {
 
   void make_keys(const std::string& path, const CacheConfig& cache, Work& work) {
     KeyFunction function;
-    bool keeps_head = true;
+    bool head_is_kept = true;
     if (!is_plugin_like(cache.key_function) && !registered_key_function(cache.key_function)) {
-      note(work, path + ".key_function", kNoPluginName, true);
+      note(work, path + ".key_function", no_plugin_name, true);
       return;
     }
     if (cache.key_function != "default") {
       try {
-        keeps_head = find_key_function(cache.key_function, function);
+        head_is_kept = find_key_function(cache.key_function, function);
       } catch (const PluginError& error) {
         note(work, path + ".key_function", error.what(), true);
         return;
       }
     }
     work.keys = std::make_shared<KeyPolicy>(cache.key_prefix, cache.version, std::move(function),
-                                            keeps_head);
+                                            head_is_kept);
   }
 
   // Sets `function`. Returns whether it keeps the head.
@@ -417,7 +417,7 @@ class Builder {
         find_plugin(PluginKind::key_function, name, environment_.linked_plugins, search_path_,
                     config_.folder, writable());
     function = plugin.descriptor->payload.key_function;
-    return (plugin.descriptor->flags & kKeepsHead) != 0;
+    return (plugin.descriptor->flags & keeps_head) != 0;
   }
 
   void check_clear(const std::string& path, BackendFactory& factory, Work& work) {

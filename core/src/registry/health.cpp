@@ -16,7 +16,7 @@ using std::chrono::ceil;
 using std::chrono::microseconds;
 
 // The key read if a store has no health extension. It does no harm if it exists.
-constexpr std::string_view kProbe = "polycache-health";
+constexpr std::string_view probe_key = "polycache-health";
 
 void take(CacheHealth& health, const HealthExtension::Server& server) {
   health.servers.push_back({.name = std::string(server.name),
@@ -48,7 +48,7 @@ void ask(CacheState& state, CacheHealth& health) {
     return;
   }
   FinalKey key;
-  state.keys().compose(key, kProbe, std::nullopt);
+  state.keys().compose(key, probe_key, std::nullopt);
   const auto begin = std::chrono::steady_clock::now();
   session->get(key.view(), [](std::string_view) {});
   health.round_trip = ceil<microseconds>(std::chrono::steady_clock::now() - begin);

@@ -17,7 +17,7 @@
 namespace polycache {
 namespace {
 
-constexpr unsigned kPatience = 100;  // seconds; a deadlock ends by a signal
+constexpr unsigned patience = 100;  // seconds; a deadlock ends by a signal
 
 TEST(Fork, MeetsThreadsInTheColdPaths) {
   CacheRegistry registry({.caches = {{"default", {.backend = "dummy"}}}},
@@ -33,7 +33,7 @@ TEST(Fork, MeetsThreadsInTheColdPaths) {
     const pid_t child = fork();
     ASSERT_NE(child, -1);
     if (child == 0) {
-      alarm(kPatience);
+      alarm(patience);
       _exit(registry.contains("default") && fork_count() == before + 1 ? 0 : 1);
     }
     int status = 0;

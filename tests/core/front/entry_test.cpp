@@ -19,12 +19,12 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr std::int64_t kNow = 1'700'000'000'000;  // milliseconds since 1970
+constexpr std::int64_t now = 1'700'000'000'000;  // milliseconds since 1970
 
 class EntryTest : public ::testing::Test {
  protected:
   EntryTest() {
-    clock_.set_wall_clock(std::chrono::system_clock::time_point(std::chrono::milliseconds(kNow)));
+    clock_.set_wall_clock(std::chrono::system_clock::time_point(std::chrono::milliseconds(now)));
   }
 
   EntryState state_of(const EntryHead& head, std::string_view fields = {}) const {
@@ -65,33 +65,33 @@ TEST_F(EntryTest, StatesFollowFromFlagsAndTimes) {
   };
   const std::vector<Row> rows{
       {"nothing said", {}, EntryState::live},
-      {"fresh", {.created = kNow - 1, .fresh_until = kNow + 1}, EntryState::live},
-      {"fresh for ever", {.created = kNow}, EntryState::live},
-      {"over", {.created = kNow - 9, .fresh_until = kNow}, EntryState::dead},
-      {"over, in the window", {.fresh_until = kNow, .stale_seconds = 1}, EntryState::stale},
+      {"fresh", {.created = now - 1, .fresh_until = now + 1}, EntryState::live},
+      {"fresh for ever", {.created = now}, EntryState::live},
+      {"over", {.created = now - 9, .fresh_until = now}, EntryState::dead},
+      {"over, in the window", {.fresh_until = now, .stale_seconds = 1}, EntryState::stale},
       {"at the end of the window",
-       {.fresh_until = kNow - 999, .stale_seconds = 1},
+       {.fresh_until = now - 999, .stale_seconds = 1},
        EntryState::stale},
-      {"beyond the window", {.fresh_until = kNow - 1000, .stale_seconds = 1}, EntryState::dead},
+      {"beyond the window", {.fresh_until = now - 1000, .stale_seconds = 1}, EntryState::dead},
       {"the longest window", {.fresh_until = 1, .stale_seconds = UINT32_MAX}, EntryState::stale},
       {"before 1970", {.fresh_until = -1}, EntryState::dead},
       {"long before", {.fresh_until = INT64_MIN, .stale_seconds = 5}, EntryState::dead},
-      {"long after", {.created = kNow, .fresh_until = INT64_MAX}, EntryState::live},
-      {"marked stale", {.flags = kMarkedStale}, EntryState::stale},
-      {"written ten seconds ahead", {.created = kNow + 10'000}, EntryState::live},
-      {"written further ahead", {.created = kNow + 10'001}, EntryState::stale},
+      {"long after", {.created = now, .fresh_until = INT64_MAX}, EntryState::live},
+      {"marked stale", {.flags = flag_marked_stale}, EntryState::stale},
+      {"written ten seconds ahead", {.created = now + 10'000}, EntryState::live},
+      {"written further ahead", {.created = now + 10'001}, EntryState::stale},
       {"written at the end of time", {.created = INT64_MAX}, EntryState::stale},
-      {"negative", {.flags = kNegative}, EntryState::negative},
-      {"negative, fresh", {.flags = kNegative, .fresh_until = kNow + 1}, EntryState::negative},
+      {"negative", {.flags = flag_negative}, EntryState::negative},
+      {"negative, fresh", {.flags = flag_negative, .fresh_until = now + 1}, EntryState::negative},
       {"negative, over",
-       {.flags = kNegative, .fresh_until = kNow, .stale_seconds = 9},
+       {.flags = flag_negative, .fresh_until = now, .stale_seconds = 9},
        EntryState::dead},
-      {"leased", {.flags = kLeased}, EntryState::leased},
+      {"leased", {.flags = flag_leased}, EntryState::leased},
       {"leased, whatever else",
-       {.flags = kLeased | kNegative, .fresh_until = 1},
+       {.flags = flag_leased | flag_negative, .fresh_until = 1},
        EntryState::leased},
-      {"tagged, which is not understood yet", {.flags = kTagged}, EntryState::unreadable},
-      {"transformed, neither", {.flags = kTransformed}, EntryState::unreadable},
+      {"tagged, which is not understood yet", {.flags = flag_tagged}, EntryState::unreadable},
+      {"transformed, neither", {.flags = flag_transformed}, EntryState::unreadable},
       {"a flag to come", {.flags = 32}, EntryState::unreadable},
       {"a flag to come", {.flags = 128}, EntryState::unreadable},
   };
@@ -123,28 +123,29 @@ TEST_F(EntryTest, FieldsAreSkippedUnlessTheyMustBeUnderstood) {
 TEST_F(EntryTest, APayloadThatWasTransformedNamesItsTransforms) {
   const std::string names = "shrink,seal";
   const std::string field = transforms_field(names);
-  const std::string frame = make_frame({.flags = kTransformed, .created = 5}, field, "payload");
+  const std::string frame = make_frame({.flags = flag_transformed, .created = 5}, field, "payload");
   const JudgedEntry entry = judge_entry(frame, clock_);
   EXPECT_EQ(entry.state, EntryState::live);
   EXPECT_EQ(entry.transforms, names);
   EXPECT_EQ(entry.payload, "payload");
   EXPECT_EQ(head_of_frame(frame).created, 5);
   EXPECT_EQ(bound_head(head_of_frame(frame)), bound_head({.created = 5}));
-  EXPECT_EQ(bound_head({}).size(), kEntryHeadSize);
+  EXPECT_EQ(bound_head({}).size(), entry_head_size);
 
   const std::string longer(300, 'n');
-  EXPECT_EQ(judge_entry(make_frame({.flags = kTransformed}, transforms_field(longer), ""), clock_)
-                .transforms,
-            longer);
+  EXPECT_EQ(
+      judge_entry(make_frame({.flags = flag_transformed}, transforms_field(longer), ""), clock_)
+          .transforms,
+      longer);
 }
 
 TEST_F(EntryTest, NamesOfTransformsAndTheirFlagComeTogether) {
   const std::string field = transforms_field("seal");
-  EXPECT_EQ(state_of({.flags = kTransformed}, ""), EntryState::unreadable);
+  EXPECT_EQ(state_of({.flags = flag_transformed}, ""), EntryState::unreadable);
   EXPECT_EQ(state_of({}, field), EntryState::unreadable);
-  EXPECT_EQ(state_of({.flags = kTransformed}, field), EntryState::live);
-  EXPECT_EQ(state_of({.flags = kTransformed}, field + field), EntryState::unreadable);
-  EXPECT_EQ(state_of({.flags = kTransformed}, transforms_field("")), EntryState::unreadable);
+  EXPECT_EQ(state_of({.flags = flag_transformed}, field), EntryState::live);
+  EXPECT_EQ(state_of({.flags = flag_transformed}, field + field), EntryState::unreadable);
+  EXPECT_EQ(state_of({.flags = flag_transformed}, transforms_field("")), EntryState::unreadable);
 }
 
 // What the first 64 bytes do not show is decided when the entry is read.
@@ -211,32 +212,29 @@ struct Golden {
   EntryState state;
 };
 
-const Golden kGolden[] = {
+const Golden golden_frames[] = {
     {"c1 70 63 01 00 200000 0000000000000000 0000000000000000 00000000 00000000 76",
      {},
      EntryState::live},
     {"c1 70 63 01 00 200000 0068e5cf8b010000 0a68e5cf8b010000 40e20100 3c000000 76",
-     {.created = kNow,
-      .fresh_until = kNow + 10,
-      .compute_microseconds = 123456,
-      .stale_seconds = 60},
+     {.created = now, .fresh_until = now + 10, .compute_microseconds = 123456, .stale_seconds = 60},
      EntryState::live},
     {"c1 70 63 01 02 200000 0000000000000000 0000000000000000 00000000 00000000 76",
-     {.flags = kMarkedStale},
+     {.flags = flag_marked_stale},
      EntryState::stale},
     {"c1 70 63 01 01 200000 0068e5cf8b010000 0000000000000000 00000000 00000000 76",
-     {.flags = kNegative, .created = kNow},
+     {.flags = flag_negative, .created = now},
      EntryState::negative},
     {"c1 70 63 01 00 200000 0000000000000000 0100000000000000 00000000 00000000 76",
      {.fresh_until = 1},
      EntryState::dead},
     {"c1 70 63 01 10 200000 0000000000000000 0000000000000000 00000000 00000000 76",
-     {.flags = kLeased},
+     {.flags = flag_leased},
      EntryState::leased},
 };
 
 TEST_F(EntryTest, GoldenBytesStayWhatTheyAre) {
-  for (const Golden& golden : kGolden) {
+  for (const Golden& golden : golden_frames) {
     const std::string bytes = from_hex(golden.hex);
     EXPECT_EQ(make_frame(golden.head, {}, "v"), bytes) << golden.hex;
     EXPECT_EQ(judge_entry(bytes, clock_).state, golden.state) << golden.hex;

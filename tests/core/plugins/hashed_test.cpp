@@ -26,7 +26,7 @@ std::string final_key(std::string_view key, std::string_view prefix = "shop", in
   return out;
 }
 
-TEST(Hashed, KeepsTheHeadOfItsKeys) { EXPECT_EQ(hashed().flags, kKeepsHead); }
+TEST(Hashed, KeepsTheHeadOfItsKeys) { EXPECT_EQ(hashed().flags, keeps_head); }
 
 TEST(Hashed, APortableKeyStaysPlain) {
   EXPECT_EQ(final_key("user:1"), "shop:2:user:1");

@@ -535,7 +535,7 @@ void set_mode(const fs::path& path, unsigned mode) {
   fs::permissions(path, static_cast<fs::perms>(mode));
 }
 
-constexpr const char* kRemedy =
+constexpr const char* remedy =
     " (to load it anyway, set \"allow_writable_plugins\": true in the configuration, or "
     "POLYCACHE_ALLOW_WRITABLE_FILES=1 in the environment)";
 
@@ -545,7 +545,7 @@ TEST_F(PluginSearch, AFileThatEverybodyCanWriteToIsRefused) {
   set_mode(a / "polycache_good.so", 0757);
   const std::string file = in_quotes(a / "polycache_good.so");
   const std::string expected =
-      file + " can be written to by everybody; run: chmod o-w " + file + kRemedy;
+      file + " can be written to by everybody; run: chmod o-w " + file + remedy;
   EXPECT_EQ(refusal([&] { find("good", {a}); }), expected);
   EXPECT_EQ(refusal_of(a / "polycache_good.so"), expected);
   EXPECT_THAT(refusal([&] { load_key_function(a / "polycache_good.so", "f"); }),
@@ -561,7 +561,7 @@ TEST_F(PluginSearch, AFolderThatEverybodyCanWriteToIsRefusedBeforeItIsSearched) 
   set_mode(a, 0777);
   const std::string expected = "the plugin folder " + in_quotes(a) +
                                " can be written to by everybody; run: chmod o-w " + in_quotes(a) +
-                               kRemedy;
+                               remedy;
   EXPECT_EQ(refusal([&] { find("good", {a, b}); }), expected);
   EXPECT_STREQ(find("good", {b, a}).descriptor->name, "good");
   put(specimen("good"), a / "polycache_good.so");

@@ -46,7 +46,7 @@ using PluginKeyFunction = void (*)(std::string& out, std::string_view key, std::
 
 // Key functions only: all final keys of one prefix and version begin with the same text, as those
 // of the default function do ("prefix:version:"), so that "clear": "prefix" works.
-inline constexpr std::uint32_t kKeepsHead = 1;
+inline constexpr std::uint32_t keeps_head = 1;
 
 // The content of a plugin; the kind determines which member is valid. A kind that is not listed
 // here points `data` at its own struct and so needs no new member.
@@ -65,7 +65,7 @@ struct PluginDescriptor {
   std::uint32_t size;         // of this struct, as compiled into the plugin
   std::uint32_t abi_version;  // POLYCACHE_ABI_VERSION
   PluginKind kind;
-  std::uint32_t flags;          // kKeepsHead, or 0
+  std::uint32_t flags;          // keeps_head, or 0
   const char* abi;              // POLYCACHE_ABI, e.g. "1_libstdcxx_1"
   const char* library_version;  // POLYCACHE_VERSION of the headers it was built with
   const char* compiler;         // for messages only

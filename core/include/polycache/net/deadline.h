@@ -10,9 +10,9 @@ namespace polycache::net {
 using Deadline = std::chrono::steady_clock::time_point;
 
 // How far the coarse clock may lag, at 250 ticks a second.
-inline constexpr std::chrono::milliseconds kClockGrain(4);
+inline constexpr std::chrono::milliseconds clock_grain(4);
 
-// Reads a coarse clock, which lags by up to kClockGrain. It costs a fifth of the exact one, which
+// Reads a coarse clock, which lags by up to clock_grain. It costs a fifth of the exact one, which
 // is noticeable in an operation of a few microseconds.
 [[gnu::hot]] inline Deadline coarse_now() noexcept {
   std::timespec now{};
@@ -22,7 +22,7 @@ inline constexpr std::chrono::milliseconds kClockGrain(4);
 
 // The deadline is never early, and at most one grain late.
 [[gnu::hot]] inline Deadline deadline_after(std::chrono::milliseconds limit) noexcept {
-  return coarse_now() + limit + kClockGrain;
+  return coarse_now() + limit + clock_grain;
 }
 
 // Rounded up, so that a wait does not repeatedly end just before the deadline.

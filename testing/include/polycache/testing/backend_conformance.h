@@ -363,9 +363,9 @@ class StoreFixture : public ::testing::TestWithParam<ConformanceCase> {
     for (std::thread& thread : threads) thread.join();
   }
 
-  static constexpr int kMostRounds = 100;
-  static constexpr int kLeastRounds = 20;
-  using Winners = std::array<std::atomic<int>, kMostRounds>;
+  static constexpr int most_rounds = 100;
+  static constexpr int least_rounds = 20;
+  using Winners = std::array<std::atomic<int>, most_rounds>;
 
   // The number of rounds in which not exactly one thread won.
   static std::ptrdiff_t unfair(const Winners& winners, int rounds) {
@@ -375,12 +375,12 @@ class StoreFixture : public ::testing::TestWithParam<ConformanceCase> {
 
   // Runs f(round, thread number) on four threads, which begin each round at the same moment. The
   // even rounds run at full speed, the odd ones under a restless clock. Returns the number of
-  // rounds: kMostRounds, or fewer on a slow machine.
+  // rounds: most_rounds, or fewer on a slow machine.
   template <class F>
   int in_rounds(F f) {
     constexpr int count = 4;
     std::atomic<int> arrived{0};
-    std::atomic<int> rounds{kMostRounds};
+    std::atomic<int> rounds{most_rounds};
     on_threads(count, [&](int i) {
       const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(500);
       bool is_well = true;  // a thread that has thrown stops calling f
@@ -388,7 +388,7 @@ class StoreFixture : public ::testing::TestWithParam<ConformanceCase> {
         if (i == 0) {
           restless_clock_.set_restless(round % 2 != 0);
           const bool is_late = std::chrono::steady_clock::now() > end;
-          if (is_late && round + 1 >= kLeastRounds) rounds = std::min(rounds.load(), round + 1);
+          if (is_late && round + 1 >= least_rounds) rounds = std::min(rounds.load(), round + 1);
         }
         ++arrived;
         while (arrived < (round + 1) * count) std::this_thread::yield();
@@ -1953,7 +1953,7 @@ TEST_P(BackendConformance, OneOfManyAddsWins) {
 
 TEST_P(BackendConformance, OneOfManyErasesAndPopsWins) {
   std::map<std::string, int> items;
-  for (int round = 0; round < kMostRounds; ++round) items["k" + std::to_string(round)] = round;
+  for (int round = 0; round < most_rounds; ++round) items["k" + std::to_string(round)] = round;
   store().set_many(items);
   Winners winners{};
   const int rounds = in_rounds([&](int round, int) {
@@ -1967,7 +1967,7 @@ TEST_P(BackendConformance, OneOfManyErasesAndPopsWins) {
 TEST_P(BackendConformance, OneOfManyComparesWins) {
   if (!quirks().has_compare) return;
   std::map<std::string, int> items;
-  for (int round = 0; round < kMostRounds; ++round) items["k" + std::to_string(round)] = 0;
+  for (int round = 0; round < most_rounds; ++round) items["k" + std::to_string(round)] = 0;
   store().set_many(items);
   Winners winners{};
   const int rounds = in_rounds([&](int round, int i) {

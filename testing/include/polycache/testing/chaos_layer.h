@@ -231,13 +231,13 @@ class Chaos {
 
 // The layer may answer without the store, and its failures occur above the store's own circuit
 // breakers, so the core calls it and counts them.
-inline constexpr Transparency kChaosTransparency{.early_refusals = false};
+inline constexpr Transparency chaos_transparency{.early_refusals = false};
 
 class ChaosLayer final : public AroundLayer {
  public:
   // REQUIRES: inner and chaos are not null
   ChaosLayer(std::unique_ptr<Backend> inner, std::shared_ptr<Chaos> chaos)
-      : AroundLayer(std::move(inner), kChaosTransparency), chaos_(std::move(chaos)) {}
+      : AroundLayer(std::move(inner), chaos_transparency), chaos_(std::move(chaos)) {}
 
   StoreAnswer around(const StoreCall& call, StoreGo go) override {
     const ChaosScope scope = call.access == Access::read ? ChaosScope::reads : ChaosScope::writes;
@@ -297,7 +297,7 @@ class ChaosLayerFactory final : public AroundLayerFactory {
  public:
   // REQUIRES: inner and chaos are not null
   ChaosLayerFactory(std::shared_ptr<BackendFactory> inner, std::shared_ptr<Chaos> chaos)
-      : AroundLayerFactory(std::move(inner), kChaosTransparency), chaos_(std::move(chaos)) {}
+      : AroundLayerFactory(std::move(inner), chaos_transparency), chaos_(std::move(chaos)) {}
 
   StoreTraits traits() const noexcept override {
     StoreTraits traits = AroundLayerFactory::traits();
@@ -316,20 +316,20 @@ class ChaosLayerFactory final : public AroundLayerFactory {
 
 namespace detail {
 
-inline constexpr std::array<std::pair<std::string_view, ChaosAct>, 5> kChaosActs{
+inline constexpr std::array<std::pair<std::string_view, ChaosAct>, 5> chaos_acts{
     {{"pass", ChaosAct::pass},
      {"fail", ChaosAct::fail},
      {"fail_after", ChaosAct::fail_after},
      {"lose", ChaosAct::lose},
      {"refuse", ChaosAct::refuse}}};
 
-inline constexpr std::array kBackendErrorKinds{
+inline constexpr std::array backend_error_kinds{
     BackendError::Kind::unreachable, BackendError::Kind::timeout,    BackendError::Kind::protocol,
     BackendError::Kind::denied,      BackendError::Kind::overloaded, BackendError::Kind::read_only,
     BackendError::Kind::storage,     BackendError::Kind::unsupported};
 
 inline std::optional<BackendError::Kind> backend_error_kind(std::string_view word) noexcept {
-  for (const BackendError::Kind kind : kBackendErrorKinds) {
+  for (const BackendError::Kind kind : backend_error_kinds) {
     if (to_string(kind) == word) return kind;
   }
   return std::nullopt;
@@ -367,9 +367,9 @@ class ChaosStepReader {
       return "";
     }
     if (word == "delay") return "";
-    const auto act = std::find_if(kChaosActs.begin(), kChaosActs.end(),
+    const auto act = std::find_if(chaos_acts.begin(), chaos_acts.end(),
                                   [&](const auto& known) { return known.first == word; });
-    if (act != kChaosActs.end()) {
+    if (act != chaos_acts.end()) {
       step_.act = act->second;
       return "";
     }
@@ -379,7 +379,7 @@ class ChaosStepReader {
     }
     if (previous_.empty() && word.ends_with('x')) {
       const auto times = parse_counter(word.substr(0, word.size() - 1));
-      if (times && *times > 0 && *times <= kMostTimes) {
+      if (times && *times > 0 && *times <= most_times) {
         times_ = static_cast<std::size_t>(*times);
         return "";
       }
@@ -387,7 +387,7 @@ class ChaosStepReader {
     return "expected pass, fail, fail_after, lose, refuse or delay, got " + quote(word);
   }
 
-  static constexpr std::int64_t kMostTimes = 1'000'000;
+  static constexpr std::int64_t most_times = 1'000'000;
 
   ChaosStep step_;
   std::size_t times_ = 1;
@@ -429,11 +429,11 @@ inline std::optional<ChaosSettings> read_chaos_settings(const OptionReader& opti
 
 inline std::unique_ptr<BackendFactory> create_chaos_layer(const OptionReader& options,
                                                           const BackendContext& context) {
-  static constexpr std::array kSettings{"fail",  "fail_after", "lose",       "refuse",
-                                        "slow",  "delay",      "delay_most", "seed",
-                                        "error", "only",       "script"};
+  static constexpr std::array setting_names{"fail",  "fail_after", "lose",       "refuse",
+                                            "slow",  "delay",      "delay_most", "seed",
+                                            "error", "only",       "script"};
   const auto chaos = Chaos::named(options.string("control", context.alias), context.clock);
-  const bool has_settings = std::any_of(kSettings.begin(), kSettings.end(),
+  const bool has_settings = std::any_of(setting_names.begin(), setting_names.end(),
                                         [&](const char* name) { return options.has(name); });
   std::optional<ChaosSettings> settings = read_chaos_settings(options);
   const bool on = options.boolean("on", has_settings);

@@ -37,9 +37,9 @@ class MemoryStore {
  public:
   struct Entry {
     std::string value;
-    std::chrono::milliseconds deadline;  // by the clock; kForever: none
+    std::chrono::milliseconds deadline;  // by the clock; no_deadline: none
   };
-  static constexpr auto kForever = std::chrono::milliseconds::max();
+  static constexpr auto no_deadline = std::chrono::milliseconds::max();
 
   void clear() {
     const std::lock_guard lock(mutex_);
@@ -187,12 +187,12 @@ class MemorySession final : public Backend,
 
   // Rounded up: an entry may live a fraction of a millisecond too long, never too short.
   std::chrono::milliseconds deadline(Ttl ttl) const {
-    if (ttl.is_forever()) return MemoryStore::kForever;
+    if (ttl.is_forever()) return MemoryStore::no_deadline;
     return ttl.value() +
            std::chrono::ceil<std::chrono::milliseconds>(clock_.steady_now().time_since_epoch());
   }
   Ttl left(const MemoryStore::Entry& entry) const {
-    if (entry.deadline == MemoryStore::kForever) return Ttl::forever();
+    if (entry.deadline == MemoryStore::no_deadline) return Ttl::forever();
     const auto left = entry.deadline - std::chrono::floor<std::chrono::milliseconds>(
                                            clock_.steady_now().time_since_epoch());
     return Ttl(std::max(left, std::chrono::milliseconds(1)));  // it was live a moment ago

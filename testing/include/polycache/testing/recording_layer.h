@@ -164,14 +164,14 @@ inline std::string RecordedCall::answer() const {
 }
 
 // Without early refusals, or refused calls would not be recorded.
-inline constexpr Transparency kRecordingTransparency{.early_refusals = false};
+inline constexpr Transparency recording_transparency{.early_refusals = false};
 
 class RecordingLayer final : public AroundLayer {
  public:
   // REQUIRES: inner and recording are not null
   RecordingLayer(std::unique_ptr<Backend> inner, std::shared_ptr<Recording> recording,
                  std::string alias)
-      : AroundLayer(std::move(inner), kRecordingTransparency),
+      : AroundLayer(std::move(inner), recording_transparency),
         recording_(std::move(recording)),
         alias_(std::move(alias)) {}
 
@@ -234,7 +234,7 @@ class RecordingLayerFactory final : public AroundLayerFactory {
   // REQUIRES: inner and recording are not null
   RecordingLayerFactory(std::shared_ptr<BackendFactory> inner, std::shared_ptr<Recording> recording,
                         std::string alias = "store")
-      : AroundLayerFactory(std::move(inner), kRecordingTransparency),
+      : AroundLayerFactory(std::move(inner), recording_transparency),
         recording_(std::move(recording)),
         alias_(std::move(alias)) {}
 

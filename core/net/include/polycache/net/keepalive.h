@@ -6,8 +6,8 @@
 
 namespace polycache::net {
 
-inline constexpr std::chrono::seconds kKeepaliveIdle(30);      // without traffic, then probes begin
-inline constexpr std::chrono::seconds kKeepaliveInterval(10);  // between probes
-inline constexpr int kKeepaliveProbes = 3;                     // without a reply end the connection
+inline constexpr std::chrono::seconds keepalive_idle(30);      // without traffic, then probes begin
+inline constexpr std::chrono::seconds keepalive_interval(10);  // between probes
+inline constexpr int keepalive_probes = 3;                     // without a reply end the connection
 
 }  // namespace polycache::net
