@@ -37,10 +37,12 @@ bool Session::run(std::string_view key, Purpose purpose, Deadline deadline, Repe
 
 bool Session::run(Place place, std::string_view key, Purpose purpose, Deadline deadline,
                   Repeat repeat, Exchange exchange) {
+  bool in_doubt = false;
   for (int moves = 0; moves <= max_moves; ++moves) {
     const Ended ended = run_once(place, purpose, deadline, repeat, exchange);
-    if (ended != Ended::moved) [[likely]]
-      return ended == Ended::in_doubt;
+    in_doubt |= ended.in_doubt;
+    if (!ended.moved) [[likely]]
+      return in_doubt;
     place = topology_->server_for(key, purpose, deadline);
   }
   throw BackendError(Kind::overloaded, place.server->name(),
@@ -56,9 +58,9 @@ Session::Ended Session::run_once(Place place, Purpose purpose, Deadline deadline
   try {
     connection = &call.begin(repeat == Repeat::if_broken ? Check::nothing : Check::alive);
     exchange(*connection);
-    return Ended::replied;
+    return {};
   } catch (const BackendError& error) {
-    if (has_moved(error)) return Ended::moved;
+    if (has_moved(error)) return {.moved = true};
     broken =
         repeat >= Repeat::if_broken && connection != nullptr && connection->broke() && !delivered_;
     // After a failover the name may resolve to another server.
@@ -71,11 +73,11 @@ Session::Ended Session::run_once(Place place, Purpose purpose, Deadline deadline
   try {
     exchange(call.begin_again());
   } catch (const BackendError& error) {
-    if (has_moved(error)) return Ended::moved;
+    if (has_moved(error)) return {.moved = true, .in_doubt = broken};
     call.failed(error);
     throw;
   }
-  return broken ? Ended::in_doubt : Ended::replied;
+  return {.in_doubt = broken};
 }
 
 // Whether the error says that the key is on another server, and the topology knows that server now.

@@ -83,7 +83,10 @@ class Session final : public Backend,
   // The same, for a server that is known already; elsewhere if the key has moved.
   [[gnu::hot]] bool run(Place place, std::string_view key, Purpose purpose, Deadline deadline,
                         Repeat repeat, Exchange exchange);
-  enum class Ended : std::uint8_t { replied, in_doubt, moved };
+  struct Ended {
+    bool moved = false;
+    bool in_doubt = false;  // the connection broke after the request was sent, and it was repeated
+  };
   [[gnu::hot]] Ended run_once(Place place, Purpose purpose, Deadline deadline, Repeat repeat,
                               Exchange exchange);
   bool has_moved(const BackendError& error);

@@ -67,7 +67,8 @@ class POLYCACHE_API Observer {
 
   // Called on the thread of the operation, in pairs, which nest where a codec or a computation
   // uses a cache; an operation whose key is refused has none. An observer may use caches, also
-  // the same one, and is then called for these operations, too. It must be thread-safe.
+  // the same one, and is then called for these operations, too. It must be thread-safe, and must
+  // not own a Cache of its registry: the caches own it.
   virtual void begin(const Call& call) noexcept = 0;
   virtual void end(const Call& call, const CallEnd& end) noexcept = 0;
 };

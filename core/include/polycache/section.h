@@ -58,7 +58,7 @@ class POLYCACHE_API SectionReader {
   const std::string& name() const noexcept;
   // The full name of a member, for messages: "loaders.users.command".
   std::string member(std::string_view name) const;
-  // Whether this object has a member of that name, of any kind.
+  // Whether this object has a member of that name, of any kind but null.
   bool has(std::string_view name) const noexcept;
 
   // Members that are a value or a list of strings, as OptionReader reads options: each function
@@ -103,9 +103,10 @@ class POLYCACHE_API SectionReader {
   Node* node_;
 };
 
-// Reads a section to find its problems. A registry runs it before it installs a configuration, so
-// that a wrong section is reported together with every other problem and changes nothing. What it
-// throws as ConfigError is a problem, too.
+// Reads a section to find its problems. A registry runs it before it installs a configuration, also
+// one without that section, so that a wrong section is reported together with every other problem
+// and changes nothing. What it throws as ConfigError is a problem, too. It must use no registry and
+// no cache: a lock is held.
 using SectionCheck = std::function<void(SectionReader& section)>;
 
 // Claims a section for the whole process; Environment::sections claims it for one registry. Without

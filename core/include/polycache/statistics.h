@@ -11,6 +11,8 @@
 
 namespace polycache {
 
+// Where the store fails and "on_error" is "miss", a read is a miss and a write is refused, in
+// addition to the error; where it is "throw", only the error counts.
 struct CacheStatistics {
   // Keys that were read, by get, visit, pop, get_many (each key counts) and get_or_set (the first
   // look): with a value, without one.

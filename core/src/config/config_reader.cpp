@@ -376,6 +376,13 @@ void ConfigReader::read_option(const JsonNode& node, const std::string& path, Op
   if (const auto problem = option_problem(node); !problem.empty()) {
     return reject(node.line, path, problem);
   }
+  read_value(node, path, options);
+}
+
+void ConfigReader::read_value(const JsonNode& node, const std::string& path, OptionMap& values) {
+  if (node.kind == Kind::huge_integer) {
+    return reject(node.line, path, "the integer does not fit into 64 bits");
+  }
   std::optional<OptionValue> value;
   if (node.kind == Kind::boolean) {
     value = node.boolean;
@@ -388,7 +395,7 @@ void ConfigReader::read_option(const JsonNode& node, const std::string& path, Op
   } else if (node.kind == Kind::list) {
     if (auto list = items(node, path)) value = std::move(*list);
   }
-  if (value) options.insert_or_assign(node.name, std::move(*value));
+  if (value) values.insert_or_assign(node.name, std::move(*value));
 }
 
 void ConfigReader::reject_cache_member(const JsonNode& node, const std::string& path) {

@@ -36,6 +36,8 @@ class ConfigReader {
   void read_document(const JsonNode& root, std::string_view text);
   void read_cache_member(const JsonNode& node, const std::string& path, CacheConfig& cache);
   void read_option(const JsonNode& node, const std::string& path, OptionMap& options);
+  // The same without the rules of options.
+  void read_value(const JsonNode& node, const std::string& path, OptionMap& values);
 
   // Remembers the place of a member.
   void note(const JsonNode& node, const std::string& path) {

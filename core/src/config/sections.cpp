@@ -19,13 +19,16 @@ namespace {
 
 using Kind = JsonNode::Kind;
 
+// Shared, so that no code of the program runs when they are copied under the lock.
+using SharedChecks = std::map<std::string, std::shared_ptr<const SectionCheck>, std::less<>>;
+
 // Guarded by cold_mutex().
-SectionChecks& registered() {
-  static NoDestructor<SectionChecks> checks;
+SharedChecks& registered() {
+  static NoDestructor<SharedChecks> checks;
   return *checks;
 }
 
-SectionChecks all_registered() {
+SharedChecks all_registered() {
   const std::lock_guard lock(cold_mutex());
   return registered();
 }
@@ -100,8 +103,9 @@ struct SectionReader::Tree {
     std::string_view known = member;
     for (;;) {
       const auto place = scratch.places.find(known);
-      if (place != scratch.places.end()) {
-        problems.add(place->second, member, problem, lines.find(known)->second);
+      const auto line = lines.find(known);
+      if (place != scratch.places.end() && line != lines.end()) {
+        problems.add(place->second, member, problem, line->second);
         return;
       }
       const std::size_t dot = known.find_last_of(".[");
@@ -155,10 +159,11 @@ struct SectionReader::Tree {
     for (const JsonNode& member : json.children) {
       const std::string its_path = path + '.' + member.name;
       note(member, its_path, reader);
+      if (member.kind == Kind::null) continue;  // as if it were absent
       if (member.kind == Kind::object || is_list_of_objects(member)) {
         node->children.push_back(make(member, member.name, its_path, reader));
       } else {
-        reader.read_option(member, its_path, node->values);
+        reader.read_value(member, its_path, node->values);
       }
     }
     node->reader.hide(hidden_under(scratch.hidden, path + '.'));
@@ -331,30 +336,31 @@ class SectionCheckRun {
 
 void register_section(std::string name, SectionCheck check) {
   if (name.empty()) throw ConfigError("register_section: a name is needed");
+  auto shared = std::make_shared<const SectionCheck>(std::move(check));
   const bool ours = std::find(top_members.begin(), top_members.end(), name) != top_members.end();
   const std::lock_guard lock(cold_mutex());
   if (ours || registered().contains(name)) {
     throw ConfigError("register_section: the name " + quote(name) +
                       " is taken; choose another one");
   }
-  registered().emplace(std::move(name), std::move(check));
+  registered().emplace(std::move(name), std::move(shared));
 }
 
 ConfigProblems check_sections(const Config& config, const SectionChecks& claimed,
                               bool allow_unclaimed) {
   ConfigProblems problems;
-  if (config.sections.empty()) return problems;
-  SectionChecks all = all_registered();
-  for (const auto& [name, check] : claimed) all.insert_or_assign(name, check);
+  SharedChecks all = all_registered();
+  for (const auto& [name, check] : claimed) {
+    all.insert_or_assign(name, std::make_shared<const SectionCheck>(check));
+  }
+  // Sections that are missing, too: one of their members may be required.
+  for (const auto& [name, check] : all) {
+    problems.take(SectionCheckRun::problems_of(config, name, *check));
+  }
   std::vector<std::string_view> known(top_members.begin(), top_members.end());
   for (const auto& [name, check] : all) known.push_back(name);
   for (const auto& [name, section] : config.sections) {
-    const auto claim = all.find(name);
-    if (claim != all.end()) {
-      problems.take(SectionCheckRun::problems_of(config, name, claim->second));
-      continue;
-    }
-    if (allow_unclaimed) continue;
+    if (allow_unclaimed || all.contains(name)) continue;
     std::string problem;
     if (SectionReader(config, name).has("backend")) {
       problem = "unknown member; a cache belongs in \"caches\"";

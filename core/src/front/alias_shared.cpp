@@ -10,8 +10,7 @@ namespace polycache {
 AliasShared::AliasShared(Parts parts)
     : parts_(std::move(parts)),
       traits_(parts_.factory->traits()),
-      observer_(parts_.environment->observer.get()),
-      failsafe_(clock(), traits_, parts_.breaker) {}
+      observer_(parts_.environment->observer.get()) {}
 
 std::unique_ptr<Backend> AliasShared::connect() const {
   std::unique_ptr<Backend> session = parts_.factory->connect();

@@ -27,12 +27,11 @@ class AliasShared {
  public:
   struct Parts {
     CacheInfo info;
-    std::shared_ptr<const Environment> environment;  // without its executor
+    std::shared_ptr<const Environment> environment;  // what caches use of it
     // Weak: a job that ends last must not destroy the executor that runs it.
     std::weak_ptr<Executor> executor = {};
     std::shared_ptr<BackendFactory> factory;
-    // For a store that has none of its own; shared with breaking_factory.h.
-    std::shared_ptr<CircuitBreaker> breaker;
+    std::shared_ptr<Failsafe> failsafe;  // shared with breaking_factory.h
     Transforms transforms = {};
     std::shared_ptr<TallyBook> tallies = std::make_shared<TallyBook>();
   };
@@ -58,7 +57,7 @@ class AliasShared {
   void deliver(BackendCall& call) const;
 
   Flights& flights() noexcept { return flights_; }
-  Failsafe& failsafe() noexcept { return failsafe_; }
+  Failsafe& failsafe() noexcept { return *parts_.failsafe; }
   Observer* observer() const noexcept { return observer_; }
   TallyBook& tallies() const noexcept { return *parts_.tallies; }
   // Continues the counts of the alias. REQUIRES: no Cache uses this yet
@@ -77,7 +76,6 @@ class AliasShared {
   const StoreTraits traits_;
   Observer* const observer_;  // the environment's
   Flights flights_;
-  Failsafe failsafe_;
   mutable std::atomic<bool> store_pads_numbers_{false};
 };
 

@@ -1,57 +1,113 @@
 #include "front/breaking_factory.h"
 
+#include <cxxabi.h>
+
+#include <exception>
 #include <utility>
 
+#include "polycache/author/around_layer.h"
 #include "polycache/author/text.h"
 #include "polycache/error.h"
 
 namespace polycache {
-namespace {
 
-class BreakingSession final : public AroundLayer {
- public:
-  BreakingSession(std::unique_ptr<Backend> inner, std::string alias,
-                  std::shared_ptr<CircuitBreaker> breaker)
-      : AroundLayer(std::move(inner)), alias_(std::move(alias)), breaker_(std::move(breaker)) {}
+struct BreakingFactory::Guard {
+  std::string alias;
+  std::shared_ptr<Failsafe> failsafe;
+  std::function<void(const Warning&)> report;
 
-  StoreAnswer around(const StoreCall& call, StoreGo go) override {
-    if (call.op == StoreOp::check_health) return go(call.deliver);
-    if (!breaker_->admit(call.access)) {
-      throw BackendError(BackendError::Kind::unreachable, "",
-                         "the store of the alias " + quote(alias_) +
-                             " keeps failing and is not used for now (circuit breaker open, next "
-                             "attempt in " +
-                             std::to_string(breaker_->pause_left(call.access).count()) + " ms)");
-    }
+  // Runs a call of the store, or throws if the breaker is open.
+  template <class Call>
+  auto run(Access access, std::string_view name, Call&& call) const {
+    if (failsafe->troubled() && !failsafe->admit(access)) refuse(access);
     try {
-      const StoreAnswer answer = go(call.deliver);
-      breaker_->succeeded(call.access);
-      return answer;
+      auto result = std::forward<Call>(call)();
+      succeeded(access, name);
+      return result;
     } catch (const BackendError& error) {
-      breaker_->failed(call.access, error.kind());
+      failed(access, name, error);
       throw;
-    } catch (...) {  // whatever it is, the store did answer
-      breaker_->succeeded(call.access);
+    } catch (const CacheError&) {  // the store did answer
+      succeeded(access, name);
+      throw;
+    } catch (const abi::__forced_unwind&) {  // pthread_cancel: must not be caught
+      throw;
+    } catch (const std::exception& error) {
+      failed(access, name, BackendError(BackendError::Kind::storage, "", error.what()));
+      throw;
+    } catch (...) {  // a foreign store may throw anything
+      failed(
+          access, name,
+          BackendError(BackendError::Kind::storage, "", "something that is not a std::exception"));
       throw;
     }
   }
 
- private:
-  const std::string alias_;
-  const std::shared_ptr<CircuitBreaker> breaker_;
+  [[noreturn]] void refuse(Access access) const {
+    failsafe->note_refusal();
+    const std::string last = failsafe->last_error();
+    throw BackendError(BackendError::Kind::unreachable, "",
+                       "the store of the alias " + quote(alias) +
+                           " keeps failing and is not used for now (circuit breaker open, next "
+                           "attempt in " +
+                           std::to_string(failsafe->pause_left(access).count()) + " ms)" +
+                           (last.empty() ? "" : "; last failure: " + last));
+  }
+
+  void succeeded(Access access, std::string_view name) const {
+    if (!failsafe->troubled()) return;
+    failsafe->tell(failsafe->note_success(access, true), name, {}, report);
+  }
+
+  // The composite decides what its failure means, so only changes of the breaker are reported.
+  void failed(Access access, std::string_view name, const BackendError& error) const {
+    failsafe->tell(failsafe->note_failure(access, error, true), name, {}, report);
+  }
 };
 
-}  // namespace
+class BreakingFactory::Session final : public AroundLayer {
+ public:
+  Session(std::unique_ptr<Backend> inner, std::shared_ptr<const Guard> guard)
+      : AroundLayer(std::move(inner)), guard_(std::move(guard)) {}
+
+  StoreAnswer around(const StoreCall& call, StoreGo go) override {
+    if (call.op == StoreOp::check_health) return go(call.deliver);
+    return guard_->run(call.access, call.name, [&] { return go(call.deliver); });
+  }
+
+ private:
+  const std::shared_ptr<const Guard> guard_;
+};
+
+BreakingFactory::BreakingFactory(std::string alias, std::shared_ptr<BackendFactory> inner,
+                                 std::shared_ptr<Failsafe> failsafe,
+                                 std::function<void(const Warning&)> report)
+    : inner_(std::move(inner)),
+      guard_(std::make_shared<const Guard>(
+          Guard{std::move(alias), std::move(failsafe), std::move(report)})) {}
+
+std::unique_ptr<Backend> BreakingFactory::connect() {
+  return guard_->run(Access::read, "connect", [&]() -> std::unique_ptr<Backend> {
+    std::unique_ptr<Backend> session = inner_->connect();
+    if (session == nullptr) {
+      throw BackendError(BackendError::Kind::unreachable, "",
+                         "the store of the alias " + quote(guard_->alias) + " opened no session");
+    }
+    return std::make_unique<Session>(std::move(session), guard_);
+  });
+}
 
 StoreTraits BreakingFactory::traits() const noexcept {
-  StoreTraits traits = AroundLayerFactory::traits();
+  StoreTraits traits = inner_->traits();
   traits.breaks_circuits = true;
-  traits.breaker = breaker_.get();
   return traits;
 }
 
-std::unique_ptr<Backend> BreakingFactory::wrap(std::unique_ptr<Backend> session) {
-  return std::make_unique<BreakingSession>(std::move(session), alias_, breaker_);
+void BreakingFactory::validate_key(std::string_view final_key,
+                                   FunctionRef<void(std::string_view)> warn) const {
+  inner_->validate_key(final_key, warn);
 }
+
+void* BreakingFactory::extension(std::string_view id) noexcept { return inner_->extension(id); }
 
 }  // namespace polycache

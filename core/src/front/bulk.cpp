@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -34,8 +35,12 @@ void Cache::get_many_bytes(std::span<const std::string_view> keys, ReadOptions o
     });
     return true;
   });
+  hits = std::min(hits, keys.size());  // a store may deliver a key twice
   operation.have_been_read(hits, keys.size());
+  if (unreadable.empty()) return;
+  operation.may_throw();
   for (const auto& [i, reading] : unreadable) warn_unreadable(*state_, views[i], reading);
+  operation.ends_many(hits);
 }
 
 std::vector<std::string> Cache::put_many_items(std::span<const ItemView> items,
@@ -50,6 +55,7 @@ std::vector<std::string> Cache::put_many_items(std::span<const ItemView> items,
   if (!ttl) {
     operation.have_been_erased(
         operation.must([&](Backend& session) { return session.erase_many(views); }));
+    operation.ends_many(items.size());
     return {};
   }
 
@@ -86,7 +92,8 @@ std::vector<std::string> Cache::put_many_items(std::span<const ItemView> items,
     failed.clear();
     for (const ItemView& item : items) failed.emplace_back(item.key());
   }
-  operation.have_been_written(items.size() - failed.size(), items.size());
+  const std::size_t refused = std::min(failed.size(), items.size());
+  operation.have_been_written(items.size() - refused, items.size());
   return failed;
 }
 

@@ -71,9 +71,13 @@ bool Cache::get_bytes(KeyView key, ReadOptions options, Decode decode) {
     return session.get(
         id, [&](std::string_view stored) { read_entry(*state_, id, reading, stored, decode); });
   });
-  if (reading.unreadable()) [[unlikely]]
+  const bool found = operation.has_read(reading.has_value());
+  if (reading.unreadable()) [[unlikely]] {
+    operation.may_throw();
     warn_unreadable(*state_, id, reading);
-  return operation.has_read(reading.has_value());
+    operation.ends(found);
+  }
+  return found;
 }
 
 bool Cache::pop_bytes(KeyView key, ReadOptions options, Decode decode) {
@@ -102,10 +106,14 @@ bool Cache::pop_bytes(KeyView key, ReadOptions options, Decode decode) {
       }
     }
   });
-  if (reading.unreadable()) [[unlikely]]
-    warn_unreadable(*state_, id, reading);
   if (removed) tally_->erased.add();
-  return operation.has_read(reading.has_value());
+  const bool found = operation.has_read(reading.has_value());
+  if (reading.unreadable()) [[unlikely]] {
+    operation.may_throw();
+    warn_unreadable(*state_, id, reading);
+    operation.ends(found);
+  }
+  return found;
 }
 
 bool Cache::put_bytes(KeyView key, Encode encode, const WriteOptions& options, PutMode mode) {
@@ -116,7 +124,7 @@ bool Cache::put_bytes(KeyView key, Encode encode, const WriteOptions& options, P
   if (!ttl) {
     if (mode == PutMode::always) {
       operation.has_erased(operation.must([&](Backend& session) { return session.erase(id); }));
-      return true;
+      return operation.ends(true);
     }
     return operation.ends(operation.write(
         false, [&](Backend& session) { return !contains_live(session, id, *state_); }));

@@ -30,13 +30,13 @@ unsigned what_is_down(Access access, BackendError::Kind kind) noexcept {
 }  // namespace
 
 bool Failsafe::admit(Access access) noexcept {
-  if (!traits_.breaks_circuits) return breaker_->admit(access);
+  if (!traits_.breaks_circuits) return own_.admit(access);
   return traits_.breaker == nullptr || !traits_.breaker->refuses(Access::read);
 }
 
 Failsafe::News Failsafe::note_failure(Access access, const BackendError& error, bool thrown) {
   News news;
-  if (!traits_.breaks_circuits) news.breaker = breaker_->failed(access, error.kind());
+  if (!traits_.breaks_circuits) news.breaker = own_.failed(access, error.kind());
   const auto now = clock_.steady_now();
   std::string text = error.what();
   std::string copy = text;
@@ -81,14 +81,14 @@ Failsafe::News Failsafe::sum_up(std::chrono::steady_clock::time_point now) {
 
 Failsafe::News Failsafe::note_success(Access access, bool is_whole) {
   News news;
-  if (!traits_.breaks_circuits) news.breaker = breaker_->succeeded(access);
+  if (!traits_.breaks_circuits) news.breaker = own_.succeeded(access);
   const unsigned before = down_.load(std::memory_order_relaxed);
   const unsigned healed = access == Access::write ? 0 : before & ~down_for_all;
   const unsigned after = is_whole ? healed : before;
   const std::int64_t due = sum_due_.load(std::memory_order_relaxed);
   const auto now = due != 0 ? clock_.steady_now() : std::chrono::steady_clock::time_point();
   const bool sum_is_due = due != 0 && nanoseconds(now) >= due;
-  const bool all_is_well = due == 0 && after == 0 && breaker_->calm() && is_whole;
+  const bool all_is_well = due == 0 && after == 0 && own_.calm() && is_whole;
   if (before == after && !sum_is_due && !all_is_well) return news;
   const std::lock_guard lock(cold_mutex());
   if (sum_is_due) {
@@ -104,20 +104,20 @@ Failsafe::News Failsafe::note_success(Access access, bool is_whole) {
     for (Told& told : told_) news.went_without += std::exchange(told.untold, 0);
     sum_due_.store(0, std::memory_order_relaxed);
   }
-  if (breaker_->calm() && sum_due_.load(std::memory_order_relaxed) == 0) {
+  if (own_.calm() && sum_due_.load(std::memory_order_relaxed) == 0) {
     troubled_.store(false, std::memory_order_relaxed);
   }
   return news;
 }
 
 CircuitBreaker::State Failsafe::breaker_state(Access access) const noexcept {
-  if (!traits_.breaks_circuits) return breaker_->state(access);
+  if (!traits_.breaks_circuits) return own_.state(access);
   return traits_.breaker != nullptr ? traits_.breaker->state(access)
                                     : CircuitBreaker::State::closed;
 }
 
 std::chrono::milliseconds Failsafe::pause_left(Access access) const noexcept {
-  if (!traits_.breaks_circuits) return breaker_->pause_left(access);
+  if (!traits_.breaks_circuits) return own_.pause_left(access);
   return traits_.breaker != nullptr ? traits_.breaker->pause_left(access)
                                     : std::chrono::milliseconds::zero();
 }
@@ -125,6 +125,36 @@ std::chrono::milliseconds Failsafe::pause_left(Access access) const noexcept {
 std::string Failsafe::last_error() const {
   const std::lock_guard lock(cold_mutex());
   return last_error_;
+}
+
+void Failsafe::tell(const News& news, std::string_view operation, std::string_view key,
+                    FunctionRef<void(const Warning&)> warn) const {
+  const auto times = [](std::uint64_t count) {
+    return std::to_string(count) + (count == 1 ? " operation" : " operations");
+  };
+  if (news.failures > 0) {
+    std::string message = std::string(operation) + ": continuing without the store: " + news.what;
+    if (news.failures > 1) {
+      message += " (" + times(news.failures) + " failed in the last " +
+                 std::to_string(news.since.count()) + " s)";
+    }
+    warn({.kind = Warning::Kind::degraded, .key = key, .message = message, .count = news.failures});
+  }
+  if (news.breaker == CircuitBreaker::Change::opened) {
+    const std::string message =
+        "the store keeps failing and is not used for now; next attempt in " +
+        std::to_string(pause_left(Access::write).count()) + " ms";
+    warn({.kind = Warning::Kind::breaker_opened, .message = message});
+  } else if (news.breaker == CircuitBreaker::Change::closed) {
+    warn({.kind = Warning::Kind::breaker_closed, .message = "the store is used again"});
+  }
+  if (news.recovered) {
+    std::string message = "the store answers again";
+    if (news.went_without > 0) {
+      message += " (" + times(news.went_without) + " more were done without it)";
+    }
+    warn({.kind = Warning::Kind::recovered, .message = message, .count = news.went_without + 1});
+  }
 }
 
 }  // namespace polycache

@@ -10,16 +10,16 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
-#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <utility>
 
 #include "polycache/author/backend.h"
 #include "polycache/author/clock.h"
+#include "polycache/author/function_ref.h"
 #include "polycache/error.h"
 #include "polycache/net/circuit_breaker.h"
+#include "polycache/warning.h"
 
 namespace polycache {
 
@@ -36,11 +36,9 @@ class Failsafe {
     std::uint64_t went_without = 0;  // if recovered: operations that failed unreported
   };
 
-  // `clock` must outlive it, and so must what the traits point to. `breaker` is for a store that
-  // has none of its own.
-  Failsafe(const Clock& clock, const StoreTraits& traits,
-           std::shared_ptr<CircuitBreaker> breaker) noexcept
-      : clock_(clock), traits_(traits), breaker_(std::move(breaker)) {}
+  // `clock` must outlive it, and so must what the traits point to.
+  Failsafe(const Clock& clock, const StoreTraits& traits) noexcept
+      : clock_(clock), traits_(traits), own_(clock) {}
 
   // Whether there is anything to check or to record.
   bool troubled() const noexcept { return troubled_.load(std::memory_order_relaxed); }
@@ -64,6 +62,11 @@ class Failsafe {
   // Message of the latest failure; empty if there was none.
   std::string last_error() const;
 
+  // Warns of what there is to report. `operation` begins the sentence about failures, `key` is the
+  // key of the operation that failed.
+  void tell(const News& news, std::string_view operation, std::string_view key,
+            FunctionRef<void(const Warning&)> warn) const;
+
  private:
   // Reports of one kind of failure.
   struct Told {
@@ -79,7 +82,7 @@ class Failsafe {
   std::atomic<unsigned> down_{0};
   // When to sum up unreported failures, in nanoseconds; 0 if there are none.
   std::atomic<std::int64_t> sum_due_{0};
-  const std::shared_ptr<CircuitBreaker> breaker_;
+  CircuitBreaker own_;
 
   News sum_up(std::chrono::steady_clock::time_point now);
 

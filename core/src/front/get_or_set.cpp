@@ -38,20 +38,29 @@ class Cache::GetOrSet {
   void run() {
     const Reading first = look(Where::anywhere, nullptr);
     if (operation_.has_read(first.has_value())) return;
+    operation_.may_throw();
+    miss(first);
+    operation_.ends(false);
+  }
+
+ private:
+  enum class Where : unsigned char { anywhere, authoritative };
+
+  void miss(const Reading& first) {
     if (first.unreadable()) warn_unreadable(state_, key_, first);
     replace_ = first.outcome == Outcome::undecodable;
     if (Computation::contains(&state_.shared(), key_)) {
       throw CacheError(state_.alias() + ": the key " + quote(key_) +
                        " was asked for inside its own computation");
     }
-    for (;;) {
+    for (bool waited = false;; waited = true) {
       Flights::Ticket ticket = state_.flights().join(key_);
       if (ticket.owner()) {
         const Computation inside(&state_.shared(), key_);  // nothing that runs here waits
         return own(ticket);
       }
       if (Computation::any()) break;
-      operation_.tally().waits.add();
+      if (!waited) operation_.tally().waits.add();
       if (const std::optional<std::string> bytes = ticket.wait()) {
         Reading reading;
         read_value(reading, *bytes, decode_);
@@ -63,9 +72,6 @@ class Cache::GetOrSet {
     const Computation inside(&state_.shared(), key_);
     compute_and_store(nullptr);
   }
-
- private:
-  enum class Where : unsigned char { anywhere, authoritative };
 
   // Reads the entry; `landing` receives a copy of the value's bytes.
   Reading look(Where where, std::string* landing) {
@@ -133,13 +139,17 @@ class Cache::GetOrSet {
   }
 
   void load() {
-    Tally& tally = operation_.tally();
-    tally.loads.add();
-    tally.failed_loads.add();  // until it has returned
-    operation_.may_throw();
+    struct Counted {
+      Tally& tally;
+      bool done = false;
+      ~Counted() {
+        if (!done) tally.failed_loads.add();
+      }
+    };
+    operation_.tally().loads.add();
+    Counted counted{operation_.tally()};
     compute_();
-    operation_.ends(false);
-    tally.failed_loads.take_back();
+    counted.done = true;
   }
 
   Cache& cache_;

@@ -1,5 +1,7 @@
 #include "front/live_entry.h"
 
+#include "front/reading.h"
+#include "polycache/author/counter.h"
 #include "polycache/author/extension.h"
 
 namespace polycache {
@@ -9,6 +11,11 @@ bool read_authoritative(Backend& session, std::string_view key, ValueSink sink) 
     return ttl->get(key, [&](std::string_view value, Ttl) { sink(value); });
   }
   return session.get(key, sink);
+}
+
+// A head is at least 64 bytes, or the whole value; no counter is as long.
+bool is_plain_accepted(std::string_view stored, const CacheState& state) noexcept {
+  return state.reads_plain() || parse_counter(without_blanks(stored)).has_value();
 }
 
 bool contains_live(Backend& session, std::string_view key, const CacheState& state) {
@@ -39,9 +46,11 @@ bool put_if_not_live(Backend& session, std::string_view key, std::string_view va
   constexpr int most_tries = 100;
   for (int tries = 0; tries < most_tries; ++tries) {
     if (session.put(key, value, ttl, PutMode::if_absent)) return true;
-    bool is_framed_there = false;  // a plain value is live and need not be read
-    session.contains(key, [&](std::string_view head) { is_framed_there = is_framed(head); });
-    if (!is_framed_there) return false;
+    bool may_be_dead = false;  // a plain value is usually live and need not be read
+    session.contains(key, [&](std::string_view head) {
+      may_be_dead = is_framed(head) || !is_plain_accepted(head, state);
+    });
+    if (!may_be_dead) return false;
     const std::optional<std::string> old = find_not_live(session, key, state);
     if (!old) return false;
     if (replace_not_live(session, key, *old, value, ttl)) return true;

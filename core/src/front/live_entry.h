@@ -15,7 +15,11 @@ namespace polycache {
 // Reads the entry itself, never a replica that may lag behind.
 bool read_authoritative(Backend& session, std::string_view key, ValueSink sink);
 
+// Whether a plain value can be one: an alias may require transforms (Transform::reads_plain()).
+bool is_plain_accepted(std::string_view stored, const CacheState& state) noexcept;
+
 inline bool is_live(std::string_view stored, const CacheState& state) noexcept {
+  if (!state.reads_plain() && !is_framed(stored)) return is_plain_accepted(stored, state);
   return judge_entry(stored, state.clock()).state == EntryState::live;
 }
 
@@ -24,7 +28,13 @@ inline bool is_live(std::string_view stored, const CacheState& state) noexcept {
 template <class Ask>
 bool is_live_by_head(Backend& session, std::string_view key, const CacheState& state, Ask&& ask) {
   std::optional<EntryState> judged;
-  const bool found = ask([&](std::string_view head) { judged = judge_head(head, state.clock()); });
+  const bool found = ask([&](std::string_view head) {
+    if (!state.reads_plain() && !is_framed(head)) {
+      judged = is_plain_accepted(head, state) ? EntryState::live : EntryState::unreadable;
+    } else {
+      judged = judge_head(head, state.clock());
+    }
+  });
   if (!found || judged) return found && judged == EntryState::live;
   bool live = false;
   read_authoritative(session, key, [&](std::string_view stored) { live = is_live(stored, state); });

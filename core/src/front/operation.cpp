@@ -81,31 +81,9 @@ void Cache::Operation::note_failure(Access access, Failing failing, const Backen
 }
 
 void Cache::Operation::tell(const Failsafe::News& news) {
-  const auto times = [](std::uint64_t count) {
-    return std::to_string(count) + (count == 1 ? " operation" : " operations");
-  };
-  if (news.failures > 0) {
-    std::string message = name() + ": continuing without the store: " + news.what;
-    if (news.failures > 1) {
-      message += " (" + times(news.failures) + " failed in the last " +
-                 std::to_string(news.since.count()) + " s)";
-    }
-    state().warn(Warning::Kind::degraded, key_, message, news.failures);
-  }
-  if (news.breaker == CircuitBreaker::Change::opened) {
-    state().warn(Warning::Kind::breaker_opened, "",
-                 "the store keeps failing and is not used for now; next attempt in " +
-                     std::to_string(state().failsafe().pause_left(Access::write).count()) + " ms");
-  } else if (news.breaker == CircuitBreaker::Change::closed) {
-    state().warn(Warning::Kind::breaker_closed, "", "the store is used again");
-  }
-  if (news.recovered) {
-    std::string message = "the store answers again";
-    if (news.went_without > 0) {
-      message += " (" + times(news.went_without) + " more were done without it)";
-    }
-    state().warn(Warning::Kind::recovered, "", message, news.went_without + 1);
-  }
+  state().failsafe().tell(news, name_of(op_), key_, [&](const Warning& warning) {
+    state().warn(warning.kind, warning.key, warning.message, warning.count);
+  });
 }
 
 void Cache::Operation::throw_named(const ValueError& error) const {

@@ -111,19 +111,23 @@ class Cache::Operation {
     return done;
   }
   // Of several keys.
+  void ends_many(std::size_t hits) noexcept {
+    result_ = hits > 0 ? Result::hit : Result::miss;
+    hits_ = hits;
+  }
   void have_been_read(std::size_t hits, std::size_t keys) noexcept {
     tally().hits.add(hits);
     tally().misses.add(keys - hits);
-    end_many(hits);
+    ends_many(hits);
   }
   void have_been_written(std::size_t done, std::size_t keys) noexcept {
     tally().writes.add(done);
     tally().refused_writes.add(keys - done);
-    end_many(done);
+    ends_many(done);
   }
   void have_been_erased(std::size_t count) noexcept {
     tally().erased.add(count);
-    end_many(count);
+    ends_many(count);
   }
 
   // For a closer look within a step: the session's extension, or null.
@@ -185,10 +189,6 @@ class Cache::Operation {
   }
   void observe(std::size_t keys) noexcept;
   void end() noexcept;
-  void end_many(std::size_t hits) noexcept {
-    result_ = hits > 0 ? Result::hit : Result::miss;
-    hits_ = hits;
-  }
 
   bool throws(Access access, Failing failing) const noexcept;
   bool admitted(Access access, Failing failing, Keys keys, const Session& session);

@@ -52,7 +52,7 @@ void read_special(const CacheState& state, std::string_view final_key, Reading& 
     return;
   }
   const std::string_view digits = digits_before_blanks(entry.payload);
-  const bool is_counter = parse_counter(digits.empty() ? entry.payload : digits).has_value();
+  const bool is_counter = parse_counter(without_blanks(entry.payload)).has_value();
   if (!state.reads_plain() && !is_counter) {
     reading.outcome = Outcome::undecodable;
     try {

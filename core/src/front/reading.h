@@ -45,6 +45,12 @@ void read_value(Reading& reading, std::string_view value, Decode&& decode) noexc
 // The digits of a number that is followed only by blanks, else nothing.
 std::string_view digits_before_blanks(std::string_view bytes) noexcept;
 
+// A number without the blanks that a store has appended to it; other bytes unchanged.
+inline std::string_view without_blanks(std::string_view bytes) noexcept {
+  const std::string_view digits = digits_before_blanks(bytes);
+  return digits.empty() ? bytes : digits;
+}
+
 // The same for a frame, or for a plain value that the alias's transforms do not accept.
 void read_special(const CacheState& state, std::string_view final_key, Reading& reading,
                   std::string_view stored, FunctionRef<bool(std::string_view)> decode) noexcept;

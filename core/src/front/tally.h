@@ -21,7 +21,6 @@ class Tally {
     void add(std::uint64_t n = 1) noexcept {
       n_.store(n_.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
     }
-    void take_back() noexcept { add(~std::uint64_t{0}); }
     std::uint64_t get() const noexcept { return n_.load(std::memory_order_relaxed); }
     void clear() noexcept { n_.store(0, std::memory_order_relaxed); }
 

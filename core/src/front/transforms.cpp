@@ -30,7 +30,8 @@ std::string Transforms::apply(std::string_view value, const TransformContext& co
   std::string next;
   for (const Named& one : all_) {
     next.clear();
-    if (!one.transform->apply(value, context, next)) continue;
+    const std::string head = std::string(context.head) + names;
+    if (!one.transform->apply(value, {context.final_key, head}, next)) continue;
     out.swap(next);
     value = out;
     names.append(names.empty() ? "" : ",").append(one.name);
@@ -52,8 +53,9 @@ std::string Transforms::revert(std::string_view names, std::string_view payload,
       return "was stored with the transform " + quote(name) + ", which this alias does not have";
     }
     next.clear();
+    const std::string head = std::string(context.head).append(names);
     try {
-      if (!found->transform->revert(payload, context, next)) {
+      if (!found->transform->revert(payload, {context.final_key, head}, next)) {
         return "was refused by the transform " + quote(name);
       }
     } catch (const std::bad_alloc&) {

@@ -68,7 +68,7 @@ class Builder {
   Builder(const Config& config, const Environment& environment, std::uint64_t registry)
       : config_(config),
         environment_(environment),
-        kept_environment_(without_executor(environment)),
+        kept_environment_(kept_by_aliases(environment)),
         configuration_(std::make_shared<const Configuration>(
             Configuration{registry, name_of(config, environment)})),
         search_path_(plugin_folders(config)) {}
@@ -96,7 +96,7 @@ class Builder {
   struct Work {
     enum class Progress : unsigned char { under_way, done } progress = Progress::under_way;
     std::shared_ptr<BackendFactory> factory;  // including layers; null: invalid
-    std::shared_ptr<CircuitBreaker> breaker;
+    std::shared_ptr<Failsafe> failsafe;
     std::shared_ptr<BackendFactory> sibling;  // for other aliases: with the breaker around it
     CacheInfo info;
     std::shared_ptr<KeyPolicy> keys;
@@ -128,8 +128,12 @@ class Builder {
     problems_.take(std::move(problems));
   }
 
-  static std::shared_ptr<const Environment> without_executor(Environment environment) {
+  static std::shared_ptr<const Environment> kept_by_aliases(Environment environment) {
     environment.executor = nullptr;
+    // Read while caches are made, not afterwards.
+    environment.services.clear();
+    environment.sections.clear();
+    environment.linked_plugins.clear();
     return std::make_shared<const Environment>(std::move(environment));
   }
 
@@ -161,10 +165,12 @@ class Builder {
     work.progress = Work::Progress::done;
     if (!work.problems.empty()) work.factory = nullptr;
     if (!work.factory) return nullptr;
-    work.breaker = std::make_shared<CircuitBreaker>(*environment_.clock);
-    work.sibling = work.factory->traits().breaks_circuits
-                       ? work.factory
-                       : std::make_shared<BreakingFactory>(alias, work.factory, work.breaker);
+    const StoreTraits traits = work.factory->traits();
+    work.failsafe = std::make_shared<Failsafe>(*environment_.clock, traits);
+    work.sibling = traits.breaks_circuits ? work.factory
+                                          : std::make_shared<BreakingFactory>(
+                                                alias, work.factory, work.failsafe,
+                                                make_reporter(alias, environment_.on_warning));
     return work.factory;
   }
 
@@ -360,7 +366,13 @@ class Builder {
       throw ConfigError("the aliases " + quote(alias) + " and " + quote(other) +
                         " refer to each other; break the circle");
     }
-    if (factory_of(std::string(other))) return work_.find(other)->second.sibling;
+    if (factory_of(std::string(other))) {
+      const Work& its = work_.find(other)->second;
+      if (its.transforms.reads_plain()) return its.sibling;
+      throw ConfigError("the alias " + quote(other) +
+                        " has a transform that a composite would bypass, so its entries would be "
+                        "stored without it; use an alias without that transform");
+    }
     const std::string problem = "the alias " + quote(other) + ", which it needs, is invalid";
     if (only_plugins(work_.find(other)->second)) throw PluginError(problem);
     throw ConfigError(problem);
@@ -496,7 +508,7 @@ class Builder {
                                                            .environment = kept_environment_,
                                                            .executor = environment_.executor,
                                                            .factory = work.factory,
-                                                           .breaker = work.breaker,
+                                                           .failsafe = work.failsafe,
                                                            .transforms = work.transforms});
       built.state = std::make_shared<CacheState>(std::move(shared),
                                                  KeySpace{.keys = *work.keys,

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/cold_mutex.h"
+#include "base/shown.h"
 #include "front/backend_call.h"
 #include "plugins/loader.h"
 #include "polycache/author/extension.h"
@@ -99,10 +100,16 @@ struct CacheRegistry::State {
   // is null, the old one.
   void change(FunctionRef<Config(const Known&)> read,
               std::shared_ptr<const Environment> environment_of_it) {
+    WarningHandler handler;
+    install(read, std::move(environment_of_it), handler);
+    tell_listeners(handler);
+  }
+
+  void install(FunctionRef<Config(const Known&)> read,
+               std::shared_ptr<const Environment> environment_of_it, WarningHandler& handler) {
     BackendCall reports;
     Known fresh;
     fresh.environment = std::move(environment_of_it);
-    WarningHandler handler;
     try {
       const std::lock_guard lock(building);
       const Known before = known();
@@ -124,23 +131,20 @@ struct CacheRegistry::State {
     close_idle(*fresh.aliases);
     fresh = {};  // the old aliases: what is no longer used is destroyed while no lock is held
     deliver(reports, handler);
-    tell_listeners(handler);
   }
 
   void tell_listeners(const WarningHandler& handler) {
-    std::vector<std::shared_ptr<const std::function<void()>>> now;
+    std::vector<std::weak_ptr<const std::function<void()>>> now;
     {
       const std::lock_guard lock(cold_mutex());
-      std::erase_if(listeners, [&](const auto& listener) {
-        auto alive = listener.lock();
-        if (!alive) return true;
-        now.push_back(std::move(alive));
-        return false;
-      });
+      std::erase_if(listeners, [](const auto& listener) { return listener.expired(); });
+      now = listeners;
     }
     for (const auto& listener : now) {
+      const auto alive = listener.lock();  // a listener before it may have ended it
+      if (!alive) continue;
       try {
-        (*listener)();
+        (*alive)();
       } catch (const abi::__forced_unwind&) {  // pthread_cancel: must not be caught
         throw;
       } catch (const std::exception& error) {
@@ -311,6 +315,11 @@ std::shared_ptr<void> CacheRegistry::on_change(std::function<void()> listener) {
 }
 
 const PluginDescriptor& CacheRegistry::plugin(PluginKind kind, std::string_view name) const {
+  if (!is_plugin_like(name)) {
+    throw PluginError(
+        "expected a plugin's name, or the path of its file; the value is neither, and is not shown "
+        "since it may contain a password");
+  }
   const State::Known now = state_->known();
   return *find_plugin(
               kind, name, now.environment->linked_plugins, plugin_folders(*now.config),

@@ -55,7 +55,7 @@ TEST(RefusedConfig, WhatCannotWorkIsRefusedAtStart) {
       {{.backend = "locmem", .options = {{"max_entries", std::int64_t{0}}}}, "options.max_entries"},
       {{.backend = "locmem", .options = {{"cull_frequency", std::int64_t{3}}}}, "policy"},
       {{.backend = "locmem", .location = {"a", "b"}}, "one location"},
-      {{.backend = "locmem", .timeout = std::chrono::seconds(-1)}, "is negative"},
+      {{.backend = "locmem", .timeout = std::chrono::seconds(-1)}, "must not be negative"},
       {{.backend = "memcached", .location = {"h:1", "h:1"}}, "h:1 is listed twice"},
       {{.backend = "memcached", .location = {"h:1", "h:1?weight=3"}}, "h:1 is listed twice"},
       {{.backend = "memcached", .location = {"h", "h:11211"}}, "h:11211 is listed twice"},

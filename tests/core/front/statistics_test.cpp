@@ -172,6 +172,15 @@ TEST_F(Statistics, CountComputations) {
   EXPECT_EQ(seen.misses, 2U);
 }
 
+TEST_F(Statistics, AResetDuringAComputationLeavesNoNegativeNumber) {
+  cache_.get_or_set("k", [&] {
+    EXPECT_EQ(cache_.statistics().failed_loads, 0U);
+    registry_.reset_statistics();
+    return 1;
+  });
+  EXPECT_EQ(cache_.statistics().failed_loads, 0U);
+}
+
 TEST_F(Statistics, CountFailuresAndRefusals) {
   failing = true;
   Cache& bad = registry_["bad"];
@@ -301,6 +310,12 @@ TEST_F(Observed, FailuresAreErrors) {
               ElementsAre("begin get :1:k", "end get :1:k error", "begin set :1:k",
                           "end set :1:k error", "begin erase :1:k", "end erase :1:k error"));
   EXPECT_THROW(seen_.get_or_set("k", []() -> int { throw std::runtime_error("no"); }),
+               std::runtime_error);
+  EXPECT_THAT(recorder_->take(), ElementsAre("begin get_or_set :1:k", "end get_or_set :1:k error"));
+}
+
+TEST_F(Observed, AnExceptionOfTheComputationIsAnError) {
+  EXPECT_THROW(observed_["a"].get_or_set("k", []() -> int { throw std::runtime_error("unwell"); }),
                std::runtime_error);
   EXPECT_THAT(recorder_->take(), ElementsAre("begin get_or_set :1:k", "end get_or_set :1:k error"));
 }

@@ -199,6 +199,34 @@ TEST_F(TransformTest, AnEntryThatATransformRefusesIsAMissAndIsReplaced) {
   EXPECT_EQ(other.get("k"), "mine");
 }
 
+TEST_F(TransformTest, AnEntryThatAnAliasDoesNotAcceptIsAbsentForAdd) {
+  registry["plain"].set("k", "in plain text");
+  Cache& cache = registry["seal"];
+  EXPECT_FALSE(cache.contains("k"));
+  EXPECT_FALSE(cache.touch("k", 60s));
+  EXPECT_TRUE(cache.add("k", "mine"));
+  EXPECT_EQ(cache.get("k"), "mine");
+  cache.set("n", 5);
+  EXPECT_TRUE(cache.contains("n"));
+  EXPECT_FALSE(cache.add("n", 6));
+}
+
+// The names of the transforms before it are part of what a seal binds to.
+TEST_F(TransformTest, ANameCannotBeTakenOffASealedEntry) {
+  Cache& cache = registry["both"];
+  cache.set("k", runs);
+  std::string bytes = stored("k");
+  const std::string names = "run_length,seal";
+  const std::size_t at = bytes.find(names);
+  ASSERT_NE(at, std::string::npos);
+  bytes.replace(at, names.size(), "seal");
+  bytes[at - 1] = 4;  // the field's length
+  bytes[5] = static_cast<char>(bytes[5] - static_cast<char>(names.size() - 4));  // the head's
+  cache.backend().put(cache.final_key("k"), bytes, Ttl::forever(), PutMode::always);
+  EXPECT_EQ(cache.get("k"), std::nullopt);
+  EXPECT_THAT(warnings, ElementsAre(HasSubstr("was refused by the transform \"seal\"")));
+}
+
 TEST_F(TransformTest, AValueCannotBeMovedToAnotherKey) {
   Cache& cache = registry["seal"];
   cache.set("k", "v");

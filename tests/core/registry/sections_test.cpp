@@ -234,6 +234,43 @@ TEST(Sections, ListenersHearOfEachChangeUntilTheyAreGone) {
                                     "a listener of on_change() threw: unwell"));
 }
 
+TEST(Sections, AListenerThatAnotherOneEndedIsNotCalled) {
+  CacheRegistry registry(with(R"("mine": {})"), claiming({{"mine", {}}}));
+  int calls = 0;
+  std::shared_ptr<void> second;
+  const auto first = registry.on_change([&] { second.reset(); });
+  second = registry.on_change([&] { ++calls; });
+  registry.reconfigure(with(R"("mine": {})"));
+  EXPECT_EQ(calls, 0);
+}
+
+TEST(Sections, AnItemOfAListCanBeRejected) {
+  const auto check = [](SectionReader& section) {
+    section.strings("tags");
+    section.reject("tags[1]", "is unknown");
+  };
+  EXPECT_EQ(
+      problem_of(with("\"mine\": {\n\"tags\": [\"a\",\n\"b\"]}"), claiming({{"mine", check}})),
+      "c.json:3: mine.tags[1]: is unknown");
+}
+
+TEST(Sections, ACheckSeesASectionThatIsMissing) {
+  const auto check = [](SectionReader& section) {
+    if (!section.has("needed")) section.reject("needed", "is missing");
+  };
+  EXPECT_EQ(problem_of(with(R"("plugin_path": [])"), claiming({{"mine", check}})),
+            "mine.needed: is missing");
+}
+
+TEST(Sections, HaveNoRulesOfOptions) {
+  const CacheRegistry registry(with(R"("mine": {"MAX_ENTRIES": 5, "none": null})"),
+                               claiming({{"mine", {}}}));
+  SectionReader section = registry.section("mine");
+  EXPECT_EQ(section.integer("MAX_ENTRIES", 0), 5);
+  EXPECT_FALSE(section.has("none"));
+  EXPECT_NO_THROW(section.finish());
+}
+
 TEST(Sections, PluginsOfOtherKindsAreFoundByName) {
   static const int data = 7;
   static constexpr auto kind = static_cast<PluginKind>(1000);
@@ -247,6 +284,12 @@ TEST(Sections, PluginsOfOtherKindsAreFoundByName) {
     FAIL() << "did not throw";
   } catch (const PluginError& error) {
     EXPECT_THAT(error.what(), HasSubstr("did you mean \"other\"?"));
+  }
+  try {
+    registry.plugin(kind, "redis://user:hunter2@host");
+    FAIL() << "did not throw";
+  } catch (const PluginError& error) {
+    EXPECT_THAT(error.what(), Not(HasSubstr("hunter2")));
   }
   try {
     registry.plugin(PluginKind::layer, "other");

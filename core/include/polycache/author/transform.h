@@ -27,7 +27,9 @@ namespace polycache {
 // cannot be moved to another key or get other times.
 struct TransformContext {
   std::string_view final_key;
-  std::string_view head;  // the entry's metadata, 32 bytes, the same at apply() and revert()
+  // The entry's metadata, and the names of the transforms that were applied before this one. The
+  // same bytes at apply() and revert().
+  std::string_view head;
 };
 
 // Made once for each alias. Thread-safe.
