@@ -2,6 +2,8 @@
 
 #pragma once
 
+#include "polycache/detail/export.h"  // C++20
+
 namespace polycache {
 
 enum class ErrorPolicy : unsigned char { miss, throw_error };

@@ -9,6 +9,8 @@
 
 #include <cstdint>
 
+#include "polycache/detail/export.h"  // C++20
+
 namespace polycache {
 
 // Where the store fails and "on_error" is "miss", a read is a miss and a write is refused, in

@@ -16,12 +16,13 @@
 
 namespace polycache {
 
-Cache::Cache(std::shared_ptr<CacheState> state)
-    : state_(std::move(state)), tally_(std::make_unique<Tally>()) {
+Cache::Cache(std::shared_ptr<CacheState> state) : state_(std::move(state)), tally_(new Tally) {
   tally_->join(&state_->tallies());
 }
 
 Cache::~Cache() = default;
+
+void Cache::DestroyTally::operator()(Tally* tally) const noexcept { delete tally; }
 
 void Cache::close() noexcept { session_.reset(); }
 

@@ -13,6 +13,8 @@
 #include <string_view>
 #include <utility>
 
+#include "polycache/detail/export.h"  // C++20
+
 namespace polycache::detail::binary {
 
 inline constexpr std::size_t max_members = 16;

@@ -5,6 +5,8 @@
 #include <chrono>
 #include <ctime>
 
+#include "polycache/detail/export.h"  // C++20
+
 namespace polycache::net {
 
 using Deadline = std::chrono::steady_clock::time_point;
