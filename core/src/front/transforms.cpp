@@ -15,10 +15,14 @@ bool Transforms::reads_plain() const noexcept {
 }
 
 std::string Transforms::missing(std::string_view names) const {
-  const std::string all = "," + std::string(names) + ",";
+  const auto enclosed = [](std::string_view text) {
+    std::string list(1, ',');
+    return list.append(text).append(1, ',');
+  };
+  const std::string all = enclosed(names);
   for (const Named& one : all_) {
     if (one.transform->reads_plain()) continue;
-    if (all.find("," + one.name + ",") != std::string::npos) continue;
+    if (all.find(enclosed(one.name)) != std::string::npos) continue;
     return "was stored without the transform " + quote(one.name) + ", which this alias requires";
   }
   return {};
