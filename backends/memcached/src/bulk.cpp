@@ -80,8 +80,7 @@ void Session::find_part(std::span<const std::string_view> keys, std::size_t firs
   } const give_back{shares_};
   deal(keys, first);
   ask_all(deadline, failure);
-  for (std::size_t i = 0; i < shares_.size(); ++i) {
-    Share& share = shares_[i];
+  for (Share& share : shares_) {
     if (!share.call) continue;
     share.call->limit(share_of(deadline));
     share.failed = !failure.attempt([&] {
