@@ -1,4 +1,4 @@
-// The locmem store against Django's, which runs in a Python process beside this one: it is
+// The locmem store against Django's, which runs in a Python process of its own: it is
 // told how many operations to do and answers how long they took.
 //
 //   django [--quick] [--cpu] [--only TEXT] [--rows FILE]

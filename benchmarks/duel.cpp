@@ -149,7 +149,7 @@ struct Table::Row {
   double ours;
   std::optional<double> theirs = {};
   std::optional<double> ratio = {};
-  std::optional<Quartiles> spread = {};  // of the ratio; where nobody is compared with, of ours
+  std::optional<Quartiles> spread = {};  // of the ratio; without a peer, of ours
   const std::optional<Goal>& goal;
 };
 

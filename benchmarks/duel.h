@@ -159,7 +159,7 @@ struct Contest {
   Average average = Average::median;
   std::optional<Goal> goal = {};
   Contender ours;
-  Contender theirs = {};  // empty: there is nobody to compare with
+  Contender theirs = {};  // empty: there is no peer
 };
 
 enum class Unit : unsigned char { nanoseconds, microseconds };

@@ -1,5 +1,5 @@
 // What it costs to be ready for failures, and to have them: an operation while a circuit breaker
-// is open, on a store that somebody wrote, whose breaker is the core's, and on the stores with
+// is open, on a store of a third party, whose breaker is the core's, and on the stores with
 // a breaker for each server; and taking a connection of the pool.
 //
 //   failsafe [--quick] [--cpu] [--only TEXT] [--rows FILE]

@@ -305,7 +305,7 @@ void memory(const duel::Options& options, bool& met) {
   met = table.met() && met;
 }
 
-// Django's own locmem in its own process, beside ours on the same keys.
+// Django's own locmem in its own process, on the same keys as ours.
 void django(const duel::Options& options, bool& met) {
   if (!wanted(options, "get, hit") && !wanted(options, "set, overwriting")) return;
   const auto theirs = peers::django_nanoseconds(options.quick ? 20'000 : 100'000);

@@ -32,7 +32,7 @@ using duel::expect;
 
 constexpr time_t lifetime_seconds = 300;
 
-// --- Bare libmemcached, as somebody who needs a cache and knows it would use it ---
+// --- Bare libmemcached, as an experienced user of it would write a cache ---
 
 class Bare {
  public:

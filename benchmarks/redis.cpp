@@ -29,7 +29,7 @@ namespace {
 
 constexpr std::string_view lifetime_ms = "300000";
 
-// --- Bare hiredis, as somebody who needs a cache and knows hiredis would use it ---
+// --- Bare hiredis, as an experienced user of hiredis would write a cache ---
 
 struct FreeReply {
   void operator()(redisReply* reply) const noexcept { freeReplyObject(reply); }

@@ -289,7 +289,7 @@ class Worker {
   std::map<std::string, Known> known_;
   std::uint64_t last_version_ = 0;
   std::int64_t counter_ = 0;
-  std::int64_t unsure_ = 0;  // increments of which nobody knows
+  std::int64_t unsure_ = 0;  // increments that may or may not have happened
 };
 
 // --- the whole ---

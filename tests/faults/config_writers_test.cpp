@@ -119,7 +119,7 @@ TEST_F(WritableFiles, OurOwnFileInAFolderLikeTmpIsRead) {
 
 TEST_F(WritableFiles, TheOwnersPrivateGroupMayWrite) {
   const fs::path file = write("shop.json", good_config, 0664);
-  if (::geteuid() != 0) return;  // who this user's group is, nobody knows
+  if (::geteuid() != 0) return;  // the group of this user is unknown
   EXPECT_EQ(problem(file), "");  // root's
   ASSERT_EQ(::chown(file.c_str(), somebody, somebody), 0);
   EXPECT_EQ(problem(file), "");

@@ -1,4 +1,4 @@
-// Bytes that nobody can read, codecs and warning handlers that throw: a miss or a value, never
+// Unreadable bytes, codecs and warning handlers that throw: a miss or a value, never
 // a crash, and nothing that stays behind.
 
 #include <gmock/gmock.h>
@@ -254,7 +254,7 @@ TEST_F(Data, WaitersForAValueThatCannotBeEncodedComputeIt) {
     });
   }
   for (std::thread& thread : threads) thread.join();
-  EXPECT_EQ(computed, 4);  // nobody could be handed bytes
+  EXPECT_EQ(computed, 4);  // there were no bytes to hand over
 }
 
 // --- Handlers that throw ---
@@ -310,7 +310,7 @@ TEST_F(ThrowingHandler, StopsAKeyBeforeAnythingIsStored) {
 }
 
 TEST_F(ThrowingHandler, ReleasesWaitersForTheComputation) {
-  encoder_throws = true;  // whoever computes is warned, and the handler throws
+  encoder_throws = true;  // the computing thread is warned, and the handler throws
   std::atomic<int> thrown{0};
   std::vector<std::thread> threads;
   for (int i = 0; i < 4; ++i) {

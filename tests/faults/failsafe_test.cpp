@@ -567,7 +567,7 @@ TEST_F(FailsafeOfServers, IsNotUpAgainBecauseAnotherServerAnswers) {
   EXPECT_THAT(kinds_, Not(Contains(Warning::Kind::recovered)));
   servers->down[0] = false;
   EXPECT_EQ(cache_.get("b"), "value");
-  EXPECT_THAT(kinds_, Not(Contains(Warning::Kind::recovered))) << "nobody has asked it yet";
+  EXPECT_THAT(kinds_, Not(Contains(Warning::Kind::recovered))) << "no operation has called it yet";
   EXPECT_EQ(cache_.get("a"), "value");
   ASSERT_THAT(kinds_, Not(IsEmpty()));
   EXPECT_EQ(kinds_.back(), Warning::Kind::recovered);

@@ -214,7 +214,7 @@ TEST_F(MemcachedFaults, ADeadServerIsNotCalledUntilItRecovers) {
   EXPECT_EQ(error->kind(), Kind::unreachable);
   EXPECT_THAT(error->what(), AllOf(HasSubstr("next attempt in"), HasSubstr("no connection")));
   EXPECT_TRUE(failure_of([&] { open_.erase("k"); })) << "an erasure is not lost in silence";
-  EXPECT_EQ(gate_.connections_ever(), connections) << "left alone";
+  EXPECT_EQ(gate_.connections_ever(), connections) << "not called";
 
   server_->start();
   clock_.advance(long_pause);
@@ -764,7 +764,7 @@ TEST_F(MemcachedFaults, NamesAreResolvedAnewByEachConnection) {
   let_it_mean("127.0.0.3");
   gate_.reset_connections();
   EXPECT_EQ(kind_of_failure([&] { store.strict().get("moved"); }), Kind::unreachable)
-      << "nobody listens there";
+      << "nothing listens there";
   EXPECT_GT(lookups, before);
   let_it_mean("127.0.0.1");
   clock_.advance(long_pause);
@@ -970,7 +970,7 @@ TEST_F(MemcachedFaults, AValueTheServerRefusesIsFalseAndTheOlderOneIsGone) {
     EXPECT_FALSE(cache->set("k", std::string(2'000'000, 'x'))) << "too large, under both policies";
     EXPECT_FALSE(cache->get("k"));
   }
-  // No memory left: this server forgets nobody.
+  // No memory left: this server drops no connection.
   ASSERT_TRUE(store.strict().set("kept", std::string(10'000, 'a')));
   int refused = 0;
   for (int i = 0; i < 300; ++i) {
@@ -1180,7 +1180,7 @@ TEST_F(MemcachedFaults, FiveHundredThreadsShareThirtyTwoConnections) {
   EXPECT_EQ(hits, 5000);
   EXPECT_LE(gate_.most_connections(), 32U);
   EXPECT_LE(gate_.connections_ever(), 32U) << "each was opened once";
-  // The server counts its own (a listener, and one of each question) beside ours.
+  // The server counts its own (a listener, and one of each question) in addition to ours.
   EXPECT_LE(most, 32 + 10);
   expect_full_service(store.strict());
 }
@@ -1345,7 +1345,7 @@ TEST_F(MemcachedFaults, AForkWhileThreadsWorkIsSafe) {
   expect_full_service(store.strict());
 }
 
-// The resolver's locks are held by nobody in the child.
+// No thread of the child holds the resolver's locks.
 TEST_F(MemcachedFaults, AForkWhileThreadsConnectHangsNoChild) {
   Store store({server_->address()}, {{"idle_timeout", std::string("1ms")}});
   EXPECT_EQ(testing::children_that_hang(store, 60), 0);

@@ -208,7 +208,7 @@ TEST_F(RedisServerFaults, ADeadServerIsNotCalledUntilItRecovers) {
   EXPECT_TRUE(failure_of([&] { open_.erase("k"); })) << "an erasure is not lost in silence";
 
   gate_.pass();
-  EXPECT_FALSE(open_.set("k", 1)) << "it is still left alone";
+  EXPECT_FALSE(open_.set("k", 1)) << "it is still not called";
   clock_.advance(long_pause);
   expect_healed();
   EXPECT_EQ(store_.health("open").breaker, State::closed);
@@ -411,7 +411,7 @@ TEST_F(RedisServerFaults, WhatCannotBeRepeatedIsSentOnce) {
   gate_.set({.reset_after = 1}, Gate::Reach::existing);
   EXPECT_EQ(kind_of_failure([&] { strict_.add("added", 1); }), Kind::unreachable);
   EXPECT_EQ(strict_.get<int>("added"), 1);
-  EXPECT_FALSE(strict_.add("added", 2)) << "the first one took effect, and nobody says otherwise";
+  EXPECT_FALSE(strict_.add("added", 2)) << "the first one took effect, and no call denies it";
   auto* const compare = strict_.extension<CompareExtension>();
   EXPECT_TRUE(compare->put_if_equal(":1:added", "1", "5", std::nullopt));
   const std::size_t before = gate_.connections_ever();
@@ -536,7 +536,7 @@ TEST_F(RedisServerFaults, AValueThatIsTooLargeIsNotTheServersFault) {
   for (int i = 0; i < 20; ++i) {
     EXPECT_EQ(kind_of_failure([&] { small.strict().get("k"); }), Kind::protocol);
   }
-  EXPECT_TRUE(small.strict().set("k", "small")) << "it is not left alone for that";
+  EXPECT_TRUE(small.strict().set("k", "small")) << "that does not stop calls to it";
   EXPECT_EQ(small.strict().get("k"), "small");
   EXPECT_THAT(small.warnings(Warning::Kind::breaker_opened), IsEmpty());
 }
@@ -569,7 +569,7 @@ TEST_F(RedisServerFaults, NamesAreResolvedAnewByEachConnection) {
   expect_full_service(store.strict());
   EXPECT_EQ(lookups, before) << "not for each operation";
 
-  let_it_mean("127.0.0.3");  // nobody listens there
+  let_it_mean("127.0.0.3");  // nothing listens there
   gate_.reset_connections();
   EXPECT_EQ(kind_of_failure([&] { store.strict().get("k"); }), Kind::unreachable);
   EXPECT_GT(lookups, before);
@@ -873,7 +873,7 @@ TEST_F(RedisServerFaults, AnotherTypeIsAMissAndIsOverwritten) {
   EXPECT_FALSE(strict_.touch("k"));
   EXPECT_THROW(strict_.incr_version("k"), KeyNotFound);
   EXPECT_THAT(store_.warnings(Warning::Kind::undecodable_value), SizeIs(Ge(2U)));
-  EXPECT_EQ(command(*server_, "llen :1:k"), "2\n") << "left alone";
+  EXPECT_EQ(command(*server_, "llen :1:k"), "2\n") << "unchanged";
   EXPECT_TRUE(strict_.set("k", "v"));
   EXPECT_EQ(strict_.get("k"), "v");
   expect_healed();
@@ -1007,7 +1007,7 @@ TEST_F(RedisServerFaults, AForksChildOpensConnectionsOfItsOwn) {
   EXPECT_EQ(gate_.connections_ever(), connections + 1) << "the parent's goes on";
 }
 
-// The resolver's locks are held by nobody in the child. g++ 12's AddressSanitizer does not hold
+// No thread of the child holds the resolver's locks. g++ 12's AddressSanitizer does not hold
 // its allocator's locks over a fork.
 #if !defined(__SANITIZE_ADDRESS__)
 TEST_F(RedisServerFaults, AForkWhileThreadsConnectHangsNoChild) {
@@ -1046,7 +1046,7 @@ TEST_F(RedisServerFaults, AReplicaThatIsDownIsPassedOver) {
 // The first server and a replica, both behind gates.
 class RedisServersFaults : public RedisServerFaults {
  protected:
-  // Until a breaker is open, if nobody answers.
+  // Until a breaker is open, if no server answers.
   void call_five_times(const std::function<void()>& operation) {
     for (int i = 0; i < 5; ++i) {
       operation();

@@ -560,7 +560,7 @@ TEST_F(SqliteProcesses, ADamagedFileStaysInPlaceIfConfigured) {
   EXPECT_TRUE(was_warned(Warning::Kind::degraded, "malformed"));
   EXPECT_TRUE(read_file(path()) == damaged);
   for (const char* const tail : {"", "-wal", "-shm"})
-    fs::remove(path(tail));  // somebody repairs it
+    fs::remove(path(tail));  // another program repairs it
   EXPECT_TRUE(serves(cache));
 }
 
@@ -602,7 +602,7 @@ class SqliteReadOnly : public SqliteFixture {
     EXPECT_EQ(wait_for(child), 0);
   }
 
-  // The files beside it are made with the permissions of the file.
+  // The files next to it are made with the permissions of the file.
   void allow(fs::perms folder, fs::perms file) {
     fs::permissions(folder_.path(), fs::perms::owner_all);
     for (const std::string& name : folder_.names()) fs::permissions(folder_.file(name), file);

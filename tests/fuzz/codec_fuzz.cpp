@@ -1,6 +1,6 @@
 // Bytes from anywhere, read as each kind of value. The first byte of the input chooses the
 // type, the rest is what a store would have returned; for the binary format the signature is
-// put in front, since nobody would find it by chance. What is accepted must be stable: written
+// put in front, since chance would not find it. What is accepted must be stable: written
 // and read again, it gives the same bytes.
 
 #include <cstddef>

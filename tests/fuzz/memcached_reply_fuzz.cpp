@@ -40,7 +40,7 @@ std::string shown(const Reply& reply, ReplyReader::Values values) {
     return std::string(reply.line);
   }
   const auto& item = reply.item;
-  require(values != ReplyReader::Values::none, "a value that nobody asked for");
+  require(values != ReplyReader::Values::none, "a value without a request");
   require(values == ReplyReader::Values::versioned || item.version == 0, "a version");
   require(!item.key.empty() && item.key.size() <= polycache::memcached::max_key, "a key's size");
   require(item.value.size() <= largest_value, "a value is too large");

@@ -64,7 +64,7 @@ class Allocations : public ::testing::Test {
 };
 
 TEST_F(Allocations, TheCounterCounts) {
-  // Kept for a moment: compilers may leave out an allocation that nobody sees.
+  // Kept for a moment: compilers may leave out an unused allocation.
   EXPECT_EQ(count([] {
               int* volatile const kept = new int(1);
               delete kept;

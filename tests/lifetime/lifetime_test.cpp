@@ -196,7 +196,7 @@ TEST(Fork, AComputationUnderWayIsNotTheChilds) {
   CacheRegistry registry(loaded_locmem());
   registry["default"].clear();
   const int value = registry["default"].get_or_set("k", [&] {
-    // The owner of this flight does not exist in the child's other calls: nobody waits.
+    // The owner of this flight does not exist in the child's other calls: no call waits.
     EXPECT_EQ(status_of([&] {
                 alarm(100);
                 std::thread([&] {

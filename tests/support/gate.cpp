@@ -410,7 +410,7 @@ class Gate::Loop {
   void wake() const noexcept;
 
   const Upstream upstream_;
-  Descriptor holder_;  // keeps the port while nobody listens
+  Descriptor holder_;  // keeps the port while nothing listens
   std::uint16_t port_ = 0;
   Descriptor listener_;
   Descriptor wake_;
@@ -478,7 +478,7 @@ void Gate::Loop::ignore_connects() {
   accept_all();
   ignoring_connects_ = true;
   if (::listen(listener_.get(), 0) != 0) fail_by_errno("shorten its queue");
-  // The kernel greets as many as the queue holds, though nobody accepts them.
+  // The kernel greets as many as the queue holds, though no call accepts them.
   while (fillers_.size() < most_fillers) {
     Descriptor filler(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     if (!filler.open()) fail_by_errno("make a socket");

@@ -5,7 +5,7 @@
 //   connect_to("127.0.0.1", gate.port());
 //   gate.set({.delay = 50ms, .slice = 100us});  // every connection, from now on
 //   gate.set({.truncate_after = 3}, Gate::Reach::existing);
-//   gate.refuse();                              // nobody listens; what is connected stays
+//   gate.refuse();                              // nothing listens; what is connected stays
 //   gate.pass();                                // healed
 //
 // One thread of the gate does all the work; the destructor ends it, and every connection.
@@ -41,7 +41,7 @@ class Gate {
     bool hang = false;
     // Requests arrive; replies wait, until pass() delivers them late.
     bool hold_replies = false;
-    // Both sides talk into nothing and nobody hears of it, for ever: pass() heals only
+    // What both sides send is lost, without an error, for ever: pass() heals only
     // connections that come later.
     bool vanish = false;
     // The next bytes of the client are answered with RST and do not arrive.

@@ -60,7 +60,7 @@ sockaddr_in loopback(std::uint16_t port) {
   return address;
 }
 
-// Servers live in sbin folders, which are not in everybody's PATH.
+// Servers live in sbin folders, which not every user has in the PATH.
 std::string find_program(const std::string& name, const std::string& package) {
   const char* path = std::getenv("PATH");
   std::string folders = path == nullptr ? "" : path;
@@ -128,7 +128,7 @@ std::unique_ptr<Server> Server::memcached_on_socket(std::vector<std::string> ext
   return server;
 }
 
-// Between asking for a free port and listening on it, somebody else may take it.
+// Between asking for a free port and listening on it, another process may take it.
 std::unique_ptr<Server> Server::on_free_port(Kind kind, std::vector<std::string> extra) {
   for (int attempt = 1;; ++attempt) {
     std::unique_ptr<Server> server(new Server(kind, free_port(), kind == Kind::redis, extra));

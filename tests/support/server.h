@@ -91,7 +91,7 @@ class Server {
   pid_t pid_ = 0;
 };
 
-// A port of 127.0.0.1 that nobody listens on at the moment.
+// A port of 127.0.0.1 that nothing listens on at the moment.
 std::uint16_t free_port();
 
 }  // namespace polycache::testing

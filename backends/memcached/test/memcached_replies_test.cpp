@@ -146,7 +146,7 @@ TEST(MemcachedReplies, ForgedNumbersAreNonsense) {
         << numbers;
   }
   EXPECT_EQ(state_of("VALUE k 0 1 0\r\nv\r\n", Values::versioned), State::reply);
-  EXPECT_EQ(state_of("VALUE k 0 1\r\nv\r\n", Values::none), State::nonsense) << "nobody asked";
+  EXPECT_EQ(state_of("VALUE k 0 1\r\nv\r\n", Values::none), State::nonsense) << "without a request";
 }
 
 TEST(MemcachedReplies, KeysAreBounded) {

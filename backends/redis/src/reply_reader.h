@@ -5,7 +5,7 @@
 //   while (reader.read(piece, sink) == ReplyReader::State::incomplete) piece = receive();
 //
 // Nothing is trusted: no more memory is used than a value may have, nesting and lines are bounded,
-// and a reply that nobody asked for is an error. After any state but `reply` and `incomplete` the
+// and a reply without a request is an error. After any state but `reply` and `incomplete` the
 // reader, and the connection, must not be used any more.
 
 #pragma once

@@ -92,7 +92,7 @@ std::optional<Kind> kind_of_error(Operation&& operation, Time::duration limit = 
   return kind;
 }
 
-// After a failure nobody is let to the server for a moment.
+// After a failure no call reaches the server for a moment.
 template <class Operation>
 auto once_let_in(Operation&& operation) {
   const auto end = Time::now() + 60s;

@@ -95,7 +95,7 @@ std::string problem_in(std::string_view json) {
   return problem_of([&] { static_cast<void>(Config::from_json(json, "c.json")); });
 }
 
-// `json` as the only member of the alias "a" beside the backend.
+// `json` as the only member of the alias "a", apart from the backend.
 Config with_member(std::string_view json) {
   return Config::from_json(
       std::string(R"({"caches": {"a": {"backend": "locmem", )").append(json).append("}}}"),

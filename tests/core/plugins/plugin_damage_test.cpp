@@ -85,7 +85,7 @@ void try_changes(const TempFolder& folder, const std::string& whole,
     std::string damaged = whole;
     damaged[change.at] =
         static_cast<char>(static_cast<unsigned char>(damaged[change.at]) ^ change.by);
-    // A new file each time: nobody must write into one that is loaded.
+    // A new file each time: a loaded file must not be written to.
     const auto file = folder.write("polycache_" + std::to_string(change.number) + ".so", damaged);
     try {
       const LoadedPlugin plugin = load_file(file);

@@ -604,7 +604,7 @@ TEST_F(PluginSearch, WritableFilesAreLoadedIfAllowed) {
 }
 
 TEST(PluginSearchPath, IsTheConfigurationThenTheEnvironmentThenTheLibrarysFolder) {
-  // This test has the loader in itself, so "beside the library" is beside the program.
+  // This test has the loader in itself, so "next to the library" is next to the program.
   const fs::path own = fs::canonical("/proc/self/exe").parent_path() / "polycache";
   const std::array configured{fs::path("/first"), fs::path("/second")};
   EXPECT_THAT(plugin_search_path(configured), ElementsAre("/first", "/second", own));

@@ -147,7 +147,7 @@ TEST(RegistryPlugins, ARefusedReconfigurationLeavesTheOldOneAtWork) {
 class InstalledPlugins : public ::testing::Test {
  protected:
   std::filesystem::path file() const { return folder_ / "polycache_good.so"; }
-  // As package managers do: by renaming, so that nobody meets half a file.
+  // As package managers do: by renaming, so that no process reads half a file.
   void install() const {
     std::filesystem::copy_file(specimens / "polycache_good.so", folder_ / "new");
     std::filesystem::rename(folder_ / "new", file());
