@@ -1,0 +1,3 @@
+#include "polycache/transforms/aead.h"
+
+POLYCACHE_PLUGIN(polycache::aead::plugin);

@@ -1,0 +1,3 @@
+#include "polycache/transforms/zlib.h"
+
+POLYCACHE_PLUGIN(polycache::zlib::plugin);

@@ -1,0 +1,3 @@
+#include "polycache/transforms/zstd.h"
+
+POLYCACHE_PLUGIN(polycache::zstd::plugin);
