@@ -37,7 +37,7 @@ using Locations = std::vector<std::string>;
 
 constexpr std::string_view profile_key = "user:profile:42";
 
-// Somebody's store, which is down.
+// A store of a program's own, which is down.
 class Broken final : public polycache::Backend {
  public:
   bool get(std::string_view, polycache::ValueSink) override { fail(); }

@@ -18,6 +18,7 @@ namespace {
 
 constexpr int repetitions = 1000;
 constexpr std::string_view profile_key = "user:profile:42";
+constexpr std::string_view tagged_key = "user:profile:43";
 const std::string value(100, 'v');
 
 template <class Operation>
@@ -46,6 +47,19 @@ extern "C" {
   repeat([&] { duel::keep(locmem.get(profile_key)); });
 }
 
+[[gnu::noinline]] void count_locmem_get_tagged(polycache::Cache& locmem) {
+  repeat([&] { duel::keep(locmem.get(tagged_key)); });
+}
+
+[[gnu::noinline]] void count_locmem_get_or_set_held(polycache::Cache& locmem) {
+  repeat([&] { duel::keep(locmem.get_or_set(profile_key, value)); });
+}
+
+[[gnu::noinline]] void count_locmem_get_or_set_tagged(polycache::Cache& locmem) {
+  const polycache::Tags tags("posts");
+  repeat([&] { duel::keep(locmem.get_or_set(tagged_key, value, {.tags = tags})); });
+}
+
 [[gnu::noinline]] void count_locmem_set_held(polycache::Cache& locmem) {
   repeat([&] { duel::keep(locmem.set(profile_key, value)); });
 }
@@ -61,11 +75,15 @@ int main(int argc, char** argv) {
     polycache::Cache& dummy = polycache::caches["dummy"];
     polycache::Cache& locmem = polycache::caches["locmem"];
     duel::expect(locmem.set(profile_key, value) && locmem.get(profile_key) == value &&
-                 !dummy.get(profile_key));
+                 locmem.set(tagged_key, value, {.tags = "posts"}) &&
+                 locmem.get(tagged_key) == value && !dummy.get(profile_key));
     count_dummy_get_by_alias();
     count_dummy_get_held(dummy);
     count_locmem_get_by_alias();
     count_locmem_get_held(locmem);
+    count_locmem_get_tagged(locmem);
+    count_locmem_get_or_set_held(locmem);
+    count_locmem_get_or_set_tagged(locmem);
     count_locmem_set_held(locmem);
     return true;
   });

@@ -267,7 +267,7 @@ class Worker {
     const std::string key = name_ + ":n";
     std::int64_t value = 0;
     const auto failure =
-        attempt([&] { value = cache_.incr(key, 1, {.initial = 0, .timeout = polycache::never}); });
+        attempt([&] { value = cache_.incr(key, 1, {.timeout = polycache::never, .initial = 0}); });
     if (failure) {
       ++unsure_;
       return;

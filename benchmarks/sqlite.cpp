@@ -5,7 +5,7 @@
 //
 // The bare side opens its file by sqlite3_open() and has the same table, pragmas, prepared
 // statements and transactions; it hashes the key, checks the lifetime and copies the value into
-// a std::string, as anybody must. Ours also builds the final key and works for any number of
+// a std::string, as every program must. Ours also builds the final key and works for any number of
 // threads, processes and forks. The ratio of writes is that of the sums: a checkpoint falls
 // into few slices, but is part of the price.
 //

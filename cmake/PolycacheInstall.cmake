@@ -1,9 +1,10 @@
 # What `cmake --install` puts where:
 #
 #   <libdir>/libpolycache.so*, <includedir>/polycache/*.h     to use it
-#   <libdir>/polycache/polycache_*.so                         the stores, loaded when named
+#   <libdir>/polycache/polycache_*.so                         stores and transforms, loaded when named
 #   <includedir>/polycache/testing/*.h                        to test a store of one's own
 #   <libdir>/libpolycache_*.a, <includedir>/polycache/backends/*.h   to derive from stock stores
+#   <includedir>/polycache/transforms/*.h                     to link stock transforms
 #   <libdir>/cmake/polycache/, <libdir>/pkgconfig/polycache.pc
 #   <datadir>/polycache/config.schema.json
 include(CMakePackageConfigHelpers)

@@ -23,11 +23,38 @@ function(polycache_target_defaults target)
   if(PROJECT_IS_TOP_LEVEL OR POLYCACHE_WARNINGS_AS_ERRORS)
     target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Wshadow -Wconversion
       $<$<BOOL:${POLYCACHE_WARNINGS_AS_ERRORS}>:-Werror>)
+    # g++ 12 gives -Wrestrict for "x" + std::string (GCC bug 105651), when it optimises.
+    if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+      target_compile_options(${target} PRIVATE -Wno-restrict)
+    endif()
   endif()
   if(POLYCACHE_SANITIZE)
     target_compile_options(${target} PRIVATE -fsanitize=${POLYCACHE_SANITIZE} -fno-omit-frame-pointer
       -fno-sanitize-recover=all)
     target_link_options(${target} PRIVATE -fsanitize=${POLYCACHE_SANITIZE})
+  endif()
+endfunction()
+
+# polycache_precompile(TARGET what): parses the header `what` once for all sources of the target; if
+# `what` is a target, uses what that one has parsed.
+function(polycache_precompile target what)
+  # Without these flags, ccache keeps nothing that uses a precompiled header.
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    target_compile_options(${target} PRIVATE -fpch-preprocess)
+  else()
+    target_compile_options(${target} PRIVATE "SHELL:-Xclang -fno-pch-timestamp")
+  endif()
+  if(TARGET ${what})
+    target_precompile_headers(${target} REUSE_FROM ${what})
+  else()
+    target_precompile_headers(${target} PRIVATE ${what})
+  endif()
+endfunction()
+
+# The same for a part of the product.
+function(polycache_precompile_part target)
+  if(POLYCACHE_PRECOMPILE)
+    polycache_precompile(${target} polycache_precompiled)
   endif()
 endfunction()
 
@@ -38,6 +65,7 @@ function(polycache_backend name)
   add_library(polycache_${name} STATIC ${arg_UNPARSED_ARGUMENTS})
   add_library(polycache::${name} ALIAS polycache_${name})
   polycache_target_defaults(polycache_${name})
+  polycache_precompile_part(polycache_${name})
   set_target_properties(polycache_${name} PROPERTIES EXPORT_NAME ${name} POLYCACHE_PART ON)
   target_include_directories(polycache_${name} PUBLIC
     $<BUILD_INTERFACE:${CMAKE_CURRENT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
@@ -46,11 +74,24 @@ function(polycache_backend name)
   set_property(GLOBAL APPEND PROPERTY POLYCACHE_BACKEND_HEADER_DIRS ${CMAKE_CURRENT_SOURCE_DIR}/include)
 endfunction()
 
+# polycache_transform(NAME sources... LINK libraries...): the same for a transform, whose public header
+# is include/polycache/transforms/NAME.h.
+function(polycache_transform name)
+  polycache_backend(${name} ${ARGN})
+endfunction()
+
+# polycache_recipe(NAME sources... LINK libraries...): the same for a recipe, whose public header is
+# include/polycache/NAME.h.
+function(polycache_recipe name)
+  polycache_backend(${name} ${ARGN})
+endfunction()
+
 # polycache_plugin(NAME source LINK libraries...): the loadable module polycache_NAME.so.
 function(polycache_plugin name)
   cmake_parse_arguments(arg "" "" "LINK" ${ARGN})
   add_library(polycache_plugin_${name} MODULE ${arg_UNPARSED_ARGUMENTS})
   polycache_target_defaults(polycache_plugin_${name})
+  polycache_precompile_part(polycache_plugin_${name})
   set_target_properties(polycache_plugin_${name} PROPERTIES
     PREFIX "" OUTPUT_NAME polycache_${name}
     LIBRARY_OUTPUT_DIRECTORY ${POLYCACHE_PLUGIN_OUTPUT_DIR}
@@ -72,9 +113,14 @@ function(polycache_plugin name)
   set_property(GLOBAL APPEND PROPERTY POLYCACHE_PLUGINS polycache_plugin_${name})
 endfunction()
 
-# Decides whether to build a store whose client library may be missing: `found` is whether
-# it is there, `package` what to install. Sets POLYCACHE_HAVE_<STORE> in the caller.
+# polycache_decide(STORE found package [KIND]): decides whether to build a store, or what KIND says,
+# whose client library may be missing: `found` is whether it is there, `package` what to install.
+# Sets POLYCACHE_HAVE_<STORE> in the caller.
 function(polycache_decide store found package)
+  set(kind store)
+  if(ARGC GREATER 3)
+    set(kind ${ARGV3})
+  endif()
   set(have OFF)
   if(POLYCACHE_WITH_${store} STREQUAL "OFF")
     set(note "off (POLYCACHE_WITH_${store}=OFF)")
@@ -88,7 +134,26 @@ function(polycache_decide store found package)
   endif()
   set(POLYCACHE_HAVE_${store} ${have} PARENT_SCOPE)
   string(TOLOWER ${store} word)
-  polycache_note("store ${word}" "${note}")
+  polycache_note("${kind} ${word}" "${note}")
+endfunction()
+
+# polycache_client_library(NAME KIND TITLE PREFIX header library package): the same for a store
+# (KIND backend) or transform whose client library has no CMake package on every system: looks for
+# its header and library (PREFIX_INCLUDE_DIR, PREFIX_LIBRARY), decides, and names the stock plugin.
+function(polycache_client_library name kind title prefix header library package)
+  find_path(${prefix}_INCLUDE_DIR ${header})
+  find_library(${prefix}_LIBRARY ${library})
+  mark_as_advanced(${prefix}_INCLUDE_DIR ${prefix}_LIBRARY)
+  set(found OFF)
+  if(${prefix}_INCLUDE_DIR AND ${prefix}_LIBRARY)
+    set(found ON)
+  endif()
+  string(TOUPPER ${name} word)
+  string(REPLACE backend store shown ${kind})
+  polycache_decide(${word} ${found} ${package} ${shown})
+  set(POLYCACHE_HAVE_${word} ${POLYCACHE_HAVE_${word}} PARENT_SCOPE)
+  polycache_stock_plugin(${name} ${kind}
+    "needs ${title} (Debian: ${package}) and POLYCACHE_WITH_${word} other than OFF")
 endfunction()
 
 # polycache_stock_plugin(NAME KIND [REMARK]): names a plugin that belongs to polycache, whether or not

@@ -10,6 +10,7 @@
 
 #include "polycache/author/around_layer.h"
 #include "polycache/author/backend.h"
+#include "polycache/author/compressor.h"
 #include "polycache/author/extension.h"
 #include "polycache/author/layer.h"
 #include "polycache/author/plugin.h"
@@ -41,6 +42,7 @@ static_assert(sizeof(PluginDescriptor) == 72);
 static_assert(static_cast<unsigned>(PluginKind::backend) == 1);
 static_assert(static_cast<unsigned>(PluginKind::layer) == 2);
 static_assert(static_cast<unsigned>(PluginKind::key_function) == 3);
+static_assert(static_cast<unsigned>(PluginKind::transform) == 4);
 static_assert(keeps_head == 1);
 
 // What is passed by value through virtual functions.
@@ -59,6 +61,11 @@ static_assert(static_cast<int>(KeyRules::portable) == 0);
 static_assert(static_cast<int>(KeyRules::strict) == 1);
 static_assert(static_cast<int>(KeyRules::custom) == 2);
 
+static_assert(sizeof(TransformEffect) == 1);
+static_assert(static_cast<int>(TransformEffect::other) == 0);
+static_assert(static_cast<int>(TransformEffect::compresses) == 1);
+static_assert(static_cast<int>(TransformEffect::encrypts) == 2);
+
 // What is passed by address, and read by inline code on the other side.
 static_assert(sizeof(Item) == 40);
 static_assert(offsetof(Item, key) == 0);
@@ -70,10 +77,21 @@ static_assert(sizeof(BackendFactory) == 8);
 static_assert(sizeof(LayerFactory) == 24);
 static_assert(sizeof(AroundLayer) == 32);
 static_assert(sizeof(AroundLayerFactory) == 32);
+static_assert(sizeof(TransformContext) == 32);
+static_assert(offsetof(TransformContext, final_key) == 0);
+static_assert(offsetof(TransformContext, head) == 16);
+static_assert(sizeof(Transform) == 8);
+static_assert(sizeof(Compressor) == 32);
 static_assert(sizeof(Clock) == 16);
 static_assert(sizeof(Warning) == 64);
 static_assert(offsetof(Warning, count) == 56);
 static_assert(sizeof(HealthExtension::Server) == 56);
+static_assert(sizeof(ScanExtension::Listed) == 40);
+static_assert(offsetof(ScanExtension::Listed, key) == 0);
+static_assert(offsetof(ScanExtension::Listed, size) == 16);
+static_assert(offsetof(ScanExtension::Listed, left) == 24);
+static_assert(sizeof(MaintenanceExtension::Counts) == 64);
+static_assert(offsetof(MaintenanceExtension::Counts, forever) == 48);
 static_assert(sizeof(SharedOption) == 48);
 static_assert(sizeof(BackendContext) == 160);
 
@@ -107,6 +125,9 @@ static_assert(static_cast<int>(StoreOp::incr) == 9);
 static_assert(static_cast<int>(StoreOp::get_with_ttl) == 10);
 static_assert(static_cast<int>(StoreOp::pop) == 14);
 static_assert(static_cast<int>(StoreOp::check_health) == 16);
+static_assert(static_cast<int>(StoreOp::erase_pattern) == 18);
+static_assert(static_cast<int>(StoreOp::get_and_renew) == 19);
+static_assert(static_cast<int>(StoreOp::erase_tagged) == 22);
 
 // What is thrown on one side and caught on the other.
 static_assert(sizeof(CacheError) == 16);
@@ -178,6 +199,13 @@ TEST(VirtualTables, Factories) {
   EXPECT_EQ(slot(OpenLayerFactory::wrap_member()), 6);
 }
 
+TEST(VirtualTables, Transforms) {
+  EXPECT_EQ(slot(&Transform::apply), 2);
+  EXPECT_EQ(slot(&Transform::revert), 3);
+  EXPECT_EQ(slot(&Transform::reads_plain), 4);
+  EXPECT_EQ(slot(&Transform::effect), 5);
+}
+
 TEST(VirtualTables, Clock) {
   EXPECT_EQ(slot(&Clock::steady_now), 2);
   EXPECT_EQ(slot(&Clock::system_now), 3);
@@ -191,6 +219,17 @@ TEST(VirtualTables, Extensions) {
   EXPECT_EQ(slot(&PopExtension::pop), 0);
   EXPECT_EQ(slot(&ErasePrefixExtension::erase_prefix), 0);
   EXPECT_EQ(slot(&IdleExtension::close_idle), 0);
+  EXPECT_EQ(slot(&ScanExtension::scan), 0);
+  EXPECT_EQ(slot(&ErasePatternExtension::erase_pattern), 0);
+  EXPECT_EQ(slot(&RenewExtension::get), 0);
+  EXPECT_EQ(slot(&TagIndexExtension::has_index), 0);
+  EXPECT_EQ(slot(&TagIndexExtension::create_index), 1);
+  EXPECT_EQ(slot(&TagIndexExtension::drop_index), 2);
+  EXPECT_EQ(slot(&TagIndexExtension::erase_tagged), 3);
+  EXPECT_EQ(slot(&MaintenanceExtension::expire), 0);
+  EXPECT_EQ(slot(&MaintenanceExtension::cull), 1);
+  EXPECT_EQ(slot(&MaintenanceExtension::volume), 2);
+  EXPECT_EQ(slot(&MaintenanceExtension::counts), 3);
 }
 
 // The names are part of the interface too: a number at the end is raised when one changes.
@@ -200,6 +239,11 @@ TEST(Extensions, AreCalledAsEver) {
   EXPECT_EQ(PopExtension::id, "polycache.pop/1");
   EXPECT_EQ(ErasePrefixExtension::id, "polycache.erase_prefix/1");
   EXPECT_EQ(IdleExtension::id, "polycache.idle/1");
+  EXPECT_EQ(ScanExtension::id, "polycache.scan/1");
+  EXPECT_EQ(ErasePatternExtension::id, "polycache.erase_pattern/1");
+  EXPECT_EQ(RenewExtension::id, "polycache.renew/1");
+  EXPECT_EQ(TagIndexExtension::id, "polycache.tag_index/1");
+  EXPECT_EQ(MaintenanceExtension::id, "polycache.maintenance/1");
 }
 
 }  // namespace

@@ -30,6 +30,8 @@ constexpr Quirks memcached_quirks{.lateness = std::chrono::seconds(2),
                                   .granularity = std::chrono::seconds(1),
                                   .strict_keys = true,
                                   .has_erase_prefix = false,
+                                  .has_renew = false,
+                                  .has_tag_index = false,
                                   .refuses_value_of = std::size_t{9} << 20U};
 
 // Here the client refuses them, before the servers do.
@@ -37,7 +39,19 @@ constexpr Quirks two_servers_quirks{.lateness = std::chrono::seconds(2),
                                     .granularity = std::chrono::seconds(1),
                                     .strict_keys = true,
                                     .has_erase_prefix = false,
+                                    .has_renew = false,
+                                    .has_tag_index = false,
                                     .refuses_value_of = (std::size_t{2} << 20U) + 1};
+
+// The list of the items is an answer of the text protocol.
+constexpr Quirks binary_quirks{.lateness = std::chrono::seconds(2),
+                               .granularity = std::chrono::seconds(1),
+                               .strict_keys = true,
+                               .has_erase_prefix = false,
+                               .has_scan = false,
+                               .has_renew = false,
+                               .has_tag_index = false,
+                               .refuses_value_of = std::size_t{9} << 20U};
 
 OptionMap two_servers_options() {
   OptionMap all = options("ascii");
@@ -72,7 +86,7 @@ INSTANTIATE_TEST_SUITE_P(
                                            .location = over_tcp,
                                            .options = options("binary"),
                                            .linked_plugins = {&memcached::plugin},
-                                           .quirks = memcached_quirks})),
+                                           .quirks = binary_quirks})),
     case_name);
 
 }  // namespace polycache::testing

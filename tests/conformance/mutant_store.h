@@ -5,8 +5,10 @@
 #pragma once
 
 #include <algorithm>
+#include <cstdint>
 #include <cstdlib>
 #include <functional>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -16,10 +18,14 @@
 #include <string_view>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "polycache/author/counter.h"
+#include "polycache/author/entry_tags.h"
 #include "polycache/author/extension.h"
+#include "polycache/author/glob.h"
 #include "polycache/author/plugin.h"
+#include "polycache/error.h"
 
 namespace polycache::testing {
 
@@ -36,14 +42,21 @@ struct MutantEntry {
 
 struct MutantTable {
   std::mutex mutex;
-  std::map<std::string, MutantEntry, std::less<>> entries;  // guarded by the mutex
+  // Guarded by the mutex.
+  std::map<std::string, MutantEntry, std::less<>> entries;
+  bool has_tag_index = false;
+  std::multimap<std::uint64_t, std::string> old_rows;
 };
 
 class MutantSession final : public Backend,
                             public TtlExtension,
                             public CompareExtension,
                             public PopExtension,
-                            public ErasePrefixExtension {
+                            public ErasePrefixExtension,
+                            public ScanExtension,
+                            public ErasePatternExtension,
+                            public RenewExtension,
+                            public TagIndexExtension {
  public:
   static constexpr std::size_t most_bytes = std::size_t{2} << 20U;
 
@@ -89,6 +102,8 @@ class MutantSession final : public Backend,
                              (mode == PutMode::if_present && makes("replace_keeps_the_lifetime")));
     const std::int64_t end = keeps_lifetime ? entry->deadline : deadline(ttl);
     table_->entries.insert_or_assign(stored_key(key), MutantEntry{stored_value(value), end});
+    visit_tag_versions(
+        value, [&](std::uint64_t version) { table_->old_rows.emplace(version, stored_key(key)); });
     return true;
   }
 
@@ -196,6 +211,7 @@ class MutantSession final : public Backend,
   }
 
   void* extension(std::string_view id) noexcept override {
+    if (id == TagIndexExtension::id) return static_cast<TagIndexExtension*>(this);
     if (id == TtlExtension::id || makes("every_extension_is_there")) {
       return static_cast<TtlExtension*>(this);
     }
@@ -205,6 +221,9 @@ class MutantSession final : public Backend,
       return static_cast<PopExtension*>(this);
     }
     if (id == ErasePrefixExtension::id) return static_cast<ErasePrefixExtension*>(this);
+    if (id == ScanExtension::id) return static_cast<ScanExtension*>(this);
+    if (id == ErasePatternExtension::id) return static_cast<ErasePatternExtension*>(this);
+    if (id == RenewExtension::id) return static_cast<RenewExtension*>(this);
     return nullptr;
   }
 
@@ -268,6 +287,21 @@ class MutantSession final : public Backend,
     return true;
   }
 
+  bool get(std::string_view key, Ttl ttl, ValueSink sink) override {
+    auto turn = take_turn();
+    MutantEntry* const entry = makes("renew_revives_expired") ? find_any(key) : find(key);
+    if (entry == nullptr) {
+      if (makes("renew_creates")) table_->entries[stored_key(key)] = {"", deadline(ttl)};
+      return false;
+    }
+    if (!makes("renew_keeps_the_lifetime")) entry->deadline = deadline(ttl);
+    const std::string value = entry->value;
+    if (turn.owns_lock()) turn.unlock();
+    sink(value);
+    if (makes("renew_calls_the_sink_twice")) sink(value);
+    return true;
+  }
+
   std::size_t erase_prefix(std::string_view prefix) override {
     const auto turn = take_turn();
     if (makes("erase_prefix_takes_too_much")) prefix.remove_suffix(1);
@@ -279,6 +313,68 @@ class MutantSession final : public Backend,
       }
       return makes("erase_prefix_takes_a_pattern") ? is_like(key, prefix) : key.starts_with(prefix);
     });
+  }
+
+  std::string scan(std::string_view pattern, std::string_view cursor, std::size_t at_most,
+                   FunctionRef<void(const Listed&)> sink) override {
+    const Glob glob(pattern);
+    if (!cursor.empty() && cursor.front() != 'k') throw ValueError("this is no cursor");
+    std::string next;
+    for (const auto& [key, entry] : page(cursor, at_most, next)) {
+      if (entry.deadline <= now() && !makes("scan_lists_expired")) continue;
+      if (!matches(glob, key)) continue;
+      sink({.key = key,
+            .size = makes("scan_reports_no_size") ? 0 : entry.value.size(),
+            .left = makes("scan_says_forever") ? Ttl::forever() : left(entry)});
+    }
+    return makes("scan_ends_after_a_page") ? std::string() : next;
+  }
+
+  std::size_t erase_pattern(std::string_view pattern) override {
+    const Glob glob(pattern);
+    std::size_t erased = 0;
+    const auto turn = take_turn();
+    std::erase_if(table_->entries, [&](const auto& item) {
+      const bool takes = makes("erase_pattern_takes_a_prefix") ? item.first.starts_with(glob.head())
+                                                               : glob.matches(item.first);
+      const bool is_live = item.second.deadline > now() || makes("erase_pattern_counts_expired");
+      erased += takes && is_live ? 1 : 0;
+      return takes;
+    });
+    return erased;
+  }
+
+  bool has_index() override {
+    const auto turn = take_turn();
+    return table_->has_tag_index;
+  }
+  bool create_index() override {
+    const auto turn = take_turn();
+    return !std::exchange(table_->has_tag_index, true);
+  }
+  bool drop_index() override {
+    const auto turn = take_turn();
+    return std::exchange(table_->has_tag_index, makes("tag_index_cannot_be_dropped"));
+  }
+  std::size_t erase_tagged(std::span<const std::uint64_t> versions) override {
+    std::size_t erased = 0;
+    const auto turn = take_turn();
+    std::erase_if(table_->entries, [&](const auto& item) {
+      bool takes = false;
+      visit_tag_versions(item.second.value, [&](std::uint64_t version) {
+        takes = takes || std::find(versions.begin(), versions.end(), version) != versions.end();
+      });
+      if (makes("tag_index_has_old_rows")) {
+        takes = std::any_of(versions.begin(), versions.end(), [&](std::uint64_t version) {
+          const auto [begin, end] = table_->old_rows.equal_range(version);
+          return std::any_of(begin, end, [&](const auto& row) { return row.second == item.first; });
+        });
+      }
+      const bool is_live = item.second.deadline > now() || makes("tag_index_counts_expired");
+      erased += takes && is_live ? 1 : 0;
+      return takes && !makes("tag_index_only_counts");
+    });
+    return erased;
   }
 
  private:
@@ -349,6 +445,30 @@ class MutantSession final : public Backend,
     return add_to_counter(bytes, delta);
   }
 
+  static bool matches(const Glob& glob, std::string_view key) {
+    return makes("scan_takes_a_prefix") ? key.starts_with(glob.head()) : glob.matches(key);
+  }
+  // The entries after a cursor, which is 'k' and a key, or by mistake a number.
+  std::vector<std::pair<std::string, MutantEntry>> page(std::string_view cursor,
+                                                        std::size_t at_most, std::string& next) {
+    std::vector<std::pair<std::string, MutantEntry>> page;
+    const auto turn = take_turn();
+    const auto& entries = table_->entries;
+    const bool counts = makes("scan_counts_its_place");
+    std::size_t place = 0;
+    auto entry = entries.begin();
+    if (!cursor.empty() && counts) {
+      place = std::stoul(std::string(cursor.substr(1)));
+      std::advance(entry, static_cast<std::ptrdiff_t>(std::min(place, entries.size())));
+    } else if (!cursor.empty()) {
+      entry = entries.upper_bound(cursor.substr(1));
+    }
+    for (; entry != entries.end() && page.size() < at_most; ++entry) page.push_back(*entry);
+    if (entry == entries.end() || page.empty()) return page;
+    next = 'k' + (counts ? std::to_string(place + page.size()) : page.back().first);
+    return page;
+  }
+
   // The next two: with the lock held.
   MutantEntry* find_any(std::string_view key) {
     const auto entry = table_->entries.find(stored_key(key));
@@ -416,7 +536,7 @@ class MutantSession final : public Backend,
   std::map<std::string, std::string, std::less<>> remembered_;
 };
 
-class MutantFactory final : public BackendFactory {
+class MutantFactory final : public BackendFactory, private MaintenanceExtension {
  public:
   explicit MutantFactory(const BackendContext& context)
       : clock_(context.clock), report_(context.report) {}
@@ -424,8 +544,36 @@ class MutantFactory final : public BackendFactory {
   std::unique_ptr<Backend> connect() override {
     return std::make_unique<MutantSession>(table_, clock_, report_);
   }
+  void* extension(std::string_view asked) noexcept override {
+    return asked == MaintenanceExtension::id ? static_cast<MaintenanceExtension*>(this) : nullptr;
+  }
 
  private:
+  std::size_t expire() override {
+    const std::lock_guard lock(table_->mutex);
+    return std::erase_if(table_->entries, [&](const auto& item) {
+      const bool has_end = item.second.deadline != std::numeric_limits<std::int64_t>::max();
+      return makes("expire_removes_live_ones") ? has_end : is_over(item.second);
+    });
+  }
+  std::size_t cull() override { return 0; }
+  std::optional<std::uint64_t> volume() override { return std::nullopt; }
+  Counts counts() override {
+    Counts counts{.total = 0, .expired = 0, .unexpired = 0, .forever = 0};
+    const std::lock_guard lock(table_->mutex);
+    for (const auto& [key, entry] : table_->entries) {
+      ++*counts.total;
+      ++*(is_over(entry) && !makes("counts_expired_as_live") ? counts.expired : counts.unexpired);
+      if (entry.deadline == std::numeric_limits<std::int64_t>::max()) ++*counts.forever;
+    }
+    return counts;
+  }
+  bool is_over(const MutantEntry& entry) const {
+    return entry.deadline <=
+           std::chrono::floor<std::chrono::milliseconds>(clock_.steady_now().time_since_epoch())
+               .count();
+  }
+
   std::shared_ptr<MutantTable> table_ = std::make_shared<MutantTable>();
   const Clock& clock_;
   std::function<void(const Warning&)> report_;

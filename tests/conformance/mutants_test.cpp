@@ -112,6 +112,10 @@ INSTANTIATE_TEST_SUITE_P(
                                                       .has_ttl = false,
                                                       .has_compare = false,
                                                       .has_erase_prefix = false,
+                                                      .has_scan = false,
+                                                      .has_renew = false,
+                                                      .has_tag_index = false,
+                                                      .has_maintenance = false,
                                                       .has_counters = false}})),
     case_name);
 

@@ -1,8 +1,8 @@
 """Compares the tables of faults with the tests that exist.
 
 Every number from 1 to LAST_FAULT has exactly one row: in docs/reliability.md, where the row names
-at least one test (`Suite.Name`) of a source in tests/, backends/*/test or testing/, or in docs/plans.md,
-where the row names the feature that the fault belongs to.
+at least one test (`Suite.Name`) of a source in tests/, backends/*/test, transforms/*/test or testing/,
+or in docs/plans.md, where the row names the feature that the fault belongs to.
 """
 
 import pathlib
@@ -19,7 +19,8 @@ NAME = re.compile(r"`([A-Za-z]\w*\.\w+|\w+)`")
 
 def tests_of(root: pathlib.Path) -> set[str]:
     names = set()
-    folders = [root / "tests", *sorted((root / "backends").glob("*/test"))]
+    folders = [root / "tests", *sorted(root.glob("backends/*/test")),
+               *sorted(root.glob("transforms/*/test"))]
     sources = [source for folder in folders for source in sorted(folder.rglob("*.cpp"))]
     for source in [*sources, *sorted((root / "testing").rglob("*.h"))]:
         text = source.read_text(encoding="utf-8")

@@ -18,8 +18,13 @@
 #include <polycache/codec_json.h>
 #include <polycache/polycache.h>
 #include <polycache/testing/manual_clock.h>
+#include <polycache/testing/manual_executor.h>
 #include <polycache/testing/scoped_caches.h>
 #include <polycache/testing/test_context.h>
+
+#if __has_include(<polycache/memoize.h>)
+#include <polycache/memoize.h>
+#endif
 
 #if __has_include(<boost/program_options.hpp>)
 #include <polycache/program_options.h>
@@ -28,9 +33,11 @@
 namespace po = boost::program_options;
 #endif
 
+#include <deque>
 #include <iostream>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>

@@ -29,7 +29,7 @@ using ::testing::Not;
 using ::testing::StartsWith;
 
 constexpr std::string_view good_config = R"({"caches": {"default": {"backend": "locmem"}}})";
-constexpr uid_t somebody = 54321;  // a user and a group that this machine does not know
+constexpr uid_t other_user = 54321;  // a user and a group that this machine does not know
 
 class WritableFiles : public ::testing::Test {
  protected:
@@ -59,9 +59,9 @@ class WritableFiles : public ::testing::Test {
   const testing::TemporaryFolder folder_;
 };
 
-TEST_F(WritableFiles, AConfigurationThatEverybodyCanWriteToIsRefused) {
+TEST_F(WritableFiles, AWorldWritableConfigurationIsRefused) {
   const fs::path file = write("shop.json", good_config, 0646);
-  EXPECT_EQ(problem(file), file.string() + ": can be written to by everybody; run: chmod o-w \"" +
+  EXPECT_EQ(problem(file), file.string() + ": is writable by all users; run: chmod o-w \"" +
                                file.string() +
                                "\" (to read it anyway, set POLYCACHE_ALLOW_WRITABLE_FILES=1 in the "
                                "environment)");
@@ -78,14 +78,13 @@ TEST_F(WritableFiles, OtherProblemsAreReportedToo) {
                     HasSubstr("shop.json:2: caches.a.timeout: must not be negative")));
 }
 
-TEST_F(WritableFiles, AConfigurationInAFolderThatEverybodyCanWriteToIsRefused) {
+TEST_F(WritableFiles, AConfigurationInAWorldWritableFolderIsRefused) {
   fs::create_directory(folder_.path() / "open");
   const fs::path file = write("open/shop.json", good_config);
   set_mode(file.parent_path(), 0777);
-  EXPECT_THAT(problem(file),
-              HasSubstr("lies in the folder \"" + file.parent_path().string() +
-                        "\", which can be written to by everybody; run: chmod o-w \"" +
-                        file.parent_path().string() + "\""));
+  EXPECT_THAT(problem(file), HasSubstr("lies in the folder \"" + file.parent_path().string() +
+                                       "\", which is writable by all users; run: chmod o-w \"" +
+                                       file.parent_path().string() + "\""));
   // A link to it from a safe place makes it no safer.
   fs::create_symlink(file, folder_.path() / "link.json");
   EXPECT_THAT(problem(folder_.path() / "link.json"), HasSubstr("lies in the folder"));
@@ -94,7 +93,7 @@ TEST_F(WritableFiles, AConfigurationInAFolderThatEverybodyCanWriteToIsRefused) {
   EXPECT_EQ(problem(folder_.path() / "link.json"), "");
 }
 
-TEST_F(WritableFiles, ALinkOnTheWayThatEverybodyCanReplaceIsRefused) {
+TEST_F(WritableFiles, ALinkInAWorldWritableFolderIsRefused) {
   fs::create_directory(folder_.path() / "open");
   const fs::path file = write("shop.json", good_config);
   fs::create_symlink("../shop.json", folder_.path() / "open/second.json");
@@ -112,7 +111,7 @@ TEST_F(WritableFiles, OurOwnFileInAFolderLikeTmpIsRead) {
   set_mode(file.parent_path(), 01777);
   EXPECT_EQ(problem(file), "");
   if (::geteuid() != 0) return;  // only root can give a file away
-  ASSERT_EQ(::chown(file.c_str(), somebody, somebody), 0);
+  ASSERT_EQ(::chown(file.c_str(), other_user, other_user), 0);
   EXPECT_THAT(problem(file), AllOf(HasSubstr("belongs to another user, number 54321"),
                                    HasSubstr("move it to a folder of your own")));
 }
@@ -121,24 +120,24 @@ TEST_F(WritableFiles, TheOwnersPrivateGroupMayWrite) {
   const fs::path file = write("shop.json", good_config, 0664);
   if (::geteuid() != 0) return;  // the group of this user is unknown
   EXPECT_EQ(problem(file), "");  // root's
-  ASSERT_EQ(::chown(file.c_str(), somebody, somebody), 0);
+  ASSERT_EQ(::chown(file.c_str(), other_user, other_user), 0);
   EXPECT_EQ(problem(file), "");
-  ASSERT_EQ(::chown(file.c_str(), somebody, somebody + 1), 0);
-  EXPECT_THAT(problem(file), HasSubstr("can be written to by the group 54322; run: chmod g-w \""));
+  ASSERT_EQ(::chown(file.c_str(), other_user, other_user + 1), 0);
+  EXPECT_THAT(problem(file), HasSubstr("is writable by the group 54322; run: chmod g-w \""));
   set_mode(file, 0666);
-  EXPECT_THAT(problem(file), HasSubstr("by the group 54322 and everybody; run: chmod go-w \""));
+  EXPECT_THAT(problem(file), HasSubstr("by the group 54322 and by all users; run: chmod go-w \""));
 }
 
-TEST_F(WritableFiles, ASecretThatEverybodyCanWriteToIsRefused) {
+TEST_F(WritableFiles, AWorldWritableSecretFileIsRefused) {
   const fs::path secret = write("password", "hunter2", 0602);
   const fs::path file = write("shop.json", R"({"caches": {"a": {"backend": "redis",
     "options": {"password": "${file:password}"}}}})");
   EXPECT_THAT(problem(file),
               AllOf(HasSubstr("shop.json:2: caches.a.options.password: the file \"password\" of a "
-                              "${file:...} can be written to by everybody; run: chmod o-w \"" +
+                              "${file:...} is writable by all users; run: chmod o-w \"" +
                               secret.string() + "\""),
                     Not(HasSubstr("hunter2"))));
-  set_mode(secret, 0644);  // read by everybody, as containers hand secrets out
+  set_mode(secret, 0644);  // readable by all users, as containers hand secrets out
   EXPECT_EQ(problem(file), "");
 }
 

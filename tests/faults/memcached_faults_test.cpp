@@ -650,7 +650,7 @@ TEST_F(MemcachedFaults, AValueOverTheLimitIsRefusedBeforeItIsRead) {
   expect_healed();
 }
 
-// Somebody else wrote it, or the limit was lowered: the server did nothing wrong.
+// Another client wrote it, or the limit was lowered: the server did nothing wrong.
 TEST_F(MemcachedFaults, ValuesOverTheLimitLeaveTheServerInUse) {
   Store small({gate_.address()}, {{"max_value_bytes", std::string("1KiB")}}, clock_);
   ASSERT_TRUE(strict_.set("big", std::string(2000, 'b')));
@@ -1192,7 +1192,7 @@ TEST_F(MemcachedFaults, AThreadThatEndsLeavesItsConnectionToOthers) {
   EXPECT_EQ(gate_.connections_ever(), 1U);
 }
 
-// Nobody may come back: what is kept open is what those need who are there.
+// The threads may never return: no more connections stay open than the remaining sessions need.
 TEST_F(MemcachedFaults, ThreadsThatEndTogetherLeaveFewConnections) {
   open_.get("k");
   std::vector<std::thread> threads;

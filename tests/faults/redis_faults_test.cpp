@@ -803,7 +803,7 @@ TEST_F(RedisServerFaults, AMasterThatBecameAReplicaIsLeftAndReadFrom) {
   }
   EXPECT_LE(gate_.connections_ever(), connections + 11) << "then writes are held back";
   EXPECT_THAT(store_.warnings(Warning::Kind::breaker_opened),
-              ElementsAre(HasSubstr("takes no writes")));
+              ElementsAre(HasSubstr("refuses writes")));
   command(*server_, "replicaof no one");
   heal();
   expect_healed();
@@ -845,7 +845,7 @@ TEST_F(RedisServerFaults, AServerWithoutMemoryIsReadFrom) {
   EXPECT_EQ(kind_of_failure([&] { open_.incr("n"); }), Kind::overloaded);
   EXPECT_EQ(store_.health("open").breaker, State::open);
   EXPECT_THAT(store_.warnings(Warning::Kind::breaker_opened),
-              ElementsAre(HasSubstr("takes no writes")));
+              ElementsAre(HasSubstr("refuses writes")));
   command(*server_, "config set maxmemory 0");
   heal();
   expect_healed();

@@ -18,6 +18,7 @@
 #include <iterator>
 #include <memory>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -97,6 +98,73 @@ std::optional<BackendError> failure_after_pauses(const std::function<void()>& op
 
 void copy_over(const std::string& from, const std::string& to) {
   std::filesystem::copy_file(from, to, std::filesystem::copy_options::overwrite_existing);
+}
+
+std::string content_of(const std::string& file) {
+  std::ifstream stream(file, std::ios::binary);
+  return {std::istreambuf_iterator<char>(stream), {}};
+}
+
+// Reads a message of TLS from its front. A message that ends too early is an exception.
+class MessageReader {
+ public:
+  explicit MessageReader(std::string_view bytes) : left_(bytes) {}
+
+  bool is_empty() const noexcept { return left_.empty(); }
+  std::string_view take(std::size_t size) {
+    if (size > left_.size()) throw std::runtime_error("the message ends too early");
+    const std::string_view taken = left_.substr(0, size);
+    left_.remove_prefix(size);
+    return taken;
+  }
+  std::size_t number(std::size_t bytes) {
+    std::size_t number = 0;
+    for (const char byte : take(bytes)) number = number << 8U | static_cast<unsigned char>(byte);
+    return number;
+  }
+  // What follows its own length, which is a number of `bytes` bytes.
+  MessageReader sized(std::size_t bytes) { return MessageReader(take(number(bytes))); }
+
+ private:
+  std::string_view left_;
+};
+
+// The name that a client's first message asks for (SNI, RFC 6066), if it asks for one.
+std::optional<std::string> server_name_in(std::string_view hello) {
+  MessageReader record(hello);
+  record.take(3);  // type and version
+  MessageReader handshake = record.sized(2);
+  if (handshake.number(1) != 1) throw std::runtime_error("this is no ClientHello");
+  MessageReader message = handshake.sized(3);
+  message.take(2 + 32);  // version, random bytes
+  message.sized(1);      // session
+  message.sized(2);      // cipher suites
+  message.sized(1);      // compression
+  MessageReader extensions = message.sized(2);
+  while (!extensions.is_empty()) {
+    const std::size_t type = extensions.number(2);
+    MessageReader extension = extensions.sized(2);
+    if (type != 0) continue;
+    MessageReader names = extension.sized(2);
+    names.take(1);  // the type of name
+    return std::string(names.take(names.number(2)));
+  }
+  return std::nullopt;
+}
+
+// The first record that a client sends; less if it ends early.
+std::string hear_record(int connection) {
+  std::string record;
+  const auto size = [&]() -> std::size_t {
+    return 5U + (static_cast<unsigned char>(record[3]) * 256U) +
+           static_cast<unsigned char>(record[4]);
+  };
+  while (record.size() < 5 || record.size() < size()) {
+    const std::string more = peer_hears(connection);
+    if (more.empty()) break;
+    record += more;
+  }
+  return record;
 }
 
 // Keys are slow to make: one set for all tests.
@@ -229,6 +297,21 @@ TEST_P(Tls, ANameAndAnAddressOfTheCertificateAreAccepted) {
   }
 }
 
+TEST_P(Tls, ANameOfTheServerIsSentAndAnAddressIsNot) {
+  for (const std::string host : {"127.0.0.1", "localhost"}) {
+    std::string hello;
+    {
+      const Peer peer([&](int connection) {
+        if (hello.empty()) hello = hear_record(connection);
+      });
+      const auto store = store_of(host + ":" + std::to_string(peer.port()));
+      EXPECT_EQ(kind_of_failure([&] { get(*store, "k"); }), Kind::unreachable);
+    }
+    const auto expected = host == "localhost" ? std::optional(host) : std::nullopt;
+    EXPECT_EQ(server_name_in(hello), expected);
+  }
+}
+
 TEST_P(Tls, AnUnknownAuthorityIsDeniedAlsoWithoutVerifyingNames) {
   const TlsServer server = start();
   Store store(plugin(), {by_tls(server.address())},
@@ -308,6 +391,27 @@ TEST_P(Tls, WrongFilesAreRefusedAtTheStartByOptionAndFile) {
     const std::string problem = problem_of(by_tls("127.0.0.1"), wrong.options);
     EXPECT_THAT(problem, AllOf(HasSubstr("caches.test.options." + wrong.option),
                                HasSubstr('"' + wrong.file + '"'), HasSubstr(wrong.what)));
+  }
+}
+
+TEST_P(Tls, AKeyInPlaceOfItsFilesNameIsNotShown) {
+  const Certificates& made = certificates();
+  const std::string key = content_of(made.client_key());
+  std::string one_line = key;
+  std::erase(one_line, '\n');
+  const std::string secret = key.substr(key.find('\n') + 1, 16);
+  ASSERT_EQ(secret.find('\n'), std::string::npos);
+  for (const char* const option : {"tls_ca_file", "tls_cert_file", "tls_key_file"}) {
+    for (const std::string& text : {key, one_line}) {
+      OptionMap options = trusting(
+          made.ca(), {{"tls_cert_file", made.client()}, {"tls_key_file", made.client_key()}});
+      options[option] = text;
+      EXPECT_THAT(problem_of(by_tls("127.0.0.1"), options),
+                  AllOf(HasSubstr(std::string("caches.test.options.") + option + ": "),
+                        HasSubstr("not shown"), Not(HasSubstr(secret))));
+      EXPECT_THAT(problem_of("127.0.0.1", options),
+                  AllOf(HasSubstr("in the clear"), Not(HasSubstr(secret))));
+    }
   }
 }
 

@@ -1,4 +1,4 @@
-// Files from anywhere, judged as plugins: by reading them, and for their ABI mark. Nothing is
+// Files from anywhere, checked as plugins: by reading them, and for their ABI mark. Nothing is
 // ever loaded, since damage inside code is not what is looked for.
 
 #include <fcntl.h>
@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-#include "plugins/elf_judge.h"
+#include "plugins/elf_check.h"
 #include "plugins/loader.h"
 #include "polycache/error.h"
 
@@ -54,7 +54,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   static const Folder folder;
   folder.write(data, size);
   try {
-    polycache::judge_elf(folder.file);
+    polycache::check_elf(folder.file);
   } catch (const polycache::PluginError& error) {
     require(*error.what() != '\0', "an error without a message");
     return 0;

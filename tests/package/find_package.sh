@@ -15,20 +15,22 @@ fi
 
 libraries=$(ldd "$WORK/hello/hello")
 echo "$libraries"
-if grep -E 'sqlite|memcached|hiredis|crypto|boost' <<<"$libraries"; then
+if grep -E 'sqlite|memcached|hiredis|crypto|boost|zstd|lz4|libz|sodium' <<<"$libraries"; then
   echo "a client library in a user's program" >&2
   exit 1
 fi
 grep -q "libpolycache.so.0 => $PREFIX/" <<<"$libraries"
 
-# A store that is linked in brings what it needs: core/net, and OpenSSL if that was built with it.
+# A store or a transform that is linked in brings what it needs: core/net, and OpenSSL if that was
+# built with it; a library that compresses or encrypts.
 mkdir -p "$WORK/linked"
-for store in redis memcached; do
+for part in backends/redis backends/memcached transforms/zstd transforms/aead; do
+  store=${part#*/}
   if [ ! -e "$(find "$PREFIX" -name "polycache-$store-targets.cmake")" ]; then continue; fi
   printf '%s\n' 'cmake_minimum_required(VERSION 3.22)' 'project(linked LANGUAGES CXX)' \
     "find_package(polycache REQUIRED COMPONENTS $store)" 'add_executable(linked main.cpp)' \
     "target_link_libraries(linked PRIVATE polycache::$store)" >"$WORK/linked/CMakeLists.txt"
-  printf '%s\n' "#include <polycache/backends/$store.h>" \
+  printf '%s\n' "#include <polycache/$part.h>" \
     "int main() { return polycache::$store::plugin.name == nullptr ? 1 : 0; }" >"$WORK/linked/main.cpp"
   "$CMAKE" -S "$WORK/linked" -B "$WORK/linked/build-$store" -DCMAKE_PREFIX_PATH="$PREFIX"
   "$CMAKE" --build "$WORK/linked/build-$store"

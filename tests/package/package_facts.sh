@@ -8,7 +8,7 @@ rm -rf "$WORK"
 cd "$WORK"
 export XDG_RUNTIME_DIR=$WORK
 unset POLYCACHE_CONFIG
-# Nobody listens on port 1.
+# No server listens on port 1.
 export POLYCACHE_MEMCACHED=127.0.0.1:1 POLYCACHE_REDIS=redis://127.0.0.1:1
 sample=$SOURCE/examples/package_facts/sample.status
 

@@ -38,11 +38,15 @@ struct Struct {
 inline void nothing() {}
 inline const char* maybe() { return nullptr; }
 inline std::nullptr_t null() { return nullptr; }
+inline const polycache::Key<std::string> profile{"profile"};
+inline const polycache::Key<long> visits{"visits"};
 inline void by_value(polycache::Cache) {}
 template <int>
 struct Id {};
 template <int line>
 std::vector<Id<line>> ids() { return {}; }
+template <int line>
+polycache::TypedKey<Id<line>> keys() { return polycache::Key<Id<line>>("key")(); }
 template <int>
 struct Plain {};
 struct HalfCodec {};
@@ -54,6 +58,8 @@ struct polycache::Codec<HalfCodec> {
 
 TIMEOUT = "a number has no unit"
 KEY = "a key is text"
+OPTIONS = r"the options are written \{\.version = 2\}"
+TYPED = "the value is not of the type that its key names"
 NULL_KEY = "a key cannot be null"
 DEFAULT = r"get\(\) takes no default"
 NULL_VALUE = "no value is null"
@@ -76,7 +82,10 @@ SLIPS = [
     ("set_timeout_nullopt", 'cache.set("k", "v", std::nullopt);', "polycache::never"),
     ("set_timeout_text", 'cache.set("k", "v", "30s");', "a timeout is a duration"),
     ("set_timeout_steady", 'cache.set("k", "v", std::chrono::steady_clock::now());', "system_clock"),
-    ("set_read_options", 'cache.set("k", "v", polycache::ReadOptions{});', "WriteOptions"),
+    ("set_read_options", 'cache.set("k", "v", polycache::ReadOptions{});', "options such as"),
+    ("set_load_options", 'cache.set("k", "v", polycache::LoadOptions{});', "options such as"),
+    ("touch_write_options", 'cache.touch("k", polycache::WriteOptions{});', "options such as"),
+    ("erase_read_options", 'cache.erase("k", polycache::ReadOptions{});', r"\.version"),
     ("set_two_numbers", 'cache.set("k", "v", 30, 2);', r"\.version"),
     ("set_duration_and_version", 'cache.set("k", "v", 30s, 2U);', r"\.version"),
     ("add_timeout", 'cache.add("k", "v", 30LL);', TIMEOUT),
@@ -100,7 +109,7 @@ SLIPS = [
     ("get_default_nullopt", 'cache.get("k", std::nullopt);', DEFAULT),
     ("get_default_struct", 'cache.get<int>("k", Struct());', DEFAULT),
     ("get_version", 'if (auto v = cache.get("k", 2L)) nothing();', VERSION),
-    ("get_write_options", 'cache.get("k", polycache::WriteOptions{});', "ReadOptions"),
+    ("get_write_options", 'cache.get("k", polycache::WriteOptions{});', "options are written"),
     ("pop_default", 'cache.pop("k", "default");', r"pop\(\) takes no default"),
     ("pop_default_string", 'std::string v = cache.pop("k", "five");', r"pop\(\) takes no default"),
     ("pop_version", 'cache.pop<int>("k", 2U);', VERSION),
@@ -111,6 +120,13 @@ SLIPS = [
     ("get_many_map_version", 'cache.get_many_map<int>({"a", "b"}, true);', VERSION),
     ("erase_many_version", "cache.erase_many({\"a\"}, 'a');", VERSION),
     ("final_key_version", "cache.final_key(\"a\", u'a');", VERSION),
+    ("get_entry_version", 'cache.get_entry("k", Id<__LINE__>());', OPTIONS),
+    ("pop_entry_version", 'cache.pop_entry<long>("k", Id<__LINE__>());', OPTIONS),
+    ("expire_version", 'cache.expire("k", Id<__LINE__>());', OPTIONS),
+    ("persist_version", 'cache.persist("k", Id<__LINE__>());', OPTIONS),
+    ("get_lifetime", 'cache.get("k", 30min);', r"renews is written \{\.touch = 30min\}"),
+    ("scan_version", "cache.scan(\"a*\", u8'a');", VERSION),
+    ("erase_pattern_version", "cache.erase_pattern(\"a*\", U'a');", VERSION),
 
     # Keys that are no text.
     ("set_key", 'cache.set(42, "v");', KEY),
@@ -128,6 +144,29 @@ SLIPS = [
     ("touch_key_timeout", "cache.touch(Id<__LINE__>(), 30s);", KEY),
     ("contains_key", "if (cache.contains(Id<__LINE__>())) nothing();", KEY),
     ("erase_key", "cache.erase(Id<__LINE__>());", KEY),
+    ("erase_pattern_key", "std::size_t n = cache.erase_pattern(Id<__LINE__>()); (void)n;", KEY),
+    ("scan_key", "for (auto& e : cache.scan(Id<__LINE__>())) cache.erase(e.key);", KEY),
+    ("get_entry_key", "cache.get_entry(Id<__LINE__>());", KEY),
+    ("get_entry_key_options", "auto e = cache.get_entry<int>(Id<__LINE__>(), {.touch = 1h});", KEY),
+    ("pop_entry_key", "cache.pop_entry(Id<__LINE__>());", KEY),
+    ("expire_key", "bool b = cache.expire(Id<__LINE__>()); (void)b;", KEY),
+    ("persist_key", "cache.persist(Id<__LINE__>());", KEY),
+    ("typed_value", "cache.set(profile(1), 5);", TYPED),
+    ("typed_value_timeout", 'cache.set(visits(1), "text", 30s);', TYPED),
+    ("typed_value_options", "cache.add(visits(1), Struct(), {.timeout = 30s});", TYPED),
+    ("typed_fraction", "cache.set(visits(1), 2.5);", TYPED),
+    ("typed_bool", "cache.add(visits(1), true);", TYPED),
+    ("typed_null", "cache.set(profile(1), nullptr);", TYPED),
+    ("typed_function", "auto v = cache.get_or_set(visits(1), [] { return 2.5; });", TYPED),
+    ("typed_void_function", "cache.get_or_set(profile(1), [] {}, 30s);", TYPED),
+    ("typed_get", "auto v = cache.get<int>(profile(1));", "the key says which type"),
+    ("typed_get_entry", "cache.get_entry<long>(profile(1));", "the key says which type"),
+    ("typed_timeout", 'cache.set(profile(1), "v", Id<__LINE__>());', "options such as"),
+    ("typed_touch_timeout", "cache.touch(profile(1), Id<__LINE__>());", "options such as"),
+    ("typed_visit", "cache.visit(keys<__LINE__>(), [](std::string_view) {});", "takes no typed key"),
+    ("typed_incr", "cache.incr(keys<__LINE__>());", "takes no typed key"),
+    ("typed_get_many", "cache.get_many({keys<__LINE__>()});", "takes no typed key"),
+    ("typed_part", "profile(std::optional<short>(3));", "an optional is no part"),
     ("pop_key", "cache.pop(Id<__LINE__>());", KEY),
     ("visit_key", "cache.visit(Id<__LINE__>(), [](std::string_view) {});", KEY),
     ("incr_key", "cache.incr(Id<__LINE__>());", KEY),
@@ -167,8 +206,16 @@ SLIPS = [
 
     # Values.
     ("optional_value", 'cache.set("k", std::optional<int>(1));', "optional"),
-    ("optional_get_or_set", 'cache.get_or_set("k", [] { return std::optional<long>(1); });',
-     "optional"),
+    ("optional_get_or_set", 'cache.get_or_set("k", std::optional<long>(1));', "optional"),
+    ("age_without_unit", 'cache.get_or_set("k", [] { return 1; }, {.refresh_after = 50});',
+     "an age is a share"),
+    ("span_without_unit", 'cache.get_or_set("k", [] { return 1; }, {.stale_if_error = 50});',
+     "a number has no unit"),
+    ("background_copy",
+     'const auto own = [p = std::make_unique<int>(1)] { return *p; };'
+     'cache.get_or_set("k", polycache::in_background(own));', "can be moved into it"),
+    ("load_many", 'cache.get_or_set_many<int>({"a"}, [] { return std::vector<int>{1}; });',
+     r"get_or_set_many\(\) calls f"),
     ("void_function", 'cache.get_or_set("k", nothing);', "returns void"),
     ("void_lambda", 'auto v = cache.get_or_set("k", [] {});', "returns void"),
     ("void_lambda_timeout", 'cache.get_or_set("k", [] {}, 30s);', "returns void"),
@@ -205,7 +252,7 @@ SLIPS = [
     ("incr_int128", '__extension__ __int128 n = 1; cache.incr("k", n);', DELTA),
     ("incr_text", 'cache.incr("k", "1");', DELTA),
     ("incr_version_number", 'cache.incr("k", 1, 2);', r"\.initial"),
-    ("incr_write_options", 'cache.incr("k", 1, polycache::WriteOptions{});', "CounterOptions"),
+    ("incr_write_options", 'cache.incr("k", 1, polycache::WriteOptions{});', r"\.initial"),
     ("decr_float", 'cache.decr("k", 1.9L, {.initial = 0});', DELTA),
     ("decr_wide", 'const auto n = 1ull; cache.decr("k", n);', DELTA),
     ("initial_float", 'cache.incr("k", 1, {.initial = 0.5});', "whole number"),
@@ -280,7 +327,10 @@ inline void valid(polycache::Cache& cache, polycache::CacheRegistry& registry, c
   using polycache::never;
   const std::string string = "k";
   const polycache::ReadOptions read{.version = 2};
-  polycache::WriteOptions write{.timeout = 30s, .version = 2};
+  const polycache::KeyOptions one{.version = 2};
+  polycache::WriteOptions write{.timeout = 30s, .version = 2, .tags = {"posts", string}};
+  const polycache::TouchOptions life{.timeout = 30s, .version = 2};
+  const polycache::LoadOptions load{.timeout = 30s, .tags = "posts", .record_tags = true};
   cache.set("k", "v");
   cache.set("k", "v", {});
   cache.set(string, text, 30s);
@@ -296,7 +346,7 @@ inline void valid(polycache::Cache& cache, polycache::CacheRegistry& registry, c
   cache.touch("k");
   cache.touch(string, 30s);
   cache.touch(text, {.timeout = never});
-  cache.touch("k", write);
+  cache.touch("k", life);
   cache.get("k", {});
   cache.get("k", read);
   cache.get<int>(string, {.version = 2});
@@ -304,17 +354,44 @@ inline void valid(polycache::Cache& cache, polycache::CacheRegistry& registry, c
   cache.get(text, {read.version});
   cache.get(text, {2});
   cache.pop("k", {.version = 2U});
+  cache.get("k", {.version = 2, .touch = 30min});
+  cache.get_entry<int>(text, {.touch = never});
+  cache.pop_entry("k", {.version = 2});
+  cache.expire(string);
+  cache.persist("k", {.version = 2});
+  cache.set(profile(1, text), string);
+  cache.set(profile(string), "v", 30s);
+  cache.set(profile(), text, {.timeout = never});
+  cache.add(visits(1), 5);
+  cache.get_or_set(profile(1), maybe);
+  cache.get_or_set(visits(1), 5, never);
+  std::optional<long> seen = cache.get(visits(1), {.touch = 30min});
+  seen = cache.get<long>(visits(1));
+  cache.get_entry(visits(1));
+  cache.touch(profile(1), life);
   cache.pop<std::vector<std::byte>>(string, {.version = 2L});
   cache.contains("k", {.version = few});
-  cache.erase("k", read);
+  cache.erase("k", one);
   cache.visit("k", [](std::string_view) {});
   cache.visit("k", [](auto bytes) { (void)bytes.size(); }, {.version = 2});
   cache.get_or_set("k", "v", 30s);
   cache.get_or_set("k", string, never);
   cache.get_or_set("k", maybe, {.timeout = 30s});
   cache.get_or_set<long>("k", [] { return 5; }, {.version = 2});
-  cache.get_or_set<std::string>("k", [] { return "v"; }, write);
+  cache.get_or_set<std::string>("k", [] { return "v"; }, load);
   cache.get_or_set(string, [n = 0]() mutable { return ++n; });
+  const std::optional<long> made = cache.get_or_set("k", [] { return std::optional<long>(1); });
+  const int sum = cache.get_or_set("k", [](polycache::Load& old) {
+    return old.stale<int>().value_or(1);
+  });
+  cache.get_or_set("k", [](polycache::Load&) -> polycache::Loaded<int> { return std::nullopt; },
+                   {.early = 1});
+  cache.get_or_set("k", polycache::in_background([p = std::make_unique<long>(sum)] { return *p; }),
+                   {.refresh_after = 0.8, .stale_if_error = polycache::off, .hard_limit = 100ms});
+  if (made) return;
+  cache.get_or_set_many<int>({"a", "b"}, [](std::span<const std::string> keys) {
+    return std::vector<int>(keys.size());
+  });
   cache.get_many({"a", "b"});
   cache.get_many<int>({"a", "b"}, {.version = 2});
   cache.get_many(std::vector<std::string>(), read);
@@ -336,6 +413,11 @@ inline void valid(polycache::Cache& cache, polycache::CacheRegistry& registry, c
   cache.set_many(map, write);
   cache.set_many(std::vector<std::pair<const char*, const char*>>(), 30s);
   cache.erase_many({"a", "b"});
+  for (const polycache::EntryInfo& entry : cache.scan("a*")) cache.erase(entry.key);
+  for (const auto& entry : cache.scan(std::string("a*"), {.version = 2})) cache.erase(entry.key);
+  cache.erase_pattern("a*");
+  cache.erase_pattern("a*", {.version = 2});
+  cache.erase_pattern("a*", one);
   cache.erase_many(std::vector<std::string>(), {.version = 2});
   const short small = 1;
   cache.incr("k");
@@ -351,12 +433,12 @@ inline void valid(polycache::Cache& cache, polycache::CacheRegistry& registry, c
   cache.incr("k", {}, {.initial = 5});
   cache.incr("k", 1, {});
   cache.incr("k", 1, {.initial = 0});
-  cache.incr("k", 1, {.initial = std::int64_t{5}, .timeout = 30s});
+  cache.incr("k", 1, {.timeout = 30s, .initial = std::int64_t{5}});
   cache.incr("k", 1, {.version = 2, .initial = std::nullopt});
   cache.decr(string, 2, polycache::CounterOptions{.initial = 2U});
   cache.incr_version("k");
   cache.incr_version("k", 2, {.version = 1});
-  cache.decr_version(text, small, read);
+  cache.decr_version(text, small, one);
   auto& again = cache;
   const auto* pointer = &cache;
   auto lambda = [&cache] { cache.close(); };
@@ -441,11 +523,11 @@ def by_line(said, file):
 
 
 class Compiler:
-    def __init__(self, path, include, folder):
+    def __init__(self, path, include, folder, recipe):
         self.path = path
         version = subprocess.run([path, "--version"], capture_output=True, text=True, check=True)
         self.every_error = "-ferror-limit=0" if "clang" in version.stdout else "-fmax-errors=0"
-        self.flags = [*FLAGS, f"-I{include}"]
+        self.flags = [*FLAGS, f"-I{include}", f"-I{recipe}"]
         self.folder = folder / pathlib.Path(path).name
         self.folder.mkdir()
 
@@ -479,10 +561,58 @@ class Compiler:
         return name, said, said.problem(sentence)
 
 
+MEMO_PRELUDE = """
+#include <polycache/memoize.h>
+#include <memory>
+#include <string>
+#include <vector>
+
+struct Opaque {
+  explicit Opaque(int) {}
+};
+struct Counter {
+  int next(int by) { return by; }
+};
+"""
+
+# What memoize() refuses, each for one reason.
+MEMO_SLIPS = [
+    ("memoize_void", 'polycache::memoize("f", [](int) {});', "no function without a result"),
+    ("memoize_reference", 'polycache::memoize("f", [](int& n) { return n; });',
+     "a parameter that it may change"),
+    ("memoize_member", 'polycache::memoize("f", &Counter::next);', "that is not const"),
+    ("memoize_pointer", 'polycache::memoize("f", [](const int* n) { return *n; });',
+     "an address is no key"),
+    ("memoize_move_only", 'polycache::memoize("f", [](std::unique_ptr<int>) { return 1; });',
+     "can only be moved"),
+    ("memoize_rvalue", 'polycache::memoize("f", [](std::string&&) { return 1; });',
+     "take it by value"),
+    ("memoize_mutable", 'polycache::memoize("f", [n = 0](int) mutable { return ++n; });',
+     "such as a mutable lambda"),
+    ("memoize_ignoring", 'polycache::memoize<polycache::Ignoring<2>>("f", [](int n) { return n; });',
+     "does not have"),
+    ("memoize_no_key", 'polycache::memoize("f", [](Opaque) { return 1; })(Opaque(1));',
+     "has no text for the key: write std::string key_of"),
+    ("memoize_view", 'polycache::memoize("f", polycache::in_background('
+     '[](std::vector<std::string_view> all) { return all.size(); }));', "keeps copies"),
+    ("memoize_generic", 'polycache::memoize("f", [](auto x) { return *x; })(static_cast<int*>(0));',
+     "an address is no key"),
+    ("memoize_many_one", 'polycache::memoize_many("f", [](int n) { return n; });',
+     "takes a function of one argument"),
+    ("memoize_many_two", 'polycache::memoize_many("f", [](std::vector<int> v, int) { return v; });',
+     "takes a function of one argument"),
+    ("memoize_many_generic", 'polycache::memoize_many("f", [](const auto& v) { return v; });',
+     "takes a function of one argument"),
+    ("memoize_many_key", 'polycache::memoize_many("f", [](std::vector<Opaque> v) { return v; });',
+     "has no text for the key"),
+]
+
+
 def jobs(compiler, headers):
     yield lambda: compiler.together("slips", PRELUDE, SLIPS)
     yield lambda: compiler.together("again", PRELUDE, AGAIN)
     yield lambda: compiler.together("json", JSON_PRELUDE, JSON_SLIPS)
+    yield lambda: compiler.together("memoize", MEMO_PRELUDE, MEMO_SLIPS)
     yield lambda: [("valid", Said(), compiler.compile("valid", PRELUDE + VALID)[1])]
     for header in headers:
         name = "cxx17_" + header.replace("/", "_")
@@ -500,12 +630,13 @@ def main():
     parser.add_argument("compilers", nargs="+")
     args = parser.parse_args()
     include = args.source / "core" / "include"
+    recipe = args.source / "recipes" / "memoize" / "include"
     headers = sorted(str(h.relative_to(include)) for h in include.rglob("*.h"))
     headers.remove("polycache/abi.h")  # export.h includes it
     total = problems = 0
     with tempfile.TemporaryDirectory() as temporary, \
             concurrent.futures.ThreadPoolExecutor(max_workers=2) as pool:
-        compilers = [Compiler(path, include, pathlib.Path(temporary)) for path in args.compilers]
+        compilers = [Compiler(path, include, pathlib.Path(temporary), recipe) for path in args.compilers]
         work = [(compiler, job) for compiler in compilers for job in jobs(compiler, headers)]
         answers = pool.map(lambda item: (item[0], list(item[1]())), work)
         for compiler, answer in answers:

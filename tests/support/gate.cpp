@@ -488,7 +488,7 @@ void Gate::Loop::ignore_connects() {
     if (::poll(&wait, 1, 50) == 0) return;
     fillers_.push_back(std::move(filler));
   }
-  throw std::runtime_error("the gate: this system accepts connections that nobody waits for");
+  throw std::runtime_error("the gate: this system accepts connections that no program waits for");
 }
 
 void Gate::Loop::set(const Faults& faults, Reach reach) {

@@ -76,7 +76,7 @@ class Gate {
 
   // Replaces all faults of the connections that are meant. A vanished one stays vanished.
   void set(Faults faults, Reach reach = Reach::all);
-  // No faults for anybody; listens.
+  // No faults for any connection; listens.
   void pass();
 
   // New connections are refused, on a port that stays ours.

@@ -88,6 +88,7 @@ class Entry {
     return is_large() ? large()->bytes()
                       : std::string_view(payload() + key_offset() + key_size_, value_size_);
   }
+  std::size_t value_size() const noexcept { return value_size_; }
   std::uint64_t charge() const noexcept { return charge(key_size_, value_size_); }
   // Its inline bytes; a large value is stored elsewhere.
   std::uint32_t bytes() const noexcept {

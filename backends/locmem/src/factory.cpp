@@ -27,11 +27,19 @@ std::string location_name(const OptionReader& options) {
 
 const PluginDescriptor plugin = backend_plugin("locmem", POLYCACHE_VERSION, create);
 
-struct Factory::Impl {
-  KeyRules rules;
+struct Factory::Impl final : private MaintenanceExtension {
+  MaintenanceExtension& maintenance() noexcept { return *this; }
+
+  KeyRules rules = KeyRules::portable;
   std::shared_ptr<Location> location;
   std::shared_ptr<const Claim> claim;
-  std::shared_ptr<const SessionContext> sessions;
+  std::shared_ptr<const Shared> sessions;
+
+ private:
+  std::size_t expire() override { return claim->store->expire(); }
+  std::size_t cull() override { return 0; }  // the limits always hold
+  std::optional<std::uint64_t> volume() override { return claim->store->statistics().bytes; }
+  Counts counts() override { return claim->store->counts(); }
 };
 
 Factory::Factory(const OptionReader& options, const BackendContext& context, KeyRules rules)
@@ -43,8 +51,8 @@ Factory::Factory(const OptionReader& options, const BackendContext& context, Key
   impl_->rules = rules;
   impl_->location = Location::named(id, context);
   impl_->claim = impl_->location->claim(settings);
-  impl_->sessions = std::make_shared<const SessionContext>(
-      SessionContext{std::string(context.alias), context.report, impl_->claim->store});
+  impl_->sessions = std::make_shared<const Shared>(
+      Shared{std::string(context.alias), context.report, impl_->claim->store});
 }
 
 Factory::~Factory() = default;
@@ -60,6 +68,12 @@ void Factory::on_removal(RemovalListener listener) {
 
 Statistics Factory::statistics() const { return impl_->claim->store->statistics(); }
 
-StoreTraits Factory::traits() const noexcept { return {.key_rules = impl_->rules}; }
+void* Factory::extension(std::string_view id) noexcept {
+  return id == MaintenanceExtension::id ? &impl_->maintenance() : nullptr;
+}
+
+StoreTraits Factory::traits() const noexcept {
+  return {.key_rules = impl_->rules, .is_private = true};
+}
 
 }  // namespace polycache::locmem

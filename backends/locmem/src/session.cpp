@@ -3,18 +3,19 @@
 #include <new>
 #include <utility>
 
+#include "polycache/author/glob.h"
 #include "polycache/author/text.h"
 
 namespace polycache::locmem {
 
-Session::Session(std::shared_ptr<const SessionContext> context) noexcept
-    : context_(std::move(context)), store_(*context_->store) {}
+Session::Session(std::shared_ptr<const Shared> shared) noexcept
+    : shared_(std::move(shared)), store_(*shared_->store) {}
 
 // Reports a refused value, so that the caller knows why it receives false.
 bool Session::stored(PutResult result, std::string_view key, std::string_view value) const {
   if (result == PutResult::refused) [[unlikely]] {
     Warning warning = {.kind = Warning::Kind::value_refused,
-                       .alias = context_->alias,
+                       .alias = shared_->alias,
                        .key = key,
                        .message = "a value was not stored: it does not fit into memory"};
     std::string message;
@@ -26,7 +27,7 @@ bool Session::stored(PutResult result, std::string_view key, std::string_view va
     } catch (const std::bad_alloc&) {
       // The short message needs no memory.
     }
-    context_->report(warning);
+    shared_->report(warning);
   }
   return result == PutResult::stored;
 }
@@ -73,6 +74,10 @@ void* Session::extension(std::string_view id) noexcept {
   if (id == CompareExtension::id) return static_cast<CompareExtension*>(this);
   if (id == PopExtension::id) return static_cast<PopExtension*>(this);
   if (id == ErasePrefixExtension::id) return static_cast<ErasePrefixExtension*>(this);
+  if (id == ScanExtension::id) return static_cast<ScanExtension*>(this);
+  if (id == ErasePatternExtension::id) return static_cast<ErasePatternExtension*>(this);
+  if (id == RenewExtension::id) return static_cast<RenewExtension*>(this);
+  if (id == TagIndexExtension::id) return static_cast<TagIndexExtension*>(this);
   return nullptr;
 }
 
@@ -96,5 +101,18 @@ bool Session::erase_if_equal(std::string_view key, std::string_view expected) {
 bool Session::pop(std::string_view key, ValueSink sink) { return store_.pop(key, sink); }
 
 std::size_t Session::erase_prefix(std::string_view prefix) { return store_.erase_prefix(prefix); }
+
+std::string Session::scan(std::string_view pattern, std::string_view cursor, std::size_t at_most,
+                          FunctionRef<void(const Listed&)> sink) {
+  return store_.scan(Glob(pattern), cursor, at_most, sink);
+}
+
+std::size_t Session::erase_pattern(std::string_view pattern) {
+  return store_.erase_pattern(Glob(pattern));
+}
+
+bool Session::get(std::string_view key, Ttl ttl, ValueSink sink) {
+  return store_.get_and_renew(key, ttl, sink);
+}
 
 }  // namespace polycache::locmem

@@ -12,7 +12,7 @@
 namespace polycache::locmem {
 
 // State shared by the sessions of one factory.
-struct SessionContext {
+struct Shared {
   std::string alias;
   std::function<void(const Warning&)> report;
   std::shared_ptr<Store> store;
@@ -22,9 +22,13 @@ class Session final : public Backend,
                       private TtlExtension,
                       private CompareExtension,
                       private PopExtension,
-                      private ErasePrefixExtension {
+                      private ErasePrefixExtension,
+                      private ScanExtension,
+                      private ErasePatternExtension,
+                      private RenewExtension,
+                      private TagIndexExtension {
  public:
-  explicit Session(std::shared_ptr<const SessionContext> context) noexcept;
+  explicit Session(std::shared_ptr<const Shared> shared) noexcept;
 
   bool get(std::string_view key, ValueSink sink) override;
   bool put(std::string_view key, std::string_view value, Ttl ttl, PutMode mode) override;
@@ -46,10 +50,20 @@ class Session final : public Backend,
   bool erase_if_equal(std::string_view key, std::string_view expected) override;
   bool pop(std::string_view key, ValueSink sink) override;
   std::size_t erase_prefix(std::string_view prefix) override;
+  std::string scan(std::string_view pattern, std::string_view cursor, std::size_t at_most,
+                   FunctionRef<void(const Listed&)> sink) override;
+  std::size_t erase_pattern(std::string_view pattern) override;
+  bool get(std::string_view key, Ttl ttl, ValueSink sink) override;
+  bool has_index() override { return store_.has_tag_index(); }
+  bool create_index() override { return store_.create_tag_index(); }
+  bool drop_index() override { return store_.drop_tag_index(); }
+  std::size_t erase_tagged(std::span<const std::uint64_t> versions) override {
+    return store_.erase_tagged(versions);
+  }
 
   bool stored(PutResult result, std::string_view key, std::string_view value) const;
 
-  std::shared_ptr<const SessionContext> context_;
+  std::shared_ptr<const Shared> shared_;
   Store& store_;
 };
 

@@ -1,6 +1,7 @@
 #include "shard.h"
 
 #include <algorithm>
+#include <cassert>
 #include <new>
 #include <utility>
 
@@ -48,7 +49,7 @@ Entry* Shard::find(const Write& write, Operation& operation) noexcept {
 }
 
 PutResult Shard::assign(Entry* found, Write& write, Operation& operation) noexcept {
-  if (found != nullptr && !operation.tells_removals() && found->overwrite(write.value.bytes)) {
+  if (found != nullptr && !operation.tells_removals() && overwrite(*found, write.value.bytes)) {
     ++removals_[static_cast<std::size_t>(Removal::replaced)];
     set_deadline(*found, write.deadline);
     use(*found);
@@ -72,11 +73,47 @@ PutResult Shard::assign(Entry* found, Write& write, Operation& operation) noexce
       order_->use(fresh);
       take_away(*found, Removal::replaced, operation);
     }
+    if (tags_) [[unlikely]]
+      index_tags(fresh);
     return PutResult::stored;
   } catch (const std::bad_alloc&) {
     if (found != nullptr) remove(write.hash, *found, Removal::replaced, operation);
     return PutResult::refused;
   }
+}
+
+bool Shard::overwrite(Entry& entry, std::string_view value) noexcept {
+  if (!tags_) [[likely]]
+    return entry.overwrite(value);
+  tags_->remove(entry);
+  const bool done = entry.overwrite(value);
+  index_tags(entry);
+  return done;
+}
+
+// Out of memory: the entry goes later, as without an index.
+void Shard::index_tags(const Entry& entry) noexcept {
+  try {
+    if (tags_) tags_->add(entry);
+  } catch (const std::bad_alloc&) {
+  }
+}
+
+bool Shard::remove_tagged(std::uint64_t version, std::size_t most, std::size_t& live,
+                          Operation& operation) noexcept {
+  if (!tags_) return false;
+  for (std::size_t n = 0; n < most; ++n) {
+    const Entry* const row = tags_->any_with(version);
+    if (row == nullptr) return false;
+    const std::uint64_t hash = table_.hash(*row);
+    Entry* const entry = table_.find(hash, row->key());
+    assert(entry == row);
+    const bool is_live = clock_.is_live(entry->deadline);
+    if (is_live) ++live;
+    remove(hash, *entry, is_live ? Removal::erased : Removal::expired, operation);
+  }
+  tidy();
+  return true;
 }
 
 // Makes the new entry and a slot for it. If memory is short, evicts other entries. Sets `found` to
@@ -170,6 +207,8 @@ void Shard::remove(std::uint64_t hash, Entry& entry, Removal cause, Operation& o
 }
 
 void Shard::take_away(Entry& entry, Removal cause, Operation& operation) noexcept {
+  if (tags_) [[unlikely]]
+    tags_->remove(entry);
   bytes_ -= entry.charge();
   ++removals_[static_cast<std::size_t>(cause)];
   operation.bury(entry, cause);
@@ -201,6 +240,10 @@ bool Shard::move_some() noexcept {
     }
     table_.replace(hash, *entry, *copy);
     order_->replace(*entry, *copy);
+    if (tags_) [[unlikely]] {
+      tags_->remove(*entry);
+      index_tags(*copy);
+    }
     Entry::destroy(entry);
   }
   return true;

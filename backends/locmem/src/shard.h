@@ -18,6 +18,7 @@
 #include "settings.h"
 #include "spin_lock.h"
 #include "table.h"
+#include "tag_rows.h"
 
 namespace polycache::locmem {
 
@@ -75,6 +76,24 @@ class alignas(64) Shard {
   // Removes everything and releases the table's memory.
   void clear(Operation& operation) noexcept;
 
+  // Calls visit(entry) for entries from that point of the table on, expired ones included, until
+  // `enough` returns true, which it is asked after each bucket. Returns the point to continue from;
+  // Table::end_point after the last.
+  template <class Visit, class Enough>
+  std::uint64_t visit_from(std::uint64_t point, Visit visit, Enough enough) const;
+
+  // Begins to index the tags of what is written from now on.
+  void start_tag_index() {
+    if (!tags_) tags_ = std::make_unique<TagRows>();
+  }
+  void drop_tag_index() noexcept { tags_.reset(); }
+  // Adds an entry that is there.
+  void index_tags(const Entry& entry) noexcept;
+  // Removes entries that carry that version of a tag, at most so many, and adds the live ones among
+  // them to `live`. Returns whether there may be more.
+  bool remove_tagged(std::uint64_t version, std::size_t most, std::size_t& live,
+                     Operation& operation) noexcept;
+
   // Evicts the next entry; false if there is none.
   bool evict_one(Operation& operation) noexcept;
   // Searches this many buckets for expired entries, if any can be expired, and removes them.
@@ -92,6 +111,7 @@ class alignas(64) Shard {
   void prefetch_entry(std::uint64_t hash) const noexcept { table_.prefetch_entry(hash); }
 
  private:
+  bool overwrite(Entry& entry, std::string_view value) noexcept;
   Entry* make(Entry*& found, Write& write, Operation& operation);
   bool move_some() noexcept;
   bool make_room(Entry*& found, const Amount& whole, std::int64_t now,
@@ -123,7 +143,21 @@ class alignas(64) Shard {
   std::uint32_t swept_table_ = 0;  // Table::rebuilt() when the round began
 
   std::array<std::uint64_t, removal_kinds> removals_{};
+  std::unique_ptr<TagRows> tags_;  // null: no index
 };
+
+template <class Visit, class Enough>
+std::uint64_t Shard::visit_from(std::uint64_t point, Visit visit, Enough enough) const {
+  if (table_.buckets() == 0) return Table::end_point;
+  while (point < Table::end_point) {
+    const std::uint64_t begin = point;
+    point = table_.visit_from(begin, [&](const Entry& entry, std::uint64_t its_point) {
+      if (its_point >= begin) visit(entry);
+    });
+    if (enough()) break;
+  }
+  return point;
+}
 
 template <class Predicate>
 std::size_t Shard::remove_if(Predicate matches, Removal cause, Operation& operation) {

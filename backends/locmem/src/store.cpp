@@ -341,6 +341,24 @@ bool Store::touch(std::string_view key, Ttl ttl, ValueSink head) {
   return true;
 }
 
+bool Store::get_and_renew(std::string_view key, Ttl ttl, ValueSink sink) {
+  const std::uint64_t hash = hash_and_prefetch(key);
+  const std::int64_t deadline = this->deadline(clock_.now(), ttl);
+  Shard& shard = shard_of(hash);
+  Snapshot snapshot;
+  {
+    Operation operation(budget_, listener());
+    const std::lock_guard lock(shard.lock());
+    Entry* const found = shard.find(hash, key, operation);
+    if (found == nullptr) return false;
+    shard.set_deadline(*found, deadline);
+    shard.use(*found);
+    snapshot.take(*found);
+  }
+  sink(snapshot.bytes());
+  return true;
+}
+
 // --- removing ---
 
 template <class Predicate>
@@ -398,6 +416,44 @@ void Store::clear() {
 
 // --- maintenance ---
 
+std::size_t Store::expire() {
+  std::size_t removed = 0;
+  const std::int64_t now = clock_.now();
+  for (Shard& shard : shards_) {
+    Operation operation(budget_, listener());
+    const std::lock_guard lock(shard.lock());
+    removed += shard.remove_if([now](const Entry& entry) { return entry.deadline <= now; },
+                               Removal::expired, operation);
+    while (shard.tidy()) {
+    }
+  }
+  return removed;
+}
+
+MaintenanceExtension::Counts Store::counts() {
+  constexpr std::size_t entries_under_lock = 128;
+  std::uint64_t total = 0;
+  std::uint64_t expired = 0;
+  std::uint64_t forever = 0;
+  const std::int64_t now = clock_.now();
+  for (Shard& shard : shards_) {
+    for (std::uint64_t point = 0; point < Table::end_point;) {
+      std::size_t examined = 0;
+      const std::lock_guard lock(shard.lock());
+      point = shard.visit_from(
+          point,
+          [&](const Entry& entry) {
+            ++examined;
+            ++total;
+            if (entry.deadline <= now) ++expired;
+            if (entry.deadline == DeadlineClock::no_deadline) ++forever;
+          },
+          [&] { return ++examined >= entries_under_lock; });
+    }
+  }
+  return {.total = total, .expired = expired, .unexpired = total - expired, .forever = forever};
+}
+
 void Store::listen(RemovalListener listener) {
   const std::lock_guard lock(listeners_mutex_);
   listeners_.push_back(std::make_unique<const RemovalListener>(std::move(listener)));
@@ -420,11 +476,13 @@ Statistics Store::statistics() {
 }
 
 void Store::lock_for_fork() noexcept {
+  tag_index_mutex_.lock();
   for (Shard& shard : shards_) shard.lock().lock();
 }
 
 void Store::unlock_after_fork() noexcept {
   for (Shard& shard : shards_) shard.lock().unlock();
+  tag_index_mutex_.unlock();
 }
 
 }  // namespace polycache::locmem

@@ -12,6 +12,7 @@
 #include <new>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <type_traits>
 #include <utility>
@@ -24,6 +25,8 @@
 #include "page_source.h"
 #include "polycache/author/backend.h"
 #include "polycache/author/clock.h"
+#include "polycache/author/extension.h"
+#include "polycache/author/glob.h"
 #include "polycache/backends/locmem.h"
 #include "settings.h"
 #include "shard.h"
@@ -50,6 +53,8 @@ class Store final : public Forkable {
   // Never returns no_room; nor does put_if_equal().
   PutResult put(std::string_view key, std::string_view value, Ttl ttl, PutMode mode);
   bool touch(std::string_view key, Ttl ttl, ValueSink head);
+  // Under one lock.
+  bool get_and_renew(std::string_view key, Ttl ttl, ValueSink sink);
   bool erase(std::string_view key);
   void clear();
   std::optional<std::int64_t> incr(std::string_view key, std::int64_t delta);
@@ -57,6 +62,22 @@ class Store final : public Forkable {
                          std::optional<Ttl> ttl);
   bool erase_if_equal(std::string_view key, std::string_view expected);
   std::size_t erase_prefix(std::string_view prefix);
+
+  // As ScanExtension and ErasePatternExtension say. Lists every entry that is there during the
+  // whole scan exactly once.
+  std::string scan(const Glob& glob, std::string_view cursor, std::size_t at_most,
+                   FunctionRef<void(const ScanExtension::Listed&)> sink);
+  std::size_t erase_pattern(const Glob& glob);
+
+  // As MaintenanceExtension says. The limits always hold.
+  std::size_t expire();
+  MaintenanceExtension::Counts counts();
+
+  // As TagIndexExtension says.
+  bool has_tag_index() const noexcept { return has_tag_index_.load(std::memory_order_relaxed); }
+  bool create_tag_index();
+  bool drop_tag_index();
+  std::size_t erase_tagged(std::span<const std::uint64_t> versions);
 
   void listen(RemovalListener listener);
   Statistics statistics();
@@ -120,6 +141,8 @@ class Store final : public Forkable {
   void sweep_elsewhere(const Shard& own, std::int64_t now, Operation& operation) noexcept;
   void make_room_elsewhere(const Amount& amount, Operation& operation) noexcept;
   void give_up_some(std::int64_t bytes) noexcept;
+  struct Page;
+  std::uint64_t list_some(Shard& shard, std::uint64_t point, std::string_view head, Page& page);
   template <class Predicate>
   bool erase_where(std::string_view key, Predicate matches);
   const RemovalListener* listener() const noexcept {
@@ -137,6 +160,9 @@ class Store final : public Forkable {
   unsigned shard_shift_;  // 63 - log2 of that
   std::atomic<std::size_t> next_to_sweep_{0};
   std::atomic<std::size_t> next_to_give_{0};  // the shard that evicts next
+
+  std::atomic<bool> has_tag_index_{false};  // orders nothing: the shards' locks do
+  std::mutex tag_index_mutex_;              // held while it is made or dropped
 
   // Stored with release after the listener is written, loaded with acquire before it is called.
   // Replaced listeners are kept, since a thread may be calling them.

@@ -61,6 +61,28 @@ class Table {
     }
   }
 
+  // Entries by their hash, for iterating over them in several steps: an entry stays at its point,
+  // however often the table is rebuilt meanwhile. Points are below end_point.
+  static constexpr std::uint64_t end_point = std::uint64_t{1} << 32U;
+  static std::uint64_t point(std::uint64_t hash) noexcept { return hash >> 16 & 0xffffffff; }
+  // Calls visit(entry, its point) for the entries whose search begins at the bucket of that point,
+  // and returns the first point of the next bucket. Entries before the point may be among them.
+  // REQUIRES: buckets() > 0, point < end_point
+  template <class F>
+  std::uint64_t visit_from(std::uint64_t point, F&& visit) const {
+    const std::size_t index = bucket_of(point, buckets_);
+    std::size_t at = index;
+    for (std::size_t seen = 0; seen < buckets_; ++seen, at = after(at)) {
+      visit_bucket(at, [&](Entry& entry) {
+        const std::uint64_t its_point = this->point(hash(entry));
+        if (bucket_of(its_point, buckets_) == index) visit(entry, its_point);
+      });
+      if (first_.load(std::memory_order_relaxed)[at].passed_on == 0) break;
+    }
+    // The least point whose bucket is the next one.
+    return ((std::uint64_t{index} + 1) * end_point + buckets_ - 1) / buckets_;
+  }
+
   // Prefetches the bucket of a hash. Needs no lock: an outdated address only loads a useless line.
   void prefetch(std::uint64_t hash) const noexcept;
   // Prefetches the entry that a search for the hash would read first.
@@ -111,7 +133,10 @@ class Table {
   }
   // Scales 32 bits of the hash to the number of buckets, which may be any.
   static std::size_t home(std::uint64_t hash, std::size_t buckets) noexcept {
-    return static_cast<std::size_t>((hash >> 16 & 0xffffffff) * buckets >> 32);
+    return bucket_of(point(hash), buckets);
+  }
+  static std::size_t bucket_of(std::uint64_t point, std::size_t buckets) noexcept {
+    return static_cast<std::size_t>(point * buckets >> 32);
   }
   static void insert_into(Bucket* first, std::size_t buckets, std::uint64_t hash,
                           const Entry& entry) noexcept;

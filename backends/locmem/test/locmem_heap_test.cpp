@@ -282,7 +282,7 @@ TEST_F(LocmemShardMemory, EntriesShownToAListenerDoNotMove) {
   for (int key = 0; key < 10'000; ++key) {
     if (key % 4 == 0) continue;
     const auto it = told.find("key:" + std::to_string(key));
-    if (it == told.end()) continue;  // evicted before anybody listened
+    if (it == told.end()) continue;  // evicted before there was a listener
     EXPECT_EQ(it->second, std::string(100, static_cast<char>('a' + key % 26)));
   }
   EXPECT_GT(told.size(), 5000u);

@@ -78,7 +78,7 @@ void Session::find_part(std::span<const std::string_view> keys, std::size_t firs
     }
     std::vector<Share>& shares;
   } const give_back{shares_};
-  deal(keys, first);
+  distribute(keys, first);
   ask_all(deadline, failure);
   for (Share& share : shares_) {
     if (!share.call) continue;
@@ -107,7 +107,7 @@ void Session::ask_all(net::Deadline deadline, FirstFailure& failure) {
 }
 
 // Distributes the keys to the servers' shares, numbered from `first`.
-void Session::deal(std::span<const std::string_view> keys, std::size_t first) {
+void Session::distribute(std::span<const std::string_view> keys, std::size_t first) {
   for (Share& share : shares_) {
     share.keys.clear();
     share.indices.clear();
@@ -137,7 +137,7 @@ void Session::put_many(std::span<const Item> items, PutMode mode, IndexSink on_f
 
 void Session::put_batch(std::span<const Item> items, std::size_t first, net::Deadline deadline,
                         IndexSink on_failure, FirstFailure& failure) {
-  deal(items, first);
+  distribute(items, first);
   for (std::size_t i = 0; i < shares_.size(); ++i) {
     Share& share = shares_[i];
     share.stored.assign(share.items.size(), false);
@@ -171,7 +171,7 @@ void Session::put_many_one_by_one(std::span<const Item> items, PutMode mode, net
   }
 }
 
-void Session::deal(std::span<const Item> items, std::size_t first) {
+void Session::distribute(std::span<const Item> items, std::size_t first) {
   for (Share& share : shares_) {
     share.items.clear();
     share.indices.clear();
@@ -234,7 +234,7 @@ std::size_t Session::erase_many(std::span<const std::string_view> keys) {
   begin_bulk();
   const net::Deadline whole = deadline();
   for (std::size_t first = 0; first < keys.size(); first += keys_at_once) {
-    deal(keys.subspan(first, std::min(keys_at_once, keys.size() - first)), first);
+    distribute(keys.subspan(first, std::min(keys_at_once, keys.size() - first)), first);
     for (std::size_t i = 0; i < shares_.size(); ++i) {
       Share& share = shares_[i];
       if (share.failed || share.keys.empty()) continue;

@@ -22,7 +22,11 @@ class CommandBuffer {
   void clear() noexcept { bytes_.clear(); }
 
   void version() { bytes_ += "version\r\n"; }
+  void statistics() { bytes_ += "stats\r\n"; }
   void flush_all() { bytes_ += "flush_all\r\n"; }
+  // Lists all items: in the order of the hash table, or by the lists of the LRU, which an older
+  // server knows.
+  void dump(bool by_hash) { bytes_ += by_hash ? dump_by_hash : dump_by_lists; }
   void get(std::span<const std::string_view> keys, Want want);
   // A store is its line, the value, and an end; the caller may send a large value from its own
   // place. `version`: for replace_version only.
@@ -37,6 +41,9 @@ class CommandBuffer {
   std::string_view bytes() const noexcept { return bytes_; }
 
  private:
+  static constexpr std::string_view dump_by_hash = "lru_crawler metadump hash\r\n";
+  static constexpr std::string_view dump_by_lists = "lru_crawler metadump all\r\n";
+
   std::string bytes_;
 };
 

@@ -1,6 +1,7 @@
 #include "connection.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cstring>
 
 #include "libmemcached.h"
@@ -234,6 +235,33 @@ Outcome Connection::erase_version(std::string_view key, std::uint64_t version) {
 
 void Connection::clear() {
   repeat_if_stale([&] { flush(); });
+}
+
+void Connection::dump(FunctionRef<void(const DumpedItem&)> sink) {
+  if (is_open()) prove_alive();
+  open();
+  dump_all(sink);
+}
+
+Connection::Statistics Connection::statistics() {
+  Statistics found;
+  repeat_if_stale([&] {
+    found = {};
+    ask_statistics([&](std::string_view name, std::string_view value) {
+      std::uint64_t number = 0;
+      const char* const end = value.data() + value.size();
+      const auto read = std::from_chars(value.data(), end, number);
+      if (read.ec != std::errc() || read.ptr != end) return;
+      if (name == "curr_items") found.items = number;
+      if (name == "bytes") found.bytes = number;
+    });
+  });
+  return found;
+}
+
+void Connection::dump_all(FunctionRef<void(const DumpedItem&)> /*sink*/) {
+  throw BackendError(Kind::unsupported, record_.name(),
+                     "its items cannot be listed in the binary protocol");
 }
 
 void Connection::fail(Kind kind, const std::string& what) {

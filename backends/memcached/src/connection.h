@@ -16,6 +16,7 @@
 #include <string_view>
 #include <utility>
 
+#include "dump_reader.h"
 #include "item.h"
 #include "lifetime.h"
 #include "polycache/author/function_ref.h"
@@ -101,6 +102,19 @@ class Connection {
   Outcome erase_version(std::string_view key, std::uint64_t version);
   void clear();
 
+  // Passes every item of the server that is not expired by the server's clock to the sink, most of
+  // them once. The end of the operation holds for each wait, not for the whole, which takes as long
+  // as the server has items. The sink must not use the connection. May deliver some and then throw;
+  // throws for a server that does not list its items.
+  void dump(FunctionRef<void(const DumpedItem&)> sink);
+
+  // How many items the server has, and their bytes; empty where it does not say so.
+  struct Statistics {
+    std::optional<std::uint64_t> items = {};
+    std::optional<std::uint64_t> bytes = {};
+  };
+  Statistics statistics();
+
  protected:
   const Endpoint& endpoint() const noexcept { return endpoint_; }
   const Settings& settings() const noexcept { return settings_; }
@@ -137,6 +151,11 @@ class Connection {
   virtual void remove_all(std::span<const std::string_view> keys, Look look,
                           FunctionRef<void(std::size_t, Removed)> sink) = 0;
   virtual void flush() = 0;
+  // By default, the protocol has no such operation.
+  virtual void dump_all(FunctionRef<void(const DumpedItem&)> sink);
+  // Passes each statistic to the sink, with its value. By default, there are none.
+  virtual void ask_statistics(
+      FunctionRef<void(std::string_view name, std::string_view value)> /*sink*/) {}
 
   void dial();
   template <class Operation>

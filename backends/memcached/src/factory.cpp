@@ -1,6 +1,9 @@
 #include "polycache/backends/memcached.h"
 
+#include <cstdint>
 #include <memory>
+#include <optional>
+#include <utility>
 
 #include "session.h"
 #include "shared.h"
@@ -16,17 +19,32 @@ std::unique_ptr<BackendFactory> create(const OptionReader& options, const Backen
 
 const PluginDescriptor plugin = backend_plugin("memcached", POLYCACHE_VERSION, create);
 
-struct Factory::Impl {
-  std::shared_ptr<Shared> shared;
-  KeyRules rules;
+struct Factory::Impl final : private MaintenanceExtension {
+  Impl(std::shared_ptr<Shared> its_shared, KeyRules its_rules) noexcept
+      : shared(std::move(its_shared)), rules(its_rules) {}
+  MaintenanceExtension& maintenance() noexcept { return *this; }
+
+  const std::shared_ptr<Shared> shared;
+  const KeyRules rules;
+
+ private:
+  // The servers expire and evict by themselves.
+  std::size_t expire() override { return 0; }
+  std::size_t cull() override { return 0; }
+  std::optional<std::uint64_t> volume() override { return Session(shared).statistics().bytes; }
+  Counts counts() override { return {.total = Session(shared).statistics().items}; }
 };
 
 Factory::Factory(const OptionReader& options, const BackendContext& context, KeyRules rules)
-    : impl_(new Impl{std::make_shared<Shared>(options, context), rules}) {}
+    : impl_(std::make_unique<Impl>(std::make_shared<Shared>(options, context), rules)) {}
 
 Factory::~Factory() = default;
 
 std::unique_ptr<Backend> Factory::connect() { return std::make_unique<Session>(impl_->shared); }
+
+void* Factory::extension(std::string_view id) noexcept {
+  return id == MaintenanceExtension::id ? &impl_->maintenance() : nullptr;
+}
 
 StoreTraits Factory::traits() const noexcept {
   const auto& servers = impl_->shared->servers;

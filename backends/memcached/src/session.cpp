@@ -289,6 +289,20 @@ std::optional<std::int64_t> Session::incr(std::string_view key, std::int64_t del
 
 // --- Health ---
 
+Connection::Statistics Session::statistics() {
+  Connection::Statistics sum{.items = 0, .bytes = 0};
+  const auto add = [](std::optional<std::uint64_t>& to, std::optional<std::uint64_t> number) {
+    to = to && number ? std::optional(*to + *number) : std::nullopt;
+  };
+  topology_.for_each([&](Place place) {
+    const Connection::Statistics one =
+        at(place, Access::read, deadline(), [](Connection& server) { return server.statistics(); });
+    add(sum.items, one.items);
+    add(sum.bytes, one.bytes);
+  });
+  return sum;
+}
+
 void Session::check(FunctionRef<void(const HealthExtension::Server&)> sink) {
   topology_.for_each([&](Place place) { place.server->check(*place.hint, deadline(), sink); });
 }
@@ -311,6 +325,9 @@ void* Session::extension(std::string_view id) noexcept {
   if (id == AdmissionExtension::id) return static_cast<AdmissionExtension*>(this);
   if (id == HealthExtension::id) return static_cast<HealthExtension*>(this);
   if (id == IdleExtension::id) return static_cast<IdleExtension*>(this);
+  if (id == ScanExtension::id && shared_->settings.protocol == Protocol::ascii) {
+    return static_cast<ScanExtension*>(this);
+  }
   return nullptr;
 }
 

@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -29,7 +30,8 @@ class Session final : public Backend,
                       private PaddedNumbersExtension,
                       private AdmissionExtension,
                       private HealthExtension,
-                      private IdleExtension {
+                      private IdleExtension,
+                      private ScanExtension {
  public:
   explicit Session(std::shared_ptr<Shared> shared);
   // Keeps at most one more connection open than there are sessions left.
@@ -46,6 +48,9 @@ class Session final : public Backend,
   void put_many(std::span<const Item> items, PutMode mode, IndexSink on_failure) override;
   std::size_t erase_many(std::span<const std::string_view> keys) override;
   void* extension(std::string_view id) noexcept override;
+
+  // The sum over all servers; empty if one does not say.
+  Connection::Statistics statistics();
 
  private:
   using Server = memcached::Server;
@@ -92,6 +97,9 @@ class Session final : public Backend,
   void check(FunctionRef<void(const HealthExtension::Server&)> sink) override;
   void close_idle() noexcept override;
 
+  std::string scan(std::string_view pattern, std::string_view cursor, std::size_t at_most,
+                   FunctionRef<void(const Listed&)> sink) override;
+
   Moment now() const noexcept;
   net::Deadline deadline() const noexcept { return net::deadline_after(shared_->settings.timeout); }
   net::Deadline share_of(net::Deadline deadline) const noexcept;
@@ -127,12 +135,12 @@ class Session final : public Backend,
                  FirstFailure& failure);
   void ask_all(net::Deadline deadline, FirstFailure& failure);
   void begin_bulk() noexcept;
-  void deal(std::span<const std::string_view> keys, std::size_t first);
+  void distribute(std::span<const std::string_view> keys, std::size_t first);
   void put_many_one_by_one(std::span<const Item> items, PutMode mode, net::Deadline deadline,
                            IndexSink on_failure, FirstFailure& failure);
   void put_batch(std::span<const Item> items, std::size_t first, net::Deadline deadline,
                  IndexSink on_failure, FirstFailure& failure);
-  void deal(std::span<const Item> items, std::size_t first);
+  void distribute(std::span<const Item> items, std::size_t first);
   void put_share(Connection& server, Share& share);
   void refuse_of(Connection& server, Share& share);
   bool refuse(Connection& server, std::string_view key, std::size_t size);

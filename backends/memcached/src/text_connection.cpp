@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
+#include <thread>
 #include <utility>
 
 #include "polycache/author/fork.h"
@@ -165,11 +167,13 @@ void TextConnection::wait_to_send(FunctionRef<void()> on_arrival) {
 
 // --- Receiving ---
 
-void TextConnection::fill() {
+void TextConnection::fill() { replies_->arrived(receive(replies_->room())); }
+
+std::size_t TextConnection::receive(std::span<char> room) {
   // The value sink of the current operation may have forked.
   if (forks_ != fork_count()) fail(Kind::unreachable, "this is a fork's child, it is the parent's");
-  const ssize_t got = socket_.receive(replies_->room(), end());
-  if (got > 0) return replies_->arrived(static_cast<std::size_t>(got));
+  const ssize_t got = socket_.receive(room, end());
+  if (got > 0) return static_cast<std::size_t>(got);
   if (got == 0) lost("it closed the connection");
   if (errno == ETIME) fail_by_time();
   lost(std::strerror(errno));
@@ -342,6 +346,107 @@ void TextConnection::flush() {
   const Reply reply = read(Values::none);
   if (reply.kind != Reply::Kind::ok) refuse(reply);
   end_of_answer();
+}
+
+// --- Listing ---
+
+// The server crawls for one client at a time, and now and then for itself.
+void TextConnection::dump_all(FunctionRef<void(const DumpedItem&)> sink) {
+  constexpr std::chrono::milliseconds first_pause(1);
+  constexpr std::chrono::milliseconds longest_pause(50);
+  bool by_hash = true;
+  for (auto pause = first_pause;;) {
+    const Dumped dumped = dump_once(by_hash, sink);
+    if (dumped == Dumped::whole) return;
+    if (dumped == Dumped::unknown_way) {
+      by_hash = false;
+      continue;
+    }
+    if (net::coarse_now() + pause >= end()) {
+      fail(Kind::overloaded,
+           "it is listing its items for another client, or examining them for itself, and no "
+           "other listing began in time; try again, or raise \"timeout\"");
+    }
+    std::this_thread::sleep_for(pause);
+    pause = std::min(2 * pause, longest_pause);
+  }
+}
+
+// "STAT name value" for each, then "END".
+void TextConnection::ask_statistics(
+    FunctionRef<void(std::string_view name, std::string_view value)> sink) {
+  constexpr std::size_t most_bytes = std::size_t{64} << 10U;  // some 3 KiB are usual
+  constexpr std::string_view mark = "STAT ";
+  begin_request(lines_);
+  commands_.statistics();
+  send_request(false, nothing);
+  std::string bytes;
+  for (std::size_t begin = 0;;) {
+    const std::size_t end = bytes.find("\r\n", begin);
+    if (end == std::string::npos) {
+      if (bytes.size() >= most_bytes) break;
+      const std::size_t size = bytes.size();
+      bytes.resize(size + 4096);
+      bytes.resize(size + receive(std::span(bytes).subspan(size)));
+      continue;
+    }
+    const std::string_view line = std::string_view(bytes).substr(begin, end - begin);
+    begin = end + 2;
+    if (line == "END" && begin == bytes.size()) return set_unread(false);
+    if (!line.starts_with(mark)) break;
+    const std::size_t blank = line.find(' ', mark.size());
+    if (blank == std::string_view::npos) continue;
+    sink(line.substr(mark.size(), blank - mark.size()), line.substr(blank + 1));
+  }
+  fail(Kind::protocol, "its statistics cannot be understood; is it memcached?");
+}
+
+TextConnection::Dumped TextConnection::dump_once(bool by_hash,
+                                                 FunctionRef<void(const DumpedItem&)> sink) {
+  begin_request(lines_);
+  commands_.dump(by_hash);
+  send_request(false, nothing);
+  DumpReader reader;
+  DumpedItem item;
+  for (bool begun = false;;) {
+    switch (reader.next(item)) {
+      case DumpReader::State::item:
+        begun = true;
+        sink(item);
+        break;
+      case DumpReader::State::incomplete:
+        if (begun) limit(std::max(end(), net::deadline_after(settings().timeout)));
+        reader.arrived(receive(reader.room()));
+        break;
+      case DumpReader::State::end:
+        if (!reader.is_empty()) fail(Kind::protocol, "it sent more than it was asked for");
+        end_of_answer();
+        return Dumped::whole;
+      case DumpReader::State::sentence: {
+        if (reader.sentence() == "OK") break;
+        const Dumped dumped = result_of_dump(reader.sentence());
+        if (dumped == Dumped::unknown_way && !by_hash) refuse_dump(reader.sentence());
+        end_of_answer();
+        return dumped;
+      }
+      default:
+        fail(Kind::protocol, "its list of items cannot be understood; is it memcached?");
+    }
+  }
+}
+
+TextConnection::Dumped TextConnection::result_of_dump(std::string_view sentence) {
+  if (sentence.starts_with("BUSY")) return Dumped::busy;
+  if (sentence.starts_with("NOTSTARTED")) return Dumped::whole;  // it has no items
+  if (sentence.starts_with("BADCLASS")) return Dumped::unknown_way;
+  refuse_dump(sentence);
+}
+
+void TextConnection::refuse_dump(std::string_view sentence) {
+  fail(Kind::unsupported,
+       "it does not list its items, " + quote(sentence) +
+           "; memcached 1.4.31 and later do, unless its crawler is disabled (-o no_lru_crawler) or "
+           "it is a proxy");
 }
 
 }  // namespace polycache::memcached

@@ -44,6 +44,9 @@ class TextConnection final : public Connection {
   void remove_all(std::span<const std::string_view> keys, Look look,
                   FunctionRef<void(std::size_t, Removed)> sink) override;
   void flush() override;
+  void dump_all(FunctionRef<void(const DumpedItem&)> sink) override;
+  void ask_statistics(
+      FunctionRef<void(std::string_view name, std::string_view value)> sink) override;
 
   void greet();
   void begin_request(ReplyReader& replies);
@@ -59,6 +62,13 @@ class TextConnection final : public Connection {
   void fill();
   void end_of_answer();
   Outcome outcome(const Reply& reply, How how);
+
+  // How a dump ended that the server did not refuse for good.
+  enum class Dumped : std::uint8_t { whole, busy, unknown_way };
+  Dumped dump_once(bool by_hash, FunctionRef<void(const DumpedItem&)> sink);
+  Dumped result_of_dump(std::string_view sentence);
+  [[noreturn]] void refuse_dump(std::string_view sentence);
+  std::size_t receive(std::span<char> room);
 
   [[noreturn]] void refuse_to_connect(const net::Failure& failure);
   [[noreturn]] void lost(const std::string& why);

@@ -2,11 +2,14 @@
 
 #pragma once
 
+#include <algorithm>
+#include <chrono>
 #include <concepts>
 #include <cstdint>
 #include <string>
 #include <string_view>
 
+#include "polycache/author/backend.h"
 #include "reply.h"
 
 namespace polycache::redis {
@@ -26,6 +29,12 @@ struct Expected {
 
 constexpr unsigned one_of(std::same_as<Element::Type> auto... type) noexcept {
   return ((1U << static_cast<unsigned>(type)) | ...);
+}
+
+// What a PTTL that found the key means.
+inline Ttl lifetime_left(std::int64_t milliseconds) {
+  if (milliseconds == -1) return Ttl::forever();
+  return Ttl(std::chrono::milliseconds(std::max<std::int64_t>(milliseconds, 1)));
 }
 
 // For replies whose values do not matter.

@@ -61,7 +61,7 @@ std::optional<Answer> Session::run_script(Purpose purpose, Deadline deadline, co
       answer = std::move(first);
     }
   });
-  if (!answer) owner_of(key).do_without(Feature::scripts, denied);
+  if (!answer) owner_of(key).use_fallback_for(Feature::scripts, denied);
   return answer;
 }
 
@@ -265,7 +265,7 @@ bool Session::pop(std::string_view key, ValueSink sink) {
     return false;
   }
   const bool found = get_then_del(key, limit, sink);
-  owner_of(key).do_without(Feature::getdel, answer.error);
+  owner_of(key).use_fallback_for(Feature::getdel, answer.error);
   return found;
 }
 
@@ -298,6 +298,68 @@ bool Session::get_then_del(std::string_view key, Deadline deadline, ValueSink si
   });
   if (erased && !found) warn_of_other_type(key);
   return found;
+}
+
+// --- Reading and renewing ---
+
+// GETEX exists since redis 6.2. It needs no memory, as erasing.
+bool Session::get(std::string_view key, Ttl ttl, ValueSink sink) {
+  const Deadline limit = deadline();
+  if (!owner_of(key).has(Feature::getex)) return get_and_expire(key, ttl, limit, sink);
+  commands_.clear();
+  if (ttl.is_forever()) {
+    commands_.begin("*3\r\n$5\r\nGETEX\r\n");
+    commands_.word(key);
+    commands_.word("PERSIST");
+  } else {
+    commands_.begin("*4\r\n$5\r\nGETEX\r\n");
+    commands_.word(key);
+    commands_.word("PX");
+    commands_.number(redis_lifetime(ttl));
+  }
+  const auto deliver = [&](std::string_view value) {
+    delivered_ = true;
+    sink(value);
+  };
+  const Answer answer = ask(
+      key, Purpose::erase, limit, Repeat::if_broken,
+      {.types = one_of(Type::string, Type::nil), .tolerated = is_wrong_type_or_denied}, deliver);
+  if (answer.type != Type::error) return answer.type == Type::string;
+  if (is_wrong_type(answer.error)) {
+    warn_of_other_type(key);
+    return false;
+  }
+  const bool found = get_and_expire(key, ttl, limit, sink);
+  owner_of(key).use_fallback_for(Feature::getex, answer.error);
+  return found;
+}
+
+// In one round trip. If another client replaces the entry in between, the new one is renewed.
+bool Session::get_and_expire(std::string_view key, Ttl ttl, Deadline deadline, ValueSink sink) {
+  commands_.clear();
+  commands_.begin("*2\r\n$3\r\nGET\r\n");
+  commands_.word(key);
+  if (ttl.is_forever()) {
+    commands_.begin("*2\r\n$7\r\nPERSIST\r\n");
+    commands_.word(key);
+  } else {
+    commands_.begin("*3\r\n$7\r\nPEXPIRE\r\n");
+    commands_.word(key);
+    commands_.number(redis_lifetime(ttl));
+  }
+  std::string value;
+  Type type = Type::nil;
+  run(key, Purpose::erase, deadline, Repeat::if_broken, [&](Connection& connection) {
+    const Expected number{.types = one_of(Type::integer)};
+    const Expected text{.types = one_of(Type::string, Type::nil), .tolerated = is_wrong_type};
+    connection.send(commands_.bytes(), commands_.count());
+    type = receive(connection, text, [&](std::string_view bytes) { value = bytes; }).type;
+    receive(connection, number, ignore);
+  });
+  if (type == Type::error) warn_of_other_type(key);
+  if (type != Type::string) return false;
+  sink(value);
+  return true;
 }
 
 // --- Keys that hold another type ---

@@ -61,7 +61,7 @@ void Connection::begin(Deadline deadline, Check check) {
   opened_now_ = false;
   broke_ = false;
   met_large_value_ = false;
-  told_of_no_memory_ = false;
+  reported_no_memory_ = false;
   if (!socket_.is_open()) return;
   // Closes the connection if it holds replies left by an abandoned operation, or unrequested ones.
   // The socket is checked for the latter only where the system call is cheap or important.

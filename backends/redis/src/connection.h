@@ -87,8 +87,8 @@ class Connection {
   // Whether it failed because a value is larger than allowed.
   bool met_large_value() const noexcept { return met_large_value_; }
   // Records that the server reported no memory for a write.
-  void note_no_memory() noexcept { told_of_no_memory_ = true; }
-  bool told_of_no_memory() const noexcept { return told_of_no_memory_; }
+  void note_no_memory() noexcept { reported_no_memory_ = true; }
+  bool reported_no_memory() const noexcept { return reported_no_memory_; }
 
   const std::string& server() const noexcept { return server_; }
 
@@ -119,7 +119,7 @@ class Connection {
   bool opened_now_ = false;      // per operation, as are the next
   bool broke_ = false;
   bool met_large_value_ = false;
-  bool told_of_no_memory_ = false;
+  bool reported_no_memory_ = false;
 };
 
 }  // namespace polycache::redis

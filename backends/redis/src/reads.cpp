@@ -21,11 +21,6 @@ constexpr std::size_t batch_keys = 1000;
 constexpr std::size_t batch_bytes = std::size_t{1} << 20U;
 constexpr std::size_t first_read_batch = 128;  // keys, while the size of their values is unknown
 
-Ttl lifetime_left(std::int64_t milliseconds) {
-  if (milliseconds == -1) return Ttl::forever();
-  return Ttl(std::chrono::milliseconds(std::max<std::int64_t>(milliseconds, 1)));
-}
-
 }  // namespace
 
 bool Session::get(std::string_view key, ValueSink sink) {

@@ -36,6 +36,8 @@ Substitute substitute_for(Feature feature) {
       return {"psetex", "values are stored by set"};
     case Feature::unlink:
       return {"unlink", "clearing by prefix uses del, which keeps the server busy for longer"};
+    case Feature::getex:
+      return {"getex", "reading with a new lifetime takes two commands, in one round trip"};
   }
   return {};
 }
@@ -89,7 +91,7 @@ void Server::throw_refusal() const {
   const std::string last = record_.last_failure();
   throw BackendError(is_down ? Kind::unreachable : Kind::overloaded, name(),
                      std::string(is_down ? "it keeps failing and is not asked"
-                                         : "it takes no writes and is not asked for more") +
+                                         : "it refuses writes, so none are sent") +
                          " (circuit breaker open, next attempt in " + milliseconds(pause) + ")" +
                          (last.empty() ? "" : "; last failure: " + last));
 }
@@ -155,7 +157,7 @@ Server::Call::~Call() {
 void Server::Call::went_well() noexcept {
   admitted_ = false;
   if (ticket_) server_.record_.connected();
-  if (lease_->told_of_no_memory()) [[unlikely]]
+  if (lease_->reported_no_memory()) [[unlikely]]
     return server_.note_no_memory();
   if (server_.is_calm()) [[likely]]
     return;
@@ -168,7 +170,7 @@ void Server::Call::failed(const BackendError& error) noexcept {
   admitted_ = false;
   if (ticket_) note_ticket(error);
   if (!may_not_connect_) server_.record_.remember(error);  // else it repeats the last failure
-  if (lease_->told_of_no_memory()) return server_.note_no_memory();
+  if (lease_->reported_no_memory()) return server_.note_no_memory();
   server_.note_failure(purpose_, error.kind());
 }
 
@@ -183,14 +185,14 @@ void Server::Call::note_ticket(const BackendError& error) noexcept {
 }
 
 void Server::note_success(Purpose purpose) noexcept {
-  tell_of_server(record_.breaker().succeeded(Access::read));
-  if (waits_with_writes(purpose)) tell_of_writes(writes_.succeeded(Access::read));
+  report_change_of_server(record_.breaker().succeeded(Access::read));
+  if (waits_with_writes(purpose)) report_change_of_writes(writes_.succeeded(Access::read));
 }
 
 void Server::note_no_memory() noexcept {
   no_memory_.store(true, std::memory_order_relaxed);
-  tell_of_server(record_.breaker().succeeded(Access::read));
-  tell_of_writes(writes_.failed(Access::read, Kind::overloaded));
+  report_change_of_server(record_.breaker().succeeded(Access::read));
+  report_change_of_writes(writes_.failed(Access::read, Kind::overloaded));
 }
 
 void Server::note_failure(Purpose purpose, Kind kind) noexcept {
@@ -198,33 +200,35 @@ void Server::note_failure(Purpose purpose, Kind kind) noexcept {
   if (kind == Kind::denied) {  // it did answer
     note_success(Purpose::read);
   } else if (is_down || is_read(purpose)) {
-    tell_of_server(record_.breaker().failed(Access::read, kind));
+    report_change_of_server(record_.breaker().failed(Access::read, kind));
     // If this was the probe for writes, it failed, too.
     if (is_read(purpose) || writes_.state(Access::read) == State::closed) return;
-    tell_of_writes(writes_.failed(Access::read, kind));
+    report_change_of_writes(writes_.failed(Access::read, kind));
   } else {
     no_memory_.store(false, std::memory_order_relaxed);
-    tell_of_server(record_.breaker().succeeded(Access::read));
-    tell_of_writes(writes_.failed(Access::read, kind));
+    report_change_of_server(record_.breaker().succeeded(Access::read));
+    report_change_of_writes(writes_.failed(Access::read, kind));
   }
 }
 
-void Server::tell_of_server(CircuitBreaker::Change change) noexcept {
+void Server::report_change_of_server(CircuitBreaker::Change change) noexcept {
   if (change == CircuitBreaker::Change::none) [[likely]]
     return;
   const bool opened = change == CircuitBreaker::Change::opened;
-  tell(change, opened ? "keeps failing and is not used for now" : "is used again", breaker());
+  report_change(change, opened ? "keeps failing and is not used for now" : "is used again",
+                breaker());
 }
 
-void Server::tell_of_writes(CircuitBreaker::Change change) noexcept {
+void Server::report_change_of_writes(CircuitBreaker::Change change) noexcept {
   if (change == CircuitBreaker::Change::none) [[likely]]
     return;
   const bool opened = change == CircuitBreaker::Change::opened;
-  tell(change, opened ? "takes no writes; none are sent for now" : "takes writes again", writes_);
+  report_change(change, opened ? "refuses writes; none are sent for now" : "accepts writes again",
+                writes_);
 }
 
-void Server::tell(CircuitBreaker::Change change, std::string_view what,
-                  const CircuitBreaker& breaker) noexcept {
+void Server::report_change(CircuitBreaker::Change change, std::string_view what,
+                           const CircuitBreaker& breaker) noexcept {
   if (!report_) return;
   try {
     std::string message = "The redis server " + name() + " " + std::string(what);
@@ -270,7 +274,7 @@ bool Server::has(Feature feature) const noexcept {
 }
 
 // No warning if the server is merely too old for the command.
-void Server::do_without(Feature feature, std::string_view error) {
+void Server::use_fallback_for(Feature feature, std::string_view error) {
   if (lacking_.at(static_cast<std::size_t>(feature)).exchange(true)) return;
   if (!error.starts_with("NOPERM") || !report_) return;
   const auto [command, instead] = substitute_for(feature);

@@ -41,7 +41,7 @@ constexpr bool is_read(Purpose purpose) noexcept {
 }
 
 // Commands with a substitute, used if the server's access rules deny them.
-enum class Feature : std::uint8_t { getdel, scripts, psetex, unlink };
+enum class Feature : std::uint8_t { getdel, scripts, psetex, unlink, getex };
 
 class Server {
  public:
@@ -105,7 +105,7 @@ class Server {
 
   [[gnu::hot]] bool has(Feature feature) const noexcept;
   // Switches to the substitute. Warns the first time if access rules deny the command.
-  void do_without(Feature feature, std::string_view error);
+  void use_fallback_for(Feature feature, std::string_view error);
 
  private:
   // Nothing has failed for a while.
@@ -117,10 +117,10 @@ class Server {
   void note_success(Purpose purpose) noexcept;
   void note_no_memory() noexcept;
   void note_failure(Purpose purpose, BackendError::Kind kind) noexcept;
-  void tell_of_server(CircuitBreaker::Change change) noexcept;
-  void tell_of_writes(CircuitBreaker::Change change) noexcept;
-  void tell(CircuitBreaker::Change change, std::string_view what,
-            const CircuitBreaker& breaker) noexcept;
+  void report_change_of_server(CircuitBreaker::Change change) noexcept;
+  void report_change_of_writes(CircuitBreaker::Change change) noexcept;
+  void report_change(CircuitBreaker::Change change, std::string_view what,
+                     const CircuitBreaker& breaker) noexcept;
 
   const Settings& settings_;
   const std::function<void(const Warning&)>& report_;
@@ -128,7 +128,7 @@ class Server {
   net::ServerRecord record_;
   CircuitBreaker writes_;
   std::atomic<bool> no_memory_{false};          // why it refuses writes
-  std::array<std::atomic<bool>, 4> lacking_{};  // by Feature
+  std::array<std::atomic<bool>, 5> lacking_{};  // by Feature
   Pool pool_;
 };
 

@@ -25,7 +25,7 @@ constexpr std::array<ErrorMeaning, 21> error_meanings{{
     {"BUSY", Kind::overloaded, "a script keeps it busy"},
     {too_many_clients, Kind::overloaded, "raise its maxclients or lower max_connections"},
     {"NOREPLICAS", Kind::overloaded, "too few of its replicas are there"},
-    {"READONLY", Kind::read_only, "the first location must be one that can be written to"},
+    {"READONLY", Kind::read_only, "the first location must accept writes"},
     {"MASTERDOWN", Kind::unreachable, "it is a replica that lost its master"},
     {"CLUSTERDOWN", Kind::overloaded, "its cluster is down"},
     {"TRYAGAIN", Kind::overloaded, "its cluster is moving keys"},

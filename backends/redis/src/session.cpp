@@ -99,7 +99,7 @@ void Session::run_read(std::string_view key, Deadline deadline, Exchange exchang
       const Kind kind = error.kind();
       const std::size_t readers = topology_->readers();
       if (readers == 1 || kind == Kind::denied) throw;
-      topology_->leave_reader(deadline);
+      topology_->switch_replica(deadline);
       // A handshake has its own shorter limit, so time may be left for the next location.
       const bool has_time = coarse_now() + std::chrono::milliseconds(10) < deadline;
       const bool down = kind == Kind::unreachable || kind == Kind::overloaded ||
@@ -206,9 +206,12 @@ void* Session::extension(std::string_view id) noexcept {
   if (id == CompareExtension::id) return static_cast<CompareExtension*>(this);
   if (id == PopExtension::id) return static_cast<PopExtension*>(this);
   if (id == ErasePrefixExtension::id) return static_cast<ErasePrefixExtension*>(this);
+  if (id == ScanExtension::id) return static_cast<ScanExtension*>(this);
+  if (id == ErasePatternExtension::id) return static_cast<ErasePatternExtension*>(this);
   if (id == AdmissionExtension::id) return static_cast<AdmissionExtension*>(this);
   if (id == HealthExtension::id) return static_cast<HealthExtension*>(this);
   if (id == IdleExtension::id) return static_cast<IdleExtension*>(this);
+  if (id == RenewExtension::id) return static_cast<RenewExtension*>(this);
   return nullptr;
 }
 

@@ -18,6 +18,7 @@
 #include "connection.h"
 #include "polycache/author/backend.h"
 #include "polycache/author/extension.h"
+#include "polycache/author/glob.h"
 #include "script.h"
 #include "server.h"
 #include "shared.h"
@@ -32,6 +33,9 @@ class Session final : public Backend,
                       public CompareExtension,
                       public PopExtension,
                       public ErasePrefixExtension,
+                      public ScanExtension,
+                      public ErasePatternExtension,
+                      public RenewExtension,
                       public AdmissionExtension,
                       public HealthExtension,
                       public IdleExtension {
@@ -59,10 +63,19 @@ class Session final : public Backend,
   bool erase_if_equal(std::string_view key, std::string_view expected) override;
   bool pop(std::string_view key, ValueSink sink) override;
   std::size_t erase_prefix(std::string_view prefix) override;
+  std::string scan(std::string_view pattern, std::string_view cursor, std::size_t at_most,
+                   FunctionRef<void(const Listed&)> sink) override;
+  std::size_t erase_pattern(std::string_view pattern) override;
+  bool get(std::string_view key, Ttl ttl, ValueSink sink) override;
   bool admits(std::string_view key, Access access) const noexcept override;
   bool admits_all() const noexcept override;
   void check(FunctionRef<void(const HealthExtension::Server&)> sink) override;
   void close_idle() noexcept override;
+
+  // Summed over the servers that take the writes: the memory that each uses, whatever for, and the
+  // keys of the database.
+  std::uint64_t used_memory();
+  std::uint64_t key_count();
 
  private:
   using Server = redis::Server;
@@ -134,6 +147,7 @@ class Session final : public Backend,
                              std::string_view value, std::optional<Ttl> ttl, Deadline deadline);
   bool erase_if_equal_by_watch(std::string_view key, std::string_view expected, Deadline deadline);
   bool get_then_del(std::string_view key, Deadline deadline, ValueSink sink);
+  bool get_and_expire(std::string_view key, Ttl ttl, Deadline deadline, ValueSink sink);
   // A key of another type is absent to every operation, and is overwritten by a stored value.
   std::vector<std::string_view> of_other_type(std::span<const std::string_view> keys,
                                               Deadline deadline);
@@ -160,8 +174,15 @@ class Session final : public Backend,
   void read_with_lifetimes(std::span<const std::string_view> keys, Deadline& deadline,
                            TtlExtension::Sink sink);
   std::size_t erase_part(std::span<const std::string_view> keys, Deadline deadline);
-  std::size_t erase_pattern(Place place, std::string_view pattern);
-  void scan(Place place, std::string& cursor, Deadline deadline);
+  // One SCAN with redis's own pattern, into found_; `cursor` becomes that of the next.
+  void find_keys(Place place, Purpose purpose, std::string_view pattern, std::size_t count,
+                 std::uint64_t& cursor, Deadline deadline);
+  // Removes from found_ what the glob does not match and what holds another type than a string.
+  // The rest is described in listed_.
+  void look_at_found(Place place, Purpose purpose, const Glob& glob, Deadline deadline);
+  // Walks through the keys of a server. `glob`: what to erase of the keys that redis's pattern
+  // matches; null: all of them, whatever their type.
+  std::size_t erase_matching(Place place, std::string_view pattern, const Glob* glob);
   std::size_t erase_found(Place place, std::span<const std::string> found, Deadline deadline);
 
   const std::shared_ptr<Shared> shared_;
@@ -170,6 +191,11 @@ class Session final : public Backend,
   CommandBuffer commands_;
   std::vector<std::int64_t> lifetimes_;  // of a batch being read
   std::vector<std::string> found_;       // keys of one step of a scan
+  struct Measured {
+    std::uint64_t size;
+    Ttl left;
+  };
+  std::vector<Measured> listed_;  // of found_
 };
 
 }  // namespace polycache::redis

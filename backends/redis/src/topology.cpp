@@ -19,7 +19,7 @@ class SingleTopology final : public Topology {
     return {&server_, &hint_};
   }
   std::size_t readers() const noexcept override { return 1; }
-  void leave_reader(Deadline /*deadline*/) noexcept override {}
+  void switch_replica(Deadline /*deadline*/) noexcept override {}
   bool moved(int /*slot*/, std::string_view /*address*/) override { return false; }
   void for_each_primary(FunctionRef<void(Place)> visit) override { visit({&server_, &hint_}); }
   void for_each(FunctionRef<void(Place)> visit) override { visit({&server_, &hint_}); }
@@ -46,7 +46,7 @@ class ReplicaTopology final : public Topology {
     return place(purpose == Purpose::read ? reader(deadline) : 0);
   }
   std::size_t readers() const noexcept override { return servers_.size(); }
-  void leave_reader(Deadline deadline) noexcept override {
+  void switch_replica(Deadline deadline) noexcept override {
     reader_ = (reader_ + 1) % servers_.size();
     back_home_ = deadline + replica_pause;
   }
@@ -73,7 +73,7 @@ class ReplicaTopology final : public Topology {
     if (reader_ != home_ && deadline >= back_home_) reader_ = home_;
     for (std::size_t left = servers_.size(); left > 1; --left) {
       if (!servers_[reader_]->refuses(Purpose::read)) break;
-      leave_reader(deadline);
+      switch_replica(deadline);
     }
     return reader_;
   }

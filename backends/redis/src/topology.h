@@ -47,7 +47,7 @@ class Topology {
   // How many servers may answer a plain read of a key.
   virtual std::size_t readers() const noexcept = 0;
   // The session's next plain reads go to another one, for some time.
-  virtual void leave_reader(Deadline deadline) noexcept = 0;
+  virtual void switch_replica(Deadline deadline) noexcept = 0;
 
   // A server said that the keys of this slot are at that address now. Returns whether
   // server_for() follows; false: it belongs to a cluster, and this is none.

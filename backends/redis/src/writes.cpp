@@ -95,7 +95,7 @@ bool Session::put(const Item& item, PutMode mode, Deadline deadline) {
       refuse(item.key, mode, no_memory_reason, deadline);
       return false;
     } else {
-      server.do_without(Feature::psetex, answer.error);
+      server.use_fallback_for(Feature::psetex, answer.error);
     }
   }
 }
@@ -170,7 +170,7 @@ void Session::send_batch(PutBatch& batch, PutMode mode, Deadline deadline) {
     if (!batch.error().empty() && !batch.is_psetex_denied()) throw_error(connection, batch.error());
   });
   if (batch.error().empty()) return;
-  place.server->do_without(Feature::psetex, batch.error());
+  place.server->use_fallback_for(Feature::psetex, batch.error());
   send_batch(batch, mode, deadline);
 }
 

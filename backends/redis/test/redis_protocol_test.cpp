@@ -190,7 +190,7 @@ TEST(RedisReplyReader, ReadsSeveralRepliesThatArriveTogether) {
   }
 }
 
-TEST(RedisReplyReader, AReplyThatNobodyAskedForIsDamage) {
+TEST(RedisReplyReader, AReplyWithoutARequestIsDamage) {
   for (const std::string_view bytes : {"+OK\r\n", "-ERR no\r\n"}) {
     ReplyReader reader(most_bytes);
     std::vector<std::string> parts;

@@ -472,7 +472,7 @@ TEST_F(RedisTest, TooLargeAValueIsRefusedAndTheOldOneGone) {
   EXPECT_FALSE(limited->put("c", large, Ttl::forever(), PutMode::if_absent));
   EXPECT_EQ(get(*limited, "c"), "v");
   EXPECT_EQ(small.warnings().size(), 3U);
-  // Somebody else's value that is larger is not read into memory.
+  // A larger value of another client is not read into memory.
   command(*server, "setrange big 100000 x");
   EXPECT_EQ(kind_of_error([&] { get(*limited, "big"); }), Kind::protocol);
   EXPECT_EQ(get(*limited, "c"), "v");
@@ -554,8 +554,9 @@ TEST(RedisServers, UserAndPasswordAuthenticate) {
 }
 
 TEST(RedisServers, ACommandThatIsDeniedOrMissing) {
-  const auto server = Server::redis({"--rename-command", "GETDEL", "", "--rename-command",
-                                     "FLUSHDB", "", "--rename-command", "PSETEX", ""});
+  const auto server =
+      Server::redis({"--rename-command", "GETDEL", "", "--rename-command", "FLUSHDB", "",
+                     "--rename-command", "PSETEX", "", "--rename-command", "GETEX", ""});
   command(*server, "mset k v l v");
   Store store({server->address()});
   const auto session = store.connect();
@@ -565,6 +566,18 @@ TEST(RedisServers, ACommandThatIsDeniedOrMissing) {
   EXPECT_EQ(kind_of_error([&] { session->clear(); }), Kind::denied);
   EXPECT_TRUE(set(*session, "k", "s3cret", Ttl(1min)));  // by SET
   EXPECT_FALSE(ttl(*session, "k")->is_forever());
+  std::string renewed;
+  const auto keep = [&](std::string_view value) { renewed = value; };
+  auto& renew = extension<RenewExtension>(*session);
+  for (int round = 0; round < 2; ++round) {
+    renewed.clear();
+    EXPECT_TRUE(renew.get("k", Ttl(1h), keep));  // by GET and PEXPIRE
+    EXPECT_EQ(renewed, "s3cret");
+    EXPECT_GT(ttl(*session, "k")->value(), 59min);
+    EXPECT_TRUE(renew.get("k", Ttl::forever(), keep));
+    EXPECT_TRUE(ttl(*session, "k")->is_forever());
+    EXPECT_FALSE(renew.get("none", Ttl(1h), keep));
+  }
   EXPECT_TRUE(store.warnings().empty()) << "a server that is old is no news";
 
   command(*server, "acl setuser reader on '>pw' '~*' +get");
@@ -584,7 +597,8 @@ TEST(RedisServers, ACommandThatIsDeniedOrMissing) {
 // way.
 TEST(RedisServers, DeniedCommandsHaveASubstitute) {
   const auto server = Server::redis();
-  command(*server, "acl setuser shop on nopass '~*' +@all -evalsha -eval -getdel -unlink -psetex");
+  command(*server,
+          "acl setuser shop on nopass '~*' +@all -evalsha -eval -getdel -unlink -psetex -getex");
   Store store({"redis://shop:any@" + server->address()});
   const auto session = store.connect();
   auto& compare = extension<CompareExtension>(*session);
@@ -612,6 +626,8 @@ TEST(RedisServers, DeniedCommandsHaveASubstitute) {
     EXPECT_TRUE(compare.erase_if_equal("k", "last"));
     EXPECT_FALSE(compare.erase_if_equal("k", "last"));
 
+    EXPECT_TRUE(extension<RenewExtension>(*session).get("n", Ttl(5s), [](std::string_view) {}));
+    EXPECT_LE(ttl(*session, "n")->value(), 5s);
     EXPECT_EQ(pop(*session, "n"), "007");
     EXPECT_EQ(pop(*session, "n"), std::nullopt);
     const std::vector<Item> items = {{"p:1", "1", Ttl(1min)}, {"p:2", "2", Ttl(1min)}};
@@ -626,7 +642,7 @@ TEST(RedisServers, DeniedCommandsHaveASubstitute) {
     EXPECT_TRUE(session->erase("list"));
   }
   const std::vector<std::string> warnings = store.warnings();
-  EXPECT_EQ(warnings.size(), 4U + 6U) << "one for each of them, and one for each look at the list";
+  EXPECT_EQ(warnings.size(), 5U + 6U) << "one for each of them, and one for each look at the list";
   // The next transaction on the same connection is not disturbed by what was watched.
   EXPECT_TRUE(ttl(*session, "k") == std::nullopt);
 }

@@ -109,9 +109,9 @@ TEST_F(ReplicaTopologyTest, SessionsAreDistributedOverTheReplicas) {
 
 TEST_F(ReplicaTopologyTest, ASessionThatLeavesAReplicaReturnsAfterTenSeconds) {
   const Deadline now = soon();
-  topology_->leave_reader(now);
+  topology_->switch_replica(now);
   EXPECT_EQ(&asked(Purpose::read, now), &server(2));
-  topology_->leave_reader(now);
+  topology_->switch_replica(now);
   EXPECT_EQ(&asked(Purpose::read, now), &server(0));
   EXPECT_EQ(&asked(Purpose::read, now + 9999ms), &server(0));
   EXPECT_EQ(&asked(Purpose::read, now + 10s), &server(1));
@@ -184,7 +184,7 @@ class SplitTopology final : public Topology {
     return place(server_of_part_[part_of(key)]);
   }
   std::size_t readers() const noexcept override { return 1; }
-  void leave_reader(Deadline /*deadline*/) noexcept override {}
+  void switch_replica(Deadline /*deadline*/) noexcept override {}
   bool moved(int slot, std::string_view address) override {
     ++moves;
     for (std::size_t i = 0; i < servers_.size(); ++i) {

@@ -10,12 +10,9 @@
 #include <cstdint>
 #include <string_view>
 
-namespace polycache::sqlite {
+#include "polycache/author/crc32c.h"
 
-// The CRC of the bytes that `crc` covers, followed by `bytes`. Uses the CPU's instruction if it has
-// one (SSE 4.2), else tables.
-std::uint32_t crc32c(std::string_view bytes, std::uint32_t crc = 0) noexcept;
-std::uint32_t crc32c_by_tables(std::string_view bytes, std::uint32_t crc = 0) noexcept;
+namespace polycache::sqlite {
 
 // The upper half. The position where the key ends affects the result.
 inline std::uint32_t checksum_of_contents(std::string_view key, std::string_view value) noexcept {

@@ -37,7 +37,7 @@ std::unique_ptr<BackendFactory> create(const OptionReader& options, const Backen
 bool in_memory(std::string_view location) noexcept { return location.starts_with(memory_location); }
 
 // Returns why a folder is unsuitable for a store's file, or an empty string.
-std::string judge_folder(const fs::path& folder) {
+std::string check_folder(const fs::path& folder) {
   std::error_code error;
   const fs::file_status status = fs::status(folder, error);
   if (status.type() == fs::file_type::not_found) {
@@ -67,7 +67,7 @@ Place follow_links(fs::path file) {
     const fs::path folder = file.parent_path();
     const std::string lead =
         links == 0 ? "" : quote(given) + " is a symbolic link to " + quote(file.string()) + ": ";
-    if (std::string problem = judge_folder(folder); !problem.empty()) return {file, lead + problem};
+    if (std::string problem = check_folder(folder); !problem.empty()) return {file, lead + problem};
     std::error_code error;
     file = fs::canonical(folder, error) / file.filename();
     if (error) return {file, lead + quote(folder.string()) + ": " + error.message()};
@@ -87,13 +87,13 @@ Place find_place(const std::string& location) {
   Place place = follow_links(path);
   if (!place.problem.empty()) return place;
   Patience patience{std::chrono::seconds(1)};
-  FileVerdict verdict = judge_file(place.file.string(), patience);
+  FileCheck check = check_file(place.file.string(), patience);
   const fs::path folder = place.file.parent_path();
-  if (verdict.state == FileState::refused) {
-    place.problem = std::move(verdict.problem);
-  } else if (verdict.state == FileState::absent && !fs::exists(place.file, error) &&
+  if (check.state == FileState::refused) {
+    place.problem = std::move(check.problem);
+  } else if (check.state == FileState::absent && !fs::exists(place.file, error) &&
              ::faccessat(AT_FDCWD, folder.c_str(), W_OK | X_OK, AT_EACCESS) != 0) {
-    place.problem = "the folder " + quote(folder.string()) + " cannot be written to (" +
+    place.problem = "the folder " + quote(folder.string()) + " is not writable (" +
                     std::generic_category().message(errno) +
                     "); make it writable, or name another one";
   }
@@ -260,9 +260,21 @@ void agree_on_limits(const std::string& location, const TableSettings& table,
 const PluginDescriptor plugin = backend_plugin("sqlite", POLYCACHE_VERSION, create);
 const PluginDescriptor db_plugin = backend_plugin("db", POLYCACHE_VERSION, create);
 
-struct Factory::Impl {
-  KeyRules rules;
-  std::shared_ptr<const Alias> alias;
+class Factory::Impl final : private MaintenanceExtension {
+ public:
+  Impl(KeyRules its_rules, std::shared_ptr<const Alias> its_alias) noexcept
+      : rules(its_rules), alias(std::move(its_alias)) {}
+  MaintenanceExtension& maintenance() noexcept { return *this; }
+
+  const KeyRules rules;
+  const std::shared_ptr<const Alias> alias;
+
+ private:
+  // Each call has a session of its own.
+  std::size_t expire() override { return Session(alias).expire(); }
+  std::size_t cull() override { return Session(alias).cull(); }
+  std::optional<std::uint64_t> volume() override { return Session(alias).volume(); }
+  Counts counts() override { return Session(alias).counts(); }
 };
 
 Factory::Factory(const OptionReader& options, const BackendContext& context, KeyRules rules) {
@@ -279,13 +291,20 @@ Factory::Factory(const OptionReader& options, const BackendContext& context, Key
                 .share = share_of(location, context)});
   agree_on_limits(location, alias->table, context);
   alias->claim = claim_table_name(alias->table.name, location, options, context);
-  impl_ = std::make_unique<const Impl>(Impl{rules, std::move(alias)});
+  impl_ = std::make_unique<Impl>(rules, std::move(alias));
 }
 
 Factory::~Factory() = default;
 
 std::unique_ptr<Backend> Factory::connect() { return std::make_unique<Session>(impl_->alias); }
 
-StoreTraits Factory::traits() const noexcept { return {.key_rules = impl_->rules}; }
+void* Factory::extension(std::string_view id) noexcept {
+  return id == MaintenanceExtension::id ? &impl_->maintenance() : nullptr;
+}
+
+StoreTraits Factory::traits() const noexcept {
+  return {.key_rules = impl_->rules,
+          .is_private = impl_->alias->place == Connection::Place::memory};
+}
 
 }  // namespace polycache::sqlite

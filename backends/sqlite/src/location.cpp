@@ -19,10 +19,10 @@
 namespace polycache::sqlite {
 namespace {
 
-FileVerdict refused(std::string problem) { return {FileState::refused, std::move(problem)}; }
+FileCheck refused(std::string problem) { return {FileState::refused, std::move(problem)}; }
 
 // It may be our store with an overwritten first page: that cannot be determined.
-FileVerdict refused_as_no_database(const std::string& path) {
+FileCheck refused_as_no_database(const std::string& path) {
   return refused(
       quote(path) +
       " is not an SQLite file; it was not changed; name another one, or, if it was a store of "
@@ -68,7 +68,7 @@ void rename_if_there(const std::string& path, const std::string& from, const std
 
 }  // namespace
 
-FileVerdict judge_file(const std::string& path, Patience& patience) {
+FileCheck check_file(const std::string& path, Patience& patience) {
   struct stat status {};
   if (::lstat(path.c_str(), &status) != 0) {
     if (errno == ENOENT) return {};
@@ -167,7 +167,7 @@ std::optional<std::string> move_aside(const std::string& path, const FileIdentit
                                       Patience& patience) {
   const PathLock lock(path, patience);
   if (identify_file(path) != damaged) return std::nullopt;
-  const FileState state = judge_file(path, patience).state;
+  const FileState state = check_file(path, patience).state;
   if (state != FileState::ours && state != FileState::damaged) return std::nullopt;
   const std::string aside = name_aside(path);
   // The file itself goes last: a process that creates a new one must not lose its log to us.

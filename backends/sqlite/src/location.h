@@ -24,14 +24,14 @@ enum class FileState : unsigned char {
   refused,  // everything else
 };
 
-struct FileVerdict {
+struct FileCheck {
   FileState state = FileState::absent;
   std::string problem = {};  // if refused: what it is instead, and the remedy
   bool has_write_ahead_log = false;
 };
 
 // `patience`: how long to wait for a process that is just creating the file.
-FileVerdict judge_file(const std::string& path, Patience& patience);
+FileCheck check_file(const std::string& path, Patience& patience);
 
 // Identifies the file that a path leads to.
 struct FileIdentity {

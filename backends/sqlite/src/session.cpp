@@ -1,9 +1,12 @@
 #include "session.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cstdint>
 #include <cstdlib>
 #include <exception>
+#include <filesystem>
+#include <system_error>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -33,9 +36,18 @@ constexpr std::chrono::milliseconds log_patience{200};
 constexpr std::size_t many_bytes = std::size_t{256} << 10U;
 constexpr std::size_t kept_buffer = std::size_t{1} << 20U;
 
-Ttl left(std::int64_t expires, const Moment& now) {
-  if (expires == no_expiry) return Ttl::forever();
-  return Ttl(std::chrono::milliseconds(expires - now.milliseconds));
+// How many rows a page of a scan, and a step of erase_pattern(), examine at most.
+constexpr std::size_t most_listed = 10'000;
+constexpr std::int64_t rows_of_step = 256;
+
+// Where a page begins.
+std::int64_t first_id(std::string_view cursor) {
+  std::int64_t id = INT64_MIN;
+  if (cursor.empty()) return id;
+  const char* const end = cursor.data() + cursor.size();
+  const auto read = std::from_chars(cursor.data(), end, id);
+  if (read.ec == std::errc() && read.ptr == end) return id;
+  throw ValueError("the cursor " + quote(cursor) + " is none of this sqlite store");
 }
 
 std::string too_large(const Alias& alias, std::size_t size) {
@@ -57,7 +69,7 @@ auto Session::perform(Operation operation) {
     } catch (const DatabaseError& error) {
       if (error.cause() == DatabaseError::Cause::interrupted) continue;
       // As a plain BackendError, to which the core adds alias and operation.
-      if (again++ == most_tries || !heal(error)) throw BackendError(error);
+      if (again++ == most_tries || !repair(error)) throw BackendError(error);
     }
   }
 }
@@ -90,6 +102,7 @@ auto Session::write(std::size_t entries, Operation operation) {
     Table& table = open_table(now);
     const Turn turn = take_turn();
     const Inside inside(table.connection());
+    notice_tag_index(table);
     if constexpr (std::is_void_v<decltype(operation(table, now))>) {
       operation(table, now);
       tidy(table, entries, now);
@@ -108,7 +121,7 @@ void Session::tidy(Table& table, std::size_t entries, const Moment& now) noexcep
     if (alias_->table.max_entries > 0) {
       const std::int64_t made = table.take_inserted();
       if (made > 0 && alias_->free_entries.fetch_sub(made, std::memory_order_relaxed) < made) {
-        alias_->free_entries.store(table.cull(now), std::memory_order_relaxed);
+        alias_->free_entries.store(table.cull(now).free, std::memory_order_relaxed);
       }
     }
     if (entries < until_sweep_) {
@@ -184,7 +197,7 @@ bool Session::get(std::string_view key, ValueSink sink) {
 
 bool Session::get(std::string_view key, FunctionRef<void(std::string_view, Ttl)> sink) {
   return read_one(key, [&](std::string_view value, std::int64_t expires, const Moment& now) {
-    sink(value, left(expires, now));
+    sink(value, now.left(expires));
   });
 }
 
@@ -259,7 +272,7 @@ void Session::get_many(std::span<const std::string_view> keys, IndexedValueSink 
 
 void Session::get_many(std::span<const std::string_view> keys, TtlExtension::Sink sink) {
   read_many(keys, [&](std::size_t i, std::string_view value, std::int64_t expires,
-                      const Moment& now) { sink(i, value, left(expires, now)); });
+                      const Moment& now) { sink(i, value, now.left(expires)); });
 }
 
 // --- writing ---
@@ -288,8 +301,19 @@ bool Session::put_one(Table& table, const Item& item, PutMode mode, const Moment
 
 bool Session::put(std::string_view key, std::string_view value, Ttl ttl, PutMode mode) {
   return write(1, [&](Table& table, const Moment& now) {
-    return put_one(table, {key, value, ttl}, mode, now);
+    return put_with_tags(table, [&] { return put_one(table, {key, value, ttl}, mode, now); });
   });
+}
+
+// The entry and its rows in the index of tags are written together.
+template <class Put>
+bool Session::put_with_tags(Table& table, Put put) {
+  if (!table.has_tag_index()) [[likely]]
+    return put();
+  Transaction transaction(table, Transaction::Kind::write);
+  const bool stored = put();
+  transaction.commit();
+  return stored;
 }
 
 bool Session::touch(std::string_view key, Ttl ttl, ValueSink head) {
@@ -351,7 +375,8 @@ std::size_t Session::erase_many(std::span<const std::string_view> keys) {
 bool Session::put_if_equal(std::string_view key, std::string_view expected, std::string_view value,
                            std::optional<Ttl> ttl) {
   return write(1, [&](Table& table, const Moment& now) {
-    const bool stored = table.put_if_equal(key, expected, value, ttl, now);
+    const bool stored =
+        put_with_tags(table, [&] { return table.put_if_equal(key, expected, value, ttl, now); });
     report_damage(table, key);
     return stored;
   });
@@ -376,6 +401,17 @@ bool Session::pop(std::string_view key, ValueSink sink) {
   return popped;
 }
 
+bool Session::get(std::string_view key, Ttl ttl, ValueSink sink) {
+  const bool found = write(0, [&](Table& table, const Moment& now) {
+    const bool was_there = table.renew(key, ttl, buffer_, now);
+    report_damage(table, key);
+    return was_there;
+  });
+  if (found) sink(buffer_);
+  give_back_buffer();
+  return found;
+}
+
 std::size_t Session::erase_prefix(std::string_view prefix) {
   std::int64_t removed = 0;  // including those of an interrupted try
   perform([&] {
@@ -388,11 +424,159 @@ std::size_t Session::erase_prefix(std::string_view prefix) {
   return static_cast<std::size_t>(removed);
 }
 
+// --- by pattern ---
+
+std::optional<std::int64_t> Session::list_rows(const Glob& glob, std::int64_t from,
+                                               std::int64_t rows) {
+  return read([&](Table& table, const Moment& now, Turn&) {
+    const Inside inside(table.connection());
+    buffer_.clear();
+    rows_.clear();
+    const auto keep = [&](std::string_view key, std::int64_t size, std::int64_t expires) {
+      if (!glob.matches(key)) return;
+      buffer_.append(key);
+      rows_.push_back({buffer_.size(), size, now.left(expires)});
+    };
+    return table.list(from, rows, now, keep);
+  });
+}
+
+std::string Session::scan(std::string_view pattern, std::string_view cursor, std::size_t at_most,
+                          FunctionRef<void(const Listed&)> sink) {
+  const Glob glob(pattern);
+  const auto rows = static_cast<std::int64_t>(std::min(at_most, most_listed));
+  const auto next = list_rows(glob, first_id(cursor), rows);
+  std::size_t begin = 0;
+  for (const Row& row : rows_) {
+    const std::string_view key(buffer_.data() + begin, row.key_end - begin);
+    sink({.key = key, .size = static_cast<std::uint64_t>(row.size), .left = row.left});
+    begin = row.key_end;
+  }
+  give_back_buffer();
+  return next ? std::to_string(*next) : std::string();
+}
+
+// Reads before it locks the file: steps without a match write nothing.
+std::size_t Session::erase_pattern(std::string_view pattern) {
+  const Glob glob(pattern);
+  std::size_t erased = 0;
+  std::vector<std::string_view> keys;
+  for (std::optional<std::int64_t> next = INT64_MIN; next;) {
+    next = list_rows(glob, *next, rows_of_step);
+    keys.clear();
+    std::size_t begin = 0;
+    for (const Row& row : rows_) {
+      keys.emplace_back(buffer_.data() + begin, row.key_end - begin);
+      begin = row.key_end;
+    }
+    if (!keys.empty()) erased += erase_many(keys);
+  }
+  give_back_buffer();
+  return erased;
+}
+
+// --- the index of tags ---
+
+bool Session::has_index() {
+  return read([&](Table& table, const Moment&, Turn&) {
+    notice_tag_index(table);
+    return table.has_tag_index();
+  });
+}
+
+bool Session::create_index() {
+  bool made = false;
+  write(0, [&](Table& table, const Moment&) {
+    made = table.create_tag_index();
+    share_->note_tag_index_change();
+  });
+  for (std::optional<std::int64_t> next = INT64_MIN; next;) {
+    next = write(0, [&](Table& table, const Moment&) { return table.fill_tag_index(*next); });
+  }
+  return made;
+}
+
+bool Session::drop_index() {
+  return write(0, [&](Table& table, const Moment&) {
+    const bool was_there = table.drop_tag_index();
+    share_->note_tag_index_change();
+    return was_there;
+  });
+}
+
+std::size_t Session::erase_tagged(std::span<const std::uint64_t> versions) {
+  std::size_t live = 0;
+  for (const std::uint64_t version : versions) {
+    for (bool more = true; more;) {
+      std::size_t of_step = 0;
+      more = write(0, [&](Table& table, const Moment& now) {
+        of_step = 0;  // of a first try
+        return table.erase_tagged(version, now, of_step);
+      });
+      live += of_step;
+    }
+  }
+  return live;
+}
+
+// --- maintenance ---
+
+std::size_t Session::expire() {
+  std::int64_t removed = 0;
+  for (std::optional<std::int64_t> next = INT64_MIN; next;) {
+    std::int64_t of_step = 0;
+    next = write(0, [&](Table& table, const Moment& now) {
+      of_step = 0;  // of a first try
+      return table.expire(*next, now, of_step);
+    });
+    removed += of_step;
+  }
+  return static_cast<std::size_t>(removed);
+}
+
+std::size_t Session::cull() {
+  if (alias_->table.max_entries == 0) return 0;
+  return write(0, [&](Table& table, const Moment& now) {
+    const Table::Culled culled = table.cull(now);
+    alias_->free_entries.store(culled.free, std::memory_order_relaxed);
+    return static_cast<std::size_t>(culled.removed);
+  });
+}
+
+std::uint64_t Session::volume() {
+  const std::int64_t bytes = read([](Table& table, const Moment&, Turn&) { return table.bytes(); });
+  std::error_code none;  // a file that is not there
+  const bool in_file = alias_->place == Connection::Place::file;
+  const std::uintmax_t log = in_file ? std::filesystem::file_size(alias_->shown + "-wal", none) : 0;
+  return static_cast<std::uint64_t>(bytes) + (none ? 0 : log);
+}
+
+MaintenanceExtension::Counts Session::counts() {
+  Table::Counts all;
+  for (std::optional<std::int64_t> next = INT64_MIN; next;) {
+    Table::Counts so_far;
+    next = read([&](Table& table, const Moment& now, Turn&) {
+      const Inside inside(table.connection());
+      so_far = all;
+      return table.count(*next, now, so_far);
+    });
+    all = so_far;
+  }
+  return {.total = static_cast<std::uint64_t>(all.all),
+          .expired = static_cast<std::uint64_t>(all.expired),
+          .unexpired = static_cast<std::uint64_t>(all.all - all.expired),
+          .forever = static_cast<std::uint64_t>(all.forever)};
+}
+
 void* Session::extension(std::string_view id) noexcept {
   if (id == TtlExtension::id) return static_cast<TtlExtension*>(this);
   if (id == CompareExtension::id) return static_cast<CompareExtension*>(this);
   if (id == PopExtension::id) return static_cast<PopExtension*>(this);
   if (id == ErasePrefixExtension::id) return static_cast<ErasePrefixExtension*>(this);
+  if (id == ScanExtension::id) return static_cast<ScanExtension*>(this);
+  if (id == ErasePatternExtension::id) return static_cast<ErasePatternExtension*>(this);
+  if (id == RenewExtension::id) return static_cast<RenewExtension*>(this);
+  if (id == TagIndexExtension::id) return static_cast<TagIndexExtension*>(this);
   return nullptr;
 }
 

@@ -22,6 +22,7 @@
 #include "patience.h"
 #include "polycache/author/backend.h"
 #include "polycache/author/extension.h"
+#include "polycache/author/glob.h"
 #include "store_share.h"
 #include "table.h"
 
@@ -70,7 +71,11 @@ class Session final : public Backend,
                       private TtlExtension,
                       private CompareExtension,
                       private PopExtension,
-                      private ErasePrefixExtension {
+                      private ErasePrefixExtension,
+                      private ScanExtension,
+                      private ErasePatternExtension,
+                      private RenewExtension,
+                      private TagIndexExtension {
  public:
   explicit Session(std::shared_ptr<const Alias> alias) noexcept
       : alias_(std::move(alias)), patience_(alias_->table.busy_timeout) {}
@@ -87,6 +92,12 @@ class Session final : public Backend,
   void put_many(std::span<const Item> items, PutMode mode, IndexSink on_failure) override;
   std::size_t erase_many(std::span<const std::string_view> keys) override;
   void* extension(std::string_view id) noexcept override;
+
+  // As MaintenanceExtension says.
+  std::size_t expire();
+  std::size_t cull();
+  std::uint64_t volume();
+  MaintenanceExtension::Counts counts();
 
  private:
   using Absent = Connection::Absent;
@@ -106,6 +117,18 @@ class Session final : public Backend,
   bool pop(std::string_view key, ValueSink sink) override;
   // ErasePrefixExtension
   std::size_t erase_prefix(std::string_view prefix) override;
+  // ScanExtension: a cursor is the id of the next row
+  std::string scan(std::string_view pattern, std::string_view cursor, std::size_t at_most,
+                   FunctionRef<void(const Listed&)> sink) override;
+  // ErasePatternExtension
+  std::size_t erase_pattern(std::string_view pattern) override;
+  // RenewExtension
+  bool get(std::string_view key, Ttl ttl, ValueSink sink) override;
+  // TagIndexExtension
+  bool has_index() override;
+  bool create_index() override;
+  bool drop_index() override;
+  std::size_t erase_tagged(std::span<const std::uint64_t> versions) override;
 
   template <class Operation>
   auto perform(Operation operation);
@@ -120,14 +143,23 @@ class Session final : public Backend,
   void open(const Moment& now);
   void open_file();
   void make_table(Absent absent, bool may_be_shared);
-  FileVerdict judge_for_opening();
+  FileCheck check_for_opening();
   void leave_replaced_file();
-  bool heal(const DatabaseError& error);
+  bool repair(const DatabaseError& error);
   bool make_room();
   void move_damaged_file(const DatabaseError& error);
   void tidy(Table& table, std::size_t entries, const Moment& now) noexcept;
   void bound_log(Table& table);
   Turn take_turn();
+  // Sessions of this process know of each other's changes at once, those of others as soon as they
+  // check the file.
+  void notice_tag_index(Table& table) {
+    const std::uint32_t changes = share_->tag_index_changes();
+    if (changes == tag_index_seen_) [[likely]]
+      return;
+    table.look_for_tag_index();
+    tag_index_seen_ = changes;
+  }
   void report_damage(Table& table, std::string_view key) const;
 
   std::size_t copy_values(Table& table, std::span<const std::string_view> keys, std::size_t from,
@@ -137,7 +169,11 @@ class Session final : public Backend,
   bool read_one(std::string_view key, Deliver deliver);
   template <class Deliver>
   void read_many(std::span<const std::string_view> keys, Deliver deliver);
+  // Copies the keys of the next rows that match into the buffer, and the rest into rows_.
+  std::optional<std::int64_t> list_rows(const Glob& glob, std::int64_t from, std::int64_t rows);
   bool put_one(Table& table, const Item& item, PutMode mode, const Moment& now);
+  template <class Put>
+  bool put_with_tags(Table& table, Put put);
   bool refuse(Table& table, const Item& item, PutMode mode, const Moment& now);
 
   const std::shared_ptr<const Alias> alias_;
@@ -148,6 +184,7 @@ class Session final : public Backend,
   std::int64_t checked_ = 0;              // when the file was last checked
   std::int64_t room_made_ = 0;            // when that was last tried
   std::size_t until_sweep_ = 0;
+  std::uint32_t tag_index_seen_ = 0;  // ProcessShare::tag_index_changes()
 
   // Values to be passed to a sink, copied out of SQLite since the sink may fork.
   struct Hit {
@@ -157,6 +194,14 @@ class Session final : public Backend,
   };
   std::string buffer_;
   std::vector<Hit> hits_;
+
+  // An entry to be listed. Its key lies in the buffer.
+  struct Row {
+    std::size_t key_end;
+    std::int64_t size;
+    Ttl left;
+  };
+  std::vector<Row> rows_;
 };
 
 }  // namespace polycache::sqlite

@@ -71,6 +71,8 @@ Table& Session::open_table(const Moment& now) {
       leave_replaced_file();
     } else if (!table_->table.has_our_schema()) {
       table_.reset();  // reopening reports why it cannot be used
+    } else {
+      table_->table.look_for_tag_index();
     }
   }
   if (table_ == nullptr) open(now);
@@ -111,15 +113,15 @@ void Session::open(const Moment& now) {
 void Session::open_file() {
   const std::string& path = alias_->shown;
   identity_ = identify_file(path);
-  FileVerdict verdict = judge_for_opening();
+  FileCheck check = check_for_opening();
   std::optional<PathLock> making;
-  if (verdict.state == FileState::absent) {
+  if (check.state == FileState::absent) {
     making.emplace(path, patience_);
-    verdict = judge_for_opening();
-    if (verdict.state == FileState::absent) remove_orphaned_log(path);
+    check = check_for_opening();
+    if (check.state == FileState::absent) remove_orphaned_log(path);
   }
-  make_table(verdict.state == FileState::absent ? Absent::make : Absent::fail,
-             verdict.has_write_ahead_log);
+  make_table(check.state == FileState::absent ? Absent::make : Absent::fail,
+             check.has_write_ahead_log);
   identity_ = identify_file(path);  // of a file that was just created
   if (table_->table.connection().file_has_moved()) {
     throw DatabaseError(
@@ -135,12 +137,12 @@ void Session::open_file() {
 // log.
 void Session::make_table(Absent absent, bool may_be_shared) {
   for (int failed = 0;; ++failed) {
-    if (failed > 1 && !may_be_shared) share_->do_without_shared_memory();
+    if (failed > 1 && !may_be_shared) share_->stop_using_shared_memory();
     const bool without = failed > 1 || !share_->has_shared_memory();
     const Table::Log log = without ? Table::Log::rollback : Table::Log::write_ahead;
     try {
       table_ = std::make_unique<OpenTable>(*alias_, *share_, absent, log, patience_);
-      if (without) share_->do_without_shared_memory();
+      if (without) share_->stop_using_shared_memory();
       return;
     } catch (const DatabaseError& error) {
       const bool lacks_it = error.cause() == DatabaseError::Cause::no_shared_memory;
@@ -150,21 +152,21 @@ void Session::make_table(Absent absent, bool may_be_shared) {
 }
 
 // Returns absent or ours; otherwise throws.
-FileVerdict Session::judge_for_opening() {
+FileCheck Session::check_for_opening() {
   const std::string& path = alias_->shown;
-  FileVerdict verdict = judge_file(path, patience_);
-  if (verdict.state == FileState::refused) {
-    throw BackendError(BackendError::Kind::storage, path, "sqlite: " + verdict.problem);
+  FileCheck check = check_file(path, patience_);
+  if (check.state == FileState::refused) {
+    throw BackendError(BackendError::Kind::storage, path, "sqlite: " + check.problem);
   }
-  if (verdict.state == FileState::damaged) {
+  if (check.state == FileState::damaged) {
     throw DatabaseError(DatabaseError::Cause::damaged, BackendError::Kind::storage, path,
                         "sqlite " + quote(path) + ": the file is damaged");
   }
-  return verdict;
+  return check;
 }
 
 // Returns whether to retry the operation.
-bool Session::heal(const DatabaseError& error) {
+bool Session::repair(const DatabaseError& error) {
   switch (error.cause()) {
     case DatabaseError::Cause::damaged:
       table_.reset();

@@ -38,8 +38,16 @@ class ProcessShare {
   bool has_shared_memory() const noexcept {
     return has_shared_memory_.load(std::memory_order_relaxed);
   }
-  void do_without_shared_memory() noexcept {
+  void stop_using_shared_memory() noexcept {
     has_shared_memory_.store(false, std::memory_order_relaxed);
+  }
+
+  // How often sessions of this process have made or dropped an index of tags of the location.
+  std::uint32_t tag_index_changes() const noexcept {
+    return tag_index_changes_.load(std::memory_order_relaxed);
+  }
+  void note_tag_index_change() noexcept {
+    tag_index_changes_.fetch_add(1, std::memory_order_relaxed);
   }
 
   // State, used in turn, about a log that cannot be emptied because of readers.
@@ -65,9 +73,10 @@ class ProcessShare {
   std::unique_ptr<Connection> keep_alive_;  // never used, only open
 
   std::atomic<bool> has_shared_memory_{true};
-  std::atomic<int> open_{0};        // connections to the file
-  LongLog long_log_;                // guarded by turn_
-  std::optional<OpenFiles> files_;  // what they were opened on; guarded by turn_
+  std::atomic<int> open_{0};                         // connections to the file
+  std::atomic<std::uint32_t> tag_index_changes_{0};  // orders nothing: changed and read in turn
+  LongLog long_log_;                                 // guarded by turn_
+  std::optional<OpenFiles> files_;                   // what they were opened on; guarded by turn_
 };
 
 // Thread-safe.

@@ -39,6 +39,11 @@ std::int64_t Moment::expires_after(Ttl ttl) const noexcept {
   return expires;
 }
 
+Ttl Moment::left(std::int64_t expires) const noexcept {
+  if (expires == no_expiry) return Ttl::forever();
+  return Ttl(std::chrono::milliseconds(expires - milliseconds));
+}
+
 Transaction::~Transaction() {
   if (!table_.connection().in_transaction()) return;
   try {
@@ -68,6 +73,7 @@ void Table::prepare_statements() {
   begin_write_.emplace(connection_, "BEGIN IMMEDIATE");
   commit_.emplace(connection_, "COMMIT");
   user_version_.emplace(connection_, "PRAGMA user_version");
+  schema_version_.emplace(connection_, "PRAGMA schema_version");
   prepare_putting();
   prepare_changing();
   prepare_reading();
@@ -102,9 +108,11 @@ void Table::prepare_changing() {
   const auto prepare = [this](std::optional<Statement>& statement, const std::string& sql) {
     statement.emplace(connection_, sql);
   };
-  prepare(touch_, "UPDATE " + t + " SET expires = ?4, written = ?5" +
-                      and_checksum("polycache_checksum(checksum >> 32, ?5, ?4)") + live() +
-                      " RETURNING substr(value, 1, 64)");
+  const std::string set_expiry = "UPDATE " + t + " SET expires = ?4, written = ?5" +
+                                 and_checksum("polycache_checksum(checksum >> 32, ?5, ?4)") +
+                                 live();
+  prepare(touch_, set_expiry + " RETURNING substr(value, 1, 64)");
+  prepare(renew_, set_expiry + " RETURNING value, " + sound());
   prepare(erase_, "DELETE FROM " + t + live());
   prepare(replace_value_, "UPDATE " + t + " SET written = ?4, value = ?5" +
                               and_checksum("polycache_checksum(?8, ?4, expires)") + live());
@@ -121,6 +129,9 @@ void Table::prepare_reading() {
   const std::string small = "iif(length(value) <= " + std::to_string(small_bytes) + ", ";
   find_.emplace(connection_, "SELECT expires, written, value" +
                                  std::string(uses_checksums_ ? ", checksum" : "") + from);
+  // The length of a BLOB is known without reading it.
+  list_.emplace(connection_, "SELECT expires, written, id, key, length(value) FROM " + quoted_ +
+                                 " WHERE id >= ?1 ORDER BY id LIMIT ?2");
   find_head_.emplace(connection_, "SELECT expires, written, " + small + "value, NULL)" +
                                       (uses_checksums_ ? ", " + small + "checksum, NULL)" : "") +
                                       from);
@@ -153,6 +164,20 @@ bool Table::is_sound(const Statement& row, std::string_view key) const noexcept 
   if (row.is_null(3)) return true;
   const std::uint32_t contents = checksum_of_contents(key, row.bytes(2));
   return row.integer(3) == checksum_of_row(contents, row.integer(1), row.integer(0));
+}
+
+std::optional<std::int64_t> Table::list(std::int64_t from, std::int64_t rows, const Moment& now,
+                                        Visit visit) {
+  list_->bind(1, from).bind(2, rows);
+  Row row(&*list_);
+  std::int64_t seen = 0;
+  std::int64_t last = from;
+  for (; list_->step(); ++seen) {
+    last = list_->integer(2);
+    if (row.is_live(now)) visit(list_->bytes(3), list_->integer(4), row.expires());
+  }
+  if (seen < rows || last == INT64_MAX) return std::nullopt;
+  return last + 1;
 }
 
 bool Table::Row::is_live(const Moment& now) noexcept {
@@ -194,7 +219,10 @@ bool Table::put(std::string_view key, std::string_view value, Ttl ttl, PutMode m
     put_if_present_->bind(4, expires).bind(5, now.order).bind(6, value);
     if (uses_checksums_) put_if_present_->bind(8, checksum);
     put_if_present_->run();
-    return connection_.changes() > 0;
+    const bool stored = connection_.changes() > 0;
+    if (stored && has_tag_index()) [[unlikely]]
+      add_tags(row, value);
+    return stored;
   }
   Statement& statement = mode == PutMode::always ? *put_always_ : *put_if_absent_;
   statement.bind(1, row).bind(2, key).bind(3, expires).bind(4, now.order).bind(5, value);
@@ -203,7 +231,10 @@ bool Table::put(std::string_view key, std::string_view value, Ttl ttl, PutMode m
   if (settings_.max_entries > 0) connection_.forget_insert(~row);
   statement.run();
   if (settings_.max_entries > 0 && connection_.last_insert() == row) ++inserted_;
-  return connection_.changes() > 0;
+  const bool stored = connection_.changes() > 0;
+  if (stored && has_tag_index()) [[unlikely]]
+    add_tags(row, value);
+  return stored;
 }
 
 bool Table::touch(std::string_view key, Ttl ttl, std::string& head, const Moment& now) {
@@ -233,7 +264,10 @@ bool Table::put_if_equal(std::string_view key, std::string_view expected, std::s
   bind_contents(*put_if_equal_, key, value);
   ttl ? put_if_equal_->bind(6, now.expires_after(*ttl)) : put_if_equal_->bind_null(6);
   put_if_equal_->run();
-  return connection_.changes() > 0;
+  const bool stored = connection_.changes() > 0;
+  if (stored && has_tag_index()) [[unlikely]]
+    add_tags(id(key), value);
+  return stored;
 }
 
 bool Table::erase_if_equal(std::string_view key, std::string_view expected, const Moment& now) {
@@ -248,6 +282,16 @@ bool Table::pop(std::string_view key, std::string& value, const Moment& now) {
   value.assign(pop_->bytes(0));
   const bool sound = pop_->integer(1) != 0;
   pop_->step();  // to the end: that commits
+  return sound;
+}
+
+bool Table::renew(std::string_view key, Ttl ttl, std::string& value, const Moment& now) {
+  const Resetting resetting(*renew_);
+  bind_live(*renew_, key, now).bind(4, now.expires_after(ttl)).bind(5, now.order);
+  if (!renew_->step()) return false;
+  value.assign(renew_->bytes(0));
+  const bool sound = renew_->integer(1) != 0;
+  renew_->step();  // to the end: that commits
   return sound;
 }
 
@@ -304,12 +348,13 @@ void Table::make_room(const Moment& now) {
   expired.bind(1, now.milliseconds).run();
 }
 
-std::int64_t Table::cull(const Moment& now) {
+Table::Culled Table::cull(const Moment& now) {
   const std::int64_t limit = settings_.max_entries;
   const std::int64_t slack = limit / 16;
   const std::string& t = quoted_;
   Transaction transaction(*this, Transaction::Kind::write);
   std::int64_t count = connection_.query_integer("SELECT count(*) FROM " + t);
+  const std::int64_t before = count;
   const auto erase = [&](const std::string& which, auto bind) {
     if (count <= limit) return;
     Statement statement(connection_,
@@ -327,7 +372,48 @@ std::int64_t Table::cull(const Moment& now) {
   erase(" ORDER BY written LIMIT ?1", [&](Statement& of) { of.bind(1, too_many()); });
   transaction.commit();
   // Other processes write as well: count again soon.
-  return std::min(limit - count, std::max<std::int64_t>(slack, 1));
+  return {before - count, std::min(limit - count, std::max<std::int64_t>(slack, 1))};
+}
+
+std::optional<std::int64_t> Table::expire(std::int64_t from, const Moment& now,
+                                          std::int64_t& removed) {
+  Statement last(connection_, "SELECT max(id) FROM (SELECT id FROM " + quoted_ +
+                                  " WHERE id >= ?1 ORDER BY id LIMIT " + std::to_string(room_rows) +
+                                  ")");
+  last.bind(1, from).step();
+  const bool more = !last.is_null(0);
+  const std::int64_t to = last.integer(0);
+  last.reset();
+  if (!more) return std::nullopt;
+  Statement erase(connection_, "DELETE FROM " + quoted_ +
+                                   " WHERE id BETWEEN ?1 AND ?2 AND (expires <= ?3 OR " + is_ahead +
+                                   ")");
+  erase.bind(1, from).bind(2, to).bind(3, now.milliseconds).bind(9, now.latest).run();
+  removed += connection_.changes();
+  if (to == INT64_MAX) return std::nullopt;
+  return to + 1;
+}
+
+std::optional<std::int64_t> Table::count(std::int64_t from, const Moment& now, Counts& counts) {
+  Statement rows(connection_, std::string("SELECT max(id), count(*), total(expires <= ?2 OR ") +
+                                  is_ahead + "), total(expires = " + std::to_string(no_expiry) +
+                                  ") FROM (SELECT id, written, expires FROM " + quoted_ +
+                                  " WHERE id >= ?1 ORDER BY id LIMIT " + std::to_string(room_rows) +
+                                  ")");
+  rows.bind(1, from).bind(2, now.milliseconds).bind(9, now.latest).step();
+  const std::int64_t seen = rows.integer(1);
+  const std::int64_t last = rows.integer(0);
+  counts.all += seen;
+  counts.expired += rows.integer(2);
+  counts.forever += rows.integer(3);
+  rows.reset();
+  if (seen < room_rows || last == INT64_MAX) return std::nullopt;
+  return last + 1;
+}
+
+std::int64_t Table::bytes() {
+  return connection_.query_integer("PRAGMA page_count") *
+         connection_.query_integer("PRAGMA page_size");
 }
 
 }  // namespace polycache::sqlite

@@ -6,8 +6,8 @@
 // operation never confuses them, since it compares whole keys.
 //
 // With checksums, an entry whose bytes do not match its checksum is damaged. It is absent to every
-// operation that reads its value: find, a put that needs an absent one, compare, pop. Operations
-// that do not read the value, touch, erase and find_head of a large one, do not notice.
+// operation that reads its value: find, a put that needs an absent one, compare, pop, renew.
+// Operations that do not read the value, touch, erase and find_head of a large one, do not notice.
 
 #pragma once
 
@@ -22,6 +22,7 @@
 #include "key_hash.h"
 #include "patience.h"
 #include "polycache/author/backend.h"
+#include "polycache/author/function_ref.h"
 
 namespace polycache::sqlite {
 
@@ -50,6 +51,8 @@ struct Moment {
 
   // When an entry written now expires.
   std::int64_t expires_after(Ttl ttl) const noexcept;
+  // The lifetime that an entry has left. REQUIRES: it is live
+  Ttl left(std::int64_t expires) const noexcept;
 };
 
 inline constexpr std::int64_t no_expiry = INT64_MAX;
@@ -119,12 +122,20 @@ class Table {
   // Removes a live entry after writing its value to `value`. A damaged one is removed, too, but
   // counts as absent.
   bool pop(std::string_view key, std::string& value, const Moment& now);
+  bool renew(std::string_view key, Ttl ttl, std::string& value, const Moment& now);
 
   void clear();
   // Removes entries in steps. Each step is a transaction, may wait as long as a whole operation,
   // and is followed by an opportunity to fork if the caller is not Inside. Counts the entries in
   // `removed`, even if it throws.
   void erase_prefix(std::string_view prefix, std::int64_t& removed);
+
+  // Calls visit(key, size of the value, expires) for the live entries among the next `rows` rows,
+  // whose ids are at least `from`. Returns the least id of the rows that follow; empty after the
+  // last. REQUIRES: the caller is Inside
+  using Visit = FunctionRef<void(std::string_view key, std::int64_t size, std::int64_t expires)>;
+  std::optional<std::int64_t> list(std::int64_t from, std::int64_t rows, const Moment& now,
+                                   Visit visit);
 
   // Entries that put() added, not overwrote, since the last call. Only known if there is a limit.
   std::int64_t take_inserted() noexcept { return std::exchange(inserted_, 0); }
@@ -134,8 +145,26 @@ class Table {
   bool sweep(const Moment& now);
 
   // If there are more entries than the limit, removes expired ones, then the oldest, until a
-  // sixteenth of the limit is free. Returns how many may be added before the next call.
-  std::int64_t cull(const Moment& now);
+  // sixteenth of the limit is free.
+  struct Culled {
+    std::int64_t removed;
+    std::int64_t free;  // how many may be added before the next call
+  };
+  Culled cull(const Moment& now);
+
+  // Removes the expired entries of the next rows, whose ids are at least `from`, and adds their
+  // number to `removed`. Returns the least id of the rows that follow; empty after the last.
+  std::optional<std::int64_t> expire(std::int64_t from, const Moment& now, std::int64_t& removed);
+  // Likewise counts entries: all, expired ones, those without an end. REQUIRES: the caller is
+  // Inside
+  struct Counts {
+    std::int64_t all = 0;
+    std::int64_t expired = 0;
+    std::int64_t forever = 0;
+  };
+  std::optional<std::int64_t> count(std::int64_t from, const Moment& now, Counts& counts);
+  // The size of the database, without its log.
+  std::int64_t bytes();
 
   // Whether the write-ahead log has grown by a quarter beyond the pages at which it is copied back,
   // and further since the last try to empty it: overlapping readers prevent it from restarting.
@@ -151,6 +180,23 @@ class Table {
     return connection_.log_pages() >= 8 * settings_.wal_autocheckpoint;
   }
   std::int64_t log_bytes() const noexcept { return connection_.log_pages() * page_size_; }
+
+  // The index of tags, in a table of its own, which triggers of SQL keep free of rows of removed
+  // and replaced entries, whichever connection changes them. put() and put_if_equal() add rows:
+  // REQUIRES a transaction around them if there is an index.
+  bool has_tag_index() const noexcept { return add_tag_.has_value(); }
+  // Finds out whether there is one by now: other sessions make and drop it.
+  void look_for_tag_index();
+  // Returns whether there was none.
+  bool create_tag_index();
+  // Adds the entries of the next rows, whose ids are at least `from`, in a transaction. Returns the
+  // least id of the rows that follow; empty after the last.
+  std::optional<std::int64_t> fill_tag_index(std::int64_t from);
+  // Returns whether there was one.
+  bool drop_tag_index();
+  // Removes some of the entries that carry that version of a tag. Adds the live ones among them to
+  // `live`. Returns whether there may be more.
+  bool erase_tagged(std::uint64_t version, const Moment& now, std::size_t& live);
 
   // Whether the file still has the schema that it was opened with: false once a newer library has
   // changed it.
@@ -182,6 +228,8 @@ class Table {
   void check_spelling();
   void create_index();
   void add_checksums();
+  std::string tags_table() const;
+  void add_tags(std::int64_t row, std::string_view value);
   void prepare_statements();
   void prepare_putting();
   void prepare_changing();
@@ -214,13 +262,31 @@ class Table {
   std::int64_t log_pages_left_ = 0;  // then
   std::int64_t inserted_ = 0;
   std::int64_t sweep_from_ = 0;
+  std::int64_t schema_seen_ = -1;  // when the index of tags was looked for
 
   // Made after the schema is known to exist.
   std::optional<Statement> begin_read_, begin_write_, commit_;
   std::optional<Statement> find_, find_head_, put_always_, put_if_absent_, put_if_present_;
-  std::optional<Statement> touch_, erase_, replace_value_, put_if_equal_, erase_if_equal_, pop_;
-  std::optional<Statement> sweep_look_, sweep_erase_, user_version_;
+  std::optional<Statement> touch_, erase_, replace_value_, put_if_equal_, erase_if_equal_, pop_,
+      renew_;
+  std::optional<Statement> sweep_look_, sweep_erase_, user_version_, list_;
+  std::optional<Statement> schema_version_;
+  std::optional<Statement> add_tag_, erase_tagged_, erase_rows_;  // if there is an index of tags
 };
+
+// `change` must check again: another process may have made the same change.
+template <class Change>
+void Table::change_schema(Change change) {
+  const Inside inside(connection_);
+  connection_.execute("BEGIN IMMEDIATE");
+  try {
+    change();
+    connection_.execute("COMMIT");
+  } catch (const DatabaseError&) {
+    if (connection_.in_transaction()) connection_.execute("ROLLBACK");
+    throw;
+  }
+}
 
 // Rolls back at the end of its scope unless committed. REQUIRES: a writer is Inside during its
 // lifetime

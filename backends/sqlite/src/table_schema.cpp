@@ -9,22 +9,11 @@
 #include "checksum.h"
 #include "location.h"
 #include "polycache/author/text.h"
+#include "sql_text.h"
 #include "table.h"
 
 namespace polycache::sqlite {
 namespace {
-
-std::string quote_identifier(std::string_view name) {
-  std::string quoted = "\"";
-  for (const char c : name) quoted.append(c == '"' ? 2 : 1, c);
-  return quoted + "\"";
-}
-
-std::string quote_text(std::string_view text) {
-  std::string quoted = "'";
-  for (const char c : text) quoted.append(c == '\'' ? 2 : 1, c);
-  return quoted + "'";
-}
 
 // The index of a table "x" is "x_written"; if a table has that name, "polycache_written_x", which
 // no table can have.
@@ -66,6 +55,7 @@ Table::Table(Connection::Place place, const std::string& name, Connection::Absen
   create_table();
   add_checksums();
   prepare_statements();
+  look_for_tag_index();
 }
 
 // Changes nothing before the file is known to be ours or empty.
@@ -91,20 +81,6 @@ void Table::prepare_file() {
   }
   std::memcpy(&secret_, bytes.data(), sizeof secret_);
   std::memcpy(&sweep_from_, bytes.data(), sizeof sweep_from_);  // anywhere
-}
-
-// `change` must check again: another process may have made the same change.
-template <class Change>
-void Table::change_schema(Change change) {
-  const Inside inside(connection_);
-  connection_.execute("BEGIN IMMEDIATE");
-  try {
-    change();
-    connection_.execute("COMMIT");
-  } catch (const DatabaseError&) {
-    if (connection_.in_transaction()) connection_.execute("ROLLBACK");
-    throw;
-  }
 }
 
 // With the rollback journal, so that the file itself has our application id from the beginning.

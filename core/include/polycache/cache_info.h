@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "polycache/load_options.h"
 #include "polycache/options.h"
 #include "polycache/policy.h"
 
@@ -33,6 +34,11 @@ struct CacheInfo {
   ClearScope clear = ClearScope::store;
   std::string key_function;
   bool key_warnings = true;
+  LoadPolicy load;
+
+  // Whether only this process sees the entries, as with locmem. A lease (LoadOptions::lease) then
+  // reaches its threads and nothing else.
+  bool is_private = false;
 };
 
 }  // namespace polycache

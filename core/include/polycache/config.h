@@ -31,6 +31,7 @@
 #include "polycache/author/option_reader.h"
 #include "polycache/detail/export.h"
 #include "polycache/detail/null_text.h"
+#include "polycache/load_options.h"
 #include "polycache/options.h"
 #include "polycache/policy.h"
 
@@ -52,6 +53,11 @@ struct CacheConfig {
   bool key_warnings = true;
   OnError on_error = {};                 // JSON: "miss", "throw", {"read": …, "write": …}
   ClearScope clear = ClearScope::store;  // JSON: "store", "prefix"
+  LoadPolicy load = {};                  // of get_or_set(); see load_options.h
+  // How long a read may believe the version of a tag that this process has read: a tag that another
+  // process erases is seen so much later, and reads of entries with tags make one request less.
+  // This process's own erase_tag() through the alias is seen at once. Zero: off.
+  std::chrono::milliseconds tag_version_cache{0};
   std::vector<LayerConfig> layers = {};  // outermost first
   // Change the values themselves (author/transform.h), in the order in which a write applies them.
   std::vector<LayerConfig> transform = {};

@@ -27,7 +27,10 @@ struct Environment {
   // Sees every operation (observer.h). May be null.
   std::shared_ptr<Observer> observer = {};
 
-  // Runs work in the background (executor.h). May be null. The registry keeps it; jobs do not.
+  // Runs work in the background (executor.h). If null, the registry makes a pool of two threads
+  // when it has the first job. The registry keeps the executor, jobs do not. The program ends it,
+  // after the registry or after CacheRegistry::shutdown(), and keeps a reference until then: a
+  // thread that is in post() at that moment may release the registry's last one.
   std::shared_ptr<Executor> executor = {};
 
   // Plugins linked into the program (&polycache::locmem::plugin). They take precedence over plugin

@@ -24,8 +24,8 @@ class POLYCACHE_API CacheError : public std::runtime_error {
   ~CacheError() override;
 };
 
-// The configuration is wrong. Thrown by Config and CacheRegistry only, never by
-// an operation on a Cache.
+// The configuration is wrong. Thrown by Config and CacheRegistry. Of the operations on a Cache,
+// only scan() and erase_pattern() throw it, if the alias's key function rules them out.
 class POLYCACHE_API ConfigError : public CacheError {
  public:
   using CacheError::CacheError;
@@ -111,11 +111,27 @@ class POLYCACHE_API BackendError : public CacheError {
   const std::string& server() const noexcept { return server_; }
 
  private:
-  friend class Cache;  // prepends alias and operation
+  friend class Cache;        // prepends alias and operation
+  friend class Maintenance;  // likewise
   BackendError(const std::string& start, const BackendError& cause);
 
   Kind kind_;
   std::string server_;
+};
+
+// The computation of get_or_set() took longer than LoadOptions::hard_limit, and there is no stale
+// value. It goes on, and its result is stored.
+class POLYCACHE_API TimeoutError : public CacheError {
+ public:
+  using CacheError::CacheError;
+  ~TimeoutError() override;
+};
+
+// The function of get_or_set() said Load::fail(), and there is no stale value.
+class POLYCACHE_API LoadFailed : public CacheError {
+ public:
+  using CacheError::CacheError;
+  ~LoadFailed() override;
 };
 
 // "unreachable" etc.; for logs and tests.

@@ -1,5 +1,12 @@
-// Work in the background: the interface between polycache, which has jobs, and the program, which
-// owns the threads. The core has no threads and no executor of its own.
+// Work in the background: the interface between polycache, which has jobs, and the threads that run
+// them.
+//
+// A registry runs the jobs of its caches on the program's executor (Environment::executor). Without
+// one, it makes a pool of two threads at the first job: with a queue of 1,000 jobs, and with all
+// signals blocked. CacheRegistry::shutdown() and the end of the registry end the pool. It does not
+// keep a program from exiting: at exit, jobs that wait are dropped, and jobs that run get at most
+// 1 s to end. After fork(), the child's registry makes threads of its own; jobs of the parent do
+// not exist in the child.
 
 #pragma once
 
@@ -49,6 +56,10 @@ class Job {
   std::unique_ptr<Work> work_;
 };
 
+// An executor of the program around a pool that it has already, such as boost::asio::thread_pool,
+// needs one function, which calls boost::asio::post() and returns true. For tests:
+// polycache/testing/manual_executor.h.
+//
 // Thread-safe.
 class POLYCACHE_API Executor {
  public:
@@ -58,8 +69,13 @@ class POLYCACHE_API Executor {
   virtual ~Executor();
 
   // Runs the job on another thread, now or later. Returns false, and destroys the job uncalled, if
-  // it accepts none: it is full, it was shut down, or this process is a child of fork(). Jobs of
-  // polycache do not throw. Never blocks for long: callers are inside a cache operation.
+  // it accepts none: it is full, it was shut down, or its threads do not exist in this process, a
+  // child of fork(). polycache then does without the work, or tries again later. Never blocks for
+  // long: callers are inside a cache operation. Must not hold a lock while it calls or destroys a
+  // job, since a job may use any cache, and post another job.
+  //
+  // Jobs of polycache are not empty and do not throw. The default pool refuses empty jobs, and
+  // drops what a job throws.
   virtual bool post(Job job) = 0;
 };
 

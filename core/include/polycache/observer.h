@@ -13,9 +13,10 @@
 namespace polycache {
 
 enum class Op : std::uint8_t {
-  get,  // also visit()
+  get,  // also visit() and get_entry()
   get_many,
   get_or_set,
+  get_or_set_many,
   set,
   set_many,
   add,
@@ -23,10 +24,19 @@ enum class Op : std::uint8_t {
   contains,
   erase,
   erase_many,
-  pop,
+  pop,  // also pop_entry()
   incr,
   incr_version,
   clear,
+  tags,
+  erase_tags,  // also erase_tag()
+  scan,        // one page
+  erase_pattern,
+  expire,
+  persist,
+  load,  // a computation of get_or_set() in the background
+  create_tag_index,
+  drop_tag_index,
 };
 
 // "get_many".
@@ -35,8 +45,8 @@ POLYCACHE_API std::string_view name_of(Op op) noexcept;
 enum class Result : std::uint8_t {
   hit,       // there was a live entry; a write was done; something was erased
   miss,      // there was none; a write was refused, or its condition did not hold
-  stale,     // for entries that may serve beyond their time; not used yet
-  negative,  // for entries that say "there is no such thing"; not used yet
+  stale,     // there was one whose time is over, and it was returned
+  negative,  // the entry says "there is no such thing"
   error,     // the store failed, or the operation threw
   refused,   // the store was not asked, because a circuit breaker is open
 };
@@ -48,14 +58,18 @@ POLYCACHE_API std::string_view name_of(Result result) noexcept;
 struct Call {
   std::string_view alias;
   Op op;
-  std::string_view key;  // the final key; of several keys the first; empty for clear()
+  // The final key; of several keys the first; the pattern of final keys for scan() and
+  // erase_pattern(); a key of the library's own for tags; empty for clear()
+  // and for the index of tags.
+  std::string_view key;
   std::size_t keys = 1;  // how many
 };
 
-// How it ended. Of several keys: hit if any was.
+// How it ended. Of several keys: hit if any was. Of load: hit if there is a value, negative if
+// there is no such thing.
 struct CallEnd {
   Result result;
-  std::size_t hits = 0;  // of the keys
+  std::size_t hits = 0;  // of the keys; the entries of a page of scan(), or that were erased
 };
 
 class POLYCACHE_API Observer {

@@ -23,6 +23,10 @@ StoreCall write_call(StoreOp op, std::string_view name, std::span<const std::str
 // is due gives an empty one.
 std::string_view value_of(const StoreItem& item) noexcept { return item.value.value_or(""); }
 
+std::size_t count_of(const StoreAnswer& answer) noexcept {
+  return static_cast<std::size_t>(answer.number.value_or(0));
+}
+
 // An extension as the layer offers it. An extension of the list without a specialisation of Hook
 // does not compile.
 template <class Extension>
@@ -136,6 +140,22 @@ struct Hook<PopExtension> : HookOf<PopExtension> {
 };
 
 template <>
+struct Hook<RenewExtension> : HookOf<RenewExtension> {
+  using HookOf::HookOf;
+
+  bool get(std::string_view key, Ttl ttl, ValueSink sink) override {
+    const auto deliver = [&](const StoreItem& item) { sink(value_of(item)); };
+    StoreCall call = write_call(StoreOp::get_and_renew, "get_and_renew", {&key, 1}, deliver);
+    call.new_ttl = ttl;
+    const auto go = [&](StoreItemSink each) {
+      return StoreAnswer{
+          .done = store->get(key, ttl, [&](std::string_view value) { each({.value = value}); })};
+    };
+    return layer.around(call, go).done;
+  }
+};
+
+template <>
 struct Hook<ErasePrefixExtension> : HookOf<ErasePrefixExtension> {
   using HookOf::HookOf;
 
@@ -143,9 +163,8 @@ struct Hook<ErasePrefixExtension> : HookOf<ErasePrefixExtension> {
     const auto go = [&](StoreItemSink) {
       return StoreAnswer{.number = static_cast<std::int64_t>(store->erase_prefix(prefix))};
     };
-    const StoreAnswer answer =
-        layer.around(write_call(StoreOp::erase_prefix, "erase_prefix", {&prefix, 1}), go);
-    return static_cast<std::size_t>(answer.number.value_or(0));
+    return count_of(
+        layer.around(write_call(StoreOp::erase_prefix, "erase_prefix", {&prefix, 1}), go));
   }
 };
 
@@ -165,6 +184,70 @@ struct Hook<HealthExtension> : HookOf<HealthExtension> {
             .reachable = false,
             .error = error.what()});
     }
+  }
+};
+
+template <>
+struct Hook<ScanExtension> : HookOf<ScanExtension> {
+  using HookOf::HookOf;
+
+  // A layer that answers in place of the store ends the scan.
+  std::string scan(std::string_view pattern, std::string_view cursor, std::size_t at_most,
+                   FunctionRef<void(const ScanExtension::Listed&)> sink) override {
+    std::string next;
+    std::uint64_t size = 0;  // of the entry being delivered: StoreItem has no place for it
+    const auto deliver = [&](const StoreItem& item) {
+      sink({.key = value_of(item), .size = size, .left = item.left});
+    };
+    const auto go = [&](StoreItemSink each) {
+      std::int64_t listed = 0;
+      next = store->scan(pattern, cursor, at_most, [&](const ScanExtension::Listed& entry) {
+        ++listed;
+        size = entry.size;
+        each({.value = entry.key, .left = entry.left});
+        size = 0;
+      });
+      return StoreAnswer{.number = listed};
+    };
+    layer.around(read_call(StoreOp::scan, "scan", {&pattern, 1}, deliver), go);
+    return next;
+  }
+};
+
+template <>
+struct Hook<ErasePatternExtension> : HookOf<ErasePatternExtension> {
+  using HookOf::HookOf;
+
+  std::size_t erase_pattern(std::string_view pattern) override {
+    const auto go = [&](StoreItemSink) {
+      return StoreAnswer{.number = static_cast<std::int64_t>(store->erase_pattern(pattern))};
+    };
+    return count_of(
+        layer.around(write_call(StoreOp::erase_pattern, "erase_pattern", {&pattern, 1}), go));
+  }
+};
+
+template <>
+struct Hook<TagIndexExtension> : HookOf<TagIndexExtension> {
+  using HookOf::HookOf;
+
+  bool has_index() override { return store->has_index(); }
+
+  bool create_index() override {
+    const auto go = [&](StoreItemSink) { return StoreAnswer{.done = store->create_index()}; };
+    return layer.around(write_call(StoreOp::create_tag_index, "create_tag_index", {}), go).done;
+  }
+
+  bool drop_index() override {
+    const auto go = [&](StoreItemSink) { return StoreAnswer{.done = store->drop_index()}; };
+    return layer.around(write_call(StoreOp::drop_tag_index, "drop_tag_index", {}), go).done;
+  }
+
+  std::size_t erase_tagged(std::span<const std::uint64_t> versions) override {
+    const auto go = [&](StoreItemSink) {
+      return StoreAnswer{.number = static_cast<std::int64_t>(store->erase_tagged(versions))};
+    };
+    return count_of(layer.around(write_call(StoreOp::erase_tagged, "erase_tagged", {}), go));
   }
 };
 
@@ -282,8 +365,7 @@ std::size_t AroundLayer::erase_many(std::span<const std::string_view> keys) {
   const auto go = [&](StoreItemSink) {
     return StoreAnswer{.number = static_cast<std::int64_t>(inner().erase_many(keys))};
   };
-  const StoreAnswer answer = around(write_call(StoreOp::erase_many, "erase_many", keys), go);
-  return static_cast<std::size_t>(answer.number.value_or(0));
+  return count_of(around(write_call(StoreOp::erase_many, "erase_many", keys), go));
 }
 
 void AroundLayer::clear() {

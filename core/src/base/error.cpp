@@ -29,6 +29,8 @@ BackendError::BackendError(const std::string& start, const BackendError& cause)
     : CacheError(start + cause.what()), kind_(cause.kind_), server_(cause.server_) {}
 
 BackendError::~BackendError() = default;
+TimeoutError::~TimeoutError() = default;
+LoadFailed::~LoadFailed() = default;
 
 std::string_view to_string(BackendError::Kind kind) noexcept {
   switch (kind) {

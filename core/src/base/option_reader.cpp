@@ -23,7 +23,7 @@ bool speaks_of_secrets(std::string_view name) {
        {"pass", "pwd", "secret", "token", "user", "credential", "auth", "login", "private"}) {
     if (lower.find(word) != std::string::npos) return true;
   }
-  return lower.ends_with("key");
+  return lower.ends_with("key") || lower.ends_with("keys");
 }
 
 std::string spelled(const OptionValue& value) {

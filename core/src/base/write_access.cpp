@@ -77,17 +77,17 @@ bool is_read_only(const fs::path& path) {
 // Which classes of other users the mode allows to write.
 struct Others {
   bool group = false;
-  bool everybody = false;
+  bool all_users = false;
 
-  bool any() const noexcept { return group || everybody; }
+  bool any() const noexcept { return group || all_users; }
 };
 
 Others others_of(const fs::path& path, const struct stat& status) {
   Others others;
-  others.everybody = (status.st_mode & S_IWOTH) != 0;
+  others.all_users = (status.st_mode & S_IWOTH) != 0;
   if ((status.st_mode & S_IWGRP) != 0) {
-    const bool nobody_else = status.st_gid == 0 || is_owners_own(status.st_gid, status.st_uid);
-    others.group = !nobody_else || has_access_list(path);
+    const bool only_owner = status.st_gid == 0 || is_owners_own(status.st_gid, status.st_uid);
+    others.group = !only_owner || has_access_list(path);
   }
   if (others.any() && is_read_only(path)) return {};
   return others;
@@ -95,35 +95,35 @@ Others others_of(const fs::path& path, const struct stat& status) {
 
 std::string in_quotes(const fs::path& path) { return '"' + path.string() + '"'; }
 
-// "can be written to by the group \"staff\" and everybody; run: chmod go-w \"/x\"".
+// "is writable by the group \"staff\" and by all users; run: chmod go-w \"/x\"".
 std::string sentence(const Others& others, const struct stat& status, const fs::path& path) {
-  std::string text = "can be written to by ";
+  std::string text = "is writable by ";
   if (others.group) {
     const std::optional<Group> group = find_group(status.st_gid);
     text +=
         group ? "the group \"" + group->name + '"' : "the group " + std::to_string(status.st_gid);
-    if (others.everybody) text += " and ";
+    if (others.all_users) text += " and by ";
   }
-  if (others.everybody) text += "everybody";
+  if (others.all_users) text += "all users";
   text += "; run: chmod ";
   if (others.group) text += 'g';
-  if (others.everybody) text += 'o';
+  if (others.all_users) text += 'o';
   return text + "-w " + in_quotes(path);
 }
 
-std::string judge_folder(const fs::path& folder) {
+std::string check_folder(const fs::path& folder) {
   struct stat status {};
   if (::stat(folder.c_str(), &status) != 0 || !S_ISDIR(status.st_mode)) return {};
   const bool sticky = (status.st_mode & S_ISVTX) != 0;
-  if (sticky) return {};  // others may add, not replace: judge_entry()
+  if (sticky) return {};  // others may add, not replace: check_entry()
   const Others others = others_of(folder, status);
   if (!others.any()) return {};
   return sentence(others, status, folder);
 }
 
-// An entry of a folder in which everybody may create files must be ours. `entry` is the file or a
+// An entry of a folder in which all users may create files must be ours. `entry` is the file or a
 // link to it.
-std::string judge_entry(const fs::path& folder, const struct stat& entry) {
+std::string check_entry(const fs::path& folder, const struct stat& entry) {
   struct stat status {};
   if (::stat(folder.c_str(), &status) != 0 || (status.st_mode & S_ISVTX) == 0) return {};
   const bool trusted =
@@ -133,24 +133,24 @@ std::string judge_entry(const fs::path& folder, const struct stat& entry) {
   return "belongs to another user, " +
          (name.empty() ? "number " + std::to_string(entry.st_uid) : '"' + name + '"') +
          ", and lies in " + in_quotes(folder) +
-         ", where everybody can put files; move it to a folder of your own";
+         ", where all users can create files; move it to a folder of your own";
 }
 
-std::string judge_holder(const fs::path& file, const struct stat& entry) {
+std::string check_holder(const fs::path& file, const struct stat& entry) {
   const fs::path folder = file.parent_path();
-  if (const std::string problem = judge_folder(folder); !problem.empty()) {
+  if (const std::string problem = check_folder(folder); !problem.empty()) {
     return "lies in the folder " + in_quotes(folder) + ", which " + problem;
   }
-  return judge_entry(folder, entry);
+  return check_entry(folder, entry);
 }
 
 // Whether other users can replace one of the links on the path to a file.
-std::string judge_links(fs::path path) {
+std::string check_links(fs::path path) {
   std::error_code error;
   struct stat entry {};
   for (int links = 0; links < most_links; ++links) {
     if (::lstat(path.c_str(), &entry) != 0 || !S_ISLNK(entry.st_mode)) return {};
-    if (std::string problem = judge_holder(path, entry); !problem.empty()) return problem;
+    if (std::string problem = check_holder(path, entry); !problem.empty()) return problem;
     path = path.parent_path() / fs::read_symlink(path, error);
   }
   return {};
@@ -166,11 +166,11 @@ std::string writable_by_others(const fs::path& file) {
   if (error || ::stat(real.c_str(), &status) != 0 || !S_ISREG(status.st_mode)) return {};
   const Others others = others_of(real, status);
   if (others.any()) return sentence(others, status, real);
-  std::string problem = judge_holder(real, status);
-  return problem.empty() ? judge_links(named) : problem;
+  std::string problem = check_holder(real, status);
+  return problem.empty() ? check_links(named) : problem;
 }
 
-std::string folder_writable_by_others(const fs::path& folder) { return judge_folder(folder); }
+std::string folder_writable_by_others(const fs::path& folder) { return check_folder(folder); }
 
 bool writable_files_allowed() noexcept {
   const char* const value = ::secure_getenv("POLYCACHE_ALLOW_WRITABLE_FILES");

@@ -16,7 +16,7 @@
 
 namespace polycache {
 
-// Returns "can be written to by everybody; run: chmod o-w \"/etc/shop.json\"" and the like. Empty
+// Returns "is writable by all users; run: chmod o-w \"/etc/shop.json\"" and the like. Empty
 // if no other user can modify the file, or if it is not a regular file (such as a pipe). Symbolic
 // links are followed, and the folder of each link is checked like that of the file.
 std::string writable_by_others(const std::filesystem::path& file);

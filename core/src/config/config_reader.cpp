@@ -75,7 +75,7 @@ std::string problem_of_alias(std::string_view alias) {
   return "";
 }
 
-const std::array<ConfigReader::CacheMember, 12> ConfigReader::cache_members{{
+const std::array<ConfigReader::CacheMember, 14> ConfigReader::cache_members{{
     {"backend", &ConfigReader::backend},
     {"location", &ConfigReader::location},
     {"timeout", &ConfigReader::timeout},
@@ -85,6 +85,8 @@ const std::array<ConfigReader::CacheMember, 12> ConfigReader::cache_members{{
     {"key_warnings", &ConfigReader::key_warnings},
     {"on_error", &ConfigReader::on_error},
     {"clear", &ConfigReader::clear},
+    {"load", &ConfigReader::load},
+    {"tag_version_cache", &ConfigReader::tag_version_cache},
     {"layers", &ConfigReader::layers},
     {"transform", &ConfigReader::transform},
     {"options", &ConfigReader::options},
@@ -182,7 +184,7 @@ void ConfigReader::location(const JsonNode& node, const std::string& path, Cache
   if (auto value = strings(node, path)) cache.location = std::move(*value);
 }
 
-void ConfigReader::timeout(const JsonNode& node, const std::string& path, CacheConfig& cache) {
+std::optional<Timeout> ConfigReader::timeout_value(const JsonNode& node, const std::string& path) {
   constexpr std::string_view what =
       R"(a duration such as "5m", a number of seconds, or null for never)";
   std::optional<Timeout> timeout;
@@ -194,18 +196,23 @@ void ConfigReader::timeout(const JsonNode& node, const std::string& path, CacheC
     timeout = std::chrono::duration<double>(node.number);
   } else if (node.kind == Kind::string) {
     const auto value = string(node, path);
-    if (!value) return;
+    if (!value) return std::nullopt;
     if (const auto parsed = parse_duration(*value)) timeout = *parsed;
     if (*value == "null" || *value == "never") timeout = never;
   }
-  if (!timeout) return expected_word(node, path, what);
-  const bool negative = timeout->value().count() < 0 || node.number < 0;
-  if (negative) {
-    return reject(
-        node.line, path,
-        "must not be negative; write 0 to store nothing, or null for values that never expire");
+  if (!timeout) {
+    expected_word(node, path, what);
+    return std::nullopt;
   }
-  cache.timeout = *timeout;
+  const bool negative = timeout->value().count() < 0 || node.number < 0;
+  if (!negative) return timeout;
+  reject(node.line, path,
+         "must not be negative; write 0 to store nothing, or null for values that never expire");
+  return std::nullopt;
+}
+
+void ConfigReader::timeout(const JsonNode& node, const std::string& path, CacheConfig& cache) {
+  if (const auto value = timeout_value(node, path)) cache.timeout = *value;
 }
 
 void ConfigReader::key_prefix(const JsonNode& node, const std::string& path, CacheConfig& cache) {
@@ -293,6 +300,26 @@ void ConfigReader::clear(const JsonNode& node, const std::string& path, CacheCon
     }
   }
   expected_word(node, path, R"("store" or "prefix")");
+}
+
+void ConfigReader::tag_version_cache(const JsonNode& node, const std::string& path,
+                                     CacheConfig& cache) {
+  constexpr std::string_view what = R"(a duration such as "150ms", or 0 for none)";
+  std::optional<Timeout> life;
+  if (node.kind == Kind::string) {
+    const auto value = string(node, path);
+    if (!value) return;
+    if (const auto parsed = parse_duration(*value)) life = *parsed;
+  } else if (node.kind == Kind::integer) {
+    life = std::chrono::seconds(node.integer);
+  } else if (node.kind == Kind::number || node.kind == Kind::huge_integer) {
+    life = std::chrono::duration<double>(node.number);
+  }
+  if (!life) return expected_word(node, path, what);
+  if (life->value().count() < 0) return reject(node.line, path, "must not be negative");
+  constexpr std::chrono::milliseconds year =
+      std::chrono::hours{24 * 365};  // so that none overflows
+  cache.tag_version_cache = life->is_never() ? year : std::min(life->value(), year);
 }
 
 void ConfigReader::layers(const JsonNode& node, const std::string& path, CacheConfig& cache) {

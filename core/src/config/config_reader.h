@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -54,7 +55,7 @@ class ConfigReader {
     std::string_view name;
     ReadMember read;
   };
-  static const std::array<CacheMember, 12> cache_members;
+  static const std::array<CacheMember, 14> cache_members;
 
   void read_caches(const JsonNode& node);
   void read_cache(const JsonNode& node);
@@ -70,6 +71,8 @@ class ConfigReader {
   void key_warnings(const JsonNode& node, const std::string& path, CacheConfig& cache);
   void on_error(const JsonNode& node, const std::string& path, CacheConfig& cache);
   void clear(const JsonNode& node, const std::string& path, CacheConfig& cache);
+  void load(const JsonNode& node, const std::string& path, CacheConfig& cache);
+  void tag_version_cache(const JsonNode& node, const std::string& path, CacheConfig& cache);
   void layers(const JsonNode& node, const std::string& path, CacheConfig& cache);
   void transform(const JsonNode& node, const std::string& path, CacheConfig& cache);
   void options(const JsonNode& node, const std::string& path, CacheConfig& cache);
@@ -80,7 +83,14 @@ class ConfigReader {
   std::optional<LayerConfig> layer(const JsonNode& node, const std::string& path,
                                    std::string_view word);
   void read_options(const JsonNode& node, const std::string& path, OptionMap& options);
+  std::optional<Timeout> timeout_value(const JsonNode& node, const std::string& path);
   std::optional<ErrorPolicy> error_policy(const JsonNode& node, const std::string& path);
+
+  // Members of "load". A share only where `may_be_share`.
+  // `if_true`: what `true` stands for; it is refused if that is empty.
+  std::optional<Age> age(const JsonNode& node, const std::string& path, bool may_be_share,
+                         std::optional<std::chrono::seconds> if_true = std::nullopt);
+  std::optional<double> number(const JsonNode& node, const std::string& path);
 
   // A string after substitution; nothing if it is no string or has a problem.
   std::optional<std::string> string(const JsonNode& node, const std::string& path);

@@ -10,7 +10,11 @@ namespace polycache {
 AliasShared::AliasShared(Parts parts)
     : parts_(std::move(parts)),
       traits_(parts_.factory->traits()),
-      observer_(parts_.environment->observer.get()) {}
+      observer_(parts_.environment->observer.get()),
+      retries_(*parts_.environment->clock),
+      tag_versions_(parts_.tag_version_cache.count() > 0
+                        ? std::make_unique<TagVersionCache>(clock(), parts_.tag_version_cache)
+                        : nullptr) {}
 
 std::unique_ptr<Backend> AliasShared::connect() const {
   std::unique_ptr<Backend> session = parts_.factory->connect();

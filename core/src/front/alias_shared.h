@@ -5,6 +5,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -13,6 +14,8 @@
 #include "front/backend_call.h"
 #include "front/failsafe.h"
 #include "front/flights.h"
+#include "front/retries.h"
+#include "front/tag_version_cache.h"
 #include "front/tally.h"
 #include "front/transforms.h"
 #include "polycache/author/backend.h"
@@ -28,11 +31,13 @@ class AliasShared {
   struct Parts {
     CacheInfo info;
     std::shared_ptr<const Environment> environment;  // what caches use of it
-    // Weak: a job that ends last must not destroy the executor that runs it.
+    // The registry's. Weak: a job that ends last must not destroy the executor that runs it.
     std::weak_ptr<Executor> executor = {};
     std::shared_ptr<BackendFactory> factory;
     std::shared_ptr<Failsafe> failsafe;  // shared with breaking_factory.h
     Transforms transforms = {};
+    // How long versions of tags are believed; zero: not at all.
+    std::chrono::milliseconds tag_version_cache{};
     std::shared_ptr<TallyBook> tallies = std::make_shared<TallyBook>();
   };
   explicit AliasShared(Parts parts);
@@ -44,7 +49,8 @@ class AliasShared {
   const StoreTraits& traits() const noexcept { return traits_; }
   const std::shared_ptr<BackendFactory>& factory() const noexcept { return parts_.factory; }
   const Transforms& transforms() const noexcept { return parts_.transforms; }
-  // Null if the program has given none, or has ended it.
+  // Runs background work. Null once the registry has ended; after CacheRegistry::shutdown(), it
+  // refuses every job.
   std::shared_ptr<Executor> executor() const noexcept { return parts_.executor.lock(); }
 
   // Opens a session. Throws what the factory throws.
@@ -57,6 +63,9 @@ class AliasShared {
   void deliver(BackendCall& call) const;
 
   Flights& flights() noexcept { return flights_; }
+  Retries& retries() noexcept { return retries_; }
+  // Null if versions of tags are not remembered.
+  TagVersionCache* tag_versions() const noexcept { return tag_versions_.get(); }
   Failsafe& failsafe() noexcept { return *parts_.failsafe; }
   Observer* observer() const noexcept { return observer_; }
   TallyBook& tallies() const noexcept { return *parts_.tallies; }
@@ -76,6 +85,8 @@ class AliasShared {
   const StoreTraits traits_;
   Observer* const observer_;  // the environment's
   Flights flights_;
+  Retries retries_;
+  const std::unique_ptr<TagVersionCache> tag_versions_;
   mutable std::atomic<bool> store_pads_numbers_{false};
 };
 

@@ -56,12 +56,12 @@ struct BreakingFactory::Guard {
 
   void succeeded(Access access, std::string_view name) const {
     if (!failsafe->troubled()) return;
-    failsafe->tell(failsafe->note_success(access, true), name, {}, report);
+    failsafe->report(failsafe->note_success(access, true), name, {}, report);
   }
 
   // The composite decides what its failure means, so only changes of the breaker are reported.
   void failed(Access access, std::string_view name, const BackendError& error) const {
-    failsafe->tell(failsafe->note_failure(access, error, true), name, {}, report);
+    failsafe->report(failsafe->note_failure(access, error, true), name, {}, report);
   }
 };
 

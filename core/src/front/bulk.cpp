@@ -1,18 +1,44 @@
 #include <algorithm>
 #include <functional>
+#include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include "front/final_keys.h"
+#include "front/live_entry.h"
 #include "front/operation.h"
 #include "front/reading.h"
 #include "front/scratch.h"
 #include "front/stored_form.h"
+#include "front/tag_versions.h"
 #include "polycache/cache.h"
 
 namespace polycache {
+namespace {
+
+// An entry of a bulk read whose tags are to be checked.
+using Tagged = std::pair<std::size_t, Reading>;
+
+std::vector<EntryTag> tags_of(const std::vector<Tagged>& entries) {
+  std::vector<EntryTag> all;
+  for (const Tagged& entry : entries) {
+    const auto tags = read_tags(entry.second.details->tags());
+    if (tags) all.insert(all.end(), tags->begin(), tags->end());
+  }
+  return all;
+}
+
+std::vector<std::string> keys_of(std::span<const ItemView> items) {
+  std::vector<std::string> keys;
+  keys.reserve(items.size());
+  for (const ItemView& item : items) keys.emplace_back(item.key());
+  return keys;
+}
+
+}  // namespace
 
 void Cache::get_many_bytes(std::span<const std::string_view> keys, ReadOptions options,
                            IndexedDecode decode) {
@@ -23,24 +49,61 @@ void Cache::get_many_bytes(std::span<const std::string_view> keys, ReadOptions o
   const std::vector<std::string_view> views = final_keys.views();
   Operation operation(*this, Op::get_many, views);
   std::vector<std::pair<std::size_t, Reading>> unreadable;
+  std::vector<Tagged> tagged;
   std::size_t hits = 0;
+  std::vector<std::size_t> found;  // if they are to be renewed
+  const bool renews = !options.touch.is_default();
+  const auto count = [&](std::size_t i, Reading& reading) {
+    if (reading.has_value()) ++hits;
+    if (reading.has_value() && renews) [[unlikely]]
+      found.push_back(i);
+    if (reading.unreadable()) [[unlikely]]
+      unreadable.emplace_back(i, std::move(reading));
+  };
   operation.run_many<bool>(Access::read, views, false, [&](Backend& session) {
     session.get_many(views, [&](std::size_t i, std::string_view stored) {
       Reading reading;
       read_entry(*state_, views[i], reading, stored,
                  [&](std::string_view bytes) { return decode(i, bytes); });
-      if (reading.has_value()) ++hits;
-      if (reading.unreadable()) [[unlikely]]
-        unreadable.emplace_back(i, std::move(reading));
+      count(i, reading);
+      if (reading.outcome == Outcome::tagged) [[unlikely]]
+        tagged.emplace_back(i, std::move(reading));
     });
+    if (tagged.empty()) [[likely]]
+      return true;
+    KnownVersions known(*state_);
+    known.read(session, tags_of(tagged));
+    for (Tagged& one : tagged) {
+      read_tagged(
+          *state_, views[one.first], one.second,
+          [&](std::string_view content) { return known.are_current(content); },
+          [&](std::string_view bytes) { return decode(one.first, bytes); });
+      count(one.first, one.second);
+    }
     return true;
   });
+  if (renews) [[unlikely]]
+    renew_many(operation, views, found, options.touch);
   hits = std::min(hits, keys.size());  // a store may deliver a key twice
   operation.have_been_read(hits, keys.size());
   if (unreadable.empty()) return;
   operation.may_throw();
   for (const auto& [i, reading] : unreadable) warn_unreadable(*state_, views[i], reading);
   operation.ends_many(hits);
+}
+
+void Cache::renew_many(Operation& operation, std::span<const std::string_view> keys,
+                       std::span<const std::size_t> found, const Timeout& timeout) {
+  const std::optional<Ttl> ttl = state_->resolve(timeout);
+  if (!ttl) {
+    tally_->erased.add(operation.must([&](Backend& session) { return session.erase_many(keys); }));
+    return;
+  }
+  if (found.empty()) return;
+  operation.run_many<bool>(Access::write, keys, false, [&](Backend& session) {
+    for (const std::size_t i : found) touch_live(session, keys[i], *ttl, *state_);
+    return true;
+  });
 }
 
 std::vector<std::string> Cache::put_many_items(std::span<const ItemView> items,
@@ -51,12 +114,19 @@ std::vector<std::string> Cache::put_many_items(std::span<const ItemView> items,
   for (const ItemView& item : items) final_keys.add(item.key());
   const std::vector<std::string_view> views = final_keys.views();
   Operation operation(*this, Op::set_many, views);
+  for (const std::string_view key : views) state_->outdate(key);
   const std::optional<Ttl> ttl = state_->resolve(options.timeout);
   if (!ttl) {
     operation.have_been_erased(
         operation.must([&](Backend& session) { return session.erase_many(views); }));
     operation.ends_many(items.size());
     return {};
+  }
+
+  const std::optional<std::string> tags = tags_for(operation, options.tags, *ttl);
+  if (!tags) {
+    operation.have_been_written(0, items.size());
+    return keys_of(items);
   }
 
   // Values written to the scratch buffer are copied; others stay where they are.
@@ -71,7 +141,7 @@ std::vector<std::string> Cache::put_many_items(std::span<const ItemView> items,
     const bool in_scratch =
         !before(bytes.data(), begin) && before(bytes.data(), begin + scratch.buffer().size() + 1);
     std::string framed;
-    const std::string_view form = stored_form(*state_, views[i], bytes, framed);
+    const std::string_view form = stored_form(*state_, views[i], bytes, *tags, framed);
     const bool is_framed_here = form.data() == framed.data();
     if (in_scratch || is_framed_here) {
       if (copies.empty()) copies.reserve(items.size());  // keeps views into it valid
@@ -88,22 +158,20 @@ std::vector<std::string> Cache::put_many_items(std::span<const ItemView> items,
                      [&](std::size_t i) { failed.emplace_back(items[i].key()); });
     return true;
   });
-  if (!done) {
-    failed.clear();
-    for (const ItemView& item : items) failed.emplace_back(item.key());
-  }
+  if (!done) failed = keys_of(items);
   const std::size_t refused = std::min(failed.size(), items.size());
   operation.have_been_written(items.size() - refused, items.size());
   return failed;
 }
 
-std::size_t Cache::erase_many_keys(std::span<const std::string_view> keys, ReadOptions options) {
+std::size_t Cache::erase_many_keys(std::span<const std::string_view> keys, KeyOptions options) {
   if (keys.empty()) return 0;
   const Busy busy(*this);
   FinalKeys final_keys(*state_, options.version, keys.size());
   for (const std::string_view key : keys) final_keys.add(key);
   const std::vector<std::string_view> views = final_keys.views();
   Operation operation(*this, Op::erase_many, views);
+  for (const std::string_view key : views) state_->outdate(key);
   const std::size_t erased =
       operation.must([&](Backend& session) { return session.erase_many(views); });
   operation.have_been_erased(erased);

@@ -5,16 +5,34 @@
 #include <utility>
 
 #include "front/cache_state.h"
+#include "front/lease.h"
 #include "front/live_entry.h"
 #include "front/operation.h"
 #include "front/reading.h"
 #include "front/scratch.h"
 #include "front/stored_form.h"
+#include "front/tag_versions.h"
 #include "polycache/author/extension.h"
 #include "polycache/author/text.h"
 #include "polycache/error.h"
 
 namespace polycache {
+
+namespace {
+
+// Counts a read, warns if its entry cannot be read, and returns whether there is a value.
+template <class Operation>
+bool end_read(Operation& operation, const CacheState& state, const Reading& reading) {
+  const bool found = operation.has_read(reading.has_value());
+  if (reading.unreadable()) [[unlikely]] {
+    operation.may_throw();
+    warn_unreadable(state, operation.key(), reading);
+    operation.ends(found);
+  }
+  return found;
+}
+
+}  // namespace
 
 Cache::Cache(std::shared_ptr<CacheState> state) : state_(std::move(state)), tally_(new Tally) {
   tally_->join(&state_->tallies());
@@ -43,7 +61,7 @@ const std::string& Cache::alias() const noexcept { return state_->alias(); }
 
 int Cache::version() const noexcept { return state_->keys().version(); }
 
-std::string Cache::final_key(KeyView key, ReadOptions options) const {
+std::string Cache::final_key(KeyView key, KeyOptions options) const {
   const std::shared_ptr<CacheState> state = state_;  // a key function may move this cache
   FinalKey final_key;
   state->keys().compose(final_key, key.text(), options.version);
@@ -64,63 +82,92 @@ std::vector<std::string_view> Cache::texts(std::initializer_list<KeyView> keys) 
   return texts;
 }
 
-bool Cache::get_bytes(KeyView key, ReadOptions options, Decode decode) {
-  Operation operation(*this, Op::get, key.text(), options.version);
+bool Cache::get_bytes(KeyView key, detail::Version version, Decode decode) {
+  Operation operation(*this, Op::get, key.text(), version);
   const std::string_view id = operation.key();
   Reading reading;
   operation.read(false, [&](Backend& session) {
     return session.get(
         id, [&](std::string_view stored) { read_entry(*state_, id, reading, stored, decode); });
   });
-  const bool found = operation.has_read(reading.has_value());
-  if (reading.unreadable()) [[unlikely]] {
-    operation.may_throw();
-    warn_unreadable(*state_, id, reading);
-    operation.ends(found);
+  if (!reading.has_value() && reading.outcome == Outcome::tagged) {
+    operation.read(false, [&](Backend& session) {
+      read_tagged(session, *state_, id, reading, decode);
+      return true;
+    });
   }
-  return found;
+  return end_read(operation, *state_, reading);
 }
 
-bool Cache::pop_bytes(KeyView key, ReadOptions options, Decode decode) {
+bool Cache::get_renewed_bytes(KeyView key, const ReadOptions& options, Decode decode) {
+  Operation operation(*this, Op::get, key.text(), options.version);
+  const std::string_view id = operation.key();
+  const std::optional<Ttl> ttl = state_->resolve(options.touch);
+  if (!ttl) state_->outdate(id);
+  Reading reading;
+  bool is_renewed = false;
+  std::string placeholder;
+  const auto take = [&](std::string_view stored) {
+    if (has_fresh_until(stored)) {
+      if (is_renewed && is_placeholder(stored)) placeholder = stored;
+      is_renewed = false;  // its head says more than the store's lifetime
+    }
+    read_entry(*state_, id, reading, stored, decode);
+  };
+  operation.read(false, [&](Backend& session) {
+    auto* const renew = ttl ? Operation::extension<RenewExtension>(session) : nullptr;
+    is_renewed = renew != nullptr;
+    const bool there = is_renewed ? renew->get(id, *ttl, take) : session.get(id, take);
+    if (!placeholder.empty()) keep_lease_time(session, id, placeholder, state_->clock());
+    if (reading.outcome == Outcome::tagged) {
+      read_tagged(
+          *state_, id, reading,
+          [&](std::string_view tags) { return tags_are_current(session, *state_, tags, ttl); },
+          decode);
+    }
+    return there;
+  });
+  if (!ttl) {
+    const bool erased = operation.must([&](Backend& session) { return session.erase(id); });
+    if (erased) tally_->erased.add();
+  } else if (reading.has_value() && !is_renewed) {
+    operation.write(false,
+                    [&](Backend& session) { return touch_live(session, id, *ttl, *state_); });
+  }
+  return end_read(operation, *state_, reading);
+}
+
+bool Cache::pop_bytes(KeyView key, KeyOptions options, Decode decode) {
   Operation operation(*this, Op::pop, key.text(), options.version);
   const std::string_view id = operation.key();
   Reading reading;
   const auto take = [&](std::string_view stored) {
     read_entry(*state_, id, reading, stored, decode);
   };
-  const bool removed = operation.must([&](Backend& session) {
+  const auto remove = [&](Backend& session) {
     if (auto* const pop = Operation::extension<PopExtension>(session)) {
       return pop->pop(id, take);
     }
-    auto* const compare = Operation::extension<CompareExtension>(session);
-    // Ends when no other writer changed the entry between the two steps.
-    for (;;) {
-      std::string stored;
-      if (!read_authoritative(session, id, [&](std::string_view bytes) { stored = bytes; })) {
-        return false;
-      }
-      const bool mine =
-          compare != nullptr ? compare->erase_if_equal(id, stored) : session.erase(id);
-      if (mine) {
-        take(stored);
-        return true;
-      }
+    return take_entry(session, id,
+                      [&](std::string_view stored, std::optional<Ttl>) { take(stored); });
+  };
+  state_->outdate(id);
+  const bool removed = operation.must([&](Backend& session) {
+    const bool done = remove(session);
+    if (reading.outcome == Outcome::tagged) {
+      read_tagged(session, *state_, id, reading, decode);
     }
+    return done;
   });
   if (removed) tally_->erased.add();
-  const bool found = operation.has_read(reading.has_value());
-  if (reading.unreadable()) [[unlikely]] {
-    operation.may_throw();
-    warn_unreadable(*state_, id, reading);
-    operation.ends(found);
-  }
-  return found;
+  return end_read(operation, *state_, reading);
 }
 
 bool Cache::put_bytes(KeyView key, Encode encode, const WriteOptions& options, PutMode mode) {
   Operation operation(*this, mode == PutMode::always ? Op::set : Op::add, key.text(),
                       options.version);
   const std::string_view id = operation.key();
+  if (mode == PutMode::always) state_->outdate(id);
   const std::optional<Ttl> ttl = state_->resolve(options.timeout);
   if (!ttl) {
     if (mode == PutMode::always) {
@@ -130,43 +177,77 @@ bool Cache::put_bytes(KeyView key, Encode encode, const WriteOptions& options, P
     return operation.ends(operation.write(
         false, [&](Backend& session) { return !contains_live(session, id, *state_); }));
   }
+  if (!options.tags.empty()) [[unlikely]]
+    return put_tagged(operation, encode, options.tags, *ttl, mode);
   Scratch scratch(scratch_, scratch_taken_);
   std::string framed;
-  const std::string_view bytes = stored_form(*state_, id, encode(scratch.buffer()), framed);
+  const std::string_view bytes = stored_form(*state_, id, encode(scratch.buffer()), {}, framed);
   return operation.has_written(operation.write(false, [&](Backend& session) {
     return mode == PutMode::always ? session.put(id, bytes, *ttl, mode)
                                    : put_if_not_live(session, id, bytes, *ttl, *state_);
   }));
 }
 
-bool Cache::touch(KeyView key, const WriteOptions& options) {
+bool Cache::put_tagged(Operation& operation, Encode encode, const Tags& given, Ttl ttl,
+                       PutMode mode) {
+  const std::string_view id = operation.key();
+  const std::optional<std::string> tags = tags_for(operation, given, ttl);
+  if (!tags) return operation.has_written(false);
+  Scratch scratch(scratch_, scratch_taken_);
+  std::string framed;
+  const std::string_view bytes = stored_form(*state_, id, encode(scratch.buffer()), *tags, framed);
+  return operation.has_written(operation.write(false, [&](Backend& session) {
+    return mode == PutMode::always ? session.put(id, bytes, ttl, mode)
+                                   : put_if_not_live(session, id, bytes, ttl, *state_);
+  }));
+}
+
+bool Cache::touch(KeyView key, const TouchOptions& options) {
   Operation operation(*this, Op::touch, key.text(), options.version);
   const std::string_view id = operation.key();
   const std::optional<Ttl> ttl = state_->resolve(options.timeout);
   if (!ttl) {
+    state_->outdate(id);
     return operation.has_erased(
         operation.must([&](Backend& session) { return session.erase(id); }));
   }
-  return operation.has_written(operation.write(false, [&](Backend& session) {
-    return is_live_by_head(session, id, *state_,
-                           [&](auto&& head) { return session.touch(id, *ttl, head); });
-  }));
+  return operation.has_written(operation.write(
+      false, [&](Backend& session) { return touch_live(session, id, *ttl, *state_); }));
 }
 
-bool Cache::contains(KeyView key, ReadOptions options) {
+bool Cache::persist(KeyView key, KeyOptions options) {
+  Operation operation(*this, Op::persist, key.text(), options.version);
+  const std::string_view id = operation.key();
+  return operation.has_written(operation.write(
+      false, [&](Backend& session) { return touch_live(session, id, Ttl::forever(), *state_); }));
+}
+
+bool Cache::expire(KeyView key, KeyOptions options) {
+  Operation operation(*this, Op::expire, key.text(), options.version);
+  const std::string_view id = operation.key();
+  const std::optional<bool> done =
+      operation.must([&](Backend& session) { return expire_live(session, id, *state_); });
+  if (done) return operation.has_written(*done);
+  throw BackendError(
+      BackendError::Kind::storage, "",
+      alias() + ": expire of the key " + quote(id) + ": the store does not take the marked entry");
+}
+
+bool Cache::contains(KeyView key, KeyOptions options) {
   Operation operation(*this, Op::contains, key.text(), options.version);
   const std::string_view id = operation.key();
   return operation.ends(
       operation.read(false, [&](Backend& session) { return contains_live(session, id, *state_); }));
 }
 
-bool Cache::erase(KeyView key, ReadOptions options) {
+bool Cache::erase(KeyView key, KeyOptions options) {
   Operation operation(*this, Op::erase, key.text(), options.version);
   const std::string_view id = operation.key();
+  state_->outdate(id);
   return operation.has_erased(operation.must([&](Backend& session) { return session.erase(id); }));
 }
 
-std::size_t Cache::erase_many(std::initializer_list<KeyView> keys, ReadOptions options) {
+std::size_t Cache::erase_many(std::initializer_list<KeyView> keys, KeyOptions options) {
   return erase_many_keys(texts(keys), options);
 }
 
@@ -239,7 +320,7 @@ std::int64_t Cache::decr(KeyView key, std::int64_t delta, const CounterOptions& 
   return incr(key, -delta, options);
 }
 
-int Cache::incr_version(KeyView key, int delta, ReadOptions options) {
+int Cache::incr_version(KeyView key, int delta, KeyOptions options) {
   const int from = options.version.value_or(version());
   Operation operation(*this, Op::incr_version, key.text(), from);
   const std::string_view source = operation.key();
@@ -265,7 +346,7 @@ int Cache::incr_version(KeyView key, int delta, ReadOptions options) {
       live = session.get(source, [&](std::string_view value) { bytes = value; });
       left = state_->resolve({});
     }
-    live = live && is_live(bytes, *state_);
+    live = live && is_live(session, bytes, *state_);
     if (!live || to == from || target.view() == source) return live;
     bytes = moved_form(*state_, source, target.view(), std::move(bytes));
     if (left && !session.put(target.view(), bytes, *left, PutMode::always)) {
@@ -283,7 +364,7 @@ int Cache::incr_version(KeyView key, int delta, ReadOptions options) {
   return to;
 }
 
-int Cache::decr_version(KeyView key, int delta, ReadOptions options) {
+int Cache::decr_version(KeyView key, int delta, KeyOptions options) {
   if (delta == std::numeric_limits<int>::min()) {
     throw ValueError(ValueError::Kind::overflow, alias() + ": decr_version of the key " +
                                                      quote(key.text()) +
@@ -294,6 +375,7 @@ int Cache::decr_version(KeyView key, int delta, ReadOptions options) {
 
 void Cache::clear() {
   Operation operation(*this, Op::clear, Operation::Keys());
+  state_->flights().end_all();
   operation.must([&](Backend& session) {
     if (state_->clear_scope() == ClearScope::store) {
       session.clear();
@@ -304,6 +386,7 @@ void Cache::clear() {
                                                                       ":");
     return true;
   });
+  if (TagVersionCache* const versions = state_->shared().tag_versions()) versions->forget_all();
   operation.ends(true);
 }
 

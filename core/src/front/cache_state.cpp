@@ -4,6 +4,7 @@
 #include <chrono>
 #include <utility>
 
+#include "front/load_rules.h"
 #include "polycache/author/text.h"
 #include "polycache/error.h"
 
@@ -15,7 +16,9 @@ CacheState::CacheState(std::shared_ptr<AliasShared> shared, KeySpace space)
       key_rules_(shared_->traits().key_rules),
       default_is_fixed_(!space_.timeout.is_moment()),
       default_ttl_(lifetime(space_.timeout)),
-      reads_plain_(shared_->transforms().reads_plain()) {}
+      reads_plain_(shared_->transforms().reads_plain()),
+      has_load_policy_(says_anything(space_.load)),
+      observer_(shared_->observer()) {}
 
 std::optional<Ttl> CacheState::lifetime(const Timeout& timeout) const {
   using std::chrono::milliseconds;
@@ -29,7 +32,19 @@ std::optional<Ttl> CacheState::lifetime(const Timeout& timeout) const {
   return Ttl(left);
 }
 
-void CacheState::judge_key(std::string_view final_key, KeyIssues issues) const {
+std::string CacheState::lease_key(std::string_view final_key) const {
+  std::string key = space_.keys.lease_key(final_key);
+  check_tag_key(key, check_key(key));
+  return key;
+}
+
+void CacheState::check_tag_key(std::string_view key, KeyIssues issues) const {
+  if (key_rules_ == KeyRules::custom || key_rules_ == KeyRules::strict) {
+    check_final_key(key, issues);
+  }
+}
+
+void CacheState::check_final_key(std::string_view final_key, KeyIssues issues) const {
   if (key_rules_ == KeyRules::custom) {
     try {
       shared_->factory()->validate_key(final_key, [&](std::string_view sentence) {

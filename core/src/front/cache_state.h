@@ -11,6 +11,7 @@
 
 #include "front/alias_shared.h"
 #include "front/key_policy.h"
+#include "polycache/load_options.h"
 #include "polycache/options.h"
 #include "polycache/policy.h"
 #include "polycache/warning.h"
@@ -24,6 +25,7 @@ struct KeySpace {
   OnError on_error;
   ClearScope clear;
   bool key_warnings;
+  LoadPolicy load = {};  // what get_or_set() does if a call does not say it
 };
 
 class CacheState {
@@ -37,15 +39,31 @@ class CacheState {
   const KeyPolicy& keys() const noexcept { return space_.keys; }
   OnError on_error() const noexcept { return space_.on_error; }
   ClearScope clear_scope() const noexcept { return space_.clear; }
+  const LoadPolicy& load_policy() const noexcept { return space_.load; }
+  bool has_load_policy() const noexcept { return has_load_policy_; }
 
   // Makes the final key in `out` and delivers its warnings. Throws InvalidKey.
   std::string_view compose(FinalKey& out, std::string_view key, std::optional<int> version) const {
     const KeyIssues issues = space_.keys.compose(out, key, version);
     const std::string_view final_key = out.view();
     if (issues.any() || key_rules_ == KeyRules::custom) [[unlikely]]
-      judge_key(final_key, issues);
+      check_final_key(final_key, issues);
     return final_key;
   }
+
+  // Makes the key of a tag's version in `out`. Throws InvalidKey if the store cannot have it.
+  void compose_tag_key(FinalKey& out, std::string_view name) const {
+    const KeyIssues issues = space_.keys.compose_tag_key(out, name);
+    if (issues.any() || key_rules_ == KeyRules::custom) [[unlikely]]
+      check_tag_key(out.view(), issues);
+  }
+  std::string tag_key(std::string_view name) const {
+    FinalKey key;
+    compose_tag_key(key, name);
+    return std::string(key.view());
+  }
+  // The key of a separate lease on an entry (lease.h). Throws as above.
+  std::string lease_key(std::string_view final_key) const;
 
   // How long to keep a value; empty if it has already expired.
   std::optional<Ttl> resolve(const Timeout& timeout) const {
@@ -60,8 +78,13 @@ class CacheState {
   // Whether an entry that no transform has changed is a value.
   bool reads_plain() const noexcept { return reads_plain_; }
   Flights& flights() const noexcept { return shared_->flights(); }
+  // A write or an erasure of this key begins: a computation that is under way is not stored.
+  void outdate(std::string_view final_key) const {
+    if (flights().any()) [[unlikely]]
+      flights().end_of(final_key);
+  }
   Failsafe& failsafe() const noexcept { return shared_->failsafe(); }
-  Observer* observer() const noexcept { return shared_->observer(); }
+  Observer* observer() const noexcept { return observer_; }
   TallyBook& tallies() const noexcept { return shared_->tallies(); }
   void warn(Warning::Kind kind, std::string_view key, std::string_view message,
             std::uint64_t count = 1) const {
@@ -70,7 +93,8 @@ class CacheState {
 
  private:
   std::optional<Ttl> lifetime(const Timeout& timeout) const;
-  void judge_key(std::string_view final_key, KeyIssues issues) const;
+  void check_tag_key(std::string_view key, KeyIssues issues) const;
+  void check_final_key(std::string_view final_key, KeyIssues issues) const;
 
   const std::shared_ptr<AliasShared> shared_;
   const KeySpace space_;
@@ -78,6 +102,8 @@ class CacheState {
   const bool default_is_fixed_;  // not a moment, whose distance shrinks
   const std::optional<Ttl> default_ttl_;
   const bool reads_plain_;
+  const bool has_load_policy_;
+  Observer* const observer_;
 };
 
 }  // namespace polycache

@@ -6,12 +6,15 @@
 //   4   u8          flags (EntryFlag); an unknown flag makes the entry unreadable
 //   5   u24         length of the head: these 32 bytes and the fields
 //   8   i64         created, milliseconds since 1970; 0: unknown
-//   16  i64         fresh until, milliseconds since 1970; 0: while the store keeps it
+//   16  i64         fresh until, milliseconds since 1970; 0: while the store keeps it. Of a
+//                   placeholder: when its lease ends
 //   24  u32         microseconds that it took to compute the value, at most
 //   28  u32         stale window: seconds after "fresh until" in which the value may still serve
 //   32  fields      each: id byte, length as a varint (LEB128), bytes. An id of 80 (hex) or more
 //                   must be understood to read the entry; other fields may be skipped
 //                   80: the names of the transforms of the payload, separated by commas
+//                   81: tags: for each the length of its name as a varint, the name, and u64 its
+//                       version when the entry was written (tags.h)
 //       payload     the value, to the end
 //
 // Numbers are little endian. A plain value that happens to begin with the magic is wrapped, so
@@ -22,8 +25,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "polycache/author/clock.h"
 
@@ -41,7 +46,7 @@ enum class EntryState : unsigned char {
 enum EntryFlag : std::uint8_t {
   flag_negative = 1,
   flag_marked_stale = 2,
-  flag_tagged = 4,       // not understood yet
+  flag_tagged = 4,       // a field has tags
   flag_transformed = 8,  // a field names the transforms of the payload
   flag_leased = 16,
 };
@@ -53,6 +58,8 @@ struct EntryHead {
   std::int64_t fresh_until = 0;
   std::uint32_t compute_microseconds = 0;
   std::uint32_t stale_seconds = 0;
+
+  friend bool operator==(const EntryHead&, const EntryHead&) = default;
 };
 
 inline constexpr std::string_view entry_magic = "\xC1pc";
@@ -64,7 +71,14 @@ struct JudgedEntry {
   EntryState state = EntryState::live;
   std::string_view payload = {};     // a view into the stored bytes; empty if unreadable
   std::string_view transforms = {};  // likewise: "shrink,seal"; empty if the payload is the value
+  // Likewise; empty if it has none. Such an entry is dead if a tag has another version by now,
+  // which only the store knows (tags.h): the state is what else the entry says.
+  std::string_view tags = {};
+  std::int64_t now = 0;  // if it has times: when it was judged, milliseconds since 1970
 };
+
+// Milliseconds since 1970.
+std::int64_t entry_time(const Clock& clock) noexcept;
 
 // Evaluates a whole entry. Reads the clock only if the entry has times.
 JudgedEntry judge_frame(std::string_view stored, const Clock& clock) noexcept;
@@ -75,7 +89,7 @@ inline JudgedEntry judge_entry(std::string_view stored, const Clock& clock) noex
 }
 
 // Evaluates the beginning of an entry: at least its first 64 bytes, or all of a shorter one. Empty
-// if that is not enough.
+// if that is not enough, as for an entry with tags that is not dead anyway.
 std::optional<EntryState> judge_frame_head(std::string_view head, const Clock& clock) noexcept;
 inline std::optional<EntryState> judge_head(std::string_view head, const Clock& clock) noexcept {
   if (!is_framed(head)) [[likely]]
@@ -86,11 +100,32 @@ inline std::optional<EntryState> judge_head(std::string_view head, const Clock& 
 // The head of a frame. REQUIRES: judge_frame() says that it is readable
 EntryHead head_of_frame(std::string_view stored) noexcept;
 
-// What a transform may bind a payload to: the fixed part of the head, its length as 0.
-std::string bound_head(EntryHead head);
+// Whether stored bytes, or their beginning, are a frame that ends to be fresh at some moment.
+bool has_fresh_until(std::string_view stored) noexcept;
+
+// The frame with another fixed part of the head; fields and payload stay. REQUIRES: as above
+std::string with_head(std::string_view stored, const EntryHead& head);
+
+// What a transform may bind a payload to: the fixed part of the head, its length as 0, and the
+// tags. Without the mark of expire(), which the entry gets later.
+std::string bound_head(EntryHead head, std::string_view tags);
 
 // The field that names the transforms of the payload, for make_frame() with flag_transformed.
 std::string transforms_field(std::string_view names);
+
+struct EntryTag {
+  std::string_view name;
+  std::uint64_t version = 0;
+};
+
+// The content of the field that has tags, in that order, and the field itself, for make_frame()
+// with flag_tagged.
+std::string tags_content(std::span<const EntryTag> tags);
+std::string tags_field(std::string_view content);
+// Their views are into the content. Empty if it is damaged.
+std::optional<std::vector<EntryTag>> read_tags(std::string_view content);
+// Takes the first one from the front. Empty if it is damaged.
+std::optional<EntryTag> take_tag(std::string_view& content) noexcept;
 
 // Puts a frame around a value. REQUIRES: head and fields take less than 16 MiB
 std::string make_frame(const EntryHead& head, std::string_view fields, std::string_view value);

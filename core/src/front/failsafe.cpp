@@ -9,7 +9,7 @@
 namespace polycache {
 namespace {
 
-constexpr std::chrono::seconds tell_every{60};
+constexpr std::chrono::seconds report_every{60};
 
 // Failsafe::down_
 constexpr unsigned down_for_all = 1;
@@ -44,20 +44,21 @@ Failsafe::News Failsafe::note_failure(Access access, const BackendError& error, 
   troubled_.store(true, std::memory_order_relaxed);
   down_.fetch_or(what_is_down(access, error.kind()), std::memory_order_relaxed);
   last_error_.swap(copy);
-  Told& told = thrown ? thrown_ : told_.at(static_cast<std::size_t>(error.kind()));
-  if (!thrown) ++told.untold;
-  if (told.last && now - *told.last < tell_every) {
+  Reports& reports = thrown ? thrown_ : reports_.at(static_cast<std::size_t>(error.kind()));
+  if (!thrown) ++reports.unreported;
+  if (reports.last && now - *reports.last < report_every) {
     if (!thrown && sum_due_.load(std::memory_order_relaxed) == 0) {
-      sum_due_.store(nanoseconds(*told.last + tell_every), std::memory_order_relaxed);
+      sum_due_.store(nanoseconds(*reports.last + report_every), std::memory_order_relaxed);
     }
     return news;
   }
   if (!thrown) {
-    news.failures = std::exchange(told.untold, 0) + refused_.exchange(0, std::memory_order_relaxed);
-    if (told.last) news.since = std::chrono::ceil<std::chrono::seconds>(now - *told.last);
+    news.failures =
+        std::exchange(reports.unreported, 0) + refused_.exchange(0, std::memory_order_relaxed);
+    if (reports.last) news.since = std::chrono::ceil<std::chrono::seconds>(now - *reports.last);
     news.what.swap(text);
   }
-  told.last = now;
+  reports.last = now;
   recovery_due_ = true;
   return news;
 }
@@ -66,11 +67,11 @@ Failsafe::News Failsafe::note_failure(Access access, const BackendError& error, 
 // REQUIRES: the cold mutex is held.
 Failsafe::News Failsafe::sum_up(std::chrono::steady_clock::time_point now) {
   News news;
-  for (Told& told : told_) {
-    if (told.untold == 0) continue;
-    news.failures += std::exchange(told.untold, 0);
-    news.since = std::max(news.since, std::chrono::ceil<std::chrono::seconds>(now - *told.last));
-    told.last = now;
+  for (Reports& reports : reports_) {
+    if (reports.unreported == 0) continue;
+    news.failures += std::exchange(reports.unreported, 0);
+    news.since = std::max(news.since, std::chrono::ceil<std::chrono::seconds>(now - *reports.last));
+    reports.last = now;
   }
   news.failures += refused_.exchange(0, std::memory_order_relaxed);
   news.what = last_error_;
@@ -83,8 +84,8 @@ Failsafe::News Failsafe::note_success(Access access, bool is_whole) {
   News news;
   if (!traits_.breaks_circuits) news.breaker = own_.succeeded(access);
   const unsigned before = down_.load(std::memory_order_relaxed);
-  const unsigned healed = access == Access::write ? 0 : before & ~down_for_all;
-  const unsigned after = is_whole ? healed : before;
+  const unsigned still_down = access == Access::write ? 0 : before & ~down_for_all;
+  const unsigned after = is_whole ? still_down : before;
   const std::int64_t due = sum_due_.load(std::memory_order_relaxed);
   const auto now = due != 0 ? clock_.steady_now() : std::chrono::steady_clock::time_point();
   const bool sum_is_due = due != 0 && nanoseconds(now) >= due;
@@ -100,8 +101,8 @@ Failsafe::News Failsafe::note_success(Access access, bool is_whole) {
   if (after != 0 || !is_whole) return news;
   if (std::exchange(recovery_due_, false)) {
     news.recovered = true;
-    news.went_without = refused_.exchange(0, std::memory_order_relaxed);
-    for (Told& told : told_) news.went_without += std::exchange(told.untold, 0);
+    news.unreported = refused_.exchange(0, std::memory_order_relaxed);
+    for (Reports& reports : reports_) news.unreported += std::exchange(reports.unreported, 0);
     sum_due_.store(0, std::memory_order_relaxed);
   }
   if (own_.calm() && sum_due_.load(std::memory_order_relaxed) == 0) {
@@ -127,8 +128,8 @@ std::string Failsafe::last_error() const {
   return last_error_;
 }
 
-void Failsafe::tell(const News& news, std::string_view operation, std::string_view key,
-                    FunctionRef<void(const Warning&)> warn) const {
+void Failsafe::report(const News& news, std::string_view operation, std::string_view key,
+                      FunctionRef<void(const Warning&)> warn) const {
   const auto times = [](std::uint64_t count) {
     return std::to_string(count) + (count == 1 ? " operation" : " operations");
   };
@@ -150,10 +151,10 @@ void Failsafe::tell(const News& news, std::string_view operation, std::string_vi
   }
   if (news.recovered) {
     std::string message = "the store answers again";
-    if (news.went_without > 0) {
-      message += " (" + times(news.went_without) + " more were done without it)";
+    if (news.unreported > 0) {
+      message += " (" + times(news.unreported) + " more were done without it)";
     }
-    warn({.kind = Warning::Kind::recovered, .message = message, .count = news.went_without + 1});
+    warn({.kind = Warning::Kind::recovered, .message = message, .count = news.unreported + 1});
   }
 }
 

@@ -33,7 +33,7 @@ class Failsafe {
     std::chrono::seconds since{};  // ... within this time
     std::string what;              // ... message of the latest one
     bool recovered = false;
-    std::uint64_t went_without = 0;  // if recovered: operations that failed unreported
+    std::uint64_t unreported = 0;  // if recovered: failed operations in no report
   };
 
   // `clock` must outlive it, and so must what the traits point to.
@@ -64,14 +64,14 @@ class Failsafe {
 
   // Warns of what there is to report. `operation` begins the sentence about failures, `key` is the
   // key of the operation that failed.
-  void tell(const News& news, std::string_view operation, std::string_view key,
-            FunctionRef<void(const Warning&)> warn) const;
+  void report(const News& news, std::string_view operation, std::string_view key,
+              FunctionRef<void(const Warning&)> warn) const;
 
  private:
   // Reports of one kind of failure.
-  struct Told {
+  struct Reports {
     std::optional<std::chrono::steady_clock::time_point> last;
-    std::uint64_t untold = 0;
+    std::uint64_t unreported = 0;
   };
 
   const Clock& clock_;
@@ -87,9 +87,9 @@ class Failsafe {
   News sum_up(std::chrono::steady_clock::time_point now);
 
   // Guarded by the cold mutex.
-  std::array<Told, 8> told_;   // by BackendError::Kind
-  Told thrown_;                // of any kind
-  bool recovery_due_ = false;  // a failure was reported, its end not yet
+  std::array<Reports, 8> reports_;  // by BackendError::Kind
+  Reports thrown_;                  // of any kind
+  bool recovery_due_ = false;       // a failure was reported, its end not yet
   std::string last_error_;
 };
 

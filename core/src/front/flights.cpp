@@ -18,7 +18,17 @@ struct Flights::Flight {
   std::mutex mutex;  // guards what follows
   std::condition_variable ended;
   bool over = false;
-  std::optional<std::string> bytes;
+  std::optional<Landing> landing;
+  std::exception_ptr error;
+
+  // The key was written or erased meanwhile.
+  std::atomic<bool> outdated{false};
+  std::mutex storing;  // while the owner stores
+
+  void end() {
+    outdated.store(true, std::memory_order_release);
+    const std::lock_guard wait(storing);
+  }
 };
 
 struct Flights::Shard {
@@ -29,6 +39,7 @@ struct Flights::Shard {
 struct Flights::Table {
   const std::uint32_t forks = fork_count();
   std::array<Shard, 16> shards;
+  std::atomic<std::uint32_t> running{0};  // in all shards
 
   Shard& shard(std::string_view key) {
     return shards[std::hash<std::string_view>()(key) % shards.size()];
@@ -78,7 +89,37 @@ Flights::Ticket Flights::join(std::string_view final_key) {
   if (it != shard.by_key.end()) return {table, it->second, false};
   auto flight = std::make_shared<Flight>(std::string(final_key));
   shard.by_key.emplace(flight->key, flight);
+  table.running.fetch_add(1, std::memory_order_relaxed);
   return {table, std::move(flight), true};
+}
+
+bool Flights::any() const noexcept {
+  return table_.load(std::memory_order_acquire)->running.load(std::memory_order_relaxed) != 0;
+}
+
+void Flights::end_of(std::string_view final_key) {
+  Table& table = this->table();
+  Shard& shard = table.shard(final_key);
+  std::shared_ptr<Flight> flight;
+  {
+    const std::lock_guard lock(shard.mutex);
+    const auto it = shard.by_key.find(final_key);
+    if (it == shard.by_key.end()) return;
+    flight = std::move(it->second);
+    shard.by_key.erase(it);
+  }
+  flight->end();
+}
+
+void Flights::end_all() {
+  for (Shard& shard : table().shards) {
+    std::map<std::string, std::shared_ptr<Flight>, std::less<>> flights;
+    {
+      const std::lock_guard lock(shard.mutex);
+      flights.swap(shard.by_key);
+    }
+    for (const auto& [key, flight] : flights) flight->end();
+  }
 }
 
 Flights::Ticket::Ticket(Table& table, std::shared_ptr<Flight> flight, bool owner) noexcept
@@ -91,8 +132,10 @@ Flights::Ticket::~Ticket() {
   {
     Shard& shard = table_->shard(flight_->key);
     const std::lock_guard lock(shard.mutex);
-    shard.by_key.erase(flight_->key);
+    const auto it = shard.by_key.find(flight_->key);
+    if (it != shard.by_key.end() && it->second == flight_) shard.by_key.erase(it);
   }
+  table_->running.fetch_sub(1, std::memory_order_relaxed);
   {
     const std::lock_guard lock(flight_->mutex);
     flight_->over = true;
@@ -100,18 +143,44 @@ Flights::Ticket::~Ticket() {
   flight_->ended.notify_all();
 }
 
-void Flights::Ticket::land(std::string bytes) {
+void Flights::Ticket::land(Landing landing) {
   // In a child forked inside the computation, a thread that does not exist may hold the mutex.
   if (table_->forks != fork_count()) return;
   const std::lock_guard lock(flight_->mutex);
-  flight_->bytes = std::move(bytes);
+  flight_->landing = std::move(landing);
 }
 
-std::optional<std::string> Flights::Ticket::wait() {
+void Flights::Ticket::fail(std::exception_ptr error) {
+  if (table_->forks != fork_count()) return;
+  const std::lock_guard lock(flight_->mutex);
+  flight_->error = std::move(error);
+}
+
+bool Flights::Ticket::is_ended() const noexcept {
+  return flight_->outdated.load(std::memory_order_acquire);
+}
+
+Flights::Ticket::Storing Flights::Ticket::start_storing() const {
+  return Storing(flight_->storing);
+}
+
+Flights::Ticket Flights::Ticket::follow() const {
+  Ticket follower(*table_, flight_, false);
+  follower.follows_ = true;
+  return follower;
+}
+
+std::optional<Flights::Landing> Flights::Ticket::wait(std::chrono::nanoseconds limit) {
   std::unique_lock lock(flight_->mutex);
-  timed_out_ = !flight_->ended.wait_for(lock, longest_wait, [this] { return flight_->over; });
+  timed_out_ = !flight_->ended.wait_for(lock, limit, [this] { return flight_->over; });
   if (timed_out_) return std::nullopt;
-  return flight_->bytes;
+  return flight_->landing;
+}
+
+std::exception_ptr Flights::Ticket::error() const {
+  if (!follows_) return nullptr;
+  const std::lock_guard lock(flight_->mutex);
+  return flight_->error;
 }
 
 namespace {

@@ -1,172 +1,472 @@
 #include <cxxabi.h>
 
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
 #include <exception>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 
 #include "front/flights.h"
-#include "front/live_entry.h"
+#include "front/loading.h"
 #include "front/operation.h"
 #include "front/reading.h"
-#include "front/scratch.h"
-#include "front/stored_form.h"
+#include "front/tag_versions.h"
 #include "polycache/author/text.h"
 #include "polycache/cache.h"
 #include "polycache/error.h"
+#include "polycache/executor.h"
 
 namespace polycache {
 
-// One get_or_set. It uses the store in steps, so that a computation finds the session free. After a
-// failed step it makes no other: each could cost another time limit.
+using detail::LoadAnswer;
+
+namespace {
+
+// The message of the exception that is handled.
+std::string current_message() {
+  try {
+    throw;
+  } catch (const std::exception& error) {
+    return error.what();
+  } catch (...) {
+    return "something that is not a std::exception";
+  }
+}
+
+enum class Purpose : unsigned char { refresh, miss };
+
+// How long a refresh is left to the process that has its lease before it is asked for again.
+constexpr std::chrono::milliseconds time_for_others{200};
+
+// After a computation that failed: when the next one may run, and what is said about it.
+void note_failure(const CacheState& state, std::string_view key, const LoadRules& rules,
+                  Purpose purpose, const std::string& why) {
+  Retries& retries = state.shared().retries();
+  if (purpose == Purpose::refresh) {
+    retries.back_off(key, rules.throttle);
+  } else {
+    retries.wait(key, rules.throttle);
+  }
+  const std::string_view kept = purpose == Purpose::refresh ? "; its value stays until it expires"
+                                                            : "; its stale value is returned";
+  state.warn(Warning::Kind::other, key,
+             "the computation of " + quote(key) + " failed: " + why + std::string(kept));
+}
+
+}  // namespace
+
+// A computation that the executor runs, on a Cache of its own.
+struct Cache::BackgroundLoad {
+  std::shared_ptr<CacheState> state;
+  std::shared_ptr<detail::LoadTask> task;
+  std::string key;
+  LoadOptions options;
+  LoadRules rules;
+  Flights::Ticket ticket;
+  Purpose purpose;
+  std::int64_t created;  // of the value that it refreshes
+  bool keeps_stale;      // its caller accepts a stale value
+
+  void operator()() {
+    Cache cache(state);
+    const std::string_view view = key;
+    Operation operation(cache, Op::load, {&view, 1});
+    const Computation inside(&state->shared(), key);
+    Loading loading(cache, operation, key, options, &rules, *task);
+    try {
+      Loading::Seen seen;
+      Flights::Landing landing;
+      const Loading::Turn turn = loading.take_turn(wanted(), seen, landing);
+      if (turn == Loading::Turn::done) {
+        operation.ends_as(landing.nothing ? Result::negative : Result::hit);
+        ticket.land(std::move(landing));  // another process was faster
+        return;
+      }
+      if (turn == Loading::Turn::theirs && purpose == Purpose::refresh) {
+        state->shared().retries().wait(key, time_for_others);
+        operation.ends(true);
+        return;
+      }
+      if (turn == Loading::Turn::theirs) {
+        throw LoadFailed(state->alias() + ": the computation of " + quote(key) +
+                         " failed in another process");
+      }
+      loading.overwrites(seen.reading.outcome == Outcome::undecodable);
+      if (seen.bytes) {
+        loading.replaces_value(*seen.bytes);
+        loading.replaces_entry(seen.stored);
+      }
+      if (purpose == Purpose::refresh) operation.tally().refreshes.add();
+      const bool found = loading.run(&ticket, *task) != LoadAnswer::nothing;
+      operation.ends_as(found ? Result::hit : Result::negative);
+      if (loading.has_landed()) return;
+      throw CacheError(state->alias() + ": the value computed for " + quote(key) +
+                       " cannot be passed on, because its codec threw");
+    } catch (const abi::__forced_unwind&) {  // pthread_cancel: not ours to stop
+      throw;
+    } catch (...) {
+      ticket.fail(std::current_exception());
+      give_up();
+    }
+  }
+
+  Loading::Wanted wanted() const noexcept {
+    if (purpose == Purpose::refresh) return {.refreshes = created};
+    return {.wait = Flights::longest_wait, .accepts_stale = keeps_stale};
+  }
+
+  void give_up() const noexcept {
+    try {
+      if (purpose == Purpose::refresh || keeps_stale) {
+        note_failure(*state, key, rules, purpose, current_message());
+      } else if (!ticket.has_others()) {
+        state->warn(Warning::Kind::other, key,
+                    "the computation of " + quote(key) +
+                        " failed in the background, after its caller had stopped waiting: " +
+                        current_message());
+      }
+    } catch (...) {  // a warning handler threw; a job has no caller that could receive it
+    }
+  }
+};
+
+// One get_or_set().
 class Cache::GetOrSet {
  public:
-  GetOrSet(Cache& cache, Operation& operation, const WriteOptions& options, Decode decode,
-           FunctionRef<void()> compute, Encode encode) noexcept
+  // `rules`: null for a plain call.
+  GetOrSet(Cache& cache, Operation& operation, const LoadOptions& options, const LoadRules* rules,
+           detail::LoadTask& task) noexcept
       : cache_(cache),
         state_(*cache.state_),
         operation_(operation),
         key_(operation.key()),
         options_(options),
-        decode_(decode),
-        compute_(compute),
-        encode_(encode) {}
+        rules_(rules),
+        task_(task),
+        loading_(cache, operation, key_, options, rules, task) {}
   GetOrSet(const GetOrSet&) = delete;
   GetOrSet& operator=(const GetOrSet&) = delete;
 
-  void run() {
-    const Reading first = look(Where::anywhere, nullptr);
-    if (operation_.has_read(first.has_value())) return;
+  // Returns whether there is a value, which the task then has.
+  bool run() {
+    Loading::Seen first;
+    loading_.look(Where::anywhere, first, nullptr);
+    return run(first);
+  }
+  // The same after the first look.
+  bool run(Loading::Seen& first) {
+    if (first.reading.has_value()) {
+      operation_.has_read(true);
+      return first.is_due ? refresh(first) : true;
+    }
+    if (first.reading.outcome == Outcome::negative && task_.may_be_nothing) {
+      operation_.tally().negative.add();
+      operation_.ends_as(Result::negative);
+      return false;
+    }
+    Counted counted{operation_.tally().misses};
+    counted_ = &counted;
     operation_.may_throw();
-    miss(first);
-    operation_.ends(false);
+    const bool found = miss(first);
+    operation_.ends_as(result_);
+    return found;
   }
 
  private:
-  enum class Where : unsigned char { anywhere, authoritative };
+  using Where = Loading::Where;
+  using SteadyClock = std::chrono::steady_clock;
 
-  void miss(const Reading& first) {
-    if (first.unreadable()) warn_unreadable(state_, key_, first);
-    replace_ = first.outcome == Outcome::undecodable;
+  // Of a read that found no fresh value, whatever happens.
+  struct Counted {
+    explicit Counted(Tally::Count& count) noexcept : as(&count) {}
+    Counted(const Counted&) = delete;
+    Counted& operator=(const Counted&) = delete;
+    ~Counted() { as->add(); }
+    Tally::Count* as;
+  };
+
+  Retries& retries() const noexcept { return state_.shared().retries(); }
+
+  // --- A value that is fresh, and due. ---
+
+  // Never throws for the computation: the value is good.
+  bool refresh(const Loading::Seen& first) {
+    if (retries().must_wait(key_) || Computation::contains(&state_.shared(), key_)) return true;
+    Flights::Ticket ticket = state_.flights().join(key_);
+    if (!ticket.owner()) return true;  // another thread does it
+    operation_.may_throw();
+    bool found = true;
+    if (task_.is_background) {
+      post(std::move(ticket), Purpose::refresh, first.head.created, task_.detach());
+    } else {
+      found = refresh_here(ticket, first.head.created, *first.bytes);
+    }
+    operation_.ends_as(found ? Result::hit : Result::negative);
+    return found;
+  }
+
+  bool refresh_here(Flights::Ticket& ticket, std::int64_t created, std::string_view value) {
+    const Computation inside(&state_.shared(), key_);
+    Loading::Seen seen;
+    Flights::Landing landing;
+    try {
+      const Loading::Turn turn = loading_.take_turn({.refreshes = created}, seen, landing);
+      if (turn == Loading::Turn::done) return give_landing(ticket, std::move(landing));
+      if (turn == Loading::Turn::theirs) retries().wait(key_, time_for_others);
+      if (turn == Loading::Turn::theirs || operation_.failed()) return task_.decode(value);
+      if (seen.bytes) {
+        loading_.replaces_value(*seen.bytes);
+        loading_.replaces_entry(seen.stored);
+      }
+      operation_.tally().refreshes.add();
+      return loading_.run(&ticket, task_) != LoadAnswer::nothing;
+    } catch (const abi::__forced_unwind&) {  // pthread_cancel: not ours to stop
+      throw;
+    } catch (...) {
+      note_failure(state_, key_, *rules_, Purpose::refresh, current_message());
+    }
+    return task_.decode(value);
+  }
+
+  // --- No fresh value. ---
+
+  bool miss(Loading::Seen& first) {
+    if (first.reading.unreadable()) warn_unreadable(state_, key_, first.reading);
+    loading_.overwrites(first.reading.outcome == Outcome::undecodable);
     if (Computation::contains(&state_.shared(), key_)) {
       throw CacheError(state_.alias() + ": the key " + quote(key_) +
                        " was asked for inside its own computation");
     }
+    if (first.reading.outcome == Outcome::stale) keep_stale(std::move(*first.bytes));
+    if (rules_ != nullptr) began_ = SteadyClock::now();
+    is_nested_ = Computation::any();
     for (bool waited = false;; waited = true) {
+      if (accepts_stale_ && retries().must_wait(key_)) return give_stale();
       Flights::Ticket ticket = state_.flights().join(key_);
-      if (ticket.owner()) {
+      const bool starts_job = ticket.owner() && is_limited() && !refused_ && !is_nested_;
+      if (ticket.owner() && !starts_job) {
         const Computation inside(&state_.shared(), key_);  // nothing that runs here waits
-        return own(ticket);
+        if (const auto found = own(ticket)) return *found;
+        continue;
       }
-      if (Computation::any()) break;
+      if (starts_job) {
+        Flights::Ticket follower = ticket.follow();
+        detached_ = task_.detach();
+        refused_ = !post(std::move(ticket), Purpose::miss, 0, detached_);
+        if (refused_) continue;
+        if (const auto found = wait_for_job(follower)) return *found;
+        refused_ = true;  // the executor has dropped the job
+        continue;
+      }
+      if (is_nested_) break;
       if (!waited) operation_.tally().waits.add();
-      if (const std::optional<std::string> bytes = ticket.wait()) {
-        Reading reading;
-        read_value(reading, *bytes, decode_);
-        if (reading.has_value()) return;
-        break;
-      }
+      if (const auto found = wait(ticket)) return *found;
       if (ticket.timed_out()) break;
     }
     const Computation inside(&state_.shared(), key_);
-    compute_and_store(nullptr);
+    return compute(nullptr);
   }
 
-  // Reads the entry; `landing` receives a copy of the value's bytes.
-  Reading look(Where where, std::string* landing) {
-    Reading reading;
-    const auto take = [&](std::string_view stored) {
-      read_entry(state_, key_, reading, stored, [&](std::string_view bytes) {
-        if (!decode_(bytes)) return false;
-        if (landing != nullptr) *landing = bytes;
-        return true;
-      });
-    };
-    operation_.read(false, [&](Backend& session) {
-      return where == Where::authoritative ? read_authoritative(session, key_, take)
-                                           : session.get(key_, take);
-    });
-    return reading;
-  }
-
-  void own(Flights::Ticket& ticket) {
-    // Another thread may have landed since the first look.
-    std::string landing;
-    if (!operation_.failed() && look(Where::authoritative, &landing).has_value()) {
-      ticket.land(std::move(landing));
-    } else {
-      compute_and_store(&ticket);
+  // Waits for another thread's result. Empty if there is none: this call computes, or asks why.
+  std::optional<bool> wait(Flights::Ticket& ticket) {
+    const std::optional<Flights::Landing> landing = ticket.wait(longest_wait());
+    if (!landing) {
+      if (ticket.timed_out() && is_limited() && is_late()) return late();
+      return std::nullopt;
     }
+    if (landing->nothing) {
+      if (!task_.may_be_nothing || !loading_.is_current(landing->tags)) return std::nullopt;
+      return answered(LoadAnswer::nothing);
+    }
+    Reading reading;
+    read_value(reading, landing->bytes,
+               [&](std::string_view bytes) { return task_.decode(bytes); });
+    if (!reading.has_value() || !loading_.is_current(landing->tags)) return std::nullopt;
+    return true;
   }
 
-  void compute_and_store(Flights::Ticket* ticket) {
-    load();
-    Scratch scratch(cache_.scratch_, cache_.scratch_taken_);
-    std::string_view bytes;
-    std::string framed;
-    std::string_view form;
+  // Of the job that this call has posted. Empty if the job was dropped.
+  std::optional<bool> wait_for_job(Flights::Ticket& ticket) {
+    const std::optional<Flights::Landing> landing = ticket.wait(longest_wait());
+    if (landing) {
+      loading_.record(landing->tags);
+      if (landing->nothing) return answered(LoadAnswer::nothing);
+      task_.adopt(*detached_);  // the job is over
+      return true;
+    }
+    if (ticket.timed_out()) return late();
+    const std::exception_ptr error = ticket.error();
+    if (!error) return std::nullopt;
+    if (accepts_stale_) return give_stale();
+    std::rethrow_exception(error);
+  }
+
+  // Empty: the key was written or erased while this waited for another process.
+  std::optional<bool> own(Flights::Ticket& ticket) {
+    if (operation_.failed()) return compute(&ticket);
+    // Another thread may have landed since the first look.
+    Loading::Seen seen;
+    Flights::Landing landing;
+    const bool takes_stale = rules_ != nullptr && rules_->stale.count() > 0;
+    const std::chrono::nanoseconds wait = is_nested_ ? std::chrono::nanoseconds() : longest_wait();
+    const Loading::Turn turn =
+        loading_.take_turn({.wait = wait, .accepts_stale = takes_stale}, seen, landing);
+    if (turn == Loading::Turn::done) return give_landing(ticket, std::move(landing));
+    if (ticket.is_ended() && loading_.has_lease()) {
+      loading_.end_lease();
+      return std::nullopt;
+    }
+    loading_.overwrites(seen.reading.outcome == Outcome::undecodable);
+    if (seen.reading.outcome == Outcome::stale) {
+      keep_stale(std::move(*seen.bytes));
+      stored_ = std::move(seen.stored);
+      if (turn == Loading::Turn::theirs) {
+        retries().wait(key_, rules_->throttle);
+        return give_stale();
+      }
+      if (loading_.wants_lease()) {
+        loading_.replaces_entry(stored_);
+      } else {
+        loading_.removes_entry(stored_);
+      }
+    }
+    return compute(&ticket);
+  }
+
+  bool compute(Flights::Ticket* ticket) {
+    if (stale_) loading_.replaces_value(*stale_);
+    detail::LoadTask& source = detached_ ? *detached_ : task_;
+    if (!accepts_stale_) return answered(loading_.run(ticket, source));
     try {
-      bytes = encode_(scratch.buffer());
-      form = stored_form(state_, key_, bytes, framed);
-    } catch (const std::exception& error) {
-      state_.warn(Warning::Kind::other, key_,
-                  "the value computed for " + quote(key_) +
-                      " was not stored: its codec or transform threw: " + error.what());
-      return;
+      return answered(loading_.run(ticket, source));
     } catch (const abi::__forced_unwind&) {  // pthread_cancel: not ours to stop
       throw;
-    } catch (...) {  // a user's codec may throw anything
-      state_.warn(Warning::Kind::other, key_,
-                  "the value computed for " + quote(key_) +
-                      " was not stored: its codec or transform threw");
-      return;
+    } catch (...) {
+      note_failure(state_, key_, *rules_, Purpose::miss, current_message());
     }
-    std::string landing(ticket != nullptr ? bytes : std::string_view());
-    const std::optional<Ttl> ttl = state_.resolve(options_.timeout);
-    // If another process was faster, all threads get its value.
-    if (ttl && !operation_.failed() && !store(form, *ttl) && !replace_ && !operation_.failed()) {
-      look(Where::authoritative, &landing);
-    }
-    if (ticket != nullptr) ticket->land(std::move(landing));
+    return give_stale();
   }
 
-  bool store(std::string_view form, Ttl ttl) {
-    return operation_.write(false, [&](Backend& session) {
-      return replace_ ? session.put(key_, form, ttl, PutMode::always)
-                      : put_if_not_live(session, key_, form, ttl, state_);
-    });
+  // What another thread or process has computed, which the task has if it is a value.
+  bool give_landing(Flights::Ticket& ticket, Flights::Landing landing) {
+    const LoadAnswer answer = landing.nothing ? LoadAnswer::nothing : LoadAnswer::value;
+    ticket.land(std::move(landing));
+    return answered(answer);
   }
 
-  void load() {
-    struct Counted {
-      Tally& tally;
-      bool done = false;
-      ~Counted() {
-        if (!done) tally.failed_loads.add();
-      }
-    };
-    operation_.tally().loads.add();
-    Counted counted{operation_.tally()};
-    compute_();
-    counted.done = true;
+  bool answered(LoadAnswer answer) noexcept {
+    if (answer != LoadAnswer::nothing) return true;
+    task_.clear();
+    result_ = Result::negative;
+    return false;
+  }
+
+  // --- The stale value. ---
+
+  void keep_stale(std::string bytes) {
+    stale_ = std::move(bytes);
+    accepts_stale_ = rules_->stale.count() > 0;
+  }
+
+  bool give_stale() {
+    counted_->as = &operation_.tally().stale;
+    result_ = Result::stale;
+    return task_.decode(*stale_);
+  }
+
+  // --- Limits, and the background. ---
+
+  bool is_limited() const noexcept {
+    if (rules_ == nullptr || !task_.is_background) return false;
+    return rules_->hard_limit.count() > 0 || (accepts_stale_ && rules_->soft_limit.count() > 0);
+  }
+  std::chrono::nanoseconds limit() const noexcept {
+    const bool is_soft = accepts_stale_ && rules_->soft_limit.count() > 0;
+    return is_soft ? rules_->soft_limit : rules_->hard_limit;
+  }
+  bool is_late() const noexcept { return SteadyClock::now() - began_ >= limit(); }
+  std::chrono::nanoseconds longest_wait() const noexcept {
+    if (!is_limited()) return Flights::longest_wait;
+    return std::max(std::chrono::nanoseconds::zero(), limit() - (SteadyClock::now() - began_));
+  }
+  bool late() {
+    operation_.tally().late_loads.add();
+    if (accepts_stale_) return give_stale();
+    throw TimeoutError(state_.alias() + ": the computation of " + quote(key_) +
+                       " takes longer than its hard_limit of " +
+                       std::to_string(rules_->hard_limit.count()) +
+                       " ms, and there is no stale value; it goes on in the background");
+  }
+
+  // Gives the computation to the executor. Returns false if there is none, or it has no room.
+  bool post(Flights::Ticket ticket, Purpose purpose, std::int64_t created,
+            std::shared_ptr<detail::LoadTask> task) {
+    const std::shared_ptr<Executor> executor = state_.shared().executor();
+    const bool is_posted =
+        executor && executor->post(BackgroundLoad{.state = cache_.state_,
+                                                  .task = std::move(task),
+                                                  .key = std::string(key_),
+                                                  .options = options_,
+                                                  .rules = *rules_,
+                                                  .ticket = std::move(ticket),
+                                                  .purpose = purpose,
+                                                  .created = created,
+                                                  .keeps_stale = accepts_stale_});
+    if (!is_posted) operation_.tally().refused_jobs.add();
+    return is_posted;
   }
 
   Cache& cache_;
   CacheState& state_;
   Operation& operation_;
-  std::string_view key_;
-  const WriteOptions& options_;
-  Decode decode_;
-  FunctionRef<void()> compute_;
-  Encode encode_;
-  bool replace_ = false;  // there is an entry of another type
+  const std::string_view key_;
+  const LoadOptions& options_;
+  const LoadRules* const rules_;
+  detail::LoadTask& task_;
+  Loading loading_;
+  Counted* counted_ = nullptr;
+  Result result_ = Result::miss;
+  std::optional<std::string> stale_;  // the value of a stale entry
+  std::string stored_;                // that entry
+  bool accepts_stale_ = false;
+  bool is_nested_ = false;  // inside another computation, so that it must not wait
+  bool refused_ = false;    // the executor does not run it
+  std::shared_ptr<detail::LoadTask> detached_;
+  SteadyClock::time_point began_;
 };
 
-void Cache::get_or_set_bytes(KeyView key, const WriteOptions& options, Decode decode,
-                             FunctionRef<void()> compute, Encode encode) {
+bool Cache::get_or_set_bytes(KeyView key, const LoadOptions& options, detail::LoadTask& task) {
   Operation operation(*this, Op::get_or_set, key.text(), options.version);
-  GetOrSet(*this, operation, options, decode, compute, encode).run();
+  const bool is_plain = !says_anything(options) && !state_->has_load_policy() &&
+                        !task.may_be_nothing && !task.takes_load;
+  if (is_plain && options.tags.empty()) [[likely]] {
+    // As Cache::get() does it, without what only a miss needs.
+    const std::string_view id = operation.key();
+    Reading reading;
+    const auto decode = [&](std::string_view bytes) { return task.decode(bytes); };
+    operation.read(false, [&](Backend& session) {
+      const bool there = session.get(
+          id, [&](std::string_view stored) { read_entry(*state_, id, reading, stored, decode); });
+      if (reading.outcome == Outcome::tagged) [[unlikely]]
+        read_tagged(session, *state_, id, reading, decode);
+      return there;
+    });
+    if (reading.has_value()) [[likely]]
+      return operation.has_read(true);
+    Loading::Seen first;
+    first.reading = std::move(reading);
+    return GetOrSet(*this, operation, options, nullptr, task).run(first);
+  }
+  if (is_plain) return GetOrSet(*this, operation, options, nullptr, task).run();
+  const std::optional<Ttl> fresh = state_->resolve(options.timeout);
+  const LoadRules rules =
+      rules_of(state_->load_policy(), options, task.is_background, fresh && fresh->is_forever(),
+               [&] { return state_->alias() + ": " + operation.what(); });
+  return GetOrSet(*this, operation, options, &rules, task).run();
 }
 
 }  // namespace polycache

@@ -1,11 +1,34 @@
 #include "front/key_policy.h"
 
+#include <algorithm>
+#include <cstdint>
 #include <utility>
 
+#include "polycache/author/text.h"
+#include "polycache/error.h"
+
 namespace polycache {
+namespace {
+
+// 128-bit FNV-1a, as 32 hex digits.
+std::string hash_digits(std::string_view text) {
+  __extension__ using Wide = unsigned __int128;
+  constexpr Wide prime = (Wide{1} << 88U) | 0x13b;
+  Wide hash = (Wide{0x6c62272e07bb0142} << 64U) | 0x62b821756295c58d;
+  for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * prime;
+  std::string digits(32, '0');
+  for (std::size_t i = digits.size(); i-- > 0; hash >>= 4U) {
+    digits[i] = "0123456789abcdef"[static_cast<std::size_t>(hash & 0xfU)];
+  }
+  return digits;
+}
+
+}  // namespace
 
 KeyPolicy::KeyPolicy(std::string prefix, int version, KeyFunction function, bool keeps_head)
     : prefix_(std::move(prefix)),
+      reserved_head_(prefix_ + ":~"),
+      tag_head_(reserved_head_ + "t:"),
       function_(std::move(function)),
       version_(version),
       keeps_head_(keeps_head) {
@@ -17,16 +40,69 @@ KeyPolicy::KeyPolicy(std::string prefix, int version, KeyFunction function, bool
   }
 }
 
+std::string KeyPolicy::head_of(int version) const {
+  std::string head;
+  default_key_function(head, "", prefix_, version);
+  return head;
+}
+
+bool KeyPolicy::makes(std::string_view final_key, std::string_view key, int version) const {
+  FinalKey made;
+  compose(made, key, version);
+  return made.view() == final_key;
+}
+
 KeyIssues KeyPolicy::compose_large(FinalKey& out, std::string_view key, int version) const {
   out.large_ = std::make_unique<std::string>();
   if (function_) {
     function_(*out.large_, key, prefix_, version);
+    if (out.large_->starts_with(reserved_head_)) {
+      const std::string reason = "it begins with " + quote(reserved_head_) + ", which is reserved";
+      throw InvalidKey(*out.large_, reason,
+                       "the key function made the key " + quote(*out.large_) + ": " + reason +
+                           " for the versions of tags and for leases; give other keys");
+    }
   } else {
     default_key_function(*out.large_, key, prefix_, version);
   }
   out.text_ = out.large_->data();
   out.size_ = out.large_->size();
   return check_key(out.view());
+}
+
+KeyIssues KeyPolicy::compose_tag_key(FinalKey& out, std::string_view name) const {
+  const auto is_plain = [](char c) { return !is_bad_byte(c) && c != ':' && c != '%'; };
+  out.size_ = tag_head_.size() + name.size();
+  if (out.size_ > max_portable_key_bytes || !std::all_of(name.begin(), name.end(), is_plain)) {
+    out.large_ = std::make_unique<std::string>(large_tag_key(name));
+    out.text_ = out.large_->data();
+    out.size_ = out.large_->size();
+    return check_key(out.view());
+  }
+  tag_head_.copy(out.small_, tag_head_.size());
+  name.copy(out.small_ + tag_head_.size(), name.size());
+  out.text_ = out.small_;
+  return {.bad_byte = head_has_bad_byte_};
+}
+
+std::string KeyPolicy::lease_key(std::string_view final_key) const {
+  std::string key = reserved_head_ + "l:";
+  key.append(final_key);
+  if (check_key(key).any()) {
+    key.resize(reserved_head_.size() + 1);
+    key.append(1, '#').append(hash_digits(final_key));
+  }
+  return key;
+}
+
+std::string KeyPolicy::large_tag_key(std::string_view name) const {
+  std::string key(tag_head_, 0, tag_head_.size() - 1);
+  detail::append_key_part(key, name);
+  if (key.size() > max_portable_key_bytes) {
+    key.resize(tag_head_.size() - 1);
+    key.append(1, '#').append(hash_digits(name));
+  }
+  return key;
 }
 
 }  // namespace polycache

@@ -47,7 +47,25 @@ class KeyPolicy {
   // "prefix:version:" if every final key of the alias's version begins with it, else empty.
   std::string_view head() const noexcept { return keeps_head_ ? head_ : std::string_view(); }
 
-  // Makes the final key and returns why memcached would refuse it.
+  // The same text for any version, whether the keys begin with it or not.
+  std::string head_of(int version) const;
+
+  // Whether the user's key has that final key.
+  bool makes(std::string_view final_key, std::string_view key, int version) const;
+
+  // Makes the key under which the store keeps the version of a tag (polycache/tags.h), and returns
+  // why memcached would refuse it: "prefix:~t:name", with the name escaped as a part of a key is;
+  // where that exceeds memcached's limit, "prefix:~t#" and a hash. Two names with one hash are only
+  // invalidated together.
+  KeyIssues compose_tag_key(FinalKey& out, std::string_view name) const;
+  // The key of a separate lease on the entry with that final key (lease.h):
+  // "prefix:~l:" and the final key, or "prefix:~l#" and a hash of it.
+  std::string lease_key(std::string_view final_key) const;
+  // How the keys of this alias's own bookkeeping begin: "prefix:~". No key of a user does.
+  const std::string& reserved_head() const noexcept { return reserved_head_; }
+
+  // Makes the final key and returns why memcached would refuse it. Throws InvalidKey for a key with
+  // the reserved head, which only a key function can make.
   KeyIssues compose(FinalKey& out, std::string_view key, std::optional<int> version) const {
     if (room_ > max_portable_key_bytes + 1) __builtin_unreachable();  // for GCC's warnings
     if (key.size() >= room_ || (version && *version != version_)) [[unlikely]] {
@@ -67,9 +85,12 @@ class KeyPolicy {
 
  private:
   KeyIssues compose_large(FinalKey& out, std::string_view key, int version) const;
+  std::string large_tag_key(std::string_view name) const;
 
   std::string prefix_;
   std::string head_;
+  std::string reserved_head_;
+  std::string tag_head_;               // "prefix:~t:"
   std::array<char, 16> short_head_{};  // the beginning of head_
   KeyFunction function_;
   std::size_t room_ = 0;  // shorter keys are copied unchanged after the head

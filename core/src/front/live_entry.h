@@ -18,15 +18,16 @@ bool read_authoritative(Backend& session, std::string_view key, ValueSink sink);
 // Whether a plain value can be one: an alias may require transforms (Transform::reads_plain()).
 bool is_plain_accepted(std::string_view stored, const CacheState& state) noexcept;
 
-inline bool is_live(std::string_view stored, const CacheState& state) noexcept {
-  if (!state.reads_plain() && !is_framed(stored)) return is_plain_accepted(stored, state);
-  return judge_entry(stored, state.clock()).state == EntryState::live;
-}
+// Asks the store for the versions of the entry's tags, so it is not called inside a sink.
+// `lasting`: of an entry whose life gets that long (tag_versions.h).
+bool is_live(Backend& session, std::string_view stored, const CacheState& state,
+             std::optional<Ttl> lasting = std::nullopt);
 
 // Whether there is a live entry. `ask(head)` passes the head of the stored entry to `head` and
 // returns whether there is one. If the head is not enough, reads the whole entry.
 template <class Ask>
-bool is_live_by_head(Backend& session, std::string_view key, const CacheState& state, Ask&& ask) {
+bool is_live_by_head(Backend& session, std::string_view key, const CacheState& state, Ask&& ask,
+                     std::optional<Ttl> lasting = std::nullopt) {
   std::optional<EntryState> judged;
   const bool found = ask([&](std::string_view head) {
     if (!state.reads_plain() && !is_framed(head)) {
@@ -36,9 +37,9 @@ bool is_live_by_head(Backend& session, std::string_view key, const CacheState& s
     }
   });
   if (!found || judged) return found && judged == EntryState::live;
-  bool live = false;
-  read_authoritative(session, key, [&](std::string_view stored) { live = is_live(stored, state); });
-  return live;
+  std::optional<std::string> entry;
+  read_authoritative(session, key, [&](std::string_view stored) { entry = std::string(stored); });
+  return entry && is_live(session, *entry, state, lasting);
 }
 
 bool contains_live(Backend& session, std::string_view key, const CacheState& state);
@@ -52,8 +53,25 @@ std::optional<std::string> find_not_live(Backend& session, std::string_view key,
 bool replace_not_live(Backend& session, std::string_view key, std::string_view old,
                       std::string_view value, Ttl ttl);
 
+// Removes an entry, if it is unchanged. Returns whether it did. Without compare/1, whatever is
+// there.
+bool erase_unchanged(Backend& session, std::string_view key, std::string_view stored);
+
 // Stores if there is no live entry. Returns whether it did.
 bool put_if_not_live(Backend& session, std::string_view key, std::string_view value, Ttl ttl,
                      const CacheState& state);
+
+// Gives a live entry a new lifetime. Returns whether there was one. Of an entry that ends to be
+// fresh at some moment, moves that moment and keeps the stale window after it: one round trip more.
+bool touch_live(Backend& session, std::string_view key, Ttl ttl, const CacheState& state);
+
+// Marks a live entry as stale and keeps the rest of its lifetime. Returns whether there was one;
+// empty if other writers, or the store, prevent it time and again.
+std::optional<bool> expire_live(Backend& session, std::string_view key, const CacheState& state);
+
+// Reads and removes an entry; `sink` gets the lifetime that it had left, if the store can tell. Of
+// several concurrent callers, one gets it.
+bool take_entry(Backend& session, std::string_view key,
+                FunctionRef<void(std::string_view stored, std::optional<Ttl> left)> sink);
 
 }  // namespace polycache

@@ -12,6 +12,8 @@ std::string_view name_of(Op op) noexcept {
       return "get_many";
     case Op::get_or_set:
       return "get_or_set";
+    case Op::get_or_set_many:
+      return "get_or_set_many";
     case Op::set:
       return "set";
     case Op::set_many:
@@ -34,6 +36,24 @@ std::string_view name_of(Op op) noexcept {
       return "incr_version";
     case Op::clear:
       return "clear";
+    case Op::tags:
+      return "tags";
+    case Op::erase_tags:
+      return "erase_tags";
+    case Op::scan:
+      return "scan";
+    case Op::erase_pattern:
+      return "erase_pattern";
+    case Op::expire:
+      return "expire";
+    case Op::persist:
+      return "persist";
+    case Op::load:
+      return "load";
+    case Op::create_tag_index:
+      return "create_tag_index";
+    case Op::drop_tag_index:
+      return "drop_tag_index";
   }
   return "unknown";
 }

@@ -18,12 +18,12 @@ bool Cache::Operation::throws(Access access, Failing failing) const noexcept {
 
 void Cache::Operation::observe(std::size_t keys) noexcept {
   keys_ = keys;
-  state().observer()->begin({state().alias(), op_, key_, keys_});
+  observer_->begin({state().alias(), op_, key_, keys_});
 }
 
 void Cache::Operation::end() noexcept {
-  state().observer()->end({state().alias(), op_, key_, keys_},
-                          {failed() ? failure_ : result_, hits_});
+  const std::size_t hits = hits_.value_or(result_ == Result::hit ? 1 : 0);
+  observer_->end({state().alias(), op_, key_, keys_}, {failed() ? failure_ : result_, hits});
 }
 
 // Null if there is none. Does not open a session only to ask it.
@@ -71,24 +71,27 @@ void Cache::Operation::settle(Access access, BackendCall& call, const Session& s
     news = state().failsafe().note_success(access, store == nullptr || store->admits_all());
   }
   state().shared().deliver(call);
-  tell(news);
+  report(news);
 }
 
 void Cache::Operation::note_failure(Access access, Failing failing, const BackendError& error) {
   failure_ = Result::error;
   tally().errors.add();
-  tell(state().failsafe().note_failure(access, error, throws(access, failing)));
+  report(state().failsafe().note_failure(access, error, throws(access, failing)));
 }
 
-void Cache::Operation::tell(const Failsafe::News& news) {
-  state().failsafe().tell(news, name_of(op_), key_, [&](const Warning& warning) {
+void Cache::Operation::report(const Failsafe::News& news) {
+  state().failsafe().report(news, name_of(op_), key_, [&](const Warning& warning) {
     state().warn(warning.kind, warning.key, warning.message, warning.count);
   });
 }
 
+std::string Cache::Operation::what() const {
+  return op_ == Op::tags ? name() : name() + " of the key " + quote(key_);
+}
+
 void Cache::Operation::throw_named(const ValueError& error) const {
-  const std::string message =
-      state().alias() + ": " + name() + " of the key " + quote(key_) + ": " + error.what();
+  const std::string message = state().alias() + ": " + what() + ": " + error.what();
   if (dynamic_cast<const KeyNotFound*>(&error) != nullptr) throw KeyNotFound(message);
   throw ValueError(error.kind(), message);
 }

@@ -41,18 +41,24 @@ class Cache::Operation {
 
   // Of one key. Throws InvalidKey, and what a key function or a warning handler throws.
   Operation(Cache& cache, Op op, std::string_view key, std::optional<int> version)
-      : busy_(cache), op_(op), key_(state().compose(final_key_, key, version)) {
+      : busy_(cache),
+        observer_(state().observer()),
+        op_(op),
+        key_(state().compose(final_key_, key, version)) {
     begin(1);
   }
   // Of several keys, which are final, or of none.
   Operation(Cache& cache, Op op, Keys keys) noexcept
-      : busy_(cache), op_(op), key_(keys.empty() ? std::string_view() : keys.front()) {
+      : busy_(cache),
+        observer_(state().observer()),
+        op_(op),
+        key_(keys.empty() ? std::string_view() : keys.front()) {
     begin(keys.size());
   }
   Operation(const Operation&) = delete;
   Operation& operator=(const Operation&) = delete;
   ~Operation() {
-    if (state().observer() != nullptr) [[unlikely]]
+    if (observer_ != nullptr) [[unlikely]]
       end();
   }
 
@@ -85,6 +91,14 @@ class Cache::Operation {
     using R = decltype(f(std::declval<Backend&>()));
     return run<R>(Access::write, Failing::loudly, {&key_, 1}, R{}, std::forward<F>(f));
   }
+  template <class F>
+  auto must_read(F&& f) {
+    using R = decltype(f(std::declval<Backend&>()));
+    return run<R>(Access::read, Failing::loudly, {&key_, 1}, R{}, std::forward<F>(f));
+  }
+
+  // "set of the key 'shop:1:user'", for messages.
+  std::string what() const;
 
   // Whether a step met a failure of the store, or was refused.
   bool failed() const noexcept { return failure_ != Result::hit; }
@@ -92,8 +106,21 @@ class Cache::Operation {
   // --- How it went, once: counts it. Without one of these it ends as an error. ---
 
   bool has_read(bool found) noexcept {
-    (found ? tally().hits : tally().misses).add();
-    return ends(found);
+    if (found) [[likely]] {
+      tally().hits.add();
+      return ends(true);
+    }
+    tally().misses.add();
+    return ends(false);
+  }
+  // A read that asks for all of an entry.
+  void has_read(Result found) noexcept {
+    (found == Result::hit        ? tally().hits
+     : found == Result::stale    ? tally().stale
+     : found == Result::negative ? tally().negative
+                                 : tally().misses)
+        .add();
+    result_ = found;
   }
   bool has_written(bool done) noexcept {
     (done ? tally().writes : tally().refused_writes).add();
@@ -107,12 +134,12 @@ class Cache::Operation {
   void may_throw() noexcept { result_ = Result::error; }
   bool ends(bool done) noexcept {
     result_ = done ? Result::hit : Result::miss;
-    hits_ = done ? 1 : 0;
     return done;
   }
+  void ends_as(Result result) noexcept { result_ = result; }
   // Of several keys.
   void ends_many(std::size_t hits) noexcept {
-    result_ = hits > 0 ? Result::hit : Result::miss;
+    ends(hits > 0);
     hits_ = hits;
   }
   void have_been_read(std::size_t hits, std::size_t keys) noexcept {
@@ -184,7 +211,7 @@ class Cache::Operation {
   }
 
   void begin(std::size_t keys) noexcept {
-    if (state().observer() != nullptr) [[unlikely]]
+    if (observer_ != nullptr) [[unlikely]]
       observe(keys);
   }
   void observe(std::size_t keys) noexcept;
@@ -201,17 +228,18 @@ class Cache::Operation {
   [[noreturn]] void rethrow(const BackendError& error) const;
   void give_up(Access access, Failing failing, BackendCall& call, const Session& session);
   void note_failure(Access access, Failing failing, const BackendError& error);
-  void tell(const Failsafe::News& news);
+  void report(const Failsafe::News& news);
   std::string name() const { return std::string(name_of(op_)); }
 
   const Busy busy_;
+  Observer* const observer_;
   const Op op_;
   Result failure_ = Result::hit;   // or what a step met: error, refused
   Result result_ = Result::error;  // until something is said about it
   FinalKey final_key_;
   const std::string_view key_;
-  std::size_t keys_ = 0;
-  std::size_t hits_ = 0;
+  std::size_t keys_ = 0;             // set for an observer only
+  std::optional<std::size_t> hits_;  // of several keys
 };
 
 }  // namespace polycache

@@ -23,28 +23,21 @@ std::optional<std::string> revert(const CacheState& state, std::string_view fina
                                   Reading& reading, std::string_view stored,
                                   const JudgedEntry& entry) noexcept {
   try {
-    const std::string bound = bound_head(head_of_frame(stored));
+    const std::string bound = bound_head(head_of_frame(stored), entry.tags);
     std::string value;
     std::string problem = state.transforms().revert(entry.transforms, entry.payload,
                                                     {.final_key = final_key, .head = bound}, value);
     if (problem.empty()) return value;
-    reading.refused = std::make_unique<const std::string>(std::move(problem));
+    reading.more().refused = std::move(problem);
   } catch (...) {  // out of memory: the warning says less
   }
   reading.outcome = Outcome::undecodable;
   return std::nullopt;
 }
 
-}  // namespace
-
-void read_special(const CacheState& state, std::string_view final_key, Reading& reading,
-                  std::string_view stored, FunctionRef<bool(std::string_view)> decode) noexcept {
-  JudgedEntry entry{EntryState::live, stored};
-  if (is_framed(stored)) entry = judge_frame(stored, state.clock());
-  if (entry.state != EntryState::live) {
-    reading.outcome = entry.state == EntryState::unreadable ? Outcome::damaged : Outcome::not_live;
-    return;
-  }
+void read_payload(const CacheState& state, std::string_view final_key, Reading& reading,
+                  std::string_view stored, const JudgedEntry& entry,
+                  FunctionRef<bool(std::string_view)> decode) noexcept {
   if (!entry.transforms.empty()) {
     if (const auto value = revert(state, final_key, reading, stored, entry)) {
       read_value(reading, *value, decode);
@@ -56,7 +49,7 @@ void read_special(const CacheState& state, std::string_view final_key, Reading& 
   if (!state.reads_plain() && !is_counter) {
     reading.outcome = Outcome::undecodable;
     try {
-      reading.refused = std::make_unique<const std::string>(state.transforms().missing({}));
+      reading.more().refused = state.transforms().missing({});
     } catch (...) {  // out of memory: the warning says less
     }
     return;
@@ -68,6 +61,64 @@ void read_special(const CacheState& state, std::string_view final_key, Reading& 
   }
 }
 
+}  // namespace
+
+namespace {
+
+void read_judged(const CacheState& state, std::string_view final_key, Reading& reading,
+                 std::string_view stored, const JudgedEntry& entry,
+                 FunctionRef<bool(std::string_view)> decode) noexcept {
+  if (reading.head != nullptr && is_framed(stored)) *reading.head = head_of_frame(stored);
+  if (entry.state == EntryState::negative) {
+    reading.outcome = Outcome::negative;
+    return;
+  }
+  reading.now = entry.now;
+  reading.is_stale = entry.state == EntryState::stale;
+  read_payload(state, final_key, reading, stored, entry, decode);
+  if (reading.is_stale && reading.has_value()) reading.outcome = Outcome::stale;
+}
+
+}  // namespace
+
+void Reading::Details::keep(std::string_view bytes, const JudgedEntry& judged) {
+  stored = bytes;
+  const auto here = [&](std::string_view view) {
+    if (view.empty()) return std::string_view();
+    return std::string_view(stored).substr(static_cast<std::size_t>(view.data() - bytes.data()),
+                                           view.size());
+  };
+  entry = judged;
+  entry.payload = here(judged.payload);
+  entry.transforms = here(judged.transforms);
+  entry.tags = here(judged.tags);
+}
+
+void read_special(const CacheState& state, std::string_view final_key, Reading& reading,
+                  std::string_view stored, FunctionRef<bool(std::string_view)> decode) noexcept {
+  JudgedEntry entry{EntryState::live, stored};
+  if (is_framed(stored)) entry = judge_frame(stored, state.clock());
+  const bool is_found = entry.state == EntryState::live ||
+                        (reading.head != nullptr &&
+                         (entry.state == EntryState::stale || entry.state == EntryState::negative));
+  if (!is_found) {
+    reading.outcome = entry.state == EntryState::unreadable ? Outcome::damaged : Outcome::not_live;
+    return;
+  }
+  if (entry.tags.empty()) return read_judged(state, final_key, reading, stored, entry, decode);
+  try {
+    reading.more().keep(stored, entry);
+    reading.outcome = Outcome::tagged;
+  } catch (...) {  // out of memory: a miss
+  }
+}
+
+void read_checked(const CacheState& state, std::string_view final_key, Reading& reading,
+                  FunctionRef<bool(std::string_view)> decode) noexcept {
+  const Reading::Details& details = *reading.details;
+  read_judged(state, final_key, reading, details.stored, details.entry, decode);
+}
+
 void warn_unreadable(const CacheState& state, std::string_view final_key, const Reading& reading) {
   if (reading.outcome == Outcome::damaged) {
     state.warn(
@@ -76,8 +127,12 @@ void warn_unreadable(const CacheState& state, std::string_view final_key, const 
   } else if (reading.outcome == Outcome::undecodable) {
     std::string message =
         "the entry " + quote(final_key) + " is not of the type that was asked for";
-    if (reading.refused) message = "the entry " + quote(final_key) + ' ' + *reading.refused;
-    if (reading.thrown) message += " (its codec threw: " + *reading.thrown + ")";
+    if (reading.details && !reading.details->refused.empty()) {
+      message = "the entry " + quote(final_key) + ' ' + reading.details->refused;
+    }
+    if (reading.details && !reading.details->thrown.empty()) {
+      message += " (its codec threw: " + reading.details->thrown + ")";
+    }
     state.warn(Warning::Kind::undecodable_value, final_key, message + "; it counts as a miss");
   }
 }

@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <cstdint>
 #include <exception>
 #include <memory>
 #include <string>
@@ -13,14 +14,44 @@
 
 namespace polycache {
 
-// The result of reading an entry. `not_live`: it counts as absent (EntryState).
-enum class Outcome : unsigned char { absent, value, undecodable, not_live, damaged };
+// The result of reading an entry.
+enum class Outcome : unsigned char {
+  absent,
+  value,
+  undecodable,
+  not_live,  // it counts as absent (EntryState)
+  damaged,
+  tagged,  // it is a value if its tags are current: tag_versions.h finds out
+  // Only if asked for (Reading::head); else such entries are not_live.
+  stale,     // there is a value
+  negative,  // the entry says that there is none
+};
 
 struct Reading {
-  Outcome outcome = Outcome::absent;
-  std::unique_ptr<const std::string> thrown;   // message of a codec's exception
-  std::unique_ptr<const std::string> refused;  // or why a transform could not be reverted
+  // What only few entries have.
+  struct Details {
+    std::string thrown;   // message of a codec's exception
+    std::string refused;  // why a transform could not be reverted
+    std::string stored;   // an entry with tags
+    JudgedEntry entry;    // it: views into `stored`
+    std::string_view tags() const noexcept { return entry.tags; }  // the content of their field
 
+    // Keeps an entry with tags until these have been checked.
+    void keep(std::string_view bytes, const JudgedEntry& judged);
+  };
+
+  Outcome outcome = Outcome::absent;
+  std::unique_ptr<Details> details;
+  // If not null: stale and negative entries are found as well, and the head of a framed entry that
+  // was found is copied to it.
+  EntryHead* head = nullptr;
+  std::int64_t now = 0;   // when it was judged, if it has times: milliseconds since 1970
+  bool is_stale = false;  // it was then, while its value is decoded
+
+  Details& more() {
+    if (!details) details = std::make_unique<Details>();
+    return *details;
+  }
   bool has_value() const noexcept { return outcome == Outcome::value; }
   bool unreadable() const noexcept {
     return outcome == Outcome::undecodable || outcome == Outcome::damaged;
@@ -35,7 +66,7 @@ void read_value(Reading& reading, std::string_view value, Decode&& decode) noexc
     if (decode(value)) reading.outcome = Outcome::value;
   } catch (const std::exception& error) {
     try {
-      reading.thrown = std::make_unique<const std::string>(error.what());
+      reading.more().thrown = error.what();
     } catch (...) {  // out of memory: the warning says less
     }
   } catch (...) {  // a user's codec may throw anything
@@ -51,9 +82,12 @@ inline std::string_view without_blanks(std::string_view bytes) noexcept {
   return digits.empty() ? bytes : digits;
 }
 
-// The same for a frame, or for a plain value that the alias's transforms do not accept.
+// The same for a frame, or for a plain value that the alias's transforms do not accept. An entry
+// with tags is kept: read_checked() reads its value once they are known to be current.
 void read_special(const CacheState& state, std::string_view final_key, Reading& reading,
                   std::string_view stored, FunctionRef<bool(std::string_view)> decode) noexcept;
+void read_checked(const CacheState& state, std::string_view final_key, Reading& reading,
+                  FunctionRef<bool(std::string_view)> decode) noexcept;
 
 // First extracts a value from its frame and reverts its transforms. Bytes that are not a T may be a
 // number that the store itself padded; this is tried last, so a T may contain blanks.

@@ -21,6 +21,14 @@ void for_each_number(F&& f) {
   f(&Tally::waits, &CacheStatistics::waits);
   f(&Tally::errors, &CacheStatistics::errors);
   f(&Tally::refusals, &CacheStatistics::refusals);
+  f(&Tally::stale, &CacheStatistics::stale);
+  f(&Tally::negative, &CacheStatistics::negative);
+  f(&Tally::load_microseconds, &CacheStatistics::load_microseconds);
+  f(&Tally::refreshes, &CacheStatistics::refreshes);
+  f(&Tally::unmodified_loads, &CacheStatistics::unmodified_loads);
+  f(&Tally::discarded_loads, &CacheStatistics::discarded_loads);
+  f(&Tally::late_loads, &CacheStatistics::late_loads);
+  f(&Tally::refused_jobs, &CacheStatistics::refused_jobs);
 }
 
 }  // namespace

@@ -35,6 +35,8 @@ class Tally {
 
   Count hits, misses, writes, refused_writes, erased;
   Count loads, failed_loads, waits, errors, refusals;
+  Count stale, negative, load_microseconds, refreshes, unmodified_loads, discarded_loads;
+  Count late_loads, refused_jobs;
 
   // Counts for that book from now on; what was counted before stays in the book that it was for.
   // Null: for none. Never throws.

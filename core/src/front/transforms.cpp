@@ -9,6 +9,25 @@
 
 namespace polycache {
 
+std::string Transforms::problem_of(const std::vector<Named>& all) {
+  const Named* encrypts = nullptr;
+  for (const Named& one : all) {
+    if (!one.transform) continue;
+    if (!one.writes && !one.transform->reads_plain()) {
+      return quote(one.name) + " requires that every value is stored with it, so its option " +
+             quote("write") + " must not be false";
+    }
+    if (!one.writes) continue;
+    const TransformEffect effect = one.transform->effect();
+    if (effect == TransformEffect::encrypts) encrypts = &one;
+    if (effect != TransformEffect::compresses || encrypts == nullptr) continue;
+    return quote(one.name) + " compresses and comes after " + quote(encrypts->name) +
+           ", which encrypts, but encrypted bytes cannot be compressed; write " + quote(one.name) +
+           " before " + quote(encrypts->name);
+  }
+  return {};
+}
+
 bool Transforms::reads_plain() const noexcept {
   return std::all_of(all_.begin(), all_.end(),
                      [](const Named& one) { return one.transform->reads_plain(); });
@@ -33,6 +52,7 @@ std::string Transforms::apply(std::string_view value, const TransformContext& co
   std::string names;
   std::string next;
   for (const Named& one : all_) {
+    if (!one.writes) continue;
     next.clear();
     const std::string head = std::string(context.head) + names;
     if (!one.transform->apply(value, {context.final_key, head}, next)) continue;

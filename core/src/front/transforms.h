@@ -18,10 +18,15 @@ class Transforms {
   struct Named {
     std::string name;
     std::shared_ptr<Transform> transform;
+    bool writes = true;  // false: reverts what older entries name, and is applied to no value
   };
 
   Transforms() = default;
   explicit Transforms(std::vector<Named> all) noexcept : all_(std::move(all)) {}
+
+  // Why these cannot work together, as a sentence for the configuration's author. Empty if they
+  // can. Members that are null were reported already.
+  static std::string problem_of(const std::vector<Named>& all);
 
   bool empty() const noexcept { return all_.empty(); }
   // Whether an entry without transforms is a value.

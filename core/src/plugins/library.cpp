@@ -19,7 +19,7 @@
 #include "base/no_destructor.h"
 #include "base/write_access.h"
 #include "plugins/abi_mark.h"
-#include "plugins/elf_judge.h"
+#include "plugins/elf_check.h"
 #include "polycache/abi.h"
 #include "polycache/author/text.h"
 #include "polycache/error.h"
@@ -37,8 +37,8 @@ using boost::dll::shared_library;
 
 constexpr std::string_view mark_prefix = ".polycache_abi_";
 
-// The ABI mark of a file that judge_elf() has accepted. Boost reads the section names without
-// checking that they end; judge_elf() makes that safe.
+// The ABI mark of a file that check_elf() has accepted. Boost reads the section names without
+// checking that they end; check_elf() makes that safe.
 std::string read_mark(const fs::path& file) {
   std::vector<std::string> sections;
   try {
@@ -156,8 +156,8 @@ const Library* find_loaded(const fs::path& canonical) {
 }
 
 void check_library(const fs::path& canonical) {
-  require_loader();  // judge_elf() calls it
-  judge_elf(canonical);
+  require_loader();  // check_elf() calls it
+  check_elf(canonical);
   check_mark(canonical);
 }
 

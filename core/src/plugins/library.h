@@ -1,4 +1,4 @@
-// Shared libraries: judged, loaded, never unloaded. Only plugins/library.cpp uses Boost.DLL.
+// Shared libraries: checked, loaded, never unloaded. Only plugins/library.cpp uses Boost.DLL.
 
 #pragma once
 

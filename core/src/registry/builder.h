@@ -1,14 +1,13 @@
-// Builds the states of the aliases of a Config: finds plugins, reads options, makes factories and
-// layers. All problems are collected before any is reported.
+// Builds the states of the aliases of a Config: walks over the aliases, makes their factories,
+// layers and transforms, and resolves what they need of each other. All problems are collected
+// before any is reported.
 
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 #include <map>
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "front/cache_state.h"
 #include "polycache/config.h"
@@ -30,12 +29,9 @@ struct BuiltAlias {
 
 using BuiltAliases = std::map<std::string, BuiltAlias, std::less<>>;
 
-// Where plugins are searched for with that configuration.
-std::vector<std::filesystem::path> plugin_folders(const Config& config);
-
-// For the registry of that number. Throws ConfigError with all problems, or PluginError if all of
-// them concern plugins.
+// For the registry of that number, whose executor the aliases refer to weakly. Throws ConfigError
+// with all problems, or PluginError if all of them concern plugins.
 BuiltAliases build_aliases(const Config& config, const Environment& environment,
-                           std::uint64_t registry);
+                           std::uint64_t registry, const std::shared_ptr<Executor>& executor);
 
 }  // namespace polycache

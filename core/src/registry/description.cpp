@@ -49,6 +49,7 @@ void describe(const Config& config, const std::string& path, const CacheConfig& 
   info.clear = cache.clear;
   info.key_function = is_plugin_like(cache.key_function) ? cache.key_function : "...";
   info.key_warnings = cache.key_warnings;
+  info.load = cache.load;
   const bool hidden = config.hidden.contains(path + ".location");
   for (const std::string& location : cache.location) {
     info.location.push_back(hidden ? "..." : without_credentials(location));

@@ -13,12 +13,13 @@
 #include "base/cold_mutex.h"
 #include "base/shown.h"
 #include "front/backend_call.h"
-#include "plugins/loader.h"
 #include "polycache/author/extension.h"
 #include "polycache/author/text.h"
 #include "polycache/error.h"
 #include "registry/builder.h"
 #include "registry/health.h"
+#include "registry/plugin_search.h"
+#include "registry/registry_executor.h"
 #include "registry/reports.h"
 #include "registry/thread_caches.h"
 
@@ -56,7 +57,11 @@ Config read_again(const Config& installed) {
 }  // namespace
 
 struct CacheRegistry::State {
+  explicit State(std::shared_ptr<Executor> given)
+      : executor(std::make_shared<RegistryExecutor>(std::move(given))) {}
+
   const std::uint64_t id = next_registry.fetch_add(1, std::memory_order_relaxed);
+  const std::shared_ptr<RegistryExecutor> executor;  // of all configurations
 
   // Increased after `aliases` has changed, with release; a thread that sees the new value takes the
   // lock and so sees the aliases.
@@ -117,13 +122,15 @@ struct CacheRegistry::State {
       handler = fresh.environment->on_warning;
       fresh.config = std::make_shared<const Config>(read(before));
       fresh.aliases = std::make_shared<const BuiltAliases>(
-          build_aliases(*fresh.config, *fresh.environment, id));
+          build_aliases(*fresh.config, *fresh.environment, id, executor));
       for (const auto& [alias, built] : *fresh.aliases) {
         const auto older = before.aliases->find(alias);
         if (older == before.aliases->end() || !older->second.state || !built.state) continue;
         built.state->shared().count_on(older->second.state->shared());
       }
+      const std::shared_ptr<Executor> given = fresh.environment->executor;
       put(fresh);
+      executor->use(given);
     } catch (...) {
       deliver(reports, handler);
       throw;
@@ -232,15 +239,16 @@ struct CacheRegistry::State {
 };
 
 CacheRegistry::CacheRegistry(Config config, Environment environment)
-    : state_(std::make_shared<State>()) {
-  state_->aliases =
-      std::make_shared<const BuiltAliases>(build_aliases(config, environment, state_->id));
+    : state_(std::make_shared<State>(environment.executor)) {
+  state_->aliases = std::make_shared<const BuiltAliases>(
+      build_aliases(config, environment, state_->id, state_->executor));
   state_->environment = std::make_shared<const Environment>(std::move(environment));
   state_->config = std::make_shared<const Config>(std::move(config));
   ThreadCaches::registry_begins(state_->id);
 }
 
 CacheRegistry::~CacheRegistry() {
+  state_->executor->end();  // jobs that run may use the registry
   ThreadCaches::registry_ends(state_->id);
   if (ThreadCaches* const mine = ThreadCaches::current()) mine->release_ended();
   close_idle(*state_->snapshot());
@@ -321,11 +329,7 @@ const PluginDescriptor& CacheRegistry::plugin(PluginKind kind, std::string_view 
         "since it may contain a password");
   }
   const State::Known now = state_->known();
-  return *find_plugin(
-              kind, name, now.environment->linked_plugins, plugin_folders(*now.config),
-              now.config->folder,
-              now.config->allow_writable_plugins ? WritableFiles::allowed : WritableFiles::refused)
-              .descriptor;
+  return *PluginSearch(*now.config, *now.environment).find(kind, name).descriptor;
 }
 
 std::vector<CacheHealth> CacheRegistry::health() const {
@@ -341,6 +345,12 @@ std::vector<CacheHealth> CacheRegistry::health() const {
     }
   }
   return all;
+}
+
+std::shared_ptr<Executor> CacheRegistry::executor() const { return state_->executor; }
+
+bool CacheRegistry::shutdown(std::chrono::milliseconds deadline) {
+  return state_->executor->shutdown(deadline);
 }
 
 void CacheRegistry::close_all() noexcept {

@@ -6,7 +6,9 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <limits>
 #include <stdexcept>
 
@@ -151,6 +153,7 @@ TEST(ConfigTest, TakesEveryMember) {
       "key_warnings": false,
       "on_error": {"write": "throw"},
       "clear": "prefix",
+      "tag_version_cache": "150ms",
       "layers": ["metrics", {"name": "compress", "options": {"level": 3}}],
       "options": {"b": true, "i": -9223372036854775808, "d": 0.5, "s": "x", "l": ["a", "b"]}
     }}
@@ -167,6 +170,7 @@ TEST(ConfigTest, TakesEveryMember) {
   EXPECT_EQ(cache.on_error.read, ErrorPolicy::miss);
   EXPECT_EQ(cache.on_error.write, ErrorPolicy::throw_error);
   EXPECT_EQ(cache.clear, ClearScope::prefix);
+  EXPECT_EQ(cache.tag_version_cache, 150ms);
   ASSERT_EQ(cache.layers.size(), 2U);
   EXPECT_EQ(cache.layers[0].name, "metrics");
   EXPECT_THAT(cache.layers[1].options, ElementsAre(Pair("level", OptionValue(std::int64_t{3}))));
@@ -186,6 +190,7 @@ TEST(ConfigTest, OmittedMembersHaveTheirDefaults) {
   EXPECT_EQ(cache.version, 1);
   EXPECT_EQ(cache.key_function, "default");
   EXPECT_TRUE(cache.key_warnings);
+  EXPECT_EQ(cache.tag_version_cache, 0ms);
   EXPECT_THAT(cache.location, IsEmpty());
 }
 
@@ -509,6 +514,25 @@ TEST_F(ConfigFiles, AFileThatCannotBePutInIsNamed) {
   EXPECT_THAT(problem("."), HasSubstr("Is a directory"));
   EXPECT_THAT(problem("large.txt"), HasSubstr("is larger than 64 KiB"));
   EXPECT_THAT(problem("zero.txt"), HasSubstr("must not contain a zero byte"));
+}
+
+// Of a file that is missing, cannot be read, is too large, or is refused for its content.
+TEST_F(ConfigFiles, AFileThatCannotBePutInLeavesNoDescriptorOpen) {
+  const auto open_descriptors = [] {
+    return std::distance(std::filesystem::directory_iterator("/proc/self/fd"),
+                         std::filesystem::directory_iterator());
+  };
+  write("large.txt", std::string(65537, 'x'));
+  write("zero.txt", std::string_view("hunter2\0x", 9));
+  std::filesystem::permissions(write("writable.txt", "hunter2"), std::filesystem::perms(0602));
+  const auto before = open_descriptors();
+  for (const char* path : {"none.txt", ".", "large.txt", "zero.txt", "writable.txt"}) {
+    const auto file = write("c.json", std::string(R"({"caches": {"a": {"backend": "redis",
+      "options": {"password": "${file:)") +
+                                          path + R"(}"}}}})");
+    static_cast<void>(problem_of([&] { static_cast<void>(Config::from_file(file)); }));
+    EXPECT_EQ(open_descriptors(), before) << path;
+  }
 }
 
 TEST_F(ConfigFiles, FolderAndPlacesAreTheFiles) {

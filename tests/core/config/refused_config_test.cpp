@@ -112,7 +112,7 @@ TEST(RefusedConfig, AnSqliteFileInAFolderThatCannotBeWrittenToIsRefused) {
   const std::string problem = problem_of(cache);
   ASSERT_EQ(::seteuid(is_root ? 0 : ::geteuid()), 0);
   std::filesystem::remove_all(name);
-  EXPECT_THAT(problem, HasSubstr("cannot be written to"));
+  EXPECT_THAT(problem, HasSubstr("is not writable"));
 }
 
 TEST(RefusedConfig, ClearingAPrefixThatAnotherOneBeginsWithIsWarnedOf) {

@@ -90,7 +90,7 @@ TEST_F(EntryTest, StatesFollowFromFlagsAndTimes) {
       {"leased, whatever else",
        {.flags = flag_leased | flag_negative, .fresh_until = 1},
        EntryState::leased},
-      {"tagged, which is not understood yet", {.flags = flag_tagged}, EntryState::unreadable},
+      {"tagged, without tags", {.flags = flag_tagged}, EntryState::unreadable},
       {"transformed, neither", {.flags = flag_transformed}, EntryState::unreadable},
       {"a flag to come", {.flags = 32}, EntryState::unreadable},
       {"a flag to come", {.flags = 128}, EntryState::unreadable},
@@ -129,8 +129,8 @@ TEST_F(EntryTest, APayloadThatWasTransformedNamesItsTransforms) {
   EXPECT_EQ(entry.transforms, names);
   EXPECT_EQ(entry.payload, "payload");
   EXPECT_EQ(head_of_frame(frame).created, 5);
-  EXPECT_EQ(bound_head(head_of_frame(frame)), bound_head({.created = 5}));
-  EXPECT_EQ(bound_head({}).size(), entry_head_size);
+  EXPECT_EQ(bound_head(head_of_frame(frame), {}), bound_head({.created = 5}, {}));
+  EXPECT_EQ(bound_head({}, {}).size(), entry_head_size);
 
   const std::string longer(300, 'n');
   EXPECT_EQ(
@@ -146,6 +146,45 @@ TEST_F(EntryTest, NamesOfTransformsAndTheirFlagComeTogether) {
   EXPECT_EQ(state_of({.flags = flag_transformed}, field), EntryState::live);
   EXPECT_EQ(state_of({.flags = flag_transformed}, field + field), EntryState::unreadable);
   EXPECT_EQ(state_of({.flags = flag_transformed}, transforms_field("")), EntryState::unreadable);
+}
+
+TEST_F(EntryTest, TagsAndTheirFlagComeTogether) {
+  const std::string longer(200, 'u');
+  const std::vector<EntryTag> tags{{"posts", 0x0102030405060708}, {longer, 7}};
+  const std::string content = tags_content(tags);
+  const std::string field = tags_field(content);
+  const std::string frame = make_frame({.flags = flag_tagged}, field, "payload");
+  const JudgedEntry entry = judge_entry(frame, clock_);
+  EXPECT_EQ(entry.state, EntryState::live);
+  EXPECT_EQ(entry.payload, "payload");
+  EXPECT_EQ(entry.tags, content);
+  const auto read = read_tags(entry.tags);
+  ASSERT_TRUE(read && read->size() == 2);
+  EXPECT_EQ((*read)[0].name, "posts");
+  EXPECT_EQ((*read)[0].version, 0x0102030405060708U);
+  EXPECT_EQ((*read)[1].name, longer);
+  EXPECT_EQ((*read)[1].version, 7U);
+
+  EXPECT_EQ(state_of({}, field), EntryState::unreadable);
+  EXPECT_EQ(state_of({.flags = flag_tagged}, field + field), EntryState::unreadable);
+  EXPECT_EQ(state_of({.flags = flag_tagged}, tags_field("")), EntryState::unreadable);
+  EXPECT_EQ(state_of({.flags = flag_tagged}, tags_field("\x05posts1234567")),
+            EntryState::unreadable);
+  EXPECT_EQ(state_of({.flags = flag_tagged}, tags_field(std::string("\0"
+                                                                    "12345678",
+                                                                    9))),
+            EntryState::unreadable);
+  EXPECT_EQ(state_of({.flags = flag_tagged | flag_transformed}, field + transforms_field("seal")),
+            EntryState::live);
+}
+
+// Only the store knows whether the tags are current, so no part of an entry says that it is live.
+TEST_F(EntryTest, AHeadWithTagsSaysNothingUnlessTheEntryIsDeadAnyway) {
+  const std::vector<EntryTag> tags{{"t", 1}};
+  const std::string field = tags_field(tags_content(tags));
+  EXPECT_EQ(judge_head(make_frame({.flags = flag_tagged}, field, ""), clock_), std::nullopt);
+  EXPECT_EQ(judge_head(make_frame({.flags = flag_tagged, .fresh_until = 1}, field, ""), clock_),
+            EntryState::dead);
 }
 
 // What the first 64 bytes do not show is decided when the entry is read.
@@ -232,6 +271,13 @@ const Golden golden_frames[] = {
      {.flags = flag_leased},
      EntryState::leased},
 };
+
+TEST_F(EntryTest, GoldenBytesOfTagsStayWhatTheyAre) {
+  const std::vector<EntryTag> tags{{"a", 1}, {"posts", 0x8877665544332211}};
+  EXPECT_EQ(make_frame({.flags = flag_tagged}, tags_field(tags_content(tags)), "v"),
+            from_hex("c1 70 63 01 04 3a0000 0000000000000000 0000000000000000 00000000 00000000"
+                     "81 18 01 61 0100000000000000 05 706f737473 1122334455667788 76"));
+}
 
 TEST_F(EntryTest, GoldenBytesStayWhatTheyAre) {
   for (const Golden& golden : golden_frames) {

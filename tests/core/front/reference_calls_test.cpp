@@ -250,7 +250,7 @@ TEST_F(ReferenceCalls, WholeNumbersOfEveryWidthThatFitsAreCounted) {
   EXPECT_EQ(cache.incr("n", short{-1}), 199);
   EXPECT_EQ(cache.incr("n", 4'000'000'000U), 4'000'000'199);
   EXPECT_EQ(cache.decr("n", 4'000'000'000L, {.version = 1, .initial = 7U}), 199);
-  static_assert(sizeof(polycache::ReadOptions) == sizeof(std::optional<int>));
+  static_assert(sizeof(polycache::KeyOptions) == sizeof(std::optional<int>));
   EXPECT_EQ(polycache::ReadOptions{.version = 2U}.version, 2);
   EXPECT_EQ(polycache::ReadOptions().version, std::nullopt);
 }

@@ -7,6 +7,7 @@
 
 #include <chrono>
 #include <memory>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -39,6 +40,7 @@ class RunLength final : public Transform {
     }
     return out.size() < value.size();
   }
+  TransformEffect effect() const noexcept override { return TransformEffect::compresses; }
   bool revert(std::string_view stored, const TransformContext&, std::string& out) override {
     if (stored.size() % 2 != 0) return false;
     for (std::size_t i = 0; i < stored.size(); i += 2) {
@@ -64,6 +66,7 @@ class Seal final : public Transform {
     return true;
   }
   bool reads_plain() const noexcept override { return false; }
+  TransformEffect effect() const noexcept override { return TransformEffect::encrypts; }
 
  private:
   char sum(const TransformContext& context) const {
@@ -97,6 +100,7 @@ class TransformTest : public ::testing::Test {
   static CacheConfig alias(std::vector<LayerConfig> transform) {
     return {.backend = "locmem", .location = {"transform_test"}, .transform = std::move(transform)};
   }
+  static inline const OptionMap read_only{{"write", false}};
   static LayerConfig sealed(std::int64_t secret = 42) { return {"seal", {{"secret", secret}}}; }
   std::string stored(std::string_view key) {
     std::string bytes;
@@ -111,7 +115,8 @@ class TransformTest : public ::testing::Test {
                                      {"short", alias({{"run_length"}})},
                                      {"seal", alias({sealed()})},
                                      {"both", alias({{"run_length"}, sealed()})},
-                                     {"other", alias({sealed(43)})}}},
+                                     {"other", alias({sealed(43)})},
+                                     {"no_more_short", alias({{"run_length", read_only}})}}},
                          environment()};
   std::string runs = std::string(1000, 'a') + std::string(500, 'b');
 };
@@ -168,6 +173,61 @@ TEST_F(TransformTest, CountersStayCounters) {
   EXPECT_THROW(cache.incr("text"), ValueError);
 }
 
+TEST_F(TransformTest, AnExpiredEntryStaysReadable) {
+  for (const char* const name : {"plain", "short", "seal", "both"}) {
+    Cache& cache = registry[name];
+    cache.set("k", runs);
+    EXPECT_TRUE(cache.expire("k")) << name;
+    EXPECT_FALSE(cache.get("k")) << name;
+    EXPECT_EQ(cache.get_entry("k").status, EntryStatus::stale) << name;
+    EXPECT_EQ(cache.get_entry("k").value, runs) << name;
+    EXPECT_EQ(cache.pop_entry("k").value, runs) << name;
+    cache.set("n", 5);
+    EXPECT_TRUE(cache.expire("n")) << name;
+    EXPECT_EQ(cache.get_entry<int>("n").value, 5) << name;
+    cache.set("tagged", runs, {.tags = {"t"}});
+    EXPECT_TRUE(cache.expire("tagged")) << name;
+    EXPECT_EQ(cache.get_entry("tagged").value, runs) << name;
+  }
+  registry["plain"].set("plain", "a value without a seal");
+  EXPECT_FALSE(registry["seal"].expire("plain"));
+  EXPECT_THAT(warnings, IsEmpty());
+}
+
+// A seal covers the times of the head.
+TEST_F(TransformTest, ATouchOfAnEntryThatSaysHowLongItIsFreshSealsItAgain) {
+  const auto number = [](std::int64_t n, int size) {
+    std::string bytes;
+    for (; size > 0; --size, n >>= 8) bytes.push_back(static_cast<char>(n & 0xff));
+    return bytes;
+  };
+  const std::int64_t now =
+      std::chrono::floor<std::chrono::milliseconds>(clock.system_now()).time_since_epoch().count();
+  const std::string times = number(now, 8) + number(now + 60'000, 8) + number(0, 4) + number(30, 4);
+  const std::string field = std::string("\x80\x04") + "seal";
+  Cache& cache = registry["seal"];
+  std::string payload;
+  Seal(42).apply("secret",
+                 {.final_key = cache.final_key("k"),
+                  .head = std::string("\xC1pc\x01\x08") + number(0, 3) + times},
+                 payload);
+  const std::string frame = std::string("\xC1pc\x01\x08") +
+                            number(32 + static_cast<std::int64_t>(field.size()), 3) + times +
+                            field + payload;
+  cache.backend().put(cache.final_key("k"), frame, Ttl(90s), PutMode::always);
+  EXPECT_EQ(cache.get("k"), "secret");
+  EXPECT_TRUE(cache.touch("k", 1h));
+  EXPECT_EQ(cache.get_entry("k").left, 1h);
+  EXPECT_EQ(cache.get("k", {.touch = 2h}), "secret");
+  EXPECT_EQ(cache.get_entry("k").left, 2h);
+  EXPECT_TRUE(cache.persist("k"));
+  EXPECT_EQ(cache.get_entry("k").left, std::nullopt);
+  EXPECT_TRUE(cache.expire("k"));
+  EXPECT_EQ(cache.get_entry("k").value, "secret");
+  EXPECT_EQ(stored("k").size(), frame.size());
+  EXPECT_THAT(warnings, IsEmpty());
+}
+
 TEST_F(TransformTest, SwitchingOnOffOrOverLeavesOldEntriesReadable) {
   registry["plain"].set("old", runs);
   EXPECT_EQ(registry["short"].get("old"), runs);
@@ -187,6 +247,17 @@ TEST_F(TransformTest, SwitchingOnOffOrOverLeavesOldEntriesReadable) {
   warnings.clear();
   registry["seal"].set("sealed", runs);
   EXPECT_EQ(registry["both"].get("sealed"), runs);
+  EXPECT_THAT(warnings, IsEmpty());
+}
+
+TEST_F(TransformTest, ATransformThatDoesNotWriteStillReads) {
+  registry["short"].set("k", runs);
+  Cache& cache = registry["no_more_short"];
+  EXPECT_EQ(cache.get("k"), runs);
+  EXPECT_EQ(cache.incr_version("k"), 2);  // reverts, and does not apply again
+  EXPECT_EQ(registry["plain"].get("k", {.version = 2}), runs);
+  cache.set("k", runs);
+  EXPECT_EQ(stored("k"), runs);
   EXPECT_THAT(warnings, IsEmpty());
 }
 
@@ -256,6 +327,14 @@ TEST_F(TransformTest, WhatATransformThrowsReachesTheWriter) {
   EXPECT_THAT(warnings,
               ElementsAre(HasSubstr("was not stored: its codec or transform threw: no seal "
                                     "for this")));
+  const auto values =
+      cache.get_or_set_many<std::string>({"m", "n"}, [](std::span<const std::string>) {
+        return std::vector<std::string>{"unsealable", "sealable"};
+      });
+  EXPECT_EQ(values, (std::vector<std::optional<std::string>>{"unsealable", "sealable"}));
+  EXPECT_FALSE(cache.contains("m"));
+  EXPECT_EQ(cache.get("n"), "sealable");
+  EXPECT_EQ(warnings.size(), 2U);
 }
 
 TEST_F(TransformTest, DamagedBytesAreAMiss) {
@@ -285,6 +364,16 @@ TEST_F(TransformTest, ConfigurationsThatCannotWorkAreRefused) {
   EXPECT_THAT(problem_of({{"run_length"}, {"run_length"}}),
               HasSubstr("the transform \"run_length\" is given twice"));
   EXPECT_THAT(problem_of({{"locmem"}}), HasSubstr("locmem"));
+  EXPECT_THAT(problem_of({sealed(), {"run_length"}}),
+              HasSubstr("caches.a.transform: \"run_length\" compresses and comes after \"seal\", "
+                        "which encrypts, but encrypted bytes cannot be compressed; write "
+                        "\"run_length\" before \"seal\""));
+  EXPECT_EQ(problem_of({sealed(), {"run_length", read_only}}), "");
+  EXPECT_THAT(problem_of({{"run_length", {{"write", std::string("no")}}}}),
+              HasSubstr("caches.a.transform[0].options.write: expected true or false, got \"no\""));
+  EXPECT_THAT(problem_of({{"seal", {{"secret", std::int64_t{5}}, {"write", false}}}}),
+              HasSubstr("caches.a.transform: \"seal\" requires that every value is stored with it, "
+                        "so its option \"write\" must not be false"));
 }
 
 TEST_F(TransformTest, AreReadFromAFile) {

@@ -51,7 +51,7 @@ TEST(PluginDamage, ACutFileIsReportedAsTruncated) {
   EXPECT_THAT(refusal_of(file), HasSubstr(std::to_string(whole.size() / 2) + " bytes"));
 }
 
-// Where the headers of a file lie: what the judge reads, and what the loader believes.
+// Where the headers of a file lie: what the check reads, and what the loader relies on.
 std::vector<std::size_t> header_bytes(const std::string& file) {
   ElfW(Ehdr) header{};
   std::memcpy(&header, file.data(), sizeof(header));
@@ -131,7 +131,7 @@ TEST(PluginDamage, AChangedByteInTheHeadersCrashesNothing) {
     ASSERT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0)
         << "status " << status << " after the change of byte " << *at;
   }
-  // Many bytes mean nothing to anybody (addresses of sections that are not loaded, padding);
+  // Many bytes have no meaning (addresses of sections that are not loaded, padding);
   // but if hardly anything were refused, this test would test nothing.
   EXPECT_GT(*refused, changes.size() / 4);
   RecordProperty("changes", static_cast<int>(changes.size()));

@@ -226,7 +226,7 @@ TEST(PluginLoader, TwoMarksInOneFileAreRefused) {
 TEST(PluginLoader, AMissingSymbolIsNamed) {
   const std::string message = refusal_of(specimen("unresolved"));
   EXPECT_THAT(message, StartsWith(in_quotes(specimen("unresolved")) + " cannot be loaded: "));
-  EXPECT_THAT(message, HasSubstr("undefined symbol: polycache_specimen_that_nobody_defines"));
+  EXPECT_THAT(message, HasSubstr("undefined symbol: polycache_specimen_without_definition"));
 }
 
 TEST(PluginLoader, ALibraryWithMarkAndWithoutDescriptorIsRefused) {
@@ -251,7 +251,7 @@ TEST(PluginLoader, AnotherKindIsRefusedNamingBoth) {
               EndsWith(" is a layer (\"shout\"), but a key function is expected here"));
 }
 
-// --- Descriptors, as linked into a program; those of files are judged alike ---
+// --- Descriptors, as linked into a program; those of files are checked alike ---
 
 std::unique_ptr<BackendFactory> create_nothing(const OptionReader& /*options*/,
                                                const BackendContext& /*context*/) {
@@ -486,6 +486,11 @@ TEST_F(PluginSearch, AStockStoreThatTheBuildLacksIsExplained) {
   EXPECT_THAT(refusal([&] { find("memcached", {}); }), HasSubstr("POLYCACHE_WITH_MEMCACHED"));
   EXPECT_THAT(refusal([&] { find_plugin(PluginKind::key_function, "hashed", {}, {}, {}); }),
               HasSubstr("needs OpenSSL"));
+  EXPECT_THAT(refusal([&] { find_plugin(PluginKind::transform, "zstd", {}, {}, {}); }),
+              HasSubstr("; polycache's own \"zstd\" needs Zstandard (Debian: libzstd-dev) and "
+                        "POLYCACHE_WITH_ZSTD other than OFF"));
+  EXPECT_THAT(refusal([&] { find_plugin(PluginKind::transform, "aead", {}, {}, {}); }),
+              HasSubstr("libsodium-dev"));
   EXPECT_THAT(refusal([&] { find("mine", {}); }), Not(HasSubstr("polycache's own")));
 }
 
@@ -539,13 +544,12 @@ constexpr const char* remedy =
     " (to load it anyway, set \"allow_writable_plugins\": true in the configuration, or "
     "POLYCACHE_ALLOW_WRITABLE_FILES=1 in the environment)";
 
-TEST_F(PluginSearch, AFileThatEverybodyCanWriteToIsRefused) {
+TEST_F(PluginSearch, AWorldWritableFileIsRefused) {
   const auto a = folder("a");
   put(specimen("good"), a / "polycache_good.so");
   set_mode(a / "polycache_good.so", 0757);
   const std::string file = in_quotes(a / "polycache_good.so");
-  const std::string expected =
-      file + " can be written to by everybody; run: chmod o-w " + file + remedy;
+  const std::string expected = file + " is writable by all users; run: chmod o-w " + file + remedy;
   EXPECT_EQ(refusal([&] { find("good", {a}); }), expected);
   EXPECT_EQ(refusal_of(a / "polycache_good.so"), expected);
   EXPECT_THAT(refusal([&] { load_key_function(a / "polycache_good.so", "f"); }),
@@ -554,14 +558,13 @@ TEST_F(PluginSearch, AFileThatEverybodyCanWriteToIsRefused) {
   EXPECT_STREQ(find("good", {a}).descriptor->name, "good");
 }
 
-TEST_F(PluginSearch, AFolderThatEverybodyCanWriteToIsRefusedBeforeItIsSearched) {
+TEST_F(PluginSearch, AWorldWritableFolderIsRefusedBeforeItIsSearched) {
   const auto a = folder("a");
   const auto b = folder("b");
   put(specimen("good"), b / "polycache_good.so");
   set_mode(a, 0777);
   const std::string expected = "the plugin folder " + in_quotes(a) +
-                               " can be written to by everybody; run: chmod o-w " + in_quotes(a) +
-                               remedy;
+                               " is writable by all users; run: chmod o-w " + in_quotes(a) + remedy;
   EXPECT_EQ(refusal([&] { find("good", {a, b}); }), expected);
   EXPECT_STREQ(find("good", {b, a}).descriptor->name, "good");
   put(specimen("good"), a / "polycache_good.so");
@@ -579,7 +582,7 @@ TEST_F(PluginSearch, AFolderLikeTmpIsSearchedForFilesOfOurOwn) {
   EXPECT_STREQ(find("good", {a}).descriptor->name, "good");
 }
 
-TEST_F(PluginSearch, ALinkIntoAFolderThatEverybodyCanWriteToIsRefused) {
+TEST_F(PluginSearch, ALinkIntoAWorldWritableFolderIsRefused) {
   const auto a = folder("a");
   const auto b = folder("b");
   put(specimen("good"), b / "real.so");

@@ -192,7 +192,7 @@ TEST_F(InstalledPlugins, ADamagedOneIsUsedWhenItIsInstalledAgain) {
   expect_full_service(registry);
 }
 
-TEST_F(InstalledPlugins, OneThatEverybodyCanWriteToNeedsPermission) {
+TEST_F(InstalledPlugins, AWorldWritablePluginNeedsPermission) {
   ::unsetenv("POLYCACHE_ALLOW_WRITABLE_FILES");
   install();
   std::filesystem::permissions(file(), std::filesystem::perms(0777));

@@ -13,7 +13,7 @@
 #endif
 
 #ifdef SPECIMEN_UNRESOLVED
-extern "C" void polycache_specimen_that_nobody_defines();
+extern "C" void polycache_specimen_without_definition();
 #endif
 
 namespace {
@@ -60,7 +60,7 @@ thread_local int creations = 7;
 std::unique_ptr<polycache::BackendFactory> create(const polycache::OptionReader& /*options*/,
                                                   const polycache::BackendContext& /*context*/) {
 #ifdef SPECIMEN_UNRESOLVED
-  polycache_specimen_that_nobody_defines();
+  polycache_specimen_without_definition();
 #endif
   ++creations;
 #ifdef SPECIMEN_CREATE_THROWS

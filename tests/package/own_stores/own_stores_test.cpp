@@ -11,15 +11,20 @@
 namespace polycache::testing {
 namespace {
 
-INSTANTIATE_TEST_SUITE_P(
-    Folder, BackendConformance,
-    ::testing::ValuesIn(conformance_cases(
-        {.name = "Folder",
-         .backend = "folder",
-         .location = [] { return std::vector<std::string>{"folder_store"}; },
-         .plugin_path = {"custom_backend"},
-         .quirks = {.has_ttl = false, .has_compare = false, .has_erase_prefix = false}})),
-    case_name);
+INSTANTIATE_TEST_SUITE_P(Folder, BackendConformance,
+                         ::testing::ValuesIn(conformance_cases(
+                             {.name = "Folder",
+                              .backend = "folder",
+                              .location = [] { return std::vector<std::string>{"folder_store"}; },
+                              .plugin_path = {"custom_backend"},
+                              .quirks = {.has_ttl = false,
+                                         .has_compare = false,
+                                         .has_erase_prefix = false,
+                                         .has_scan = false,
+                                         .has_renew = false,
+                                         .has_tag_index = false,
+                                         .has_maintenance = false}})),
+                         case_name);
 
 Config short_keys_config() {
   return {.caches = {{"own", {.backend = "short_keys", .location = {"shared"}}},

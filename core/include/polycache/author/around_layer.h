@@ -52,25 +52,38 @@ enum class StoreOp : std::uint8_t {
   pop,           // PopExtension
   erase_prefix,  // ErasePrefixExtension
   check_health,  // HealthExtension::check
+  scan,          // ScanExtension: one page
+  erase_pattern,
+  get_and_renew,     // RenewExtension::get
+  create_tag_index,  // TagIndexExtension::create_index
+  drop_tag_index,
+  erase_tagged,
 };
 
 // One item of an answer, as the store delivers it:
-//   get, get_many, get_with_ttl, get_many_with_ttl, pop   an entry that was found
+//   get, get_many, get_with_ttl, get_many_with_ttl, pop,
+//   get_and_renew                                         an entry that was found
 //   contains, touch                                       the same; `value` is only its head
 //   put_many                                              an item that was not stored; no value
+//   scan                                                  an entry that was found; `value` is its
+//                                                         key. A layer that delivers it does so
+//                                                         while the store lists it, or its size is
+//                                                         0
 // Other operations deliver none. Passed in both directions, so its layout is frozen.
 struct StoreItem {
   std::size_t index = 0;  // of the call's key
   std::optional<std::string_view> value = {};
-  std::optional<Ttl> left = {};  // get_with_ttl, get_many_with_ttl
+  std::optional<Ttl> left = {};  // get_with_ttl, get_many_with_ttl, scan
 };
 
 // What the store returns besides the items. Layout frozen, as above.
 struct StoreAnswer {
-  // Operations with one key: whether it was found, stored, touched, erased, counted. Otherwise
-  // false.
+  // Operations with one key: whether it was found, stored, touched, erased, counted;
+  // create_tag_index, drop_tag_index: what they return. Otherwise false.
   bool done = false;
-  std::optional<std::int64_t> number = {};  // incr: the sum; erase_many, erase_prefix: how many
+  // incr: the sum; erase_many, erase_prefix, erase_pattern, erase_tagged: how many; scan: how many
+  // in the page
+  std::optional<std::int64_t> number = {};
 };
 
 // Receives items. Never throws; the views are valid only during the call.
@@ -83,15 +96,16 @@ using StoreGo = FunctionRef<StoreAnswer(StoreItemSink each)>;
 // One call. Everything is valid only during around(). Fields are only ever appended.
 struct StoreCall {
   StoreOp op;
-  Access access;          // erasing and counting are writes
+  Access access;          // erasing, counting and renewing are writes
   std::string_view name;  // "get_with_ttl", as in StoreOp
 
-  std::span<const std::string_view> keys = {};     // erase_prefix: the prefix; put, put_many: none
+  // erase_prefix: the prefix; scan, erase_pattern: the pattern; put, put_many: none
+  std::span<const std::string_view> keys = {};
   std::span<const Item> items = {};                // put, put_many
   PutMode mode = PutMode::always;                  // put, put_many
   std::optional<std::string_view> new_value = {};  // put_if_equal
   std::optional<std::string_view> expected = {};   // put_if_equal, erase_if_equal
-  std::optional<Ttl> new_ttl = {};                 // touch, put_if_equal
+  std::optional<Ttl> new_ttl = {};                 // touch, put_if_equal, get_and_renew
   std::int64_t delta = 0;                          // incr
 
   // Passes an item to the caller.
@@ -134,7 +148,8 @@ class POLYCACHE_API AroundLayer : public Layer {
   // Called instead of each function of StoreOp. Calls go() once, or not at all and answers in place
   // of the store: by deliver() for each item, and by what it returns. May throw, before or after
   // go(); an exception that it throws is the caller's. Not called for AdmissionExtension,
-  // PaddedNumbersExtension and IdleExtension, which reach no entry, nor for unknown extensions.
+  // PaddedNumbersExtension, IdleExtension and TagIndexExtension::has_index, which reach no entry,
+  // nor for unknown extensions.
   //
   // A BackendError that it throws around check_health becomes a server that is not reachable, with
   // the name BackendError::server(), or "layer".

@@ -149,7 +149,10 @@ struct StoreTraits {
   // before each call whether reads are refused, so that a refused call needs no exception. Refusing
   // only writes is up to the store. Lives as long as the factory.
   const CircuitBreaker* breaker = nullptr;
-  std::array<std::byte, 112> reserved = {};
+
+  // Whether only this process sees the entries: no other can compute, lock or change one.
+  bool is_private = false;
+  std::array<std::byte, 104> reserved = {};
 };
 
 // One configured store, shared by all threads; thread-safe. Holds what its sessions have in common:

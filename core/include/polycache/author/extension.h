@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 
 #include "polycache/author/backend.h"
@@ -52,6 +53,19 @@ struct PopExtension {
 
  protected:
   ~PopExtension() = default;
+};
+
+// Reads a value and gives its entry a new lifetime, for stores that do both in one round trip. The
+// core reads and touches otherwise.
+struct RenewExtension {
+  static constexpr std::string_view id = "polycache.renew/1";
+  // If there is a live entry, gives it the lifetime `ttl`, calls `sink` once with its value and
+  // returns true. Otherwise returns false and changes nothing. Reads the entry itself, never a
+  // replica that may lag behind.
+  virtual bool get(std::string_view key, Ttl ttl, ValueSink sink) = 0;
+
+ protected:
+  ~RenewExtension() = default;
 };
 
 // Indicates that the store's server may append blanks to a number that another client decremented,
@@ -122,6 +136,104 @@ struct IdleExtension {
 
  protected:
   ~IdleExtension() = default;
+};
+
+// Lists the keys of a store, in pages. Nothing stays open between two pages, and no state is kept
+// in the session: the cursor is all that a scan has.
+//
+// Every entry that is there during the whole scan is listed at least once. An entry that is
+// written, replaced or removed meanwhile may be listed or not. An entry may be listed twice only if
+// its store's documentation says so. Expired entries are never listed; an entry that the core
+// treats as absent (docs/architecture.md, "Entries") may be.
+struct ScanExtension {
+  static constexpr std::string_view id = "polycache.scan/1";
+  struct Listed {
+    std::string_view key;
+    // The bytes of the stored value. A store that does not know these without reading the value
+    // reports what the whole entry occupies.
+    std::uint64_t size = 0;
+    // Ttl::forever() if the entry has no end, empty if the store does not know.
+    std::optional<Ttl> left = {};
+  };
+
+  // Lists one page: examines about `at_most` entries, whether they match or not, and calls `sink`
+  // once for each live one whose key matches the pattern (glob.h). The sink follows the rules of
+  // ValueSink. A store that cannot stop in the middle may examine more, and says so in its
+  // documentation.
+  //
+  // `cursor` is empty for the first page; otherwise it is what the page before returned, possibly
+  // in another session of the same store. Returns the cursor of the next page, empty after the
+  // last. A page may list nothing and still not be the last.
+  //
+  // Throws ValueError for a pattern that is no glob or a cursor that this store cannot have
+  // returned. REQUIRES: at_most > 0
+  virtual std::string scan(std::string_view pattern, std::string_view cursor, std::size_t at_most,
+                           FunctionRef<void(const Listed&)> sink) = 0;
+
+ protected:
+  ~ScanExtension() = default;
+};
+
+// Removes all entries whose keys match a pattern, for stores that do this faster than by scan() and
+// erase_many(), with which the core replaces it.
+struct ErasePatternExtension {
+  static constexpr std::string_view id = "polycache.erase_pattern/1";
+  // Works in steps, so that other sessions never wait for more than a step. Removes every entry
+  // that is there during the whole call and matches. Returns how many live entries were removed. If
+  // it throws, some may have been removed. Throws ValueError for a pattern that is no glob.
+  virtual std::size_t erase_pattern(std::string_view pattern) = 0;
+
+ protected:
+  ~ErasePatternExtension() = default;
+};
+
+// An index of the tags that entries carry, with which Cache::erase_tag() removes its entries at
+// once. It is off until create_index(), and only saves memory: whether an entry counts as absent is
+// decided by the versions of its tags, so the index may miss entries, but never removes one that
+// does not carry the version. The store finds the versions in the bytes that it stores
+// (entry_tags.h). It belongs to the store: all sessions see the same one.
+struct TagIndexExtension {
+  static constexpr std::string_view id = "polycache.tag_index/1";
+  // Whether there is an index. Must be cheap: erase_tag() asks each time.
+  virtual bool has_index() = 0;
+  // Makes the index, and adds the entries that are there. Other sessions may use the store
+  // meanwhile. Returns whether there was none. If there was one, or if an earlier call was
+  // interrupted, makes sure that it is complete.
+  virtual bool create_index() = 0;
+  // Returns whether there was one.
+  virtual bool drop_index() = 0;
+  // Removes the entries that carry one of these versions, in steps, so that other sessions never
+  // wait for more than a step. Returns how many live ones were removed. Without an index, removes
+  // nothing. If it throws, some may have been removed.
+  virtual std::size_t erase_tagged(std::span<const std::uint64_t> versions) = 0;
+
+ protected:
+  ~TagIndexExtension() = default;
+};
+
+// Care of a whole store, for Cache::maintenance(). An extension of the factory, so it is
+// thread-safe. Every function works in steps, so that sessions never wait for more than a step, and
+// may throw BackendError.
+struct MaintenanceExtension {
+  static constexpr std::string_view id = "polycache.maintenance/1";
+  // Of the whole store, whichever alias or program wrote the entries. Empty: the store cannot tell.
+  struct Counts {
+    std::optional<std::uint64_t> total = {};
+    std::optional<std::uint64_t> expired = {};  // over, but not removed yet
+    std::optional<std::uint64_t> unexpired = {};
+    std::optional<std::uint64_t> forever = {};  // of these: without a lifetime
+  };
+  // Removes the expired entries; returns how many it removed: 0 if the store does this by itself.
+  virtual std::size_t expire() = 0;
+  // If there are more entries than the store's limits allow, removes some, as a write would;
+  // returns how many.
+  virtual std::size_t cull() = 0;
+  // The bytes that the store occupies, in memory or on the disk.
+  virtual std::optional<std::uint64_t> volume() = 0;
+  virtual Counts counts() = 0;
+
+ protected:
+  ~MaintenanceExtension() = default;
 };
 
 }  // namespace polycache

@@ -25,9 +25,10 @@ struct ExtensionList {
 // Of a session: Backend::extension().
 using SessionExtensions =
     ExtensionList<TtlExtension, CompareExtension, PopExtension, PaddedNumbersExtension,
-                  ErasePrefixExtension, AdmissionExtension, HealthExtension, IdleExtension>;
+                  ErasePrefixExtension, AdmissionExtension, HealthExtension, IdleExtension,
+                  ScanExtension, ErasePatternExtension, RenewExtension, TagIndexExtension>;
 
 // Of a factory: BackendFactory::extension().
-using FactoryExtensions = ExtensionList<>;
+using FactoryExtensions = ExtensionList<MaintenanceExtension>;
 
 }  // namespace polycache

@@ -2,7 +2,7 @@
 // encrypts them. It belongs to the front of an alias, not to its store, so the metadata of an entry
 // stays readable: contains, touch, lifetimes and tags work as without it, on every store.
 //
-//   "caches": {"default": {"backend": "redis", "transform": ["shrink", {"name": "seal", ...}]}}
+//   "caches": {"default": {"backend": "redis", "transform": ["zstd", {"name": "aead", ...}]}}
 //
 // A write applies the transforms in this order; a read reverts those that the entry names. Decimal
 // integers are stored as they are, since counters must remain countable.
@@ -13,9 +13,12 @@
 //   }
 //   const polycache::PluginDescriptor shrink::plugin =
 //       polycache::transform_plugin("shrink", "1.0", create);
+//
+// A transform that compresses derives from Compressor (author/compressor.h) instead.
 
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -32,7 +35,14 @@ struct TransformContext {
   std::string_view head;
 };
 
+// What a transform does to the bytes. Encrypted bytes cannot be compressed, so a registry rejects
+// an alias in which a transform that compresses follows one that encrypts.
+enum class TransformEffect : std::uint8_t { other, compresses, encrypts };
+
 // Made once for each alias. Thread-safe.
+//
+// Every transform has the option "write", which the core reads: with false, apply() is not called,
+// so that values are stored without the transform, and revert() still reads older entries.
 class POLYCACHE_API Transform {
  public:
   Transform() = default;
@@ -46,14 +56,16 @@ class POLYCACHE_API Transform {
   virtual bool apply(std::string_view value, const TransformContext& context, std::string& out) = 0;
 
   // Writes what apply() was given to `out`, which is empty. Returns false, or throws, if `stored`
-  // was not made by apply() for that key: the entry is then unreadable, a miss with a warning. Must
-  // bound what damaged data can make it allocate.
+  // was not made by apply() for that key: the entry is then unreadable, a miss with a warning that
+  // contains the exception's text. Must bound what damaged data can make it allocate.
   virtual bool revert(std::string_view stored, const TransformContext& context,
                       std::string& out) = 0;
 
   // Whether values that were stored without this transform are returned. False for encryption that
   // must not accept what others wrote in plain text; decimal integers are accepted nevertheless.
   virtual bool reads_plain() const noexcept { return true; }
+
+  virtual TransformEffect effect() const noexcept { return TransformEffect::other; }
 };
 
 }  // namespace polycache

@@ -26,8 +26,13 @@
 #include "polycache/codec.h"
 #include "polycache/detail/export.h"
 #include "polycache/detail/null_text.h"
+#include "polycache/entry.h"
 #include "polycache/key.h"
+#include "polycache/load.h"
+#include "polycache/load_options.h"
 #include "polycache/options.h"
+#include "polycache/scan.h"
+#include "polycache/typed_key.h"
 
 namespace polycache {
 
@@ -50,32 +55,33 @@ concept PairRange = std::ranges::input_range<R> && requires(std::ranges::range_r
 };
 
 template <class T>
-inline constexpr bool is_optional = false;
-template <class T>
-inline constexpr bool is_optional<std::optional<T>> = true;
-
-template <class T>
 concept Callable = std::is_function_v<T> || requires {
   &T::operator();
 };
 
-// The result type of get_or_set(): T if given, else that of the value or the function's result.
+// Of get_or_set(): the type of the values (T if given, else that of the value or of what the
+// function returns), and the result type.
+struct Nothing {};
+template <class T>
+struct Given {
+  using Value = T;
+};
 template <class T, class Make>
 struct MadeBy {
-  using type = T;
+  using value = std::conditional_t<std::is_void_v<T>, Stored<std::remove_cvref_t<Make>>, T>;
+  using type = value;
 };
-template <class Make>
-struct MadeBy<void, Make> {
-  using type = Stored<std::remove_cvref_t<Make>>;
+template <class T, class Make>
+requires MakesValue<CallableOf<Make>>
+struct MadeBy<T, Make> {
+  using Return = std::remove_cvref_t<typename ReturnOf<CallableOf<Make>>::type>;
+  using value = typename std::conditional_t<std::is_void_v<T>, LoadResult<Return>, Given<T>>::Value;
+  using type = std::conditional_t<LoadResult<Return>::may_be_nothing, std::optional<value>, value>;
 };
-template <std::invocable Make>
-struct MadeBy<void, Make> {
-  using type = Stored<std::remove_cvref_t<std::invoke_result_t<Make>>>;
-};
-struct Nothing {};
-template <std::invocable Make>
-requires std::is_void_v<std::invoke_result_t<Make>>
-struct MadeBy<void, Make> {
+template <class T, class Make>
+requires MakesValue<CallableOf<Make>> && std::is_void_v<typename ReturnOf<CallableOf<Make>>::type>
+struct MadeBy<T, Make> {
+  using value = Nothing;
   using type = Nothing;
 };
 
@@ -143,7 +149,7 @@ constexpr void refuse_timeout() {
     static_assert(
         refused<D>,
         "polycache: a timeout is a duration, a moment of system_clock, polycache::never, or "
-        "WriteOptions such as {.timeout = 30s, .version = 2}");
+        "options such as {.timeout = 30s, .version = 2}");
   }
 }
 
@@ -154,7 +160,7 @@ constexpr void refuse_read_options() {
                   "polycache: a version is written {.version = 2}; a default is written after the "
                   "call: get<int>(key).value_or(0)");
   } else {
-    static_assert(refused<O>, "polycache: ReadOptions are written {.version = 2}");
+    static_assert(refused<O>, "polycache: the options are written {.version = 2}");
   }
 }
 
@@ -168,24 +174,31 @@ constexpr void refuse_delta() {
 
 // --- Invalid arguments. ---
 
-template <class D>
-concept WrongTimeout =
-    !std::convertible_to<D, WriteOptions> && !TimeoutLike<std::remove_cvref_t<D>>;
+// Where a typed key is accepted, too.
+template <class K>
+concept NoKey = WrongKey<K> && !AnyTypedKey<K>;
+
+template <class D, class Options = WriteOptions>
+concept WrongTimeout = !std::convertible_to<D, Options> && !TimeoutLike<std::remove_cvref_t<D>>;
 
 // A list of ItemViews is not a range of pairs, but set_many() accepts it.
 template <class R>
 concept WrongItems =
     !PairRange<R> && !std::same_as<std::remove_cvref_t<R>, std::initializer_list<ItemView>>;
 
-template <class O>
-concept WrongRead = !std::convertible_to<O, ReadOptions>;
+template <class O, class Options = ReadOptions>
+concept WrongRead = !std::convertible_to<O, Options>;
 
 template <class D, class Int>
 concept WrongDelta = !WholeNumber<D, Int>;
 
+// A typed key with valid options: of an operation that takes none.
 template <class K, class O>
 constexpr void refuse_read() {
-  if constexpr (WrongKey<K>) {
+  constexpr bool are_options = std::convertible_to<O, ReadOptions> ||
+                               std::convertible_to<O, KeyOptions> ||
+                               std::convertible_to<O, ScanOptions>;
+  if constexpr (NoKey<K> || (AnyTypedKey<K> && are_options)) {
     refuse_key<K>();
   } else {
     refuse_read_options<O>();
@@ -194,7 +207,7 @@ constexpr void refuse_read() {
 
 template <class K, class D>
 constexpr void refuse_write() {
-  if constexpr (WrongKey<K>) {
+  if constexpr (NoKey<K>) {
     refuse_key<K>();
   } else {
     refuse_timeout<D>();
@@ -223,7 +236,7 @@ constexpr void refuse_counter() {
   } else {
     static_assert(
         refused<O>,
-        "polycache: CounterOptions are written {.version = 2, .initial = 0, .timeout = 30s}");
+        "polycache: the options are written {.timeout = 30s, .version = 2, .initial = 0}");
   }
 }
 
@@ -244,35 +257,54 @@ struct Refused : std::optional<Object<T>> {
 class RefusedCalls {
  public:
   template <class T = std::string, class K, class O = ReadOptions>
-  requires(WrongKey<K> || WrongRead<O>) Refused<T> get(K&&, O&& = {}) {
-    if constexpr (WrongKey<K>) {
+  requires(NoKey<K> || WrongRead<O>) Refused<T> get(K&&, O&& = {}) {
+    if constexpr (NoKey<K>) {
       refuse_key<K>();
     } else if constexpr (std::integral<std::remove_cvref_t<O>>) {
       refuse_read_options<O>();
+    } else if constexpr (TimeoutLike<std::remove_cvref_t<O>>) {
+      static_assert(refused<O>,
+                    "polycache: a lifetime that a read renews is written {.touch = 30min}");
     } else {
       static_assert(refused<O>,
                     "polycache: get() takes no default: write get(key).value_or(\"default\"); its "
-                    "ReadOptions are written {.version = 2}");
+                    "options are written {.version = 2}");
     }
     return {};
   }
-  template <class T = std::string, class K, class O = ReadOptions>
-  requires(WrongKey<K> || WrongRead<O>) Refused<T> pop(K&&, O&& = {}) {
-    if constexpr (WrongKey<K>) {
+  template <class T = std::string, class K, class O = KeyOptions>
+  requires(NoKey<K> || WrongRead<O, KeyOptions>) Refused<T> pop(K&&, O&& = {}) {
+    if constexpr (NoKey<K>) {
       refuse_key<K>();
     } else if constexpr (std::integral<std::remove_cvref_t<O>>) {
       refuse_read_options<O>();
     } else {
       static_assert(refused<O>,
                     "polycache: pop() takes no default: write pop(key).value_or(\"default\"); its "
-                    "ReadOptions are written {.version = 2}");
+                    "options are written {.version = 2}");
     }
     return {};
   }
 
+  template <class T = std::string, class K, class O = ReadOptions>
+  requires(NoKey<K> || WrongRead<O>) Entry<Object<T>> get_entry(K&&, O&& = {}) {
+    refuse_read<K, O>();
+    return {};
+  }
+  template <class T = std::string, class K, class O = KeyOptions>
+  requires(NoKey<K> || WrongRead<O, KeyOptions>) Entry<Object<T>> pop_entry(K&&, O&& = {}) {
+    refuse_read<K, O>();
+    return {};
+  }
+
   template <int&..., class K, class V, class D = WriteOptions>
-  requires(WrongKey<K> || WrongTimeout<D>) bool set(K&&, V&&, D&& = {}) {
+  requires(NoKey<K> || WrongTimeout<D>) bool set(K&&, V&&, D&& = {}) {
     refuse_write<K, D>();
+    return {};
+  }
+  template <int&..., AnyTypedKey K, class V, class D = WriteOptions>
+  requires(WrongValue<V, K> && !WrongTimeout<D>) bool set(K&&, V&&, D&& = {}) {
+    refuse_value_of_key<V, K>();
     return {};
   }
   template <int&..., class K, class V, class D, class E>
@@ -281,8 +313,13 @@ class RefusedCalls {
     return {};
   }
   template <int&..., class K, class V, class D = WriteOptions>
-  requires(WrongKey<K> || WrongTimeout<D>) bool add(K&&, V&&, D&& = {}) {
+  requires(NoKey<K> || WrongTimeout<D>) bool add(K&&, V&&, D&& = {}) {
     refuse_write<K, D>();
+    return {};
+  }
+  template <int&..., AnyTypedKey K, class V, class D = WriteOptions>
+  requires(WrongValue<V, K> && !WrongTimeout<D>) bool add(K&&, V&&, D&& = {}) {
+    refuse_value_of_key<V, K>();
     return {};
   }
   template <int&..., class K, class V, class D, class E>
@@ -290,30 +327,57 @@ class RefusedCalls {
     refuse_two_options<E>();
     return {};
   }
-  template <class T = void, class K, class M, class D = WriteOptions>
-  requires(WrongKey<K> || WrongTimeout<D>)  //
+  template <class T = void, class K, class M, class D = LoadOptions>
+  requires(NoKey<K> || WrongTimeout<D, LoadOptions>)  //
       typename MadeBy<T, M>::type get_or_set(K&&, M&&, D&& = {}) {
     refuse_write<K, D>();
     __builtin_unreachable();
   }
-  template <int&..., class K, class D = WriteOptions>
-  requires(WrongKey<K> || WrongTimeout<D>) bool touch(K&&, D&& = {}) {
+  template <class T = void, AnyTypedKey K, class M, class D = LoadOptions>
+  requires(WrongMake<M, K> && !WrongTimeout<D, LoadOptions>)  //
+      ValueOf<K> get_or_set(K&&, M&&, D&& = {}) {
+    refuse_value_of_key<M, K>();
+    __builtin_unreachable();
+  }
+  template <int&..., class K, class D = TouchOptions>
+  requires(NoKey<K> || WrongTimeout<D, TouchOptions>) bool touch(K&&, D&& = {}) {
     refuse_write<K, D>();
     return {};
   }
 
-  template <int&..., class K, class O = ReadOptions>
-  requires(WrongKey<K> || WrongRead<O>) bool contains(K&&, O&& = {}) {
+  template <int&..., class K, class O = KeyOptions>
+  requires(NoKey<K> || WrongRead<O, KeyOptions>) bool contains(K&&, O&& = {}) {
     refuse_read<K, O>();
     return {};
   }
-  template <int&..., class K, class O = ReadOptions>
-  requires(WrongKey<K> || WrongRead<O>) bool erase(K&&, O&& = {}) {
+  template <int&..., class K, class O = KeyOptions>
+  requires(NoKey<K> || WrongRead<O, KeyOptions>) bool expire(K&&, O&& = {}) {
     refuse_read<K, O>();
     return {};
   }
-  template <int&..., class K, class O = ReadOptions>
-  requires(WrongKey<K> || WrongRead<O>) std::string final_key(K&&, O&& = {})
+  template <int&..., class K, class O = KeyOptions>
+  requires(NoKey<K> || WrongRead<O, KeyOptions>) bool persist(K&&, O&& = {}) {
+    refuse_read<K, O>();
+    return {};
+  }
+  template <int&..., class K, class O = KeyOptions>
+  requires(NoKey<K> || WrongRead<O, KeyOptions>) bool erase(K&&, O&& = {}) {
+    refuse_read<K, O>();
+    return {};
+  }
+  template <int&..., class K, class O = KeyOptions>
+  requires(WrongKey<K> || WrongRead<O, KeyOptions>) std::size_t erase_pattern(K&&, O&& = {}) {
+    refuse_read<K, O>();
+    return {};
+  }
+  template <int&..., class K, class O = ScanOptions>
+  requires(WrongKey<K> ||
+           !std::convertible_to<O, ScanOptions>) std::vector<EntryInfo> scan(K&&, O&& = {}) {
+    refuse_read<K, O>();
+    return {};
+  }
+  template <int&..., class K, class O = KeyOptions>
+  requires(WrongKey<K> || WrongRead<O, KeyOptions>) std::string final_key(K&&, O&& = {})
   const {
     refuse_read<K, O>();
     return {};
@@ -354,13 +418,13 @@ class RefusedCalls {
     refuse_read<const K&, O>();
     return {};
   }
-  template <int&..., class R, class O = ReadOptions>
-  requires(!KeyRange<R> || WrongRead<O>) std::size_t erase_many(R&&, O&& = {}) {
+  template <int&..., class R, class O = KeyOptions>
+  requires(!KeyRange<R> || WrongRead<O, KeyOptions>) std::size_t erase_many(R&&, O&& = {}) {
     refuse_keys<R, O>();
     return {};
   }
-  template <int&..., class K, class O = ReadOptions>
-  requires(WrongKey<const K&> || WrongRead<O>)  //
+  template <int&..., class K, class O = KeyOptions>
+  requires(WrongKey<const K&> || WrongRead<O, KeyOptions>)  //
       std::size_t erase_many(std::initializer_list<K>, O&& = {}) {
     refuse_read<const K&, O>();
     return {};
@@ -392,14 +456,14 @@ class RefusedCalls {
     refuse_counter<K, D, std::int64_t, O>();
     return {};
   }
-  template <int&..., class K, class D = int, class O = ReadOptions>
-  requires(WrongKey<K> || WrongDelta<D, int> || WrongRead<O>)  //
+  template <int&..., class K, class D = int, class O = KeyOptions>
+  requires(WrongKey<K> || WrongDelta<D, int> || WrongRead<O, KeyOptions>)  //
       int incr_version(K&&, D&& = 1, O&& = {}) {
     refuse_version<K, D, O>();
     return {};
   }
-  template <int&..., class K, class D = int, class O = ReadOptions>
-  requires(WrongKey<K> || WrongDelta<D, int> || WrongRead<O>)  //
+  template <int&..., class K, class D = int, class O = KeyOptions>
+  requires(WrongKey<K> || WrongDelta<D, int> || WrongRead<O, KeyOptions>)  //
       int decr_version(K&&, D&& = 1, O&& = {}) {
     refuse_version<K, D, O>();
     return {};

@@ -80,6 +80,14 @@ struct Quirks {
   bool has_ttl = true;
   bool has_compare = true;
   bool has_erase_prefix = true;
+  // It offers scan/1, so that it lists its keys, and erases by pattern.
+  bool has_scan = true;
+  // It offers renew/1, so that it reads an entry and gives it a new lifetime in one step.
+  bool has_renew = true;
+  // It offers tag_index/1: an index of the tags that its entries carry.
+  bool has_tag_index = true;
+  // Its factory offers maintenance/1.
+  bool has_maintenance = true;
   // It has counters: an incr() of its own, or the default one over ttl and compare.
   bool has_counters = true;
   // The size of a value that it refuses; 0: it accepts all values of the suite.
@@ -266,6 +274,7 @@ class StoreFixture : public ::testing::TestWithParam<ConformanceCase> {
     config_.plugin_path = c.store.plugin_path;
     registry_.emplace(config_, environment());
     store().clear();
+    if (auto* const index = store().extension<TagIndexExtension>()) index->drop_index();
     warnings_.clear();
   }
 
@@ -305,7 +314,7 @@ class StoreFixture : public ::testing::TestWithParam<ConformanceCase> {
 
   // A lifetime long enough to see the entry alive, short enough to wait for.
   std::chrono::milliseconds short_life() const {
-    return quirks().own_clock ? std::max(std::chrono::milliseconds(60), quirks().granularity)
+    return quirks().own_clock ? std::max(std::chrono::milliseconds(200), quirks().granularity)
                               : std::max(std::chrono::milliseconds(1500), quirks().granularity);
   }
 
@@ -429,6 +438,10 @@ class StoreFixture : public ::testing::TestWithParam<ConformanceCase> {
     cache.add("k", "v");
     cache.touch("k");
     cache.get("k");
+    cache.get("k", {.touch = std::chrono::hours(1)});
+    cache.get_entry("k");
+    cache.expire("k");
+    cache.persist("k");
     cache.contains("k");
     cache.visit("k", [](std::string_view) {});
     cache.get_or_set("computed", "v");
@@ -441,8 +454,29 @@ class StoreFixture : public ::testing::TestWithParam<ConformanceCase> {
     } catch (const KeyNotFound&) {  // the store keeps nothing
     }
     cache.pop("computed");
+    cache.pop_entry("computed");
     cache.erase("k");
+    if (can_scan()) {
+      static_cast<void>(cache.scan("*"));
+      cache.erase_pattern("*");
+    }
+    if (quirks().has_tag_index) {
+      cache.create_tag_index();
+      cache.set("tagged", "v", {.tags = {"posts"}});
+      cache.erase_tag("posts");
+      cache.drop_tag_index();
+    }
     cache.clear();
+  }
+
+  // Whether the store has an entry of that key, live or not.
+  bool is_stored(std::string_view key) {
+    return store().backend().contains(store().final_key(key), [](std::string_view) {});
+  }
+
+  // Whether scan() is allowed: not with a key function that does not keep prefix and version.
+  bool can_scan() const {
+    return quirks().has_scan && GetParam().variant != KeyVariant::key_function;
   }
 
   // Runs f() in a child process. A child that hangs ends after half of the test's time limit.
@@ -578,6 +612,12 @@ class StoreFixture : public ::testing::TestWithParam<ConformanceCase> {
         .count();
   }
 
+  // The field of one tag, whose version the store does not have.
+  static std::string tags(const std::string& name) {
+    const std::string content = static_cast<char>(name.size()) + name + "12345678";
+    return std::string("\x81") + static_cast<char>(content.size()) + content;
+  }
+
   std::vector<NotLive> entries_that_are_not_live() const {
     const std::int64_t now = milliseconds_now();
     const std::string skipped = "\x01\x50" + std::string(80, 'f');
@@ -589,6 +629,11 @@ class StoreFixture : public ::testing::TestWithParam<ConformanceCase> {
         {"dead: its time is over", frame(0, now - 9000, now - 1, 0, {}, "v")},
         {"dead: a negative one whose time is over", frame(1, now - 9000, now - 1, 0, {}, {})},
         {"leased", frame(16, now, 0, 0, {}, {})},
+        {"dead: a tag without a version", frame(4, 0, 0, 0, tags("posts"), "v")},
+        {"dead: such a tag beyond what the head shows",
+         frame(4, 0, 0, 0, skipped + tags("posts"), "v")},
+        {"unreadable: tags that the flags do not announce", frame(0, 0, 0, 0, tags("posts"), "v"),
+         true},
         {"unreadable: a newer format", "\xC1pc\x7F of a newer format", true},
         {"unreadable: cut", std::string("\xC1pc\x01", 4), true},
         {"unreadable: of the first draft", std::string("\xC1pc\x01\0\0\0\0v", 9), true},
@@ -598,6 +643,39 @@ class StoreFixture : public ::testing::TestWithParam<ConformanceCase> {
         {"unreadable: such a field beyond what the head shows",
          frame(0, 0, 0, 0, skipped + std::string("\x80\0", 2), "v"), true},
     };
+  }
+
+  // Under the key "k", as an earlier get_or_set() has written it: a value that is 50 minutes old,
+  // of a lifetime of an hour.
+  void store_old(const std::string& value) {
+    const std::int64_t now = milliseconds_now();
+    store_bytes(frame(0, now - 50 * minute, now + 10 * minute, 3600, {}, value));
+  }
+  // The same, one whose time is over, in its stale window.
+  void store_stale(const std::string& value) {
+    const std::int64_t now = milliseconds_now();
+    store_bytes(frame(0, now - 70 * minute, now - 10 * minute, 3600, {}, value));
+  }
+  void store_bytes(const std::string& bytes) {
+    ASSERT_TRUE(store().backend().put(store().final_key("k"), bytes, Ttl(std::chrono::hours(1)),
+                                      PutMode::always));
+  }
+  static constexpr std::int64_t minute = 60'000;
+  // Two computations.
+  static std::string fails() { throw std::runtime_error("the origin is down"); }
+  static std::string computed() { return "computed"; }
+
+  // Where the store keeps the version of a tag whose name needs no escapes.
+  std::string tag_key(const std::string& tag) const {
+    return config_.caches.find("store")->second.key_prefix + ":~t:" + tag;
+  }
+  bool loses_version(const std::string& tag) { return store().backend().erase(tag_key(tag)); }
+  // How long the version of a tag lives; empty if there is none.
+  std::optional<Ttl> life_of_version(const std::string& tag) {
+    std::optional<Ttl> life;
+    auto* const ttl = store().extension<TtlExtension>();
+    if (ttl != nullptr) ttl->get(tag_key(tag), [&](std::string_view, Ttl left) { life = left; });
+    return life;
   }
 
   // Runs in a child process. The time is long enough for a store without locks to fail, even on a
@@ -1260,8 +1338,8 @@ TEST_P(BackendConformance, AnInitialValueStartsACounter) {
   EXPECT_EQ(store().incr("n", 5, {.initial = 100}), 105);
   EXPECT_EQ(store().incr("n", 5, {.initial = 100}), 110);
   EXPECT_EQ(store().decr("m", 5, {.initial = 0}), -5);
-  EXPECT_EQ(store().incr("short", 1, {.initial = 0, .timeout = short_life()}), 1);
-  EXPECT_EQ(store().incr("none", 1, {.initial = 0, .timeout = 0s}), 1);
+  EXPECT_EQ(store().incr("short", 1, {.timeout = short_life(), .initial = 0}), 1);
+  EXPECT_EQ(store().incr("none", 1, {.timeout = 0s, .initial = 0}), 1);
   EXPECT_FALSE(store().contains("none"));
   EXPECT_THROW(store().incr("o", std::numeric_limits<std::int64_t>::max(), {.initial = 1}),
                ValueError);
@@ -2206,3 +2284,10 @@ TEST_P(KeepsNothingConformance, ComputationsThatNeedEachOtherEnd) {
 #endif  // POLYCACHE_CONFORMANCE_IN_ANOTHER_FILE
 
 }  // namespace polycache::testing
+
+#include "polycache/testing/entry_conformance.h"
+#include "polycache/testing/load_conformance.h"
+#include "polycache/testing/maintenance_conformance.h"
+#include "polycache/testing/scan_conformance.h"
+#include "polycache/testing/tag_conformance.h"
+#include "polycache/testing/tag_index_conformance.h"

@@ -255,7 +255,7 @@ class ChaosLayer final : public AroundLayer {
  private:
   static bool can_be_lost(StoreOp op) noexcept {
     return op == StoreOp::put || op == StoreOp::put_many || op == StoreOp::put_if_equal ||
-           op == StoreOp::touch;
+           op == StoreOp::touch || op == StoreOp::get_and_renew;
   }
 
   // Returns what the store would have answered.
@@ -264,6 +264,9 @@ class ChaosLayer final : public AroundLayer {
     if (call.op == StoreOp::touch) {
       done = inner().contains(call.key(0),
                               [&](std::string_view head) { call.deliver({.value = head}); });
+    } else if (call.op == StoreOp::get_and_renew) {
+      done = inner().get(call.key(0),
+                         [&](std::string_view stored) { call.deliver({.value = stored}); });
     } else if (call.op == StoreOp::put_if_equal) {
       done = false;
       inner().get(call.key(0), [&](std::string_view stored) { done = stored == call.expected; });

@@ -10,6 +10,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -26,8 +27,12 @@
 
 #include "polycache/author/backend.h"
 #include "polycache/author/counter.h"
+#include "polycache/author/entry_tags.h"
 #include "polycache/author/extension.h"
+#include "polycache/author/glob.h"
 #include "polycache/author/plugin.h"
+#include "polycache/author/text.h"
+#include "polycache/error.h"
 #include "polycache/testing/shared_by_name.h"
 
 namespace polycache::testing {
@@ -67,7 +72,43 @@ class MemoryStore {
                          [&](const auto& entry) { return entry.first.starts_with(prefix); });
   }
 
+  // Removes the entries that `matches` accepts; returns how many of them `counts` accepts.
+  template <class Matches, class Counts>
+  std::size_t erase_if(Matches matches, Counts counts) {
+    std::size_t count = 0;
+    const std::lock_guard lock(mutex_);
+    std::erase_if(entries_, [&](const auto& entry) {
+      if (!matches(entry)) return false;
+      count += counts(entry) ? 1 : 0;
+      return true;
+    });
+    return count;
+  }
+
+  // Calls f(entry) for every entry, expired ones included, under the lock.
+  template <class F>
+  void visit(F f) {
+    const std::lock_guard lock(mutex_);
+    for (const auto& entry : entries_) f(entry);
+  }
+
+  // Copies of the next entries after a cursor; `next` becomes the cursor that follows, or empty.
+  std::vector<std::pair<std::string, Entry>> page(std::string_view cursor, std::size_t at_most,
+                                                  std::string& next) {
+    std::vector<std::pair<std::string, Entry>> page;
+    const std::lock_guard lock(mutex_);
+    auto entry = cursor.empty() ? entries_.begin() : entries_.upper_bound(cursor.substr(1));
+    for (; entry != entries_.end() && page.size() < at_most; ++entry) page.push_back(*entry);
+    next = entry == entries_.end() || page.empty() ? "" : 'k' + page.back().first;
+    return page;
+  }
+
+  bool has_tag_index() const noexcept { return has_tag_index_; }
+  // Returns whether there was one.
+  bool set_tag_index(bool on) noexcept { return has_tag_index_.exchange(on); }
+
  private:
+  std::atomic<bool> has_tag_index_{false};
   std::mutex mutex_;
   std::map<std::string, Entry, std::less<>> entries_;  // guarded by the mutex
 };
@@ -76,7 +117,11 @@ class MemorySession final : public Backend,
                             public TtlExtension,
                             public CompareExtension,
                             public PopExtension,
-                            public ErasePrefixExtension {
+                            public ErasePrefixExtension,
+                            public ScanExtension,
+                            public ErasePatternExtension,
+                            public RenewExtension,
+                            public TagIndexExtension {
  public:
   MemorySession(std::shared_ptr<MemoryStore> store, const Clock& clock) noexcept
       : store_(std::move(store)), clock_(clock) {}
@@ -128,6 +173,10 @@ class MemorySession final : public Backend,
     if (id == CompareExtension::id) return static_cast<CompareExtension*>(this);
     if (id == PopExtension::id) return static_cast<PopExtension*>(this);
     if (id == ErasePrefixExtension::id) return static_cast<ErasePrefixExtension*>(this);
+    if (id == ScanExtension::id) return static_cast<ScanExtension*>(this);
+    if (id == ErasePatternExtension::id) return static_cast<ErasePatternExtension*>(this);
+    if (id == RenewExtension::id) return static_cast<RenewExtension*>(this);
+    if (id == TagIndexExtension::id) return static_cast<TagIndexExtension*>(this);
     return nullptr;
   }
 
@@ -169,8 +218,52 @@ class MemorySession final : public Backend,
     if (found) sink(value);
     return found;
   }
+  bool get(std::string_view key, Ttl ttl, ValueSink sink) override {
+    std::string value;
+    const bool found = change(key, [&](MemoryStore::Entry& entry) {
+      entry.deadline = deadline(ttl);
+      value = entry.value;
+      return true;
+    });
+    if (found) sink(value);
+    return found;
+  }
   std::size_t erase_prefix(std::string_view prefix) override {
     return store_->erase_prefix(prefix);
+  }
+  // In the order of the keys: the cursor is 'k' and the last key of the page.
+  std::string scan(std::string_view pattern, std::string_view cursor, std::size_t at_most,
+                   FunctionRef<void(const Listed&)> sink) override {
+    const Glob glob(pattern);
+    if (!cursor.empty() && cursor.front() != 'k') {
+      throw ValueError("the cursor " + quote(cursor) + " is none of this store");
+    }
+    std::string next;
+    for (const auto& [key, entry] : store_->page(cursor, at_most, next)) {
+      if (is_over(entry) || !glob.matches(key)) continue;
+      sink({.key = key, .size = entry.value.size(), .left = left(entry)});
+    }
+    return next;
+  }
+  std::size_t erase_pattern(std::string_view pattern) override {
+    const Glob glob(pattern);
+    return store_->erase_if([&](const auto& entry) { return glob.matches(entry.first); },
+                            [&](const auto& entry) { return !is_over(entry.second); });
+  }
+  // Without an index in fact: every entry is looked at.
+  bool has_index() override { return store_->has_tag_index(); }
+  bool create_index() override { return !store_->set_tag_index(true); }
+  bool drop_index() override { return store_->set_tag_index(false); }
+  std::size_t erase_tagged(std::span<const std::uint64_t> versions) override {
+    if (!store_->has_tag_index()) return 0;
+    const auto carries_one = [&](const auto& entry) {
+      bool carries = false;
+      visit_tag_versions(entry.second.value, [&](std::uint64_t version) {
+        carries = carries || std::find(versions.begin(), versions.end(), version) != versions.end();
+      });
+      return carries;
+    };
+    return store_->erase_if(carries_one, [&](const auto& entry) { return !is_over(entry.second); });
   }
 
  private:
@@ -185,6 +278,10 @@ class MemorySession final : public Backend,
         key, clock_, [&](auto& entries, auto it) { return it != entries.end() && f(it->second); });
   }
 
+  bool is_over(const MemoryStore::Entry& entry) const {
+    return entry.deadline <=
+           std::chrono::floor<std::chrono::milliseconds>(clock_.steady_now().time_since_epoch());
+  }
   // Rounded up: an entry may live a fraction of a millisecond too long, never too short.
   std::chrono::milliseconds deadline(Ttl ttl) const {
     if (ttl.is_forever()) return MemoryStore::no_deadline;
@@ -202,7 +299,7 @@ class MemorySession final : public Backend,
   const Clock& clock_;
 };
 
-class MemoryStoreFactory final : public BackendFactory {
+class MemoryStoreFactory final : public BackendFactory, private MaintenanceExtension {
  public:
   MemoryStoreFactory(const OptionReader& options, const BackendContext& context)
       : clock_(context.clock),
@@ -215,6 +312,9 @@ class MemoryStoreFactory final : public BackendFactory {
     return std::make_unique<MemorySession>(store_, clock_);
   }
   StoreTraits traits() const noexcept override { return {.key_rules = rules_}; }
+  void* extension(std::string_view asked) noexcept override {
+    return asked == MaintenanceExtension::id ? static_cast<MaintenanceExtension*>(this) : nullptr;
+  }
 
   static std::string name_of(const std::vector<std::string>& location) {
     std::string name;
@@ -223,6 +323,33 @@ class MemoryStoreFactory final : public BackendFactory {
   }
 
  private:
+  std::size_t expire() override {
+    return store_->erase_if([&](const auto& entry) { return is_over(entry.second); },
+                            [](const auto&) { return true; });
+  }
+  std::size_t cull() override { return 0; }  // there is no limit
+  std::optional<std::uint64_t> volume() override {
+    std::uint64_t bytes = 0;
+    store_->visit(
+        [&](const auto& entry) { bytes += entry.first.size() + entry.second.value.size(); });
+    return bytes;
+  }
+  Counts counts() override {
+    std::uint64_t all = 0;
+    std::uint64_t expired = 0;
+    std::uint64_t forever = 0;
+    store_->visit([&](const auto& entry) {
+      ++all;
+      if (is_over(entry.second)) ++expired;
+      if (entry.second.deadline == MemoryStore::no_deadline) ++forever;
+    });
+    return {.total = all, .expired = expired, .unexpired = all - expired, .forever = forever};
+  }
+  bool is_over(const MemoryStore::Entry& entry) const {
+    return entry.deadline <=
+           std::chrono::floor<std::chrono::milliseconds>(clock_.steady_now().time_since_epoch());
+  }
+
   const Clock& clock_;
   std::shared_ptr<MemoryStore> store_;
   KeyRules rules_;

@@ -46,13 +46,17 @@ struct RecordedCall {
   std::string alias = {};
   // get, contains, put, add and replace (a put if absent, if present), touch, erase, clear,
   // incr, get_many, put_many (add_many, replace_many), erase_many, get_with_ttl,
-  // get_many_with_ttl, put_if_equal, erase_if_equal, pop, erase_prefix
+  // get_many_with_ttl, put_if_equal, erase_if_equal, pop, erase_prefix, scan (one page; the key is
+  // the pattern), erase_pattern, get_and_renew, create_tag_index, drop_tag_index, erase_tagged (by
+  // versions of tags, which are no keys)
   std::string operation = {};
   std::vector<Item> items = {};              // in the order of the keys; none for clear
   std::optional<std::string> expected = {};  // put_if_equal, erase_if_equal
   std::int64_t delta = 0;                    // incr
-  std::optional<std::int64_t> number = {};   // incr: the sum; erase_many, erase_prefix: how many
-  std::string error = {};                    // of the exception; empty if there was none
+  // incr: the sum; erase_many, erase_prefix, erase_pattern, erase_tagged: how many; scan: how many
+  // it listed
+  std::optional<std::int64_t> number = {};
+  std::string error = {};  // of the exception; empty if there was none
 
   // "default: put :1:user:7 Ada for 300s -> stored". Keys and values that are not plain words
   // are quoted, and truncated after some 80 characters.
@@ -214,7 +218,7 @@ class RecordingLayer final : public AroundLayer {
       if (reads && item.index < record.items.size()) {
         RecordedCall::Item& found = record.items[item.index];
         found.value = item.value;
-        found.ttl = item.left;
+        if (call.op != StoreOp::get_and_renew) found.ttl = item.left;
         found.done = true;
       }
       call.deliver(item);

@@ -43,6 +43,19 @@ class TestContext {
   // Throws ConfigError for wrong options, unknown ones included.
   std::unique_ptr<BackendFactory> make(const PluginDescriptor& plugin, const TestOptions& test,
                                        std::shared_ptr<BackendFactory> inner = nullptr) {
+    return create<BackendFactory>(plugin.payload.create, test, std::move(inner));
+  }
+
+  // The same for a transform, without a cache in front of it.
+  std::unique_ptr<Transform> make_transform(const PluginDescriptor& plugin,
+                                            const OptionMap& options = {}) {
+    return create<Transform>(plugin.payload.transform, {.options = options}, nullptr);
+  }
+
+ private:
+  template <class Product, class Create>
+  std::unique_ptr<Product> create(Create create_product, const TestOptions& test,
+                                  std::shared_ptr<BackendFactory> inner) {
     const OptionReader reader("caches.test", test.location, test.options);
     const auto no_sibling = [](std::string_view) -> std::shared_ptr<BackendFactory> {
       throw ConfigError("there is no other alias in this test");
@@ -65,12 +78,11 @@ class TestContext {
                                        warnings_.emplace_back(warning.message);
                                      },
                                  .process_wide = process_wide};
-    auto factory = plugin.payload.create(reader, context);
+    auto product = create_product(reader, context);
     reader.reject_unread();
-    return factory;
+    return product;
   }
 
- private:
   const Clock& clock_;
   mutable std::mutex mutex_;  // guards the members below
   std::vector<std::string> warnings_;

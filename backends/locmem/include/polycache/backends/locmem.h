@@ -61,6 +61,8 @@ class Factory : public BackendFactory {
 
   std::unique_ptr<Backend> connect() override;
   StoreTraits traits() const noexcept override;
+  // MaintenanceExtension.
+  void* extension(std::string_view id) noexcept override;
 
   // Both concern the whole store, which other factories may share. A store has one listener: a new
   // one replaces it, an empty one removes it.

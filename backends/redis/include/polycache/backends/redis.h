@@ -66,6 +66,8 @@ class Factory : public BackendFactory {
   // A session connects at its first use, and may outlive the factory.
   std::unique_ptr<Backend> connect() override;
   StoreTraits traits() const noexcept override;
+  // MaintenanceExtension.
+  void* extension(std::string_view id) noexcept override;
 
  private:
   struct Impl;

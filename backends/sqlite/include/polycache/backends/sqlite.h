@@ -50,10 +50,12 @@ class Factory : public BackendFactory {
 
   std::unique_ptr<Backend> connect() override;
   StoreTraits traits() const noexcept override;
+  // MaintenanceExtension.
+  void* extension(std::string_view id) noexcept override;
 
  private:
-  struct Impl;
-  std::unique_ptr<const Impl> impl_;
+  class Impl;
+  std::unique_ptr<Impl> impl_;
 };
 
 }  // namespace polycache::sqlite

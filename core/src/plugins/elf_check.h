@@ -14,6 +14,6 @@ namespace polycache {
 
 // Throws PluginError, one sentence that names the file, if it is not one. Later changes of the file
 // are not detected.
-void judge_elf(const std::filesystem::path& file);
+void check_elf(const std::filesystem::path& file);
 
 }  // namespace polycache

@@ -1,4 +1,4 @@
-#include "plugins/elf_judge.h"
+#include "plugins/elf_check.h"
 
 #include <dlfcn.h>
 #include <elf.h>
@@ -55,7 +55,7 @@ std::string machine_name(unsigned machine) {
 // machine".
 const Header& own_header() {
   Dl_info info{};
-  dladdr(reinterpret_cast<const void*>(&judge_elf), &info);
+  dladdr(reinterpret_cast<const void*>(&check_elf), &info);
   return *static_cast<const Header*>(info.dli_fbase);
 }
 
@@ -108,7 +108,7 @@ class ElfFile {
     size_ = static_cast<std::uint64_t>(status.st_size);
   }
 
-  void judge() {
+  void check() {
     read_header();
     check_machine();
     check_type();
@@ -425,6 +425,6 @@ class ElfFile {
 
 }  // namespace
 
-void judge_elf(const std::filesystem::path& file) { ElfFile(file).judge(); }
+void check_elf(const std::filesystem::path& file) { ElfFile(file).check(); }
 
 }  // namespace polycache

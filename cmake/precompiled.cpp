@@ -1,0 +1,1 @@
+// Has only the precompiled header that parts of the product share.

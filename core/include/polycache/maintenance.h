@@ -1,0 +1,67 @@
+// Care of a whole store: removing what is expired, and how much there is.
+//
+//   const polycache::Maintenance store = cache.maintenance();
+//   const std::size_t gone = store.expire();
+//   if (const auto bytes = store.volume()) log("the cache occupies", *bytes);
+//
+// A cache never needs it: an expired entry is absent whether it was removed or not, and writes keep
+// the limits. It gives memory or disk back at a quiet time, and numbers to a monitor.
+//
+// What it does concerns the whole store, whichever alias or program wrote the entries, not only the
+// keys of this cache. dummy, locmem and sqlite can do all of it; redis and memcached do the rest by
+// themselves.
+
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string_view>
+#include <utility>
+
+#include "polycache/author/extension.h"
+#include "polycache/author/function_ref.h"
+#include "polycache/detail/export.h"
+
+namespace polycache {
+
+class CacheState;
+
+// total, expired, unexpired, forever; empty where the store cannot tell. redis and memcached only
+// tell the total, with entries that are over and still kept.
+using StoreCounts = MaintenanceExtension::Counts;
+
+// Of the store that the cache had when it gave this: a later configuration changes nothing. Cheap
+// to copy, thread-safe, and usable after the cache has ended. Every function may take as long as
+// the store is large, works in steps between which others use the store, and throws BackendError if
+// the store fails, whatever the alias's "on_error" is.
+class POLYCACHE_API Maintenance {
+ public:
+  // Removes the expired entries, and returns how many. 0 if the store does that by itself.
+  std::size_t expire() const;
+
+  // Removes entries if there are more than the store's limits allow, and returns how many. 0 if its
+  // limits always hold, as those of locmem do.
+  std::size_t cull() const;
+
+  // The bytes that the store occupies: locmem: its entries, with their overhead; sqlite: the file
+  // and its log; redis and memcached: the sum over all servers, for redis of all their databases.
+  std::optional<std::uint64_t> volume() const;
+
+  // Counts the entries. What the library keeps for itself, such as versions of tags, is counted as
+  // well.
+  StoreCounts counts() const;
+
+ private:
+  friend class Cache;
+  // Throws BackendError (Kind::unsupported) if the store has no such ability.
+  explicit Maintenance(std::shared_ptr<CacheState> state);
+
+  void run(std::string_view operation, FunctionRef<void()> call) const;
+
+  std::shared_ptr<CacheState> state_;
+  MaintenanceExtension* store_;  // of the state's factory
+};
+
+}  // namespace polycache

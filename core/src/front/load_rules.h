@@ -1,0 +1,70 @@
+// What holds for one get_or_set(): its options, and where they say nothing, those of the alias.
+
+#pragma once
+
+#include <chrono>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "front/entry.h"
+#include "polycache/author/backend.h"
+#include "polycache/author/clock.h"
+#include "polycache/author/function_ref.h"
+#include "polycache/load_options.h"
+
+namespace polycache {
+
+struct LoadRules {
+  Age refresh_after = {};             // given, or not
+  std::chrono::milliseconds stale{};  // how long beyond the lifetime; zero: not at all
+  std::chrono::milliseconds throttle{30'000};
+  double early = 0;
+  Age jitter = {};
+  std::chrono::milliseconds soft_limit{};  // zero: none
+  std::chrono::milliseconds hard_limit{};  // zero: none
+  std::optional<Timeout> negative = {};    // how long to remember that there is no value
+  std::chrono::milliseconds lease{};       // zero: none
+
+  // Whether an entry needs the times of its value.
+  bool wants_times() const noexcept {
+    return refresh_after.is_given() || stale.count() > 0 || early > 0;
+  }
+};
+
+inline bool says_anything(const LoadPolicy& policy) noexcept { return policy != LoadPolicy(); }
+
+// Whether a call says anything that a plain get_or_set() does not know.
+inline bool says_anything(const LoadOptions& call) noexcept {
+  return call.refresh_after.is_said() || call.stale_if_error.is_said() || call.throttle.is_said() ||
+         call.early.has_value() || call.jitter.is_said() || call.soft_limit.is_said() ||
+         call.hard_limit.is_said() || !call.negative_timeout.is_default() || call.lease.is_said();
+}
+
+// Which member cannot be, and why: {"soft_limit", "must be shorter than hard_limit"}.
+struct LoadProblem {
+  std::string_view member;
+  std::string_view why;
+};
+std::optional<LoadProblem> problem_of(const LoadPolicy& policy) noexcept;
+
+// `is_background`: limits can hold. `never_ends`: the value does not expire. Throws ValueError for
+// options that contradict each other; `what()` begins the message.
+LoadRules rules_of(const LoadPolicy& alias, const LoadOptions& call, bool is_background,
+                   bool never_ends, FunctionRef<std::string()> what);
+
+// How long a value lives, where its lifetime is `fresh`.
+struct LoadLife {
+  EntryHead head;  // with times, if the rules want them
+  Ttl ttl;         // of the stored entry
+};
+LoadLife life_of(const LoadRules& rules, Ttl fresh, std::chrono::nanoseconds computed_in,
+                 const Clock& clock);
+
+// How long the store keeps it, at most.
+Ttl longest_life(const LoadRules& rules, Ttl fresh) noexcept;
+
+// Whether a value that is fresh should be computed anew. `now`: milliseconds since 1970.
+bool is_due(const LoadRules& rules, const EntryHead& head, std::int64_t now);
+
+}  // namespace polycache

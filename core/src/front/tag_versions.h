@@ -1,0 +1,93 @@
+// The versions of tags (polycache/tags.h) in the store: what a write needs to carry them, and
+// whether those that an entry carries are current. None of these functions is called inside a sink.
+
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "front/cache_state.h"
+#include "front/entry.h"
+#include "front/reading.h"
+#include "polycache/author/backend.h"
+#include "polycache/tags.h"
+
+namespace polycache {
+
+// What the store says of tags, each asked for once. A version that is missing, or cannot be one,
+// is empty.
+class KnownVersions {
+ public:
+  explicit KnownVersions(const CacheState& state) noexcept : state_(state) {}
+
+  // Reads those that are not known yet, in one call.
+  void read(Backend& session, std::span<const EntryTag> tags);
+  // Tells this thread's recorders if they are.
+  bool are_current(std::string_view content) const;
+  // The same, without reporting to recorders.
+  bool has_current(std::string_view content) const;
+
+ private:
+  bool are_current(std::span<const EntryTag> tags) const;
+
+  const CacheState& state_;
+  struct Known {
+    std::optional<std::uint64_t> version;
+    bool is_read;  // from the store, not remembered
+  };
+  std::map<std::string, Known, std::less<>> known_;
+};
+
+// The version that the bytes under a tag's key are; empty if they are none.
+std::optional<std::uint64_t> parse_version(std::string_view stored) noexcept;
+
+// Whether the tags of an entry (the content of its field) have the versions that it carries, and
+// tells this thread's recorders if so. `lasting`: of an entry whose life gets that long, lengthens
+// the lives of its versions.
+bool tags_are_current(Backend& session, const CacheState& state, std::string_view content,
+                      std::optional<Ttl> lasting = std::nullopt);
+
+// Whether this thread has a recorder.
+bool is_recording() noexcept;
+// Tells this thread's recorders that the entry was read.
+void record_tags(const CacheState& state, std::span<const EntryTag> tags);
+
+// The versions of those tags for an entry that lives for `ttl`. Makes those that are missing, and
+// lengthens the lives of those that would end before the entry.
+std::vector<std::uint64_t> take_versions(Backend& session, const CacheState& state,
+                                         std::span<const std::string> names, Ttl ttl);
+
+// Lengthens the lives of versions that are still what a snapshot says.
+void lengthen_versions(Backend& session, const CacheState& state, std::span<const EntryTag> tags,
+                       Ttl ttl);
+
+// Reads the value of an entry with Outcome::tagged, if is_current(content of the field) says so;
+// else it counts as absent.
+template <class IsCurrent, class Decode>
+void read_tagged(const CacheState& state, std::string_view final_key, Reading& reading,
+                 IsCurrent&& is_current, Decode&& decode) {
+  reading.outcome = Outcome::not_live;
+  if (is_current(reading.details->tags())) read_checked(state, final_key, reading, decode);
+}
+
+// The same, with the versions that the store has.
+template <class Decode>
+void read_tagged(Backend& session, const CacheState& state, std::string_view final_key,
+                 Reading& reading, Decode&& decode) {
+  read_tagged(
+      state, final_key, reading,
+      [&](std::string_view content) { return tags_are_current(session, state, content); }, decode);
+}
+
+// The tags of a write, checked. Throws ValueError for an empty name, a long one, or too many;
+// `what` begins the message.
+const detail::TagList& checked_tags(const CacheState& state,
+                                    const std::shared_ptr<const detail::TagList>& tags,
+                                    std::string_view what);
+
+}  // namespace polycache
