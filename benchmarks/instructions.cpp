@@ -9,6 +9,7 @@
 #include <polycache/backends/locmem.h>
 #include <polycache/polycache.h>
 
+#include <chrono>
 #include <string>
 #include <string_view>
 
@@ -19,6 +20,7 @@ namespace {
 constexpr int repetitions = 1000;
 constexpr std::string_view profile_key = "user:profile:42";
 constexpr std::string_view tagged_key = "user:profile:43";
+constexpr std::string_view timed_key = "user:profile:44";
 const std::string value(100, 'v');
 
 template <class Operation>
@@ -60,6 +62,12 @@ extern "C" {
   repeat([&] { duel::keep(locmem.get_or_set(tagged_key, value, {.tags = tags})); });
 }
 
+[[gnu::noinline]] void count_locmem_get_or_set_refreshed(polycache::Cache& locmem) {
+  using std::chrono_literals::operator""h;
+  const polycache::LoadOptions options{.timeout = 1h, .refresh_after = 0.8};
+  repeat([&] { duel::keep(locmem.get_or_set(timed_key, value, options)); });
+}
+
 [[gnu::noinline]] void count_locmem_set_held(polycache::Cache& locmem) {
   repeat([&] { duel::keep(locmem.set(profile_key, value)); });
 }
@@ -84,6 +92,7 @@ int main(int argc, char** argv) {
     count_locmem_get_tagged(locmem);
     count_locmem_get_or_set_held(locmem);
     count_locmem_get_or_set_tagged(locmem);
+    count_locmem_get_or_set_refreshed(locmem);
     count_locmem_set_held(locmem);
     return true;
   });

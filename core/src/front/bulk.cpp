@@ -25,7 +25,7 @@ using Tagged = std::pair<std::size_t, Reading>;
 std::vector<EntryTag> tags_of(const std::vector<Tagged>& entries) {
   std::vector<EntryTag> all;
   for (const Tagged& entry : entries) {
-    const auto tags = read_tags(entry.second.details->tags());
+    const auto tags = read_tags(entry.second.tags());
     if (tags) all.insert(all.end(), tags->begin(), tags->end());
   }
   return all;
@@ -41,7 +41,7 @@ std::vector<std::string> keys_of(std::span<const ItemView> items) {
 }  // namespace
 
 void Cache::get_many_bytes(std::span<const std::string_view> keys, ReadOptions options,
-                           IndexedDecode decode) {
+                           IndexedDecode decode, FunctionRef<void(std::size_t index)> drop) {
   if (keys.empty()) return;
   const Busy busy(*this);
   FinalKeys final_keys(*state_, options.version, keys.size());
@@ -73,12 +73,10 @@ void Cache::get_many_bytes(std::span<const std::string_view> keys, ReadOptions o
       return true;
     KnownVersions known(*state_);
     known.read(session, tags_of(tagged));
-    for (Tagged& one : tagged) {
-      read_tagged(
-          *state_, views[one.first], one.second,
-          [&](std::string_view content) { return known.are_current(content); },
-          [&](std::string_view bytes) { return decode(one.first, bytes); });
-      count(one.first, one.second);
+    for (auto& [i, reading] : tagged) {
+      reading.has_checked_tags(known.are_current(reading.tags()));
+      if (!reading.has_value()) drop(i);
+      count(i, reading);
     }
     return true;
   });

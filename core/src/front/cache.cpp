@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "front/cache_state.h"
+#include "front/find.h"
 #include "front/lease.h"
 #include "front/live_entry.h"
 #include "front/operation.h"
@@ -30,6 +31,41 @@ bool end_read(Operation& operation, const CacheState& state, const Reading& read
     operation.ends(found);
   }
   return found;
+}
+
+// As find() does, and gives the entry a new lifetime.
+template <class Operation>
+void find_and_renew(Operation& operation, const Timeout& touch, Reading& reading,
+                    FunctionRef<bool(std::string_view)> decode) {
+  const CacheState& state = operation.state();
+  const std::string_view id = operation.key();
+  const std::optional<Ttl> ttl = state.resolve(touch);
+  if (!ttl) state.outdate(id);
+  bool is_renewed = false;
+  std::string placeholder;
+  const auto take = [&](std::string_view stored) {
+    if (has_fresh_until(stored)) {
+      if (is_renewed && is_placeholder(stored)) placeholder = stored;
+      is_renewed = false;  // its head says more than the store's lifetime
+    }
+    read_entry(state, id, reading, stored, decode);
+  };
+  operation.read(false, [&](Backend& session) {
+    auto* const renew = ttl ? Operation::template extension<RenewExtension>(session) : nullptr;
+    is_renewed = renew != nullptr;
+    const bool there = is_renewed ? renew->get(id, *ttl, take) : session.get(id, take);
+    if (!placeholder.empty()) keep_lease_time(session, id, placeholder, state.clock());
+    if (reading.outcome == Outcome::tagged) {
+      reading.has_checked_tags(tags_are_current(session, state, reading.tags(), ttl));
+    }
+    return there;
+  });
+  if (!ttl) {
+    const bool erased = operation.must([&](Backend& session) { return session.erase(id); });
+    if (erased) operation.tally().erased.add();
+  } else if (reading.has_value() && !is_renewed) {
+    operation.write(false, [&](Backend& session) { return touch_live(session, id, *ttl, state); });
+  }
 }
 
 }  // namespace
@@ -84,56 +120,33 @@ std::vector<std::string_view> Cache::texts(std::initializer_list<KeyView> keys) 
 
 bool Cache::get_bytes(KeyView key, detail::Version version, Decode decode) {
   Operation operation(*this, Op::get, key.text(), version);
-  const std::string_view id = operation.key();
   Reading reading;
-  operation.read(false, [&](Backend& session) {
-    return session.get(
-        id, [&](std::string_view stored) { read_entry(*state_, id, reading, stored, decode); });
-  });
-  if (!reading.has_value() && reading.outcome == Outcome::tagged) {
-    operation.read(false, [&](Backend& session) {
-      read_tagged(session, *state_, id, reading, decode);
-      return true;
-    });
-  }
+  find(operation, reading, decode);
   return end_read(operation, *state_, reading);
 }
 
 bool Cache::get_renewed_bytes(KeyView key, const ReadOptions& options, Decode decode) {
   Operation operation(*this, Op::get, key.text(), options.version);
-  const std::string_view id = operation.key();
-  const std::optional<Ttl> ttl = state_->resolve(options.touch);
-  if (!ttl) state_->outdate(id);
   Reading reading;
-  bool is_renewed = false;
-  std::string placeholder;
-  const auto take = [&](std::string_view stored) {
-    if (has_fresh_until(stored)) {
-      if (is_renewed && is_placeholder(stored)) placeholder = stored;
-      is_renewed = false;  // its head says more than the store's lifetime
-    }
-    read_entry(*state_, id, reading, stored, decode);
+  find_and_renew(operation, options.touch, reading, decode);
+  return end_read(operation, *state_, reading);
+}
+
+bool Cache::visit_bytes(KeyView key, const ReadOptions& options, Decode visit) {
+  Operation operation(*this, Op::get, key.text(), options.version);
+  Reading reading;
+  std::string tagged;  // the value of an entry with tags, until they have been checked
+  const auto decode = [&](std::string_view bytes) {
+    if (reading.tags().empty()) return visit(bytes);
+    tagged = bytes;
+    return true;
   };
-  operation.read(false, [&](Backend& session) {
-    auto* const renew = ttl ? Operation::extension<RenewExtension>(session) : nullptr;
-    is_renewed = renew != nullptr;
-    const bool there = is_renewed ? renew->get(id, *ttl, take) : session.get(id, take);
-    if (!placeholder.empty()) keep_lease_time(session, id, placeholder, state_->clock());
-    if (reading.outcome == Outcome::tagged) {
-      read_tagged(
-          *state_, id, reading,
-          [&](std::string_view tags) { return tags_are_current(session, *state_, tags, ttl); },
-          decode);
-    }
-    return there;
-  });
-  if (!ttl) {
-    const bool erased = operation.must([&](Backend& session) { return session.erase(id); });
-    if (erased) tally_->erased.add();
-  } else if (reading.has_value() && !is_renewed) {
-    operation.write(false,
-                    [&](Backend& session) { return touch_live(session, id, *ttl, *state_); });
+  if (options.touch.is_default()) {
+    find(operation, reading, decode);
+  } else {
+    find_and_renew(operation, options.touch, reading, decode);
   }
+  if (reading.has_value() && !reading.tags().empty()) visit(tagged);
   return end_read(operation, *state_, reading);
 }
 
@@ -154,9 +167,7 @@ bool Cache::pop_bytes(KeyView key, KeyOptions options, Decode decode) {
   state_->outdate(id);
   const bool removed = operation.must([&](Backend& session) {
     const bool done = remove(session);
-    if (reading.outcome == Outcome::tagged) {
-      read_tagged(session, *state_, id, reading, decode);
-    }
+    if (reading.outcome == Outcome::tagged) check_tags(session, *state_, reading);
     return done;
   });
   if (removed) tally_->erased.add();

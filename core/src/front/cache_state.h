@@ -65,6 +65,10 @@ class CacheState {
   // The key of a separate lease on an entry (lease.h). Throws as above.
   std::string lease_key(std::string_view final_key) const;
 
+  // Whether a value with that timeout never expires.
+  bool never_ends(const Timeout& timeout) const noexcept {
+    return (timeout.is_default() ? space_.timeout : timeout).is_never();
+  }
   // How long to keep a value; empty if it has already expired.
   std::optional<Ttl> resolve(const Timeout& timeout) const {
     return timeout.is_default() && default_is_fixed_ ? default_ttl_ : lifetime(timeout);
@@ -72,6 +76,9 @@ class CacheState {
 
   // --- What the alias shares. ---
 
+  // Whether the store is in this process, and is asked for the version of a tag each time: several
+  // calls for several tags then cost no more than one.
+  bool is_local() const noexcept { return is_local_; }
   const std::string& alias() const noexcept { return shared_->alias(); }
   const Clock& clock() const noexcept { return shared_->clock(); }
   const Transforms& transforms() const noexcept { return shared_->transforms(); }
@@ -102,6 +109,7 @@ class CacheState {
   const bool default_is_fixed_;  // not a moment, whose distance shrinks
   const std::optional<Ttl> default_ttl_;
   const bool reads_plain_;
+  const bool is_local_;
   const bool has_load_policy_;
   Observer* const observer_;
 };

@@ -4,6 +4,7 @@
 #include <bit>
 #include <chrono>
 #include <cstring>
+#include <ctime>
 
 #include "polycache/author/entry_tags.h"
 
@@ -40,6 +41,11 @@ void write_number(std::string& out, Number number, std::size_t size = sizeof(Num
 
 // Takes a varint from the front. Empty if it does not end or exceeds 32 bits.
 std::optional<std::uint32_t> take_varint(std::string_view& bytes) noexcept {
+  if (!bytes.empty() && static_cast<unsigned char>(bytes.front()) < 0x80) [[likely]] {
+    const auto value = static_cast<unsigned char>(bytes.front());
+    bytes.remove_prefix(1);
+    return value;
+  }
   std::uint64_t value = 0;
   for (unsigned shift = 0; shift <= 28 && !bytes.empty(); shift += 7) {
     const auto byte = static_cast<unsigned char>(bytes.front());
@@ -80,49 +86,62 @@ bool are_tags(std::string_view content) noexcept {
 }
 
 struct Fields {
-  std::optional<std::string_view> transforms;
-  std::optional<std::string_view> tags;
+  std::string_view transforms = {};
+  std::string_view tags = {};
 };
 
-// Empty if they are damaged, or one must be understood and is not.
-std::optional<Fields> read_fields(std::string_view bytes) noexcept {
-  Fields fields;
+// False if they are damaged, or one must be understood and is not.
+bool read_fields(std::string_view bytes, Fields& fields) noexcept {
   while (!bytes.empty()) {
     const auto id = static_cast<unsigned char>(bytes.front());
     bytes.remove_prefix(1);
     const auto size = take_varint(bytes);
-    if (!size || *size > bytes.size()) return std::nullopt;
-    if (id == transforms_field_id && !fields.transforms && *size > 0) {
-      fields.transforms = bytes.substr(0, *size);
-    } else if (id == tags_field_id && !fields.tags && *size > 0 &&
-               are_tags(bytes.substr(0, *size))) {
-      fields.tags = bytes.substr(0, *size);
+    if (!size || *size > bytes.size()) return false;
+    const std::string_view content = bytes.substr(0, *size);
+    if (id == tags_field_id && fields.tags.empty() && !content.empty() && are_tags(content)) {
+      fields.tags = content;
+    } else if (id == transforms_field_id && fields.transforms.empty() && !content.empty()) {
+      fields.transforms = content;
     } else if (id >= 0x80) {
-      return std::nullopt;
+      return false;
     }
     bytes.remove_prefix(*size);
   }
-  return fields;
+  return true;
 }
 
-// The fixed part and the length of the head. parse(): empty if damaged or of an unknown format.
-struct Parsed {
-  EntryHead head = {};
-  std::size_t length = 0;
-};
+// Reads the fixed part of the head, and returns the length of the whole head; 0 if it is damaged or
+// of an unknown format.
+std::size_t read_head(std::string_view stored, EntryHead& head) noexcept {
+  if (stored.size() < entry_head_size || stored[3] != entry_format) return 0;
+  head.flags = read_number<std::uint8_t>(stored, 4);
+  head.created = read_number<std::int64_t>(stored, 8);
+  head.fresh_until = read_number<std::int64_t>(stored, 16);
+  head.compute_microseconds = read_number<std::uint32_t>(stored, 24);
+  head.stale_seconds = read_number<std::uint32_t>(stored, 28);
+  const auto length = read_number<std::size_t>(stored, 5, 3);
+  const bool is_known = length >= entry_head_size && (head.flags & ~understood_flags) == 0;
+  return is_known ? length : 0;
+}
 
-std::optional<Parsed> parse(std::string_view stored) noexcept {
-  if (stored.size() < entry_head_size || stored[3] != entry_format) return std::nullopt;
-  const Parsed parsed{{.flags = read_number<std::uint8_t>(stored, 4),
-                       .created = read_number<std::int64_t>(stored, 8),
-                       .fresh_until = read_number<std::int64_t>(stored, 16),
-                       .compute_microseconds = read_number<std::uint32_t>(stored, 24),
-                       .stale_seconds = read_number<std::uint32_t>(stored, 28)},
-                      read_number<std::size_t>(stored, 5, 3)};
-  if (parsed.length < entry_head_size || (parsed.head.flags & ~understood_flags) != 0) {
-    return std::nullopt;
-  }
-  return parsed;
+// Whether it is a frame of this format without flags and fields, which most are.
+bool is_simple_frame(std::string_view stored) noexcept {
+  constexpr std::string_view beginning("\xC1pc\x01\0\x20\0\0", 8);
+  return stored.size() >= entry_head_size && stored.starts_with(beginning);
+}
+
+// Reads head and fields of a whole entry, and returns the length of the head; 0 if it is
+// unreadable.
+std::size_t read_frame(std::string_view stored, EntryHead& head, Fields& fields) noexcept {
+  const std::size_t length = read_head(stored, head);
+  if (is_simple_frame(stored)) [[likely]]
+    return length;
+  if (length == 0 || length > stored.size()) return 0;
+  if (!read_fields(stored.substr(entry_head_size, length - entry_head_size), fields)) return 0;
+  const bool is_transformed = (head.flags & flag_transformed) != 0;
+  const bool is_tagged = (head.flags & flag_tagged) != 0;
+  const bool fits = is_transformed != fields.transforms.empty() && is_tagged != fields.tags.empty();
+  return fits ? length : 0;
 }
 
 }  // namespace
@@ -134,6 +153,25 @@ std::int64_t entry_time(const Clock& clock) noexcept {
 }
 
 namespace {
+
+// The same, at most one tick of the kernel old: the exact time costs as much as all the rest.
+std::int64_t recent_time(const Clock& clock) noexcept {
+  timespec now{};
+  if (&clock != &Clock::real() || clock_gettime(CLOCK_REALTIME_COARSE, &now) != 0) {
+    return entry_time(clock);
+  }
+  return std::int64_t{now.tv_sec} * 1000 + now.tv_nsec / 1'000'000;
+}
+
+// Whether a tick may matter: the entry ends to be fresh, or stale, at about that time.
+bool needs_exact_time(const EntryHead& head, std::int64_t recent) noexcept {
+  constexpr std::uint64_t ticks = 25;  // milliseconds; a tick has at most 10
+  // Unsigned, because a damaged head may contain any number.
+  const auto since =
+      static_cast<std::uint64_t>(recent) - static_cast<std::uint64_t>(head.fresh_until);
+  const std::uint64_t window = std::uint64_t{head.stale_seconds} * 1000;
+  return since + ticks <= 2 * ticks || since - window + ticks <= 2 * ticks;
+}
 
 EntryState state_of(const EntryHead& head, bool has_times, std::int64_t now) noexcept {
   if ((head.flags & flag_leased) != 0) return EntryState::leased;
@@ -151,24 +189,25 @@ EntryState state_of(const EntryHead& head, bool has_times, std::int64_t now) noe
 }  // namespace
 
 JudgedEntry judge_frame(std::string_view stored, const Clock& clock) noexcept {
-  const auto parsed = parse(stored);
-  if (!parsed || parsed->length > stored.size()) return {EntryState::unreadable};
-  const auto fields = read_fields(stored.substr(entry_head_size, parsed->length - entry_head_size));
-  const bool is_transformed = (parsed->head.flags & flag_transformed) != 0;
-  const bool is_tagged = (parsed->head.flags & flag_tagged) != 0;
-  if (!fields || is_transformed != fields->transforms.has_value() ||
-      is_tagged != fields->tags.has_value()) {
-    return {EntryState::unreadable};
-  }
-  const bool has_times = parsed->head.created != 0 || parsed->head.fresh_until != 0;
-  const std::int64_t now = has_times ? entry_time(clock) : 0;
-  return {state_of(parsed->head, has_times, now), stored.substr(parsed->length),
-          fields->transforms.value_or(""), fields->tags.value_or(""), now};
+  EntryHead head;
+  Fields fields;
+  const std::size_t length = read_frame(stored, head, fields);
+  if (length == 0) return {EntryState::unreadable};
+  const bool has_times = head.created != 0 || head.fresh_until != 0;
+  std::int64_t now = has_times ? recent_time(clock) : 0;
+  if (has_times && needs_exact_time(head, now)) [[unlikely]]
+    now = entry_time(clock);
+  return {state_of(head, has_times, now),
+          {stored.data() + length, stored.size() - length},
+          fields.transforms,
+          fields.tags,
+          now,
+          head};
 }
 
 std::optional<EntryState> judge_frame_head(std::string_view head, const Clock& clock) noexcept {
-  const auto parsed = parse(head);
-  if (parsed && parsed->length > head.size() && head.size() >= shown_bytes) return std::nullopt;
+  EntryHead fixed;
+  if (read_head(head, fixed) > head.size() && head.size() >= shown_bytes) return std::nullopt;
   const JudgedEntry entry = judge_frame(head, clock);
   if (!entry.tags.empty() && entry.state != EntryState::dead) return std::nullopt;
   return entry.state;
@@ -176,15 +215,16 @@ std::optional<EntryState> judge_frame_head(std::string_view head, const Clock& c
 
 void visit_tag_versions(std::string_view stored, FunctionRef<void(std::uint64_t version)> each) {
   if (!is_framed(stored)) return;
-  const auto parsed = parse(stored);
-  if (!parsed || parsed->length > stored.size() || (parsed->head.flags & flag_tagged) == 0) return;
-  const auto fields = read_fields(stored.substr(entry_head_size, parsed->length - entry_head_size));
-  if (!fields || !fields->tags) return;
-  for (std::string_view rest = *fields->tags; const auto tag = take_tag(rest);) each(tag->version);
+  EntryHead head;
+  Fields fields;
+  if (read_frame(stored, head, fields) == 0) return;
+  for (std::string_view rest = fields.tags; const auto tag = take_tag(rest);) each(tag->version);
 }
 
 EntryHead head_of_frame(std::string_view stored) noexcept {
-  return parse(stored).value_or(Parsed()).head;
+  EntryHead head;
+  read_head(stored, head);
+  return head;
 }
 
 bool has_fresh_until(std::string_view stored) noexcept {

@@ -75,6 +75,7 @@ struct JudgedEntry {
   // which only the store knows (tags.h): the state is what else the entry says.
   std::string_view tags = {};
   std::int64_t now = 0;  // if it has times: when it was judged, milliseconds since 1970
+  EntryHead head = {};   // of a readable frame
 };
 
 // Milliseconds since 1970.

@@ -71,8 +71,7 @@ std::optional<milliseconds> time_left(EntryStatus status, const Look& look, cons
 
 std::vector<std::string> tags_of(const Reading& reading) {
   std::vector<std::string> names;
-  if (!reading.details) return names;
-  std::string_view content = reading.details->tags();
+  std::string_view content = reading.tags();
   while (const std::optional<EntryTag> tag = take_tag(content)) names.emplace_back(tag->name);
   return names;
 }
@@ -109,9 +108,7 @@ detail::EntryFacts Cache::get_entry_bytes(KeyView key, const ReadOptions& option
       } else {
         session.get(id, take);
       }
-      if (look.reading.outcome == Outcome::tagged) {
-        read_tagged(session, *state_, id, look.reading, decode);
-      }
+      if (look.reading.outcome == Outcome::tagged) check_tags(session, *state_, look.reading);
       return true;
     });
   } catch (const BackendError& error) {
@@ -166,9 +163,7 @@ detail::EntryFacts Cache::pop_entry_bytes(KeyView key, KeyOptions options, Decod
           pop != nullptr && !can_take
               ? pop->pop(id, [&](std::string_view stored) { take(stored, std::nullopt); })
               : take_entry(session, id, take);
-      if (look.reading.outcome == Outcome::tagged) {
-        read_tagged(session, *state_, id, look.reading, decode);
-      }
+      if (look.reading.outcome == Outcome::tagged) check_tags(session, *state_, look.reading);
       return done;
     });
   } catch (const BackendError& error) {

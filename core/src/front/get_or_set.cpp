@@ -10,11 +10,11 @@
 #include <string_view>
 #include <utility>
 
+#include "front/find.h"
 #include "front/flights.h"
 #include "front/loading.h"
 #include "front/operation.h"
 #include "front/reading.h"
-#include "front/tag_versions.h"
 #include "polycache/author/text.h"
 #include "polycache/cache.h"
 #include "polycache/error.h"
@@ -443,18 +443,12 @@ bool Cache::get_or_set_bytes(KeyView key, const LoadOptions& options, detail::Lo
   Operation operation(*this, Op::get_or_set, key.text(), options.version);
   const bool is_plain = !says_anything(options) && !state_->has_load_policy() &&
                         !task.may_be_nothing && !task.takes_load;
-  if (is_plain && options.tags.empty()) [[likely]] {
+  // In the same request as the entry.
+  const bool reads_versions = !options.tags.empty() && !state_->is_local();
+  if (is_plain && !reads_versions) [[likely]] {
     // As Cache::get() does it, without what only a miss needs.
-    const std::string_view id = operation.key();
     Reading reading;
-    const auto decode = [&](std::string_view bytes) { return task.decode(bytes); };
-    operation.read(false, [&](Backend& session) {
-      const bool there = session.get(
-          id, [&](std::string_view stored) { read_entry(*state_, id, reading, stored, decode); });
-      if (reading.outcome == Outcome::tagged) [[unlikely]]
-        read_tagged(session, *state_, id, reading, decode);
-      return there;
-    });
+    find(operation, reading, [&](std::string_view bytes) { return task.decode(bytes); });
     if (reading.has_value()) [[likely]]
       return operation.has_read(true);
     Loading::Seen first;
@@ -462,11 +456,21 @@ bool Cache::get_or_set_bytes(KeyView key, const LoadOptions& options, detail::Lo
     return GetOrSet(*this, operation, options, nullptr, task).run(first);
   }
   if (is_plain) return GetOrSet(*this, operation, options, nullptr, task).run();
-  const std::optional<Ttl> fresh = state_->resolve(options.timeout);
-  const LoadRules rules =
-      rules_of(state_->load_policy(), options, task.is_background, fresh && fresh->is_forever(),
-               [&] { return state_->alias() + ": " + operation.what(); });
-  return GetOrSet(*this, operation, options, &rules, task).run();
+  const LoadPolicy& policy = state_->load_policy();
+  const bool never_ends = state_->never_ends(options.timeout);
+  const auto what = [&] { return state_->alias() + ": " + operation.what(); };
+  if (reads_versions || may_contradict(options)) {
+    const LoadRules rules = rules_of(policy, options, task.is_background, never_ends, what);
+    return GetOrSet(*this, operation, options, &rules, task).run();
+  }
+  // The same; only a miss needs all the rules.
+  check_options(options, task.is_background, never_ends, what);
+  Loading::Seen first;
+  Loading::look(operation, refresh_rule_of(policy, options), task, first);
+  if (first.reading.has_value() && !first.is_due) [[likely]]
+    return operation.has_read(true);
+  const LoadRules rules = rules_of(policy, options, task.is_background, never_ends, what);
+  return GetOrSet(*this, operation, options, &rules, task).run(first);
 }
 
 }  // namespace polycache

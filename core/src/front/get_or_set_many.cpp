@@ -139,7 +139,7 @@ class Cache::GetOrSetMany {
   // `now`: when the entry was judged.
   bool decode(std::size_t i, std::string_view bytes, std::int64_t now) {
     if (!task_.decode(i, bytes)) return false;
-    seen_[i].is_due = is_due(rules_, seen_[i].head, now);
+    seen_[i].is_due = is_due(rules_.refresh, seen_[i].head, now);
     seen_[i].old = std::string(bytes);
     return true;
   }
@@ -148,28 +148,28 @@ class Cache::GetOrSetMany {
     Seen& seen = seen_[i];
     seen.outcome = reading.outcome;
     if (reading.details) seen.details = std::move(*reading.details);
-    seen.tags = seen.details.tags();
-    if (seen.outcome != Outcome::stale) return;
-    seen.stale = seen.old;
+    seen.tags = reading.tags();
+    if (seen.outcome == Outcome::value) return;
     task_.clear(i);
+    seen.is_due = false;
+    if (seen.outcome == Outcome::stale) {
+      seen.stale = seen.old;
+    } else {
+      seen.old.reset();
+    }
   }
 
   void check_tags(Backend& session, std::vector<std::pair<std::size_t, Reading>>& tagged) {
     std::vector<EntryTag> all;
     for (const auto& [i, reading] : tagged) {
-      const auto tags = read_tags(reading.details->tags());
+      const auto tags = read_tags(reading.tags());
       if (tags) all.insert(all.end(), tags->begin(), tags->end());
     }
     KnownVersions known(state_);
     known.read(session, all);
     for (auto& [i, reading] : tagged) {
-      const std::size_t key = i;
-      const Reading& judged = reading;
-      read_tagged(
-          state_, keys_[key], reading,
-          [&](std::string_view content) { return known.are_current(content); },
-          [&](std::string_view bytes) { return decode(key, bytes, judged.now); });
-      keep(key, reading);
+      reading.has_checked_tags(known.are_current(reading.tags()));
+      keep(i, reading);
     }
   }
 
@@ -639,9 +639,8 @@ Cache::Unloaded Cache::get_or_set_many_bytes(std::span<const std::string_view> k
                      ": get_or_set_many: soft_limit and hard_limit are for get_or_set() with "
                      "in_background(f); this function runs where it was called");
   }
-  const std::optional<Ttl> fresh = state_->resolve(options.timeout);
   const LoadRules rules =
-      rules_of(state_->load_policy(), options, false, fresh && fresh->is_forever(),
+      rules_of(state_->load_policy(), options, false, state_->never_ends(options.timeout),
                [&] { return state_->alias() + ": get_or_set_many"; });
   return GetOrSetMany(*this, operation, keys, views, options, rules, task).run();
 }

@@ -1,7 +1,8 @@
 #include "front/key_policy.h"
 
-#include <algorithm>
+#include <array>
 #include <cstdint>
+#include <cstring>
 #include <utility>
 
 #include "polycache/author/text.h"
@@ -23,6 +24,16 @@ std::string hash_digits(std::string_view text) {
   return digits;
 }
 
+// The bytes of a tag's name that its key has as they are.
+constexpr std::array<bool, 256> plain_in_tags = [] {
+  std::array<bool, 256> plain{};
+  for (std::size_t byte = 0; byte < plain.size(); ++byte) {
+    const char c = static_cast<char>(byte);
+    plain[byte] = !is_bad_byte(c) && c != ':' && c != '%';
+  }
+  return plain;
+}();
+
 }  // namespace
 
 KeyPolicy::KeyPolicy(std::string prefix, int version, KeyFunction function, bool keeps_head)
@@ -34,6 +45,7 @@ KeyPolicy::KeyPolicy(std::string prefix, int version, KeyFunction function, bool
       keeps_head_(keeps_head) {
   default_key_function(head_, "", prefix_, version_);
   head_.copy(short_head_.data(), short_head_.size());
+  tag_head_.copy(short_tag_head_.data(), short_tag_head_.size());
   head_has_bad_byte_ = check_key(head_).bad_byte;
   if (!function_ && head_.size() <= max_portable_key_bytes) {
     room_ = max_portable_key_bytes - head_.size() + 1;
@@ -71,16 +83,26 @@ KeyIssues KeyPolicy::compose_large(FinalKey& out, std::string_view key, int vers
 }
 
 KeyIssues KeyPolicy::compose_tag_key(FinalKey& out, std::string_view name) const {
-  const auto is_plain = [](char c) { return !is_bad_byte(c) && c != ':' && c != '%'; };
   out.size_ = tag_head_.size() + name.size();
-  if (out.size_ > max_portable_key_bytes || !std::all_of(name.begin(), name.end(), is_plain)) {
+  bool is_plain = out.size_ <= max_portable_key_bytes;
+  if (is_plain) [[likely]] {
+    // As in compose().
+    std::memcpy(out.small_, short_tag_head_.data(), short_tag_head_.size());
+    if (tag_head_.size() > short_tag_head_.size()) [[unlikely]] {
+      std::memcpy(out.small_, tag_head_.data(), tag_head_.size());
+    }
+    char* to = out.small_ + tag_head_.size();
+    for (const char c : name) {
+      is_plain &= plain_in_tags[static_cast<unsigned char>(c)];
+      *to++ = c;
+    }
+  }
+  if (!is_plain) [[unlikely]] {
     out.large_ = std::make_unique<std::string>(large_tag_key(name));
     out.text_ = out.large_->data();
     out.size_ = out.large_->size();
     return check_key(out.view());
   }
-  tag_head_.copy(out.small_, tag_head_.size());
-  name.copy(out.small_ + tag_head_.size(), name.size());
   out.text_ = out.small_;
   return {.bad_byte = head_has_bad_byte_};
 }

@@ -92,6 +92,7 @@ class KeyPolicy {
   std::string reserved_head_;
   std::string tag_head_;               // "prefix:~t:"
   std::array<char, 16> short_head_{};  // the beginning of head_
+  std::array<char, 16> short_tag_head_{};
   KeyFunction function_;
   std::size_t room_ = 0;  // shorter keys are copied unchanged after the head
   int version_;

@@ -40,16 +40,28 @@ std::optional<LoadProblem> problem_of_age(std::string_view member, const Age& ag
   return std::nullopt;
 }
 
-LoadPolicy policy_of(const LoadOptions& call) noexcept {
-  return {.refresh_after = call.refresh_after,
-          .stale_if_error = call.stale_if_error,
-          .throttle = call.throttle,
-          .early = call.early,
-          .jitter = call.jitter,
-          .soft_limit = call.soft_limit,
-          .hard_limit = call.hard_limit,
-          .negative_timeout = call.negative_timeout,
-          .lease = call.lease};
+// Of a LoadPolicy, or of LoadOptions: their members have the same names.
+template <class Options>
+std::optional<LoadProblem> problem_in(const Options& options) noexcept {
+  if (const auto problem = problem_of_age("refresh_after", options.refresh_after)) return problem;
+  if (const auto problem = problem_of_age("jitter", options.jitter)) return problem;
+  constexpr std::string_view positive = "must be longer than zero; off switches it off";
+  if (!is_positive(options.stale_if_error)) return LoadProblem{"stale_if_error", positive};
+  if (!is_positive(options.throttle)) return LoadProblem{"throttle", positive};
+  if (!is_positive(options.soft_limit)) return LoadProblem{"soft_limit", positive};
+  if (!is_positive(options.hard_limit)) return LoadProblem{"hard_limit", positive};
+  if (!is_positive(options.lease)) return LoadProblem{"lease", positive};
+  if (options.early && !(*options.early >= 0 && *options.early <= 1e6)) {
+    return LoadProblem{"early", "must be a number from 0 to 1000000; 1 is optimal"};
+  }
+  if (options.early && *options.early > 0 && options.refresh_after.is_given()) {
+    return LoadProblem{"early", "and refresh_after exclude each other; give one of them"};
+  }
+  if (options.soft_limit.is_given() && options.hard_limit.is_given() &&
+      options.soft_limit.value() >= options.hard_limit.value()) {
+    return LoadProblem{"soft_limit", "must be shorter than hard_limit"};
+  }
+  return std::nullopt;
 }
 
 template <class Option>
@@ -62,9 +74,15 @@ const Option& said(const Option& call, const Option& alias) noexcept {
   throw ValueError(what().append(": ").append(member).append(" ").append(why));
 }
 
-void check_call(const LoadOptions& call, bool is_background, bool never_ends,
-                FunctionRef<std::string()> what) {
-  if (const auto problem = problem_of(policy_of(call))) refuse(what, problem->member, problem->why);
+}  // namespace
+
+std::optional<LoadProblem> problem_of(const LoadPolicy& policy) noexcept {
+  return problem_in(policy);
+}
+
+void check_options(const LoadOptions& call, bool is_background, bool never_ends,
+                   FunctionRef<std::string()> what) {
+  if (const auto problem = problem_in(call)) refuse(what, problem->member, problem->why);
   const bool is_share = call.refresh_after.is_share() || call.jitter.is_share();
   if (is_share && never_ends) {
     refuse(what, call.refresh_after.is_share() ? "refresh_after" : "jitter",
@@ -77,38 +95,20 @@ void check_call(const LoadOptions& call, bool is_background, bool never_ends,
   }
 }
 
-}  // namespace
-
-std::optional<LoadProblem> problem_of(const LoadPolicy& policy) noexcept {
-  if (const auto problem = problem_of_age("refresh_after", policy.refresh_after)) return problem;
-  if (const auto problem = problem_of_age("jitter", policy.jitter)) return problem;
-  constexpr std::string_view positive = "must be longer than zero; off switches it off";
-  if (!is_positive(policy.stale_if_error)) return LoadProblem{"stale_if_error", positive};
-  if (!is_positive(policy.throttle)) return LoadProblem{"throttle", positive};
-  if (!is_positive(policy.soft_limit)) return LoadProblem{"soft_limit", positive};
-  if (!is_positive(policy.hard_limit)) return LoadProblem{"hard_limit", positive};
-  if (!is_positive(policy.lease)) return LoadProblem{"lease", positive};
-  if (policy.early && !(*policy.early >= 0 && *policy.early <= 1e6)) {
-    return LoadProblem{"early", "must be a number from 0 to 1000000; 1 is optimal"};
-  }
-  if (policy.early && *policy.early > 0 && policy.refresh_after.is_given()) {
-    return LoadProblem{"early", "and refresh_after exclude each other; give one of them"};
-  }
-  if (policy.soft_limit.is_given() && policy.hard_limit.is_given() &&
-      policy.soft_limit.value() >= policy.hard_limit.value()) {
-    return LoadProblem{"soft_limit", "must be shorter than hard_limit"};
-  }
-  return std::nullopt;
+// Of two that exclude each other, the one that the call names wins.
+RefreshRule refresh_rule_of(const LoadPolicy& alias, const LoadOptions& call) noexcept {
+  RefreshRule rule;
+  const bool names_early = call.early && *call.early > 0;
+  if (!names_early) rule.after = said(call.refresh_after, alias.refresh_after);
+  if (!call.refresh_after.is_given()) rule.early = call.early.value_or(alias.early.value_or(0));
+  return rule;
 }
 
 LoadRules rules_of(const LoadPolicy& alias, const LoadOptions& call, bool is_background,
                    bool never_ends, FunctionRef<std::string()> what) {
-  check_call(call, is_background, never_ends, what);
+  check_options(call, is_background, never_ends, what);
   LoadRules rules;
-  // Of two that exclude each other, the one that the call names wins.
-  const bool names_early = call.early && *call.early > 0;
-  if (!names_early) rules.refresh_after = said(call.refresh_after, alias.refresh_after);
-  if (!call.refresh_after.is_given()) rules.early = call.early.value_or(alias.early.value_or(0));
+  rules.refresh = refresh_rule_of(alias, call);
   rules.stale = said(call.stale_if_error, alias.stale_if_error).value();
   const Span& throttle = said(call.throttle, alias.throttle);
   if (throttle.is_given()) rules.throttle = throttle.value();
@@ -122,7 +122,7 @@ LoadRules rules_of(const LoadPolicy& alias, const LoadOptions& call, bool is_bac
   const Timeout& negative =
       call.negative_timeout.is_default() ? alias.negative_timeout : call.negative_timeout;
   if (!negative.is_default()) rules.negative = negative;
-  if (call.throttle.is_given() && rules.stale.count() == 0 && !rules.refresh_after.is_given()) {
+  if (call.throttle.is_given() && rules.stale.count() == 0 && !rules.refresh.after.is_given()) {
     refuse(what, "throttle", "needs stale_if_error, whose values it lets stand");
   }
   if (rules.soft_limit.count() > 0 && rules.hard_limit.count() > 0 &&
@@ -167,19 +167,18 @@ LoadLife life_of(const LoadRules& rules, Ttl fresh, std::chrono::nanoseconds com
   return life;
 }
 
-bool is_due(const LoadRules& rules, const EntryHead& head, std::int64_t now) {
+bool is_due(const RefreshRule& rule, const EntryHead& head, std::int64_t now) {
   if (head.created == 0 || head.fresh_until <= head.created) return false;
-  const bool refreshes = rules.refresh_after.is_given();
-  if (!refreshes && rules.early <= 0) return false;
+  const bool refreshes = rule.after.is_given();
+  if (!refreshes && rule.early <= 0) return false;
   const auto age = static_cast<double>(now - head.created);
   const auto lifetime = static_cast<double>(head.fresh_until - head.created);
   if (refreshes) {
-    return age >= (rules.refresh_after.is_share()
-                       ? rules.refresh_after.share() * lifetime
-                       : static_cast<double>(rules.refresh_after.value().count()));
+    return age >= (rule.after.is_share() ? rule.after.share() * lifetime
+                                         : static_cast<double>(rule.after.value().count()));
   }
   const double computed_in = head.compute_microseconds / 1000.0;
-  return age - computed_in * rules.early * std::log(random_share()) >= lifetime;
+  return age - computed_in * rule.early * std::log(random_share()) >= lifetime;
 }
 
 }  // namespace polycache

@@ -15,11 +15,16 @@
 
 namespace polycache {
 
+// When a value that is fresh should be computed anew.
+struct RefreshRule {
+  Age after = {};    // given, or not
+  double early = 0;  // of those that exclude each other, one is off
+};
+
 struct LoadRules {
-  Age refresh_after = {};             // given, or not
+  RefreshRule refresh = {};
   std::chrono::milliseconds stale{};  // how long beyond the lifetime; zero: not at all
   std::chrono::milliseconds throttle{30'000};
-  double early = 0;
   Age jitter = {};
   std::chrono::milliseconds soft_limit{};  // zero: none
   std::chrono::milliseconds hard_limit{};  // zero: none
@@ -28,7 +33,7 @@ struct LoadRules {
 
   // Whether an entry needs the times of its value.
   bool wants_times() const noexcept {
-    return refresh_after.is_given() || stale.count() > 0 || early > 0;
+    return refresh.after.is_given() || stale.count() > 0 || refresh.early > 0;
   }
 };
 
@@ -41,6 +46,11 @@ inline bool says_anything(const LoadOptions& call) noexcept {
          call.hard_limit.is_said() || !call.negative_timeout.is_default() || call.lease.is_said();
 }
 
+// Whether options may contradict those of the alias.
+inline bool may_contradict(const LoadOptions& call) noexcept {
+  return call.throttle.is_given() || call.soft_limit.is_given() || call.hard_limit.is_given();
+}
+
 // Which member cannot be, and why: {"soft_limit", "must be shorter than hard_limit"}.
 struct LoadProblem {
   std::string_view member;
@@ -48,8 +58,13 @@ struct LoadProblem {
 };
 std::optional<LoadProblem> problem_of(const LoadPolicy& policy) noexcept;
 
+RefreshRule refresh_rule_of(const LoadPolicy& alias, const LoadOptions& call) noexcept;
+
 // `is_background`: limits can hold. `never_ends`: the value does not expire. Throws ValueError for
 // options that contradict each other; `what()` begins the message.
+void check_options(const LoadOptions& call, bool is_background, bool never_ends,
+                   FunctionRef<std::string()> what);
+// The same, and what follows from them together with those of the alias.
 LoadRules rules_of(const LoadPolicy& alias, const LoadOptions& call, bool is_background,
                    bool never_ends, FunctionRef<std::string()> what);
 
@@ -64,7 +79,7 @@ LoadLife life_of(const LoadRules& rules, Ttl fresh, std::chrono::nanoseconds com
 // How long the store keeps it, at most.
 Ttl longest_life(const LoadRules& rules, Ttl fresh) noexcept;
 
-// Whether a value that is fresh should be computed anew. `now`: milliseconds since 1970.
-bool is_due(const LoadRules& rules, const EntryHead& head, std::int64_t now);
+// `now`: milliseconds since 1970.
+bool is_due(const RefreshRule& rule, const EntryHead& head, std::int64_t now);
 
 }  // namespace polycache

@@ -9,6 +9,7 @@
 #include <map>
 #include <utility>
 
+#include "front/find.h"
 #include "front/live_entry.h"
 #include "front/scratch.h"
 #include "front/stored_form.h"
@@ -42,15 +43,32 @@ bool encode_or_warn(const CacheState& state, std::string_view key, FunctionRef<v
 
 // --- What is stored. ---
 
+void Cache::Loading::look(Operation& operation, const RefreshRule& rule, detail::LoadTask& task,
+                          Seen& seen) {
+  Reading& reading = seen.reading;
+  reading.head = &seen.head;
+  find(operation, reading, [&](std::string_view bytes) {
+    if (!task.decode(bytes)) return false;
+    seen.is_due = is_due(rule, seen.head, reading.now);
+    if (seen.is_due || task.takes_load || reading.is_stale) seen.bytes = std::string(bytes);
+    return true;
+  });
+  if (reading.outcome == Outcome::not_live && !reading.tags().empty()) [[unlikely]] {
+    task.clear();
+    seen.drop_value();
+  }
+}
+
 void Cache::Loading::look(Where where, Seen& seen, Flights::Landing* landing) {
   Reading& reading = seen.reading;
   if (is_detailed()) reading.head = &seen.head;
   const bool is_authoritative = where == Where::authoritative;
+  std::string bytes_for_others;
   const auto decode = [&](std::string_view bytes) {
     if (!task_.decode(bytes)) return false;
-    if (landing != nullptr) landing->bytes = bytes;
+    if (landing != nullptr) bytes_for_others = bytes;
     if (!is_detailed()) return true;
-    seen.is_due = is_due(*rules_, seen.head, reading.now);
+    seen.is_due = is_due(rules_->refresh, seen.head, reading.now);
     if (seen.is_due || is_authoritative || task_.takes_load || reading.is_stale) {
       seen.bytes = std::string(bytes);
     }
@@ -61,48 +79,55 @@ void Cache::Loading::look(Where where, Seen& seen, Flights::Landing* landing) {
     read_entry(state_, key_, reading, stored, decode);
   };
   operation_.read(false, [&](Backend& session) {
-    if (!options_.tags.empty()) [[unlikely]] {
-      const Versions named = read_with_versions(session, take);
-      if (reading.outcome != Outcome::tagged) return true;
-      read_tagged(
-          state_, key_, reading,
-          [&](std::string_view content) { return are_current(session, content, named); }, decode);
+    if (!options_.tags.empty() && !state_.is_local()) [[unlikely]] {
+      Versions named(options_.tags.list_->names.size());
+      read_with_versions(session, take, named);
+      if (reading.outcome == Outcome::tagged) {
+        reading.has_checked_tags(are_current(session, reading.tags(), named));
+      }
       return true;
     }
     const bool there =
         is_authoritative ? read_authoritative(session, key_, take) : session.get(key_, take);
     if (reading.outcome == Outcome::tagged) [[unlikely]]
-      read_tagged(session, state_, key_, reading, decode);
+      check_tags(session, state_, reading);
     return there;
   });
-  if (landing != nullptr && reading.details) landing->tags = reading.details->tags();
+  if (reading.outcome == Outcome::not_live && !reading.tags().empty()) [[unlikely]] {
+    task_.clear();
+    seen.drop_value();
+  }
+  if (landing == nullptr) return;
+  if (reading.has_value() || reading.outcome == Outcome::stale) {
+    landing->bytes = std::move(bytes_for_others);
+  } else if (reading.outcome != Outcome::negative) {
+    return;
+  }
+  landing->tags = reading.tags();
 }
 
 // Reads the entry and those versions, in one round trip.
-Cache::Loading::Versions Cache::Loading::read_with_versions(Backend& session, ValueSink take) {
-  const std::vector<std::string>& names = options_.tags.list_->names;
-  std::vector<std::string> keys;
-  std::vector<std::string_view> views;
-  keys.reserve(names.size());  // keeps views into it valid
-  views.reserve(names.size() + 1);
-  views.push_back(key_);
-  for (const std::string& name : names) views.push_back(keys.emplace_back(state_.tag_key(name)));
-  Versions versions(names.size());
+void Cache::Loading::read_with_versions(Backend& session, ValueSink take, Versions& versions) {
+  TagKeys tags(state_, options_.tags.list_->names);
+  SmallArray<std::string_view, TagKeys::few + 1> keys(versions.size() + 1);
+  keys[0] = key_;
+  std::copy(tags.views().begin(), tags.views().end(), keys.begin() + 1);
   const auto sink = [&](std::size_t i, std::string_view stored) {
     if (i == 0) return take(stored);
     versions[i - 1] = parse_version(stored);
   };
-  if (auto* const ttl = Operation::extension<TtlExtension>(session)) {
-    ttl->get_many(views, [&](std::size_t i, std::string_view stored, Ttl) { sink(i, stored); });
+  auto* const ttl = Operation::extension<TtlExtension>(session);
+  if (ttl == nullptr) {
+    session.get_many(keys.all(), sink);
   } else {
-    session.get_many(views, sink);
+    ttl->get_many(keys.all(),
+                  [&](std::size_t i, std::string_view stored, Ttl) { sink(i, stored); });
   }
-  return versions;
 }
 
 // Whether the tags of an entry are current. Asks the store if it has others than the named ones.
 bool Cache::Loading::are_current(Backend& session, std::string_view content,
-                                 const Versions& named) const {
+                                 Versions& named) const {
   const std::vector<std::string>& names = options_.tags.list_->names;
   for (std::string_view rest = content; !rest.empty();) {
     const auto tag = take_tag(rest);
@@ -130,15 +155,20 @@ void Cache::Loading::record(std::string_view content) const {
 
 // --- Whose turn it is. ---
 
+void Cache::Loading::Seen::drop_value() noexcept {
+  is_due = false;
+  bytes.reset();
+}
+
 void Cache::Loading::Seen::clear() {
   reading.outcome = Outcome::absent;
   reading.details.reset();
+  reading.keep_tags({});
   reading.now = 0;
   reading.is_stale = false;
   head = {};
-  is_due = false;
-  bytes.reset();
   stored.clear();
+  drop_value();
 }
 
 bool Cache::Loading::wants_lease(const LoadRules& rules, const LoadOptions& options,

@@ -11,12 +11,14 @@
 #include <utility>
 #include <vector>
 
+#include "base/small_array.h"
 #include "front/entry.h"
 #include "front/flights.h"
 #include "front/lease.h"
 #include "front/load_rules.h"
 #include "front/operation.h"
 #include "front/reading.h"
+#include "front/tag_versions.h"
 #include "polycache/load.h"
 
 namespace polycache {
@@ -66,6 +68,7 @@ class Cache::Loading {
     Seen& operator=(const Seen&) = delete;
 
     void clear();
+    void drop_value() noexcept;
 
     Reading reading;
     EntryHead head;
@@ -74,7 +77,10 @@ class Cache::Loading {
     std::optional<std::string> bytes;
     std::string stored;  // the whole entry, of a look that is authoritative
   };
-  // Reads the entry; the task keeps its value. `landing` receives a copy.
+  // Reads the entry; the task keeps its value.
+  static void look(Operation& operation, const RefreshRule& rule, detail::LoadTask& task,
+                   Seen& seen);
+  // The same, as the call's options demand it. `landing` receives a copy of the value.
   void look(Where where, Seen& seen, Flights::Landing* landing);
 
   enum class Turn : unsigned char {
@@ -164,12 +170,12 @@ class Cache::Loading {
 
  private:
   // Of the tags that the options name, in that order; empty: the store has none.
-  using Versions = std::vector<std::optional<std::uint64_t>>;
+  using Versions = SmallArray<std::optional<std::uint64_t>, TagKeys::few>;
 
   // Whether more than a plain value is wanted.
   bool is_detailed() const noexcept { return rules_ != nullptr; }
-  Versions read_with_versions(Backend& session, ValueSink take);
-  bool are_current(Backend& session, std::string_view content, const Versions& named) const;
+  void read_with_versions(Backend& session, ValueSink take, Versions& versions);
+  bool are_current(Backend& session, std::string_view content, Versions& named) const;
 
   std::optional<std::string> versions_of_tags();
   // The tags of the entry: the given ones, those that were recorded, those of the Load.

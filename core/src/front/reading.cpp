@@ -20,10 +20,9 @@ namespace {
 
 // Reverts the transforms of a frame's payload. Empty if that is impossible.
 std::optional<std::string> revert(const CacheState& state, std::string_view final_key,
-                                  Reading& reading, std::string_view stored,
-                                  const JudgedEntry& entry) noexcept {
+                                  Reading& reading, const JudgedEntry& entry) noexcept {
   try {
-    const std::string bound = bound_head(head_of_frame(stored), entry.tags);
+    const std::string bound = bound_head(entry.head, entry.tags);
     std::string value;
     std::string problem = state.transforms().revert(entry.transforms, entry.payload,
                                                     {.final_key = final_key, .head = bound}, value);
@@ -36,17 +35,14 @@ std::optional<std::string> revert(const CacheState& state, std::string_view fina
 }
 
 void read_payload(const CacheState& state, std::string_view final_key, Reading& reading,
-                  std::string_view stored, const JudgedEntry& entry,
-                  FunctionRef<bool(std::string_view)> decode) noexcept {
+                  const JudgedEntry& entry, FunctionRef<bool(std::string_view)> decode) noexcept {
   if (!entry.transforms.empty()) {
-    if (const auto value = revert(state, final_key, reading, stored, entry)) {
+    if (const auto value = revert(state, final_key, reading, entry)) {
       read_value(reading, *value, decode);
     }
     return;
   }
-  const std::string_view digits = digits_before_blanks(entry.payload);
-  const bool is_counter = parse_counter(without_blanks(entry.payload)).has_value();
-  if (!state.reads_plain() && !is_counter) {
+  if (!state.reads_plain() && !parse_counter(without_blanks(entry.payload))) {
     reading.outcome = Outcome::undecodable;
     try {
       reading.more().refused = state.transforms().missing({});
@@ -55,9 +51,9 @@ void read_payload(const CacheState& state, std::string_view final_key, Reading& 
     return;
   }
   read_value(reading, entry.payload, decode);
-  if (reading.outcome == Outcome::undecodable && !digits.empty() &&
-      state.shared().store_pads_numbers()) {
-    read_value(reading, digits, decode);
+  if (reading.outcome == Outcome::undecodable && state.shared().store_pads_numbers()) {
+    const std::string_view digits = digits_before_blanks(entry.payload);
+    if (!digits.empty()) read_value(reading, digits, decode);
   }
 }
 
@@ -66,38 +62,23 @@ void read_payload(const CacheState& state, std::string_view final_key, Reading& 
 namespace {
 
 void read_judged(const CacheState& state, std::string_view final_key, Reading& reading,
-                 std::string_view stored, const JudgedEntry& entry,
-                 FunctionRef<bool(std::string_view)> decode) noexcept {
-  if (reading.head != nullptr && is_framed(stored)) *reading.head = head_of_frame(stored);
+                 const JudgedEntry& entry, FunctionRef<bool(std::string_view)> decode) noexcept {
+  if (reading.head != nullptr) *reading.head = entry.head;
   if (entry.state == EntryState::negative) {
     reading.outcome = Outcome::negative;
     return;
   }
   reading.now = entry.now;
   reading.is_stale = entry.state == EntryState::stale;
-  read_payload(state, final_key, reading, stored, entry, decode);
+  read_payload(state, final_key, reading, entry, decode);
   if (reading.is_stale && reading.has_value()) reading.outcome = Outcome::stale;
 }
 
 }  // namespace
 
-void Reading::Details::keep(std::string_view bytes, const JudgedEntry& judged) {
-  stored = bytes;
-  const auto here = [&](std::string_view view) {
-    if (view.empty()) return std::string_view();
-    return std::string_view(stored).substr(static_cast<std::size_t>(view.data() - bytes.data()),
-                                           view.size());
-  };
-  entry = judged;
-  entry.payload = here(judged.payload);
-  entry.transforms = here(judged.transforms);
-  entry.tags = here(judged.tags);
-}
-
 void read_special(const CacheState& state, std::string_view final_key, Reading& reading,
                   std::string_view stored, FunctionRef<bool(std::string_view)> decode) noexcept {
-  JudgedEntry entry{EntryState::live, stored};
-  if (is_framed(stored)) entry = judge_frame(stored, state.clock());
+  const JudgedEntry entry = judge_entry(stored, state.clock());
   const bool is_found = entry.state == EntryState::live ||
                         (reading.head != nullptr &&
                          (entry.state == EntryState::stale || entry.state == EntryState::negative));
@@ -105,18 +86,17 @@ void read_special(const CacheState& state, std::string_view final_key, Reading& 
     reading.outcome = entry.state == EntryState::unreadable ? Outcome::damaged : Outcome::not_live;
     return;
   }
-  if (entry.tags.empty()) return read_judged(state, final_key, reading, stored, entry, decode);
-  try {
-    reading.more().keep(stored, entry);
-    reading.outcome = Outcome::tagged;
-  } catch (...) {  // out of memory: a miss
+  if (!entry.tags.empty()) {
+    try {
+      reading.keep_tags(entry.tags);
+    } catch (...) {  // out of memory: a miss
+      return;
+    }
   }
-}
-
-void read_checked(const CacheState& state, std::string_view final_key, Reading& reading,
-                  FunctionRef<bool(std::string_view)> decode) noexcept {
-  const Reading::Details& details = *reading.details;
-  read_judged(state, final_key, reading, details.stored, details.entry, decode);
+  read_judged(state, final_key, reading, entry, decode);
+  if (entry.tags.empty()) return;
+  reading.decoded = reading.outcome;
+  reading.outcome = Outcome::tagged;
 }
 
 void warn_unreadable(const CacheState& state, std::string_view final_key, const Reading& reading) {

@@ -2,6 +2,8 @@
 
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <exception>
 #include <memory>
@@ -21,7 +23,7 @@ enum class Outcome : unsigned char {
   undecodable,
   not_live,  // it counts as absent (EntryState)
   damaged,
-  tagged,  // it is a value if its tags are current: tag_versions.h finds out
+  tagged,  // it has been decoded, and counts if its tags are current: tag_versions.h finds out
   // Only if asked for (Reading::head); else such entries are not_live.
   stale,     // there is a value
   negative,  // the entry says that there is none
@@ -32,21 +34,17 @@ struct Reading {
   struct Details {
     std::string thrown;   // message of a codec's exception
     std::string refused;  // why a transform could not be reverted
-    std::string stored;   // an entry with tags
-    JudgedEntry entry;    // it: views into `stored`
-    std::string_view tags() const noexcept { return entry.tags; }  // the content of their field
-
-    // Keeps an entry with tags until these have been checked.
-    void keep(std::string_view bytes, const JudgedEntry& judged);
+    std::string tags;     // if they are many
   };
 
   Outcome outcome = Outcome::absent;
+  Outcome decoded = Outcome::absent;  // of an entry with tags: what it is if these are current
+  bool is_stale = false;              // it was when it was judged, while its value is decoded
   std::unique_ptr<Details> details;
   // If not null: stale and negative entries are found as well, and the head of a framed entry that
   // was found is copied to it.
   EntryHead* head = nullptr;
-  std::int64_t now = 0;   // when it was judged, if it has times: milliseconds since 1970
-  bool is_stale = false;  // it was then, while its value is decoded
+  std::int64_t now = 0;  // when it was judged, if it has times: milliseconds since 1970
 
   Details& more() {
     if (!details) details = std::make_unique<Details>();
@@ -56,6 +54,27 @@ struct Reading {
   bool unreadable() const noexcept {
     return outcome == Outcome::undecodable || outcome == Outcome::damaged;
   }
+
+  // The content of the field of tags; empty if it has none.
+  std::string_view tags() const noexcept {
+    if (tags_size_ == 0) return {};
+    if (tags_size_ <= few_tags_.size()) return {few_tags_.data(), tags_size_};
+    return details->tags;
+  }
+  void keep_tags(std::string_view content) {
+    if (content.size() > few_tags_.size()) {
+      more().tags = content;
+    } else {
+      content.copy(few_tags_.data(), content.size());
+    }
+    tags_size_ = content.size();
+  }
+  // It is known whether the tags of an entry with Outcome::tagged are current.
+  void has_checked_tags(bool current) noexcept { outcome = current ? decoded : Outcome::not_live; }
+
+ private:
+  std::size_t tags_size_ = 0;
+  std::array<char, 64> few_tags_;  // the first so many are set
 };
 
 // Passes a value to `decode`. Never throws: it runs inside the store's code.
@@ -82,12 +101,10 @@ inline std::string_view without_blanks(std::string_view bytes) noexcept {
   return digits.empty() ? bytes : digits;
 }
 
-// The same for a frame, or for a plain value that the alias's transforms do not accept. An entry
-// with tags is kept: read_checked() reads its value once they are known to be current.
+// The same for a frame, or for a plain value that the alias's transforms do not accept. Who asked
+// has to drop the value of an entry with tags if they are not current.
 void read_special(const CacheState& state, std::string_view final_key, Reading& reading,
                   std::string_view stored, FunctionRef<bool(std::string_view)> decode) noexcept;
-void read_checked(const CacheState& state, std::string_view final_key, Reading& reading,
-                  FunctionRef<bool(std::string_view)> decode) noexcept;
 
 // First extracts a value from its frame and reverts its transforms. Bytes that are not a T may be a
 // number that the store itself padded; this is tried last, so a T may contain blanks.

@@ -24,36 +24,20 @@ using VersionSink = FunctionRef<void(std::size_t index, std::optional<std::uint6
 
 // Calls sink(i, version, left) for each tag that the store has; `left` is empty if it cannot tell.
 // Never reads from a replica, which could have a version that was erased.
-void read_versions(Backend& session, std::span<const std::string> keys, VersionSink sink) {
-  const std::vector<std::string_view> views(keys.begin(), keys.end());
+void read_versions(Backend& session, std::span<const std::string_view> keys, VersionSink sink) {
   auto* const ttl = static_cast<TtlExtension*>(session.extension(TtlExtension::id));
   if (ttl == nullptr) {
-    session.get_many(views, [&](std::size_t i, std::string_view stored) {
+    session.get_many(keys, [&](std::size_t i, std::string_view stored) {
       sink(i, parse_version(stored), std::nullopt);
     });
-  } else if (views.size() == 1) {
-    ttl->get(views.front(),
+  } else if (keys.size() == 1) {
+    ttl->get(keys.front(),
              [&](std::string_view stored, Ttl left) { sink(0, parse_version(stored), left); });
   } else {
-    ttl->get_many(views, [&](std::size_t i, std::string_view stored, Ttl left) {
+    ttl->get_many(keys, [&](std::size_t i, std::string_view stored, Ttl left) {
       sink(i, parse_version(stored), left);
     });
   }
-}
-
-template <class Names>
-std::vector<std::string> keys_of(const CacheState& state, const Names& names) {
-  std::vector<std::string> keys;
-  keys.reserve(names.size());
-  for (const auto& name : names) keys.push_back(state.tag_key(name));
-  return keys;
-}
-
-std::vector<std::string_view> names_of(std::span<const EntryTag> tags) {
-  std::vector<std::string_view> names;
-  names.reserve(tags.size());
-  for (const EntryTag& tag : tags) names.push_back(tag.name);
-  return names;
 }
 
 std::string version_bytes(std::uint64_t version) {
@@ -108,11 +92,11 @@ bool was_current(const CacheState& state, const EntryTag& tag) {
 // Remembers versions that the store is about to give.
 class Noting {
  public:
-  Noting(const CacheState& state, std::span<const std::string> keys)
+  Noting(const CacheState& state, std::span<const std::string_view> keys)
       : cache_(state.shared().tag_versions()), keys_(keys) {
     if (cache_ == nullptr) [[likely]]
       return;
-    for (const std::string& key : keys) asked_.push_back(cache_->moment(key));
+    for (const std::string_view key : keys) asked_.push_back(cache_->moment(key));
   }
   void note(std::size_t i, std::optional<std::uint64_t> version) const noexcept {
     if (cache_ != nullptr && version) cache_->note(keys_[i], *version, asked_[i]);
@@ -120,7 +104,7 @@ class Noting {
 
  private:
   TagVersionCache* const cache_;
-  const std::span<const std::string> keys_;
+  const std::span<const std::string_view> keys_;
   std::vector<TagVersionCache::Moment> asked_;
 };
 
@@ -140,9 +124,9 @@ void KnownVersions::read(Backend& session, std::span<const EntryTag> tags) {
     }
   }
   if (names.empty()) return;
-  const std::vector<std::string> keys = keys_of(state_, names);
-  const Noting noting(state_, keys);
-  read_versions(session, keys,
+  TagKeys keys(state_, names);
+  const Noting noting(state_, keys.views());
+  read_versions(session, keys.views(),
                 [&](std::size_t i, std::optional<std::uint64_t> version, std::optional<Ttl>) {
                   known_.insert_or_assign(std::string(names[i]), Known{version, true});
                   noting.note(i, version);
@@ -170,7 +154,25 @@ bool KnownVersions::are_current(std::string_view content) const {
 
 namespace {
 
-// The usual case, without an allocation: one tag.
+// In a store of this process, which has no replica, and where a call for all tags saves nothing.
+bool local_tags_are_current(Backend& session, const CacheState& state, std::string_view content) {
+  for (std::string_view rest = content; !rest.empty();) {
+    const auto tag = take_tag(rest);
+    if (!tag) return false;
+    FinalKey key;
+    state.compose_tag_key(key, tag->name);
+    bool current = false;
+    session.get(key.view(),
+                [&](std::string_view stored) { current = parse_version(stored) == tag->version; });
+    if (!current) return false;
+  }
+  if (is_recording()) [[unlikely]] {
+    if (const auto tags = read_tags(content)) record_tags(state, *tags);
+  }
+  return true;
+}
+
+// One tag, without an allocation.
 bool tag_is_current(Backend& session, TtlExtension& ttl, const CacheState& state,
                     const EntryTag& tag, std::optional<Ttl> lasting) {
   FinalKey key;
@@ -199,41 +201,46 @@ bool tag_is_current(Backend& session, TtlExtension& ttl, const CacheState& state
 
 bool tags_are_current(Backend& session, const CacheState& state, std::string_view content,
                       std::optional<Ttl> lasting) {
+  if (!lasting && state.is_local()) return local_tags_are_current(session, state, content);
   std::string_view rest = content;
   const auto first = take_tag(rest);
   auto* const ttl = static_cast<TtlExtension*>(session.extension(TtlExtension::id));
   if (first && rest.empty() && ttl != nullptr) {
     return tag_is_current(session, *ttl, state, *first, lasting);
   }
-  const auto tags = read_tags(content);
-  if (!tags) return false;
-  if (!lasting && std::all_of(tags->begin(), tags->end(),
+  std::size_t count = first ? 1 : 0;
+  for (std::string_view others = rest; take_tag(others);) ++count;
+  SmallArray<EntryTag, TagKeys::few> tags(count);
+  rest = content;
+  for (EntryTag& tag : tags.all()) tag = *take_tag(rest);
+  if (!rest.empty()) return false;  // it is damaged
+  if (!lasting && std::all_of(tags.begin(), tags.end(),
                               [&](const EntryTag& tag) { return was_current(state, tag); })) {
-    record_tags(state, *tags);
+    record_tags(state, tags.all());
     return true;
   }
-  const std::vector<std::string> keys = keys_of(state, names_of(*tags));
-  const Noting noting(state, keys);
+  TagKeys keys(state, tags.all());
+  const Noting noting(state, keys.views());
   std::size_t current = 0;
   std::vector<std::size_t> too_short;
-  read_versions(session, keys,
+  read_versions(session, keys.views(),
                 [&](std::size_t i, std::optional<std::uint64_t> version, std::optional<Ttl> left) {
                   noting.note(i, version);
-                  if (version == (*tags)[i].version) ++current;
+                  if (version == tags[i].version) ++current;
                   if (lasting && !is_long_enough(left, *lasting)) too_short.push_back(i);
                 });
-  if (current < tags->size()) return false;
+  if (current < tags.size()) return false;
   for (const std::size_t i : too_short) session.touch(keys[i], generous(*lasting));
-  record_tags(state, *tags);
+  record_tags(state, tags.all());
   return true;
 }
 
 std::vector<std::uint64_t> take_versions(Backend& session, const CacheState& state,
                                          std::span<const std::string> names, Ttl ttl) {
-  const std::vector<std::string> keys = keys_of(state, names);
+  TagKeys keys(state, names);
   std::vector<std::optional<std::uint64_t>> versions(names.size());
   std::vector<std::size_t> too_short;
-  read_versions(session, keys,
+  read_versions(session, keys.views(),
                 [&](std::size_t i, std::optional<std::uint64_t> version, std::optional<Ttl> left) {
                   versions[i] = version;
                   if (!is_long_enough(left, ttl)) too_short.push_back(i);
@@ -250,7 +257,7 @@ std::vector<std::uint64_t> take_versions(Backend& session, const CacheState& sta
       if (session.put(keys[i], version_bytes(fresh), life, PutMode::if_absent)) {
         versions[i] = fresh;
       } else {  // another writer was faster, or it was no version
-        read_versions(session, {&keys[i], 1},
+        read_versions(session, keys.views().subspan(i, 1),
                       [&](std::size_t, std::optional<std::uint64_t> version, std::optional<Ttl>) {
                         versions[i] = version;
                       });
@@ -267,9 +274,9 @@ std::vector<std::uint64_t> take_versions(Backend& session, const CacheState& sta
 
 void lengthen_versions(Backend& session, const CacheState& state, std::span<const EntryTag> tags,
                        Ttl ttl) {
-  const std::vector<std::string> keys = keys_of(state, names_of(tags));
+  TagKeys keys(state, tags);
   std::vector<std::size_t> too_short;
-  read_versions(session, keys,
+  read_versions(session, keys.views(),
                 [&](std::size_t i, std::optional<std::uint64_t> version, std::optional<Ttl> left) {
                   if (version == tags[i].version && !is_long_enough(left, ttl)) {
                     too_short.push_back(i);

@@ -3,6 +3,7 @@
 
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -11,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/small_array.h"
 #include "front/cache_state.h"
 #include "front/entry.h"
 #include "front/reading.h"
@@ -43,6 +45,33 @@ class KnownVersions {
   std::map<std::string, Known, std::less<>> known_;
 };
 
+// The keys of the versions of some tags.
+class TagKeys {
+ public:
+  // `Names`: of texts, or of EntryTags.
+  template <class Names>
+  TagKeys(const CacheState& state, const Names& names) : keys_(names.size()), views_(names.size()) {
+    std::size_t i = 0;
+    for (const auto& name : names) {
+      state.compose_tag_key(keys_[i], text_of(name));
+      views_[i] = keys_[i].view();
+      ++i;
+    }
+  }
+
+  std::span<const std::string_view> views() noexcept { return views_.all(); }
+  std::string_view operator[](std::size_t i) noexcept { return views_[i]; }
+
+  static constexpr std::size_t few = 4;
+
+ private:
+  static std::string_view text_of(std::string_view name) noexcept { return name; }
+  static std::string_view text_of(const EntryTag& tag) noexcept { return tag.name; }
+
+  SmallArray<FinalKey, few> keys_;
+  SmallArray<std::string_view, few> views_;
+};
+
 // The version that the bytes under a tag's key are; empty if they are none.
 std::optional<std::uint64_t> parse_version(std::string_view stored) noexcept;
 
@@ -66,22 +95,9 @@ std::vector<std::uint64_t> take_versions(Backend& session, const CacheState& sta
 void lengthen_versions(Backend& session, const CacheState& state, std::span<const EntryTag> tags,
                        Ttl ttl);
 
-// Reads the value of an entry with Outcome::tagged, if is_current(content of the field) says so;
-// else it counts as absent.
-template <class IsCurrent, class Decode>
-void read_tagged(const CacheState& state, std::string_view final_key, Reading& reading,
-                 IsCurrent&& is_current, Decode&& decode) {
-  reading.outcome = Outcome::not_live;
-  if (is_current(reading.details->tags())) read_checked(state, final_key, reading, decode);
-}
-
-// The same, with the versions that the store has.
-template <class Decode>
-void read_tagged(Backend& session, const CacheState& state, std::string_view final_key,
-                 Reading& reading, Decode&& decode) {
-  read_tagged(
-      state, final_key, reading,
-      [&](std::string_view content) { return tags_are_current(session, state, content); }, decode);
+// Finds out whether an entry with Outcome::tagged counts.
+inline void check_tags(Backend& session, const CacheState& state, Reading& reading) {
+  reading.has_checked_tags(tags_are_current(session, state, reading.tags()));
 }
 
 // The tags of a write, checked. Throws ValueError for an empty name, a long one, or too many;

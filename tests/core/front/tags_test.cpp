@@ -77,6 +77,40 @@ TEST(Tags, BelongToAPrefix) {
   EXPECT_EQ(other.tags(recorder).names(), std::vector<std::string>{"posts"});
 }
 
+// An entry is decoded before its tags are known to be current.
+TEST(Tags, NothingIsSaidOfAnUndecodableEntryWhoseTagWasErased) {
+  std::vector<std::string> warnings;
+  const Config config{.caches = {{"default", alias_on_locmem("undecodable")}}};
+  Environment environment = linked();
+  environment.on_warning = [&](const Warning& warning) { warnings.emplace_back(warning.message); };
+  CacheRegistry registry(config, environment);
+  Cache& cache = registry["default"];
+  cache.set("k", "no number", {.tags = "posts"});
+  EXPECT_EQ(cache.get<int>("k"), std::nullopt);
+  EXPECT_EQ(warnings.size(), 1U);
+  cache.erase_tag("posts");
+  EXPECT_EQ(cache.get<int>("k"), std::nullopt);
+  EXPECT_EQ(cache.get_many<int>({"k"}), (std::vector<std::optional<int>>{std::nullopt}));
+  EXPECT_EQ(cache.get_or_set("k", 3), 3);
+  EXPECT_EQ(warnings.size(), 1U) << warnings.back();
+}
+
+TEST(Tags, AnEntryMayCarryMoreTagsThanAReadKeepsOnTheStack) {
+  const Config config{.caches = {{"default", alias_on_locmem("many")}}};
+  CacheRegistry registry(config, linked());
+  Cache& cache = registry["default"];
+  std::vector<std::string> tags;
+  for (int i = 0; i < 64; ++i) tags.push_back("a tag with a long name " + std::to_string(i));
+  cache.set("k", "value", {.tags = tags});
+  EXPECT_EQ(cache.get("k"), "value");
+  EXPECT_EQ(cache.get_or_set("k", "other", {.tags = tags}), "value");
+  EXPECT_EQ(cache.get_entry("k").tags.size(), 64U);
+  EXPECT_EQ(cache.get_many({"k"}).front(), "value");
+  cache.erase_tag(tags.back());
+  EXPECT_EQ(cache.get("k"), std::nullopt);
+  EXPECT_EQ(cache.get_many({"k"}).front(), std::nullopt);
+}
+
 TEST(Tags, ARecorderHasWhatWasReadByItsThreadWhileItLived) {
   CacheRegistry registry(Config{.caches = {{"default", alias_on_locmem("r")}}}, linked());
   Cache& cache = registry["default"];

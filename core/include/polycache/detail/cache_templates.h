@@ -168,7 +168,7 @@ Entry<T> Cache::pop_entry(KeyView key, KeyOptions options) {
 template <std::invocable<std::string_view> F>
 bool Cache::visit(KeyView key, F&& f, ReadOptions options) {
   std::exception_ptr thrown;
-  const bool found = read_bytes(key, options, [&](std::string_view bytes) {
+  const bool found = visit_bytes(key, options, [&](std::string_view bytes) {
     try {
       std::invoke(f, bytes);
     } catch (...) {  // must not propagate through the store's code
@@ -186,9 +186,12 @@ std::vector<std::optional<T>> Cache::get_many_of(std::span<const std::string_vie
   detail::require_codec<T>();
   std::vector<std::optional<T>> result(keys.size());
   if constexpr (Cacheable<T>) {
-    get_many_bytes(keys, options, [&result](std::size_t i, std::string_view bytes) {
-      return detail::decode_into(result[i], bytes);
-    });
+    get_many_bytes(
+        keys, options,
+        [&result](std::size_t i, std::string_view bytes) {
+          return detail::decode_into(result[i], bytes);
+        },
+        [&result](std::size_t i) { result[i].reset(); });
   }
   return result;
 }
