@@ -13,7 +13,7 @@
 #include <string_view>
 #include <vector>
 
-#include "polycache/testing/backend_conformance.h"
+#include "polycache/testing/store_fixture.h"
 
 namespace polycache::testing {
 

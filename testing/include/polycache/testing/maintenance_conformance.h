@@ -10,7 +10,7 @@
 #include <optional>
 #include <string>
 
-#include "polycache/testing/backend_conformance.h"
+#include "polycache/testing/store_fixture.h"
 
 namespace polycache::testing {
 

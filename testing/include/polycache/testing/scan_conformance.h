@@ -16,7 +16,7 @@
 #include <vector>
 
 #include "polycache/author/glob.h"
-#include "polycache/testing/backend_conformance.h"
+#include "polycache/testing/store_fixture.h"
 
 namespace polycache::testing {
 

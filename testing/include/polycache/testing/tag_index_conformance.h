@@ -16,7 +16,7 @@
 #include <utility>
 #include <vector>
 
-#include "polycache/testing/backend_conformance.h"
+#include "polycache/testing/store_fixture.h"
 
 namespace polycache::testing {
 
