@@ -163,9 +163,23 @@ function(polycache_stock_plugin name kind)
     "    {\"${name}\", PluginKind::${kind}, \"${ARGV2}\"},\n")
 endfunction()
 
-# After all of them: writes the source with their list, which core/CMakeLists.txt compiles.
+# polycache_store_offers(NAME ability...): what a store of polycache can do beyond the functions of a
+# Backend: "scan" stands for the extension polycache.scan/1. After '=' follows on what it depends, for
+# messages that name the stores that can.
+function(polycache_store_offers name)
+  foreach(ability IN LISTS ARGN)
+    string(REGEX MATCH "^([^=]+)=?(.*)$" whole "${ability}")
+    set(word "${CMAKE_MATCH_1}")
+    set(remark "${CMAKE_MATCH_2}")
+    set_property(GLOBAL APPEND_STRING PROPERTY POLYCACHE_STOCK_ABILITIES
+      "    {\"${name}\", \"polycache.${word}/1\", R\"(${remark})\"},\n")
+  endforeach()
+endfunction()
+
+# After all of them: writes the source with their lists, which core/CMakeLists.txt compiles.
 function(polycache_write_stock_plugins)
   get_property(POLYCACHE_STOCK_ROWS GLOBAL PROPERTY POLYCACHE_STOCK_ROWS)
+  get_property(POLYCACHE_STOCK_ABILITIES GLOBAL PROPERTY POLYCACHE_STOCK_ABILITIES)
   configure_file(${PROJECT_SOURCE_DIR}/cmake/stock_plugins.cpp.in
     ${PROJECT_BINARY_DIR}/core/stock_plugins.cpp @ONLY)
 endfunction()

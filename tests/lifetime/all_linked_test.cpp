@@ -2,10 +2,14 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 #include <mutex>
 #include <string>
+#include <string_view>
 
+#include "base/stock_abilities.h"
+#include "polycache/author/extension_list.h"
 #include "polycache/author/plugin.h"
 #include "polycache/backends/dummy.h"
 #include "polycache/backends/locmem.h"
@@ -99,6 +103,33 @@ TEST(AllLinked, SixStoresInOneProgram) {
     EXPECT_EQ(cache.get_or_set("computed", [] { return 7; }), 7);
   }
   for (const CacheInfo& info : registry.describe()) EXPECT_EQ(info.plugin_file, "");
+}
+
+// Messages name the stores that can do what another one cannot.
+TEST(AllLinked, EachStoreOffersWhatTheBuildSaysOfIt) {
+  const testing::TemporaryFolder folder;
+  const std::string nowhere = folder.path() / "closed.sock";
+  const Config config{
+      .caches = {{"dummy", {.backend = "dummy"}},
+                 {"locmem", {.backend = "locmem"}},
+                 {"sqlite", {.backend = "sqlite", .location = {folder.path() / "cache.db"}}},
+                 {"memcached", {.backend = "memcached", .location = {"unix:" + nowhere}}},
+                 {"redis", {.backend = "redis", .location = {"unix://" + nowhere}}}}};
+  CacheRegistry registry(config,
+                         {.linked_plugins = {&dummy::plugin, &locmem::plugin, &sqlite::plugin,
+                                             &memcached::plugin, &redis::plugin}});
+  for (const std::string& store : registry.aliases()) {
+    for (const std::string_view id : SessionExtensions::ids) {
+      const auto abilities = stock_abilities();
+      const bool is_listed =
+          std::any_of(abilities.begin(), abilities.end(),
+                      [&](const StockAbility& one) { return one.store == store && one.id == id; });
+      EXPECT_EQ(registry[store].backend().extension(id) != nullptr, is_listed)
+          << store << ' ' << id;
+    }
+  }
+  EXPECT_EQ(stores_that_offer(TagIndexExtension::id), "dummy, locmem, sqlite");
+  EXPECT_EQ(stores_that_offer("polycache.nothing/1"), "");
 }
 
 TEST(AllLinked, AThirdPartysStoreWithoutExtensionsSaysThatItCannotCount) {

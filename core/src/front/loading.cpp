@@ -268,7 +268,7 @@ Cache::Loading::Held Cache::Loading::take_lease(Operation& operation, std::strin
   });
   if (!can) {
     throw_unsupported(state.shared(), "get_or_set with a lease", "cannot compare values",
-                      "locmem, memcached, redis, sqlite");
+                      CompareExtension::id);
   }
   if (!taken) return {};
   return {operation, std::move(lease)};

@@ -20,7 +20,7 @@ Maintenance::Maintenance(std::shared_ptr<CacheState> state)
           state_->shared().factory()->extension(MaintenanceExtension::id))) {
   if (store_ != nullptr) return;
   throw_unsupported(state_->shared(), "maintenance", "has no functions for its maintenance",
-                    "dummy, locmem, memcached, redis, sqlite");
+                    MaintenanceExtension::id);
 }
 
 // Not an operation of a cache: no session, no policy, no circuit breaker.

@@ -50,8 +50,7 @@ std::string final_pattern(const CacheState& state, Op op, std::string_view patte
 }
 
 [[noreturn]] void throw_no_scan(const CacheState& state, Op op) {
-  throw_unsupported(state.shared(), name_of(op), "cannot list its keys",
-                    R"(dummy, locmem, memcached with the protocol "ascii", redis, sqlite)");
+  throw_unsupported(state.shared(), name_of(op), "cannot list its keys", ScanExtension::id);
 }
 
 // What a page has found, copied out of the store's sink.

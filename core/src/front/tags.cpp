@@ -224,8 +224,7 @@ bool Cache::change_tag_index(Op op, FunctionRef<bool(TagIndexExtension&)> change
     return can && change(*index);
   });
   if (!can)
-    throw_unsupported(state_->shared(), name_of(op), "has no index of tags",
-                      "dummy, locmem, sqlite");
+    throw_unsupported(state_->shared(), name_of(op), "has no index of tags", TagIndexExtension::id);
   return operation.ends(changed);
 }
 

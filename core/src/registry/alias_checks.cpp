@@ -7,6 +7,7 @@
 #include <optional>
 #include <string_view>
 
+#include "base/stock_abilities.h"
 #include "polycache/author/extension.h"
 #include "polycache/key.h"
 
@@ -67,9 +68,9 @@ void check_lease(const std::string& path, const CacheConfig& cache, BackendFacto
   if (!cache.load.lease.is_given() || factory.traits().is_private) return;
   const std::string member = path + ".load.lease";
   if (offers(CompareExtension::id, member, factory, problems).value_or(true)) return;
-  problems.note(member,
-                "needs a store that can compare values (locmem, memcached, redis, "
-                "sqlite), without a layer that hides it; \"lease\": false switches it off");
+  problems.note(member, "needs a store that can compare values (" +
+                            stores_that_offer(CompareExtension::id) +
+                            "), without a layer that hides it; \"lease\": false switches it off");
 }
 
 }  // namespace polycache
