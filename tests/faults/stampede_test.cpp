@@ -2,29 +2,18 @@
 // LoadOptions::lease one of them all computes, whatever the store; without, one of each process.
 
 #include <gtest/gtest.h>
-#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <chrono>
 #include <csignal>
-#include <functional>
-#include <memory>
-#include <new>
-#include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
 
-#include "polycache/backends/dummy.h"
-#include "polycache/backends/locmem.h"
-#include "polycache/backends/memcached.h"
-#include "polycache/backends/redis.h"
-#include "polycache/backends/sqlite.h"
 #include "polycache/polycache.h"
-#include "support/server.h"
-#include "support/sqlite_file.h"
+#include "support/process_stores.h"
 
 #ifdef __SANITIZE_THREAD__
 // Children start threads of their own here, at which ThreadSanitizer would end them. A child also
@@ -43,25 +32,6 @@ using namespace std::chrono_literals;
 constexpr int processes = 8;
 constexpr int threads_each = 8;
 
-// Memory that children share with their parent.
-template <class T>
-class Shared {
- public:
-  Shared() {
-    void* const memory =
-        ::mmap(nullptr, sizeof(T), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED) throw std::runtime_error("no shared memory");
-    value_ = new (memory) T();
-  }
-  Shared(const Shared&) = delete;
-  Shared& operator=(const Shared&) = delete;
-  ~Shared() { ::munmap(value_, sizeof(T)); }
-  T* operator->() const noexcept { return value_; }
-
- private:
-  T* value_;
-};
-
 struct Seen {
   std::atomic<int> ready{0};
   std::atomic<int> computations{0};
@@ -77,38 +47,12 @@ void meet(std::atomic<int>& ready, int all) {
   }
 }
 
-struct Store {
-  const char* name;
-  std::function<std::vector<std::string>()> location;
-  bool is_private = false;
-};
-
-const SqliteFolder& folder() {
-  static const SqliteFolder folder;
-  return folder;
-}
-std::vector<std::string> on_redis() {
-  static const auto server = Server::redis();
-  return {"redis://" + server->address()};
-}
-std::vector<std::string> on_memcached() {
-  static const auto server = Server::memcached();
-  return {server->address()};
-}
-std::vector<std::string> in_sqlite() { return {folder().file("cache.db")}; }
-std::vector<std::string> nowhere() { return {}; }
-
-class Stampede : public ::testing::TestWithParam<Store> {
+class Stampede : public ::testing::TestWithParam<ProcessStore> {
  protected:
   void SetUp() override {
     config_.caches["default"] = {
         .backend = GetParam().name, .location = GetParam().location(), .timeout = 1h};
-    CacheRegistry(config_, environment())["default"].clear();
-  }
-
-  static Environment environment() {
-    return {.linked_plugins = {&dummy::plugin, &locmem::plugin, &memcached::plugin, &redis::plugin,
-                               &sqlite::plugin}};
+    CacheRegistry(config_, environment_of_all_stores())["default"].clear();
   }
 
   // Every thread asks once.
@@ -136,7 +80,7 @@ class Stampede : public ::testing::TestWithParam<Store> {
     std::vector<pid_t> children;
     for (int i = 0; i < processes; ++i) {
       children.push_back(start_child([&] {
-        CacheRegistry registry(config_, environment());
+        CacheRegistry registry(config_, environment_of_all_stores());
         ask(registry, threads_each, processes * threads_each, options);
         return true;
       }));
@@ -157,7 +101,7 @@ class SharedStampede : public Stampede {};
 TEST_P(SharedStampede, ALeaseEndsSoonAfterItsProcessWasKilled) {
   const LoadOptions options{.lease = 1s};
   const pid_t child = start_child([&] {
-    CacheRegistry registry(config_, environment());
+    CacheRegistry registry(config_, environment_of_all_stores());
     registry["default"].get_or_set(
         "k",
         []() -> int {
@@ -169,7 +113,7 @@ TEST_P(SharedStampede, ALeaseEndsSoonAfterItsProcessWasKilled) {
   });
   EXPECT_EQ(WTERMSIG(wait_for(child)), SIGKILL);
   const auto began = std::chrono::steady_clock::now();
-  CacheRegistry registry(config_, environment());
+  CacheRegistry registry(config_, environment_of_all_stores());
   EXPECT_EQ(registry["default"].get_or_set(
                 "k", [] { return 2; }, options),
             2);
@@ -184,23 +128,19 @@ TEST_P(Stampede, ALeaseLetsOneThreadOfAllProcessesCompute) {
 }
 
 TEST_P(Stampede, OneOf64ThreadsComputes) {
-  CacheRegistry registry(config_, environment());
+  CacheRegistry registry(config_, environment_of_all_stores());
   ask(registry, 64, 64, {});
   EXPECT_EQ(seen_->right.load(), 64);
   EXPECT_EQ(seen_->computations.load(), 1);
 }
 
-const Store memcached_store{"memcached", on_memcached};
-const Store redis_store{"redis", on_redis};
-const Store sqlite_store{"sqlite", in_sqlite};
-
-std::string name_of(const ::testing::TestParamInfo<Store>& test) { return test.param.name; }
+std::vector<std::string> nowhere() { return {}; }
 
 INSTANTIATE_TEST_SUITE_P(SharedStores, SharedStampede,
                          ::testing::Values(memcached_store, redis_store, sqlite_store), name_of);
 INSTANTIATE_TEST_SUITE_P(AllStores, Stampede,
-                         ::testing::Values(Store{"dummy", nowhere, true},
-                                           Store{"locmem", nowhere, true}, memcached_store,
+                         ::testing::Values(ProcessStore{"dummy", nowhere, true},
+                                           ProcessStore{"locmem", nowhere, true}, memcached_store,
                                            redis_store, sqlite_store),
                          name_of);
 

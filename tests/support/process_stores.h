@@ -1,0 +1,75 @@
+// Stores of a test whose processes share them, and memory that its processes share.
+
+#pragma once
+
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+
+#include <functional>
+#include <new>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "polycache/backends/dummy.h"
+#include "polycache/backends/locmem.h"
+#include "polycache/backends/memcached.h"
+#include "polycache/backends/redis.h"
+#include "polycache/backends/sqlite.h"
+#include "polycache/environment.h"
+#include "support/server.h"
+#include "support/sqlite_file.h"
+
+namespace polycache::testing {
+
+// Memory that children share with their parent.
+template <class T>
+class Shared {
+ public:
+  Shared() {
+    void* const memory =
+        ::mmap(nullptr, sizeof(T), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) throw std::runtime_error("no shared memory");
+    value_ = new (memory) T();
+  }
+  Shared(const Shared&) = delete;
+  Shared& operator=(const Shared&) = delete;
+  ~Shared() { ::munmap(value_, sizeof(T)); }
+  T* operator->() const noexcept { return value_; }
+
+ private:
+  T* value_;
+};
+
+// For a test with parameters.
+struct ProcessStore {
+  const char* name;  // of the backend
+  std::function<std::vector<std::string>()> location;
+  bool is_private = false;  // each process has its own
+};
+
+// Its server is started by the first test that asks, in the process that asks.
+inline const ProcessStore memcached_store{"memcached", [] {
+                                            static const auto server = Server::memcached();
+                                            return std::vector<std::string>{server->address()};
+                                          }};
+inline const ProcessStore redis_store{
+    "redis", [] {
+      static const auto server = Server::redis();
+      return std::vector<std::string>{"redis://" + server->address()};
+    }};
+inline const ProcessStore sqlite_store{"sqlite", [] {
+                                         static const SqliteFolder folder;
+                                         return std::vector<std::string>{folder.file("cache.db")};
+                                       }};
+
+inline Environment environment_of_all_stores() {
+  return {.linked_plugins = {&dummy::plugin, &locmem::plugin, &memcached::plugin, &redis::plugin,
+                             &sqlite::plugin}};
+}
+
+inline std::string name_of(const ::testing::TestParamInfo<ProcessStore>& test) {
+  return test.param.name;
+}
+
+}  // namespace polycache::testing
