@@ -5,7 +5,7 @@
 //   failsafe [--quick] [--cpu] [--only TEXT] [--rows FILE]
 //
 // Goals: F1, an operation that is refused and answered as a miss or false takes at most a
-// microsecond (beside it the same one where the policy is "throw"); F2, taking a connection and
+// microsecond (the row after it: where the policy is "throw"); F2, taking a connection and
 // giving it back takes at most 100 ns.
 
 #include <polycache/author/backend.h>
