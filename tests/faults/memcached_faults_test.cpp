@@ -340,16 +340,17 @@ TEST_F(MemcachedFaults, AServerThatHangsCostsOneTimeLimit) {
 
 TEST_F(MemcachedFaults, AGetOrSetOnAServerThatHangsWaitsOnce) {
   Store store({gate_.address()}, {{"timeout", "300ms"}}, clock_);
-  EXPECT_TRUE(soon([&] { return store.open().set("full", 1) && store.open().get("full"); }));
+  const auto serves = [&] {
+    clock_.advance(long_pause);  // the first connection may take longer than the limit
+    return store.open().set("full", 1) && store.open().get("full");
+  };
+  EXPECT_TRUE(soon(serves));
   const std::size_t connections = gate_.connections_ever();
   gate_.set({.hang = true});
   EXPECT_EQ(store.open().get_or_set("k", [] { return 7; }), 7);
   EXPECT_EQ(gate_.connections_ever(), connections) << "a second step would have connected anew";
   heal();
-  EXPECT_TRUE(soon([&] {
-    clock_.advance(long_pause);
-    return store.open().set("full", 1) && store.open().get("full");
-  }));
+  EXPECT_TRUE(soon(serves));
   EXPECT_EQ(store.open().get_or_set("k", [] { return 8; }), 8) << "the 7 was not stored";
 }
 

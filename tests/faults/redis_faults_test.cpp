@@ -308,16 +308,13 @@ TEST_F(RedisServerFaults, AServerThatHangsCostsOneTimeLimit) {
 
 TEST_F(RedisServerFaults, AGetOrSetOnAServerThatHangsWaitsOnce) {
   Store store({gate_.address()}, {{"timeout", "300ms"}}, clock_);
-  EXPECT_TRUE(soon([&] { return serves(store.open()); }));
+  EXPECT_TRUE(serves_soon(store));
   const std::size_t connections = gate_.connections_ever();
   gate_.set({.hang = true});
   EXPECT_EQ(store.open().get_or_set("k", [] { return 7; }), 7);
   EXPECT_EQ(gate_.connections_ever(), connections) << "a second step would have connected anew";
   heal();
-  EXPECT_TRUE(soon([&] {
-    clock_.advance(long_pause);
-    return serves(store.open());
-  }));
+  EXPECT_TRUE(serves_soon(store));
   EXPECT_EQ(store.open().get_or_set("k", [] { return 8; }), 8) << "the 7 was not stored";
 }
 
