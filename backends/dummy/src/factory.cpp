@@ -89,6 +89,8 @@ Factory::~Factory() = default;
 
 std::unique_ptr<Backend> Factory::connect() { return std::make_unique<Session>(); }
 
-StoreTraits Factory::traits() const noexcept { return {.key_rules = rules_, .is_private = true}; }
+StoreTraits Factory::traits() const noexcept {
+  return {.key_rules = rules_, .is_private = true, .reads_latest = true};
+}
 
 }  // namespace polycache::dummy

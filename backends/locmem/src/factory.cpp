@@ -73,7 +73,7 @@ void* Factory::extension(std::string_view id) noexcept {
 }
 
 StoreTraits Factory::traits() const noexcept {
-  return {.key_rules = impl_->rules, .is_private = true};
+  return {.key_rules = impl_->rules, .is_private = true, .reads_latest = true};
 }
 
 }  // namespace polycache::locmem

@@ -50,7 +50,8 @@ StoreTraits Factory::traits() const noexcept {
   const auto& servers = impl_->shared->servers;
   return {.key_rules = impl_->rules,
           .breaks_circuits = true,
-          .breaker = servers.size() == 1 ? &servers.front()->breaker() : nullptr};
+          .breaker = servers.size() == 1 ? &servers.front()->breaker() : nullptr,
+          .reads_latest = true};
 }
 
 }  // namespace polycache::memcached

@@ -12,12 +12,15 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "endpoint.h"
 #include "polycache/author/extension.h"
 #include "polycache/error.h"
+#include "polycache/polycache.h"
 #include "polycache/testing/test_context.h"
 #include "support/peer.h"
 #include "support/server.h"
@@ -1016,6 +1019,32 @@ TEST_F(RedisTest, ARefusedValueDoesNotTakeALaterOneOfItsKeyWithIt) {
 }
 
 // --- Configuration ---
+
+// A replica that lags behind for ever has the entry, and the version that its tag had.
+TEST(RedisReplicas, NoVersionOfATagIsReadFromOne) {
+  const auto server = Server::redis();
+  const auto replica = Server::redis();
+  const auto alias_at = [](std::vector<std::string> location) {
+    return CacheConfig{.backend = "redis", .location = std::move(location), .key_prefix = "shop"};
+  };
+  CacheRegistry registry({.caches = {{"both", alias_at({server->address(), replica->address()})},
+                                     {"first", alias_at({server->address()})},
+                                     {"replica", alias_at({replica->address()})}}},
+                         {.linked_plugins = {&redis::plugin}});
+  Cache& both = registry["both"];
+  both.set("k", "older", {.tags = "posts"});
+  for (const std::string_view key : {"shop:1:k", "shop:~t:posts"}) {
+    const auto stored = get(registry["first"].backend(), key);
+    ASSERT_TRUE(stored) << key;
+    set(registry["replica"].backend(), key, *stored);
+  }
+  EXPECT_EQ(both.get("k"), "older");
+  EXPECT_EQ(registry["replica"].get("k"), "older");
+  registry["first"].erase_tag("posts");
+  EXPECT_EQ(both.get("k"), std::nullopt);
+  EXPECT_EQ(both.get_many({"k"}).front(), std::nullopt);
+  EXPECT_EQ(both.get_or_set("k", "newer", {.tags = "posts"}), "newer");
+}
 
 TEST(RedisConfiguration, UnderstandsLocations) {
   for (const char* location :

@@ -304,7 +304,8 @@ void* Factory::extension(std::string_view id) noexcept {
 
 StoreTraits Factory::traits() const noexcept {
   return {.key_rules = impl_->rules,
-          .is_private = impl_->alias->place == Connection::Place::memory};
+          .is_private = impl_->alias->place == Connection::Place::memory,
+          .reads_latest = true};
 }
 
 }  // namespace polycache::sqlite

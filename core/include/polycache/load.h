@@ -296,12 +296,7 @@ class POLYCACHE_API LoadTask {
 template <class Value>
 class LoadTaskOf : public LoadTask {
  public:
-  bool decode(std::string_view bytes) final {
-    std::optional<Value> stored = Codec<Value>::decode(bytes);
-    if (!stored) return false;
-    value = std::move(stored);
-    return true;
-  }
+  bool decode(std::string_view bytes) final { return decode_into(value, bytes); }
   std::string_view encode(std::string& scratch) final {
     return Codec<Value>::encode(*value, scratch);
   }

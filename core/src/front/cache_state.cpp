@@ -18,6 +18,7 @@ CacheState::CacheState(std::shared_ptr<AliasShared> shared, KeySpace space)
       default_ttl_(lifetime(space_.timeout)),
       reads_plain_(shared_->transforms().reads_plain()),
       is_local_(shared_->traits().is_private && shared_->tag_versions() == nullptr),
+      reads_latest_(shared_->traits().reads_latest),
       has_load_policy_(says_anything(space_.load)),
       observer_(shared_->observer()) {}
 

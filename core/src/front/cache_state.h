@@ -79,6 +79,8 @@ class CacheState {
   // Whether the store is in this process, and is asked for the version of a tag each time: several
   // calls for several tags then cost no more than one.
   bool is_local() const noexcept { return is_local_; }
+  // Whether the store's plain reads never lag behind.
+  bool reads_latest() const noexcept { return reads_latest_; }
   const std::string& alias() const noexcept { return shared_->alias(); }
   const Clock& clock() const noexcept { return shared_->clock(); }
   const Transforms& transforms() const noexcept { return shared_->transforms(); }
@@ -110,6 +112,7 @@ class CacheState {
   const std::optional<Ttl> default_ttl_;
   const bool reads_plain_;
   const bool is_local_;
+  const bool reads_latest_;
   const bool has_load_policy_;
   Observer* const observer_;
 };

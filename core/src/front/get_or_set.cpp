@@ -464,7 +464,9 @@ bool Cache::get_or_set_bytes(KeyView key, const LoadOptions& options, detail::Lo
     return GetOrSet(*this, operation, options, &rules, task).run();
   }
   // The same; only a miss needs all the rules.
-  check_options(options, task.is_background, never_ends, what);
+  if (!just_refreshes(options, never_ends)) {
+    check_options(options, task.is_background, never_ends, what);
+  }
   Loading::Seen first;
   Loading::look(operation, refresh_rule_of(policy, options), task, first);
   if (first.reading.has_value() && !first.is_due) [[likely]]

@@ -11,7 +11,9 @@
 
 namespace polycache {
 
-bool read_authoritative(Backend& session, std::string_view key, ValueSink sink) {
+bool read_authoritative(Backend& session, std::string_view key, const CacheState& state,
+                        ValueSink sink) {
+  if (state.reads_latest()) return session.get(key, sink);
   if (auto* const ttl = static_cast<TtlExtension*>(session.extension(TtlExtension::id))) {
     return ttl->get(key, [&](std::string_view value, Ttl) { sink(value); });
   }
@@ -39,7 +41,7 @@ bool contains_live(Backend& session, std::string_view key, const CacheState& sta
 std::optional<std::string> find_not_live(Backend& session, std::string_view key,
                                          const CacheState& state) {
   std::optional<std::string> found;
-  read_authoritative(session, key, [&](std::string_view stored) {
+  read_authoritative(session, key, state, [&](std::string_view stored) {
     if (is_framed(stored) || !is_plain_accepted(stored, state)) found = std::string(stored);
   });
   if (found && is_live(session, *found, state)) found.reset();

@@ -13,7 +13,8 @@
 namespace polycache {
 
 // Reads the entry itself, never a replica that may lag behind.
-bool read_authoritative(Backend& session, std::string_view key, ValueSink sink);
+bool read_authoritative(Backend& session, std::string_view key, const CacheState& state,
+                        ValueSink sink);
 
 // Whether a plain value can be one: an alias may require transforms (Transform::reads_plain()).
 bool is_plain_accepted(std::string_view stored, const CacheState& state) noexcept;
@@ -38,7 +39,8 @@ bool is_live_by_head(Backend& session, std::string_view key, const CacheState& s
   });
   if (!found || judged) return found && judged == EntryState::live;
   std::optional<std::string> entry;
-  read_authoritative(session, key, [&](std::string_view stored) { entry = std::string(stored); });
+  read_authoritative(session, key, state,
+                     [&](std::string_view stored) { entry = std::string(stored); });
   return entry && is_live(session, *entry, state, lasting);
 }
 

@@ -46,6 +46,16 @@ inline bool says_anything(const LoadOptions& call) noexcept {
          call.hard_limit.is_said() || !call.negative_timeout.is_default() || call.lease.is_said();
 }
 
+// Whether a call says no more than a valid refresh_after, which cannot contradict anything.
+inline bool just_refreshes(const LoadOptions& call, bool never_ends) noexcept {
+  const Age& after = call.refresh_after;
+  const bool is_valid = after.is_share() ? after.share() > 0 && after.share() < 1 && !never_ends
+                                         : after.value().count() > 0;
+  return is_valid && !call.stale_if_error.is_said() && !call.throttle.is_said() &&
+         !call.early.has_value() && !call.jitter.is_said() && !call.soft_limit.is_said() &&
+         !call.hard_limit.is_said() && !call.lease.is_said();
+}
+
 // Whether options may contradict those of the alias.
 inline bool may_contradict(const LoadOptions& call) noexcept {
   return call.throttle.is_given() || call.soft_limit.is_given() || call.hard_limit.is_given();

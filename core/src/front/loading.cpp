@@ -87,8 +87,8 @@ void Cache::Loading::look(Where where, Seen& seen, Flights::Landing* landing) {
       }
       return true;
     }
-    const bool there =
-        is_authoritative ? read_authoritative(session, key_, take) : session.get(key_, take);
+    const bool there = is_authoritative ? read_authoritative(session, key_, state_, take)
+                                        : session.get(key_, take);
     if (reading.outcome == Outcome::tagged) [[unlikely]]
       check_tags(session, state_, reading);
     return there;
@@ -117,7 +117,7 @@ void Cache::Loading::read_with_versions(Backend& session, ValueSink take, Versio
     versions[i - 1] = parse_version(stored);
   };
   auto* const ttl = Operation::extension<TtlExtension>(session);
-  if (ttl == nullptr) {
+  if (ttl == nullptr || state_.reads_latest()) {
     session.get_many(keys.all(), sink);
   } else {
     ttl->get_many(keys.all(),

@@ -22,11 +22,16 @@ constexpr std::chrono::minutes spare{1};
 using VersionSink = FunctionRef<void(std::size_t index, std::optional<std::uint64_t> version,
                                      std::optional<Ttl> left)>;
 
-// Calls sink(i, version, left) for each tag that the store has; `left` is empty if it cannot tell.
-// Never reads from a replica, which could have a version that was erased.
-void read_versions(Backend& session, std::span<const std::string_view> keys, VersionSink sink) {
+enum class Lifetime : unsigned char { needed, not_needed };
+
+// Calls sink(i, version, left) for each tag that the store has; `left` is empty if it is not
+// needed, or if the store cannot tell. Never reads from a replica, which could have a version that
+// was erased.
+void read_versions(Backend& session, const CacheState& state,
+                   std::span<const std::string_view> keys, Lifetime lifetime, VersionSink sink) {
   auto* const ttl = static_cast<TtlExtension*>(session.extension(TtlExtension::id));
-  if (ttl == nullptr) {
+  const bool is_plain = lifetime == Lifetime::not_needed && state.reads_latest();
+  if (ttl == nullptr || is_plain) {
     session.get_many(keys, [&](std::size_t i, std::string_view stored) {
       sink(i, parse_version(stored), std::nullopt);
     });
@@ -126,7 +131,7 @@ void KnownVersions::read(Backend& session, std::span<const EntryTag> tags) {
   if (names.empty()) return;
   TagKeys keys(state_, names);
   const Noting noting(state_, keys.views());
-  read_versions(session, keys.views(),
+  read_versions(session, state_, keys.views(), Lifetime::not_needed,
                 [&](std::size_t i, std::optional<std::uint64_t> version, std::optional<Ttl>) {
                   known_.insert_or_assign(std::string(names[i]), Known{version, true});
                   noting.note(i, version);
@@ -185,10 +190,17 @@ bool tag_is_current(Backend& session, TtlExtension& ttl, const CacheState& state
   const auto asked = cache != nullptr ? cache->moment(key.view()) : 0;
   bool current = false;
   bool too_short = false;
-  ttl.get(key.view(), [&](std::string_view stored, Ttl left) {
+  const auto compare = [&](std::string_view stored) {
     current = parse_version(stored) == tag.version;
-    too_short = lasting && !is_long_enough(left, *lasting);
-  });
+  };
+  if (!lasting && state.reads_latest()) {
+    session.get(key.view(), compare);
+  } else {
+    ttl.get(key.view(), [&](std::string_view stored, Ttl left) {
+      compare(stored);
+      too_short = lasting && !is_long_enough(left, *lasting);
+    });
+  }
   if (!current) return false;
   if (cache != nullptr) [[unlikely]]
     cache->note(key.view(), tag.version, asked);
@@ -223,7 +235,7 @@ bool tags_are_current(Backend& session, const CacheState& state, std::string_vie
   const Noting noting(state, keys.views());
   std::size_t current = 0;
   std::vector<std::size_t> too_short;
-  read_versions(session, keys.views(),
+  read_versions(session, state, keys.views(), lasting ? Lifetime::needed : Lifetime::not_needed,
                 [&](std::size_t i, std::optional<std::uint64_t> version, std::optional<Ttl> left) {
                   noting.note(i, version);
                   if (version == tags[i].version) ++current;
@@ -240,7 +252,7 @@ std::vector<std::uint64_t> take_versions(Backend& session, const CacheState& sta
   TagKeys keys(state, names);
   std::vector<std::optional<std::uint64_t>> versions(names.size());
   std::vector<std::size_t> too_short;
-  read_versions(session, keys.views(),
+  read_versions(session, state, keys.views(), Lifetime::needed,
                 [&](std::size_t i, std::optional<std::uint64_t> version, std::optional<Ttl> left) {
                   versions[i] = version;
                   if (!is_long_enough(left, ttl)) too_short.push_back(i);
@@ -257,7 +269,7 @@ std::vector<std::uint64_t> take_versions(Backend& session, const CacheState& sta
       if (session.put(keys[i], version_bytes(fresh), life, PutMode::if_absent)) {
         versions[i] = fresh;
       } else {  // another writer was faster, or it was no version
-        read_versions(session, keys.views().subspan(i, 1),
+        read_versions(session, state, keys.views().subspan(i, 1), Lifetime::not_needed,
                       [&](std::size_t, std::optional<std::uint64_t> version, std::optional<Ttl>) {
                         versions[i] = version;
                       });
@@ -276,7 +288,7 @@ void lengthen_versions(Backend& session, const CacheState& state, std::span<cons
                        Ttl ttl) {
   TagKeys keys(state, tags);
   std::vector<std::size_t> too_short;
-  read_versions(session, keys.views(),
+  read_versions(session, state, keys.views(), Lifetime::needed,
                 [&](std::size_t i, std::optional<std::uint64_t> version, std::optional<Ttl> left) {
                   if (version == tags[i].version && !is_long_enough(left, ttl)) {
                     too_short.push_back(i);

@@ -155,7 +155,7 @@ namespace {
 
 // Removes the versions of those tags from the store, and returns them. No other caller gets them,
 // if the store removes and reads in one step.
-std::vector<std::uint64_t> remove_versions(Backend& session,
+std::vector<std::uint64_t> remove_versions(Backend& session, const CacheState& state,
                                            std::span<const std::string_view> keys) {
   std::vector<std::uint64_t> versions;
   const auto take = [&](std::string_view stored) {
@@ -165,7 +165,7 @@ std::vector<std::uint64_t> remove_versions(Backend& session,
   if (auto* const pop = static_cast<PopExtension*>(session.extension(PopExtension::id))) {
     for (const std::string_view key : keys) pop->pop(key, take);
   } else {
-    for (const std::string_view key : keys) read_authoritative(session, key, take);
+    for (const std::string_view key : keys) read_authoritative(session, key, state, take);
     session.erase_many(keys);
   }
   return versions;
@@ -196,7 +196,7 @@ std::optional<std::size_t> Cache::erase_tags(const Tags& tags) {
     auto* const index = Operation::extension<TagIndexExtension>(session);
     if (index == nullptr || !index->has_index()) return session.erase_many(views);
     // The versions go first: from then on every entry with these tags counts as absent.
-    const std::vector<std::uint64_t> versions = remove_versions(session, views);
+    const std::vector<std::uint64_t> versions = remove_versions(session, *state_, views);
     removed = index->erase_tagged(versions);
     return versions.size();
   });

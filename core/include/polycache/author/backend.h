@@ -152,7 +152,11 @@ struct StoreTraits {
 
   // Whether only this process sees the entries: no other can compute, lock or change one.
   bool is_private = false;
-  std::array<std::byte, 104> reserved = {};
+
+  // Whether get() and get_many() read the entry itself, never a replica that may lag behind. Else
+  // the core reads by ttl/1 where that matters, which some stores answer more slowly.
+  bool reads_latest = false;
+  std::array<std::byte, 103> reserved = {};
 };
 
 // One configured store, shared by all threads; thread-safe. Holds what its sessions have in common:
