@@ -42,8 +42,7 @@
 #include "polycache/error.h"
 #include "polycache/key.h"
 
-namespace polycache {
-namespace detail::keys {
+namespace polycache::detail::keys {
 
 // Found in the namespace of the type only: nothing of that name is declared here.
 template <class T>
@@ -365,5 +364,4 @@ void append_part(std::string& out, const T& value) {
   }
 }
 
-}  // namespace detail::keys
-}  // namespace polycache
+}  // namespace polycache::detail::keys
