@@ -126,7 +126,7 @@ inline bool Glob::fits(const Token& token, char c) const noexcept {
 // so with every earlier star at its shortest.
 bool Glob::matches(std::string_view text) const noexcept {
   if (!text.starts_with(head_)) return false;
-  constexpr std::size_t none = static_cast<std::size_t>(-1);
+  constexpr auto none = static_cast<std::size_t>(-1);
   std::size_t star = none;   // the latest star
   std::size_t after = none;  // where the text goes on after what the star has matched
   std::size_t token = 0;
