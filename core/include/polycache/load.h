@@ -275,7 +275,7 @@ class POLYCACHE_API LoadTask {
   LoadTask& operator=(const LoadTask&) = delete;
   virtual ~LoadTask();
 
-  // Keeps the value. False if the bytes are not one.
+  // Keeps the value. False if the bytes are not one: then the task has what it had.
   virtual bool decode(std::string_view bytes) = 0;
   // Calls the function; keeps the value if there is one.
   virtual LoadAnswer compute(Load& load, std::string& why) = 0;
@@ -296,7 +296,12 @@ class POLYCACHE_API LoadTask {
 template <class Value>
 class LoadTaskOf : public LoadTask {
  public:
-  bool decode(std::string_view bytes) final { return decode_into(value, bytes); }
+  bool decode(std::string_view bytes) final {
+    std::optional<Value> stored = Codec<Value>::decode(bytes);
+    if (!stored) return false;
+    value = std::move(stored);
+    return true;
+  }
   std::string_view encode(std::string& scratch) final {
     return Codec<Value>::encode(*value, scratch);
   }

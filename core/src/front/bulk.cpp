@@ -74,12 +74,15 @@ void Cache::get_many_bytes(std::span<const std::string_view> keys, ReadOptions o
     KnownVersions known(*state_);
     known.read(session, tags_of(tagged));
     for (auto& [i, reading] : tagged) {
-      reading.has_checked_tags(known.are_current(reading.tags()));
-      if (!reading.has_value()) drop(i);
+      const std::string_view content = reading.tags();
+      reading.check_tags([&] { return known.are_current(content); });
       count(i, reading);
     }
     return true;
   });
+  for (const auto& [i, reading] : tagged) {
+    if (!reading.has_value()) drop(i);  // also if the store failed before they were checked
+  }
   if (renews) [[unlikely]]
     renew_many(operation, views, found, options.touch);
   hits = std::min(hits, keys.size());  // a store may deliver a key twice

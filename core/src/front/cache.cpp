@@ -56,7 +56,7 @@ void find_and_renew(Operation& operation, const Timeout& touch, Reading& reading
     const bool there = is_renewed ? renew->get(id, *ttl, take) : session.get(id, take);
     if (!placeholder.empty()) keep_lease_time(session, id, placeholder, state.clock());
     if (reading.outcome == Outcome::tagged) {
-      reading.has_checked_tags(tags_are_current(session, state, reading.tags(), ttl));
+      reading.check_tags([&] { return tags_are_current(session, state, reading.tags(), ttl); });
     }
     return there;
   });

@@ -165,7 +165,8 @@ std::int64_t recent_time(const Clock& clock) noexcept {
 
 // Whether a tick may matter: the entry ends to be fresh, or stale, at about that time.
 bool needs_exact_time(const EntryHead& head, std::int64_t recent) noexcept {
-  constexpr std::uint64_t ticks = 25;  // milliseconds; a tick has at most 10
+  // Milliseconds. A tick has at most 10; the host of a virtual machine may leave some out.
+  constexpr std::uint64_t ticks = 50;
   // Unsigned, because a damaged head may contain any number.
   const auto since =
       static_cast<std::uint64_t>(recent) - static_cast<std::uint64_t>(head.fresh_until);
@@ -223,8 +224,7 @@ void visit_tag_versions(std::string_view stored, FunctionRef<void(std::uint64_t 
 
 EntryHead head_of_frame(std::string_view stored) noexcept {
   EntryHead head;
-  read_head(stored, head);
-  return head;
+  return read_head(stored, head) != 0 ? head : EntryHead();
 }
 
 bool has_fresh_until(std::string_view stored) noexcept {

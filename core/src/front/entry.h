@@ -98,7 +98,7 @@ inline std::optional<EntryState> judge_head(std::string_view head, const Clock& 
   return judge_frame_head(head, clock);
 }
 
-// The head of a frame. REQUIRES: judge_frame() says that it is readable
+// The head of a frame; without any flag or time if it is unreadable.
 EntryHead head_of_frame(std::string_view stored) noexcept;
 
 // Whether stored bytes, or their beginning, are a frame that ends to be fresh at some moment.

@@ -49,8 +49,8 @@ void Cache::GetOrSetMany::read(std::span<const std::size_t> which, Where where) 
   if (which.empty() || operation_.failed()) return;
   std::vector<std::string_view> views;
   for (const std::size_t i : which) views.push_back(keys_[i]);
+  std::vector<std::pair<std::size_t, Reading>> tagged;
   operation_.run_many<bool>(Access::read, views, false, [&](Backend& session) {
-    std::vector<std::pair<std::size_t, Reading>> tagged;
     const auto sink = [&](std::size_t n, std::string_view stored) {
       const std::size_t i = which[n];
       Reading reading;
@@ -65,6 +65,10 @@ void Cache::GetOrSetMany::read(std::span<const std::size_t> which, Where where) 
     if (!tagged.empty()) check_tags(session, tagged);
     return true;
   });
+  for (auto& [i, reading] : tagged) {
+    if (reading.has_dead_value()) reading.outcome = Outcome::not_live;  // or the store failed
+    keep(i, reading);
+  }
 }
 
 bool Cache::GetOrSetMany::take(std::size_t i, std::string_view stored, Reading& reading,
@@ -89,8 +93,8 @@ bool Cache::GetOrSetMany::decode(std::size_t i, std::string_view bytes, std::int
 void Cache::GetOrSetMany::keep(std::size_t i, Reading& reading) {
   Seen& seen = seen_[i];
   seen.outcome = reading.outcome;
-  if (reading.details) seen.details = std::move(*reading.details);
   seen.tags = reading.tags();
+  if (reading.details) seen.details = std::move(*reading.details);
   if (seen.outcome == Outcome::value) return;
   task_.clear(i);
   seen.is_due = false;
@@ -110,9 +114,9 @@ void Cache::GetOrSetMany::check_tags(Backend& session,
   }
   KnownVersions known(state_);
   known.read(session, all);
-  for (auto& [i, reading] : tagged) {
-    reading.has_checked_tags(known.are_current(reading.tags()));
-    keep(i, reading);
+  for (auto& one : tagged) {
+    Reading& reading = one.second;
+    reading.check_tags([&] { return known.are_current(reading.tags()); });
   }
 }
 
@@ -147,7 +151,7 @@ void Cache::GetOrSetMany::refresh(std::size_t i, std::vector<Mine>& mine) {
   if (state_.shared().retries().must_wait(keys_[i])) return;
   if (Computation::contains(&state_.shared(), keys_[i])) return;
   Flights::Ticket ticket = state_.flights().join(keys_[i]);
-  if (ticket.owner()) mine.push_back({i, std::move(ticket), true});
+  if (ticket.owner()) mine.push_back({i, std::move(ticket), *seen_[i].old});
 }
 
 void Cache::GetOrSetMany::load(std::vector<std::size_t> missing, std::vector<Mine> mine) {

@@ -63,7 +63,7 @@ class Cache::GetOrSetMany {
   struct Mine {
     std::size_t key;
     std::optional<Flights::Ticket> ticket;  // empty: without a flight
-    bool refreshes = false;                 // its value is good, and due
+    std::optional<std::string> good = {};   // the value that it refreshes
     Loading::Held lease = {};               // of all processes
   };
 

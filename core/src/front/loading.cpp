@@ -53,10 +53,8 @@ void Cache::Loading::look(Operation& operation, const RefreshRule& rule, detail:
     if (seen.is_due || task.takes_load || reading.is_stale) seen.bytes = std::string(bytes);
     return true;
   });
-  if (reading.outcome == Outcome::not_live && !reading.tags().empty()) [[unlikely]] {
-    task.clear();
+  if (reading.has_dead_value()) [[unlikely]]
     seen.drop_value();
-  }
 }
 
 void Cache::Loading::look(Where where, Seen& seen, Flights::Landing* landing) {
@@ -83,7 +81,7 @@ void Cache::Loading::look(Where where, Seen& seen, Flights::Landing* landing) {
       Versions named(options_.tags.list_->names.size());
       read_with_versions(session, take, named);
       if (reading.outcome == Outcome::tagged) {
-        reading.has_checked_tags(are_current(session, reading.tags(), named));
+        reading.check_tags([&] { return are_current(session, reading.tags(), named); });
       }
       return true;
     }
@@ -93,10 +91,8 @@ void Cache::Loading::look(Where where, Seen& seen, Flights::Landing* landing) {
       check_tags(session, state_, reading);
     return there;
   });
-  if (reading.outcome == Outcome::not_live && !reading.tags().empty()) [[unlikely]] {
-    task_.clear();
+  if (reading.has_dead_value()) [[unlikely]]
     seen.drop_value();
-  }
   if (landing == nullptr) return;
   if (reading.has_value() || reading.outcome == Outcome::stale) {
     landing->bytes = std::move(bytes_for_others);
@@ -156,6 +152,7 @@ void Cache::Loading::record(std::string_view content) const {
 // --- Whose turn it is. ---
 
 void Cache::Loading::Seen::drop_value() noexcept {
+  reading.outcome = Outcome::not_live;
   is_due = false;
   bytes.reset();
 }
@@ -167,8 +164,9 @@ void Cache::Loading::Seen::clear() {
   reading.now = 0;
   reading.is_stale = false;
   head = {};
+  is_due = false;
+  bytes.reset();
   stored.clear();
-  drop_value();
 }
 
 bool Cache::Loading::wants_lease(const LoadRules& rules, const LoadOptions& options,
@@ -436,9 +434,16 @@ void Cache::Loading::store_value(const detail::LoadState& said, std::string_view
   if (lease_) warn_of_lease(state_, key_, *lease_, *rules_);
   if (lease_ || overwrites_ || stored_) return;
   if (ticket != nullptr && ticket->is_ended()) return;
-  // Another process was faster: all threads get its value.
+  // Another process was faster: all threads get its value, if it counts.
+  const std::string ours(bytes);  // they may be the task's value itself
   Seen seen;
-  look(Where::authoritative, seen, &landing);
+  Flights::Landing theirs;
+  look(Where::authoritative, seen, &theirs);
+  if (seen.reading.has_value()) {
+    landing = std::move(theirs);
+  } else {
+    task_.decode(ours);  // what the look may have replaced
+  }
 }
 
 // Remembers that there is no such thing, or makes the key free.

@@ -68,7 +68,7 @@ class Cache::Loading {
     Seen& operator=(const Seen&) = delete;
 
     void clear();
-    void drop_value() noexcept;
+    void drop_value() noexcept;  // it does not count
 
     Reading reading;
     EntryHead head;

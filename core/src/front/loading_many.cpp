@@ -81,10 +81,10 @@ std::vector<Cache::GetOrSetMany::Mine> Cache::GetOrSetMany::take_leases(std::vec
 }
 
 void Cache::GetOrSetMany::leave(Mine& one, std::vector<Mine>& theirs) {
-  if (!one.refreshes) {
+  if (!one.good) {
     theirs.push_back(std::move(one));
   } else {
-    task_.decode(one.key, *seen_[one.key].old);  // it may have become stale since
+    task_.decode(one.key, *one.good);  // whatever has become of it since
   }
 }
 
@@ -118,7 +118,7 @@ void Cache::GetOrSetMany::compute_now(std::vector<Mine>& mine) {
     inside.all.emplace_back(&state_.shared(), keys_[one.key]);
     which.push_back(one.key);
     keys.emplace_back(user_keys_[one.key]);
-    if (one.refreshes) operation_.tally().refreshes.add();
+    if (one.good) operation_.tally().refreshes.add();
   }
   const std::optional<std::string> named = versions_of_tags();
   std::string tags = named.value_or(std::string());
@@ -177,7 +177,7 @@ void Cache::GetOrSetMany::look_again(std::vector<Mine>& mine) {
       return true;
     }
     if (seen.outcome != Outcome::value) return false;
-    if (one.refreshes && seen.head.created == then) return false;
+    if (one.good && seen.head.created == then) return false;
     one.ticket->land({.bytes = *seen.old, .tags = seen.tags});
     return true;
   };
@@ -202,9 +202,9 @@ void Cache::GetOrSetMany::give_up(const std::vector<Mine>& mine, const std::exce
   std::size_t kept = 0;
   for (const Mine& one : mine) {
     const std::size_t i = one.key;
-    if (one.refreshes) {
+    if (one.good) {
       retries.back_off(keys_[i], rules_.throttle);
-      task_.decode(i, *seen_[i].old);
+      task_.decode(i, *one.good);
       ++kept;
     } else if (accepts_stale(i)) {
       retries.wait(keys_[i], rules_.throttle);
@@ -310,7 +310,7 @@ void Cache::GetOrSetMany::put(const std::vector<Mine>& mine, std::span<const Ite
         const bool stored =
             compare != nullptr && one.lease->put(absent[n].value, absent[n].ttl, *compare);
         if (!stored) lost.push_back(places[numbers[n]]);
-      } else if (one.refreshes || (wants_lease() && !seen_[one.key].stored.empty())) {
+      } else if (one.good || (wants_lease() && !seen_[one.key].stored.empty())) {
         replace(session, one.key, absent[n]);  // not if another process has erased it
       } else {
         current.push_back(absent[n]);

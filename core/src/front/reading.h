@@ -69,8 +69,18 @@ struct Reading {
     }
     tags_size_ = content.size();
   }
-  // It is known whether the tags of an entry with Outcome::tagged are current.
-  void has_checked_tags(bool current) noexcept { outcome = current ? decoded : Outcome::not_live; }
+  // Of an entry with Outcome::tagged: asks `are_current()`. If that throws, the entry does not
+  // count.
+  template <class AreCurrent>
+  void check_tags(AreCurrent&& are_current) {
+    outcome = Outcome::not_live;
+    if (are_current()) outcome = decoded;
+  }
+  // Whether a value was decoded that must not be used: its tags are not current, or not known to
+  // be.
+  bool has_dead_value() const noexcept {
+    return tags_size_ != 0 && (outcome == Outcome::not_live || outcome == Outcome::tagged);
+  }
 
  private:
   std::size_t tags_size_ = 0;

@@ -220,7 +220,8 @@ bool tags_are_current(Backend& session, const CacheState& state, std::string_vie
   if (first && rest.empty() && ttl != nullptr) {
     return tag_is_current(session, *ttl, state, *first, lasting);
   }
-  std::size_t count = first ? 1 : 0;
+  if (!first) return content.empty();  // it is damaged
+  std::size_t count = 1;
   for (std::string_view others = rest; take_tag(others);) ++count;
   SmallArray<EntryTag, TagKeys::few> tags(count);
   rest = content;

@@ -97,7 +97,7 @@ void lengthen_versions(Backend& session, const CacheState& state, std::span<cons
 
 // Finds out whether an entry with Outcome::tagged counts.
 inline void check_tags(Backend& session, const CacheState& state, Reading& reading) {
-  reading.has_checked_tags(tags_are_current(session, state, reading.tags()));
+  reading.check_tags([&] { return tags_are_current(session, state, reading.tags()); });
 }
 
 // The tags of a write, checked. Throws ValueError for an empty name, a long one, or too many;

@@ -65,11 +65,12 @@ class POLYCACHE_API LayerFactory : public BackendFactory {
   ~LayerFactory() override;
 
   std::unique_ptr<Backend> connect() final { return wrap(inner_->connect()); }
-  // The store's traits without its breaker: a layer may answer without the store, so it must be
-  // called.
+  // The store's traits without its breaker, and without reads_latest: a layer may answer without
+  // the store, so it must be called, and may know less than the store.
   StoreTraits traits() const noexcept override {
     StoreTraits traits = inner_->traits();
     traits.breaker = nullptr;
+    traits.reads_latest = false;
     return traits;
   }
   void validate_key(std::string_view final_key,
