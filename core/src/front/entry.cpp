@@ -65,7 +65,7 @@ void append_varint(std::string& out, std::size_t value) {
 
 }  // namespace
 
-std::optional<EntryTag> take_tag(std::string_view& content) noexcept {
+std::optional<EntryTag> take_long_tag(std::string_view& content) noexcept {
   const auto size = take_varint(content);
   if (!size || *size == 0 || content.size() < sizeof(std::uint64_t) ||
       content.size() - sizeof(std::uint64_t) < *size) {
@@ -110,32 +110,29 @@ bool read_fields(std::string_view bytes, Fields& fields) noexcept {
   return true;
 }
 
-// Reads the fixed part of the head, and returns the length of the whole head; 0 if it is damaged or
-// of an unknown format.
-std::size_t read_head(std::string_view stored, EntryHead& head) noexcept {
-  if (stored.size() < entry_head_size || stored[3] != entry_format) return 0;
+// REQUIRES: `stored` has at least the fixed part
+void read_fixed(std::string_view stored, EntryHead& head) noexcept {
   head.flags = read_number<std::uint8_t>(stored, 4);
   head.created = read_number<std::int64_t>(stored, 8);
   head.fresh_until = read_number<std::int64_t>(stored, 16);
   head.compute_microseconds = read_number<std::uint32_t>(stored, 24);
   head.stale_seconds = read_number<std::uint32_t>(stored, 28);
+}
+
+// Reads the fixed part of the head, and returns the length of the whole head; 0 if it is damaged or
+// of an unknown format.
+std::size_t read_head(std::string_view stored, EntryHead& head) noexcept {
+  if (stored.size() < entry_head_size || stored[3] != entry_format) return 0;
+  read_fixed(stored, head);
   const auto length = read_number<std::size_t>(stored, 5, 3);
   const bool is_known = length >= entry_head_size && (head.flags & ~understood_flags) == 0;
   return is_known ? length : 0;
-}
-
-// Whether it is a frame of this format without flags and fields, which most are.
-bool is_simple_frame(std::string_view stored) noexcept {
-  constexpr std::string_view beginning("\xC1pc\x01\0\x20\0\0", 8);
-  return stored.size() >= entry_head_size && stored.starts_with(beginning);
 }
 
 // Reads head and fields of a whole entry, and returns the length of the head; 0 if it is
 // unreadable.
 std::size_t read_frame(std::string_view stored, EntryHead& head, Fields& fields) noexcept {
   const std::size_t length = read_head(stored, head);
-  if (is_simple_frame(stored)) [[likely]]
-    return length;
   if (length == 0 || length > stored.size()) return 0;
   if (!read_fields(stored.substr(entry_head_size, length - entry_head_size), fields)) return 0;
   const bool is_transformed = (head.flags & flag_transformed) != 0;
@@ -189,21 +186,34 @@ EntryState state_of(const EntryHead& head, bool has_times, std::int64_t now) noe
 
 }  // namespace
 
+namespace {
+
+EntryState state_now(const EntryHead& head, const Clock& clock, std::int64_t& now) noexcept {
+  const bool has_times = head.created != 0 || head.fresh_until != 0;
+  now = has_times ? recent_time(clock) : 0;
+  if (has_times && needs_exact_time(head, now)) [[unlikely]]
+    now = entry_time(clock);
+  return state_of(head, has_times, now);
+}
+
+}  // namespace
+
+EntryState judge_simple_frame(std::string_view stored, const Clock& clock, EntryHead& head,
+                              std::int64_t& now) noexcept {
+  read_fixed(stored, head);
+  return state_now(head, clock, now);
+}
+
 JudgedEntry judge_frame(std::string_view stored, const Clock& clock) noexcept {
   EntryHead head;
   Fields fields;
   const std::size_t length = read_frame(stored, head, fields);
   if (length == 0) return {EntryState::unreadable};
-  const bool has_times = head.created != 0 || head.fresh_until != 0;
-  std::int64_t now = has_times ? recent_time(clock) : 0;
-  if (has_times && needs_exact_time(head, now)) [[unlikely]]
-    now = entry_time(clock);
-  return {state_of(head, has_times, now),
-          {stored.data() + length, stored.size() - length},
-          fields.transforms,
-          fields.tags,
-          now,
-          head};
+  std::int64_t now = 0;
+  const EntryState state = state_now(head, clock, now);
+  return {
+      state, {stored.data() + length, stored.size() - length}, fields.transforms, fields.tags, now,
+      head};
 }
 
 std::optional<EntryState> judge_frame_head(std::string_view head, const Clock& clock) noexcept {

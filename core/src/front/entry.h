@@ -22,8 +22,10 @@
 
 #pragma once
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <optional>
 #include <span>
 #include <string>
@@ -89,6 +91,16 @@ inline JudgedEntry judge_entry(std::string_view stored, const Clock& clock) noex
   return judge_frame(stored, clock);
 }
 
+// Whether it is a frame of this format without flags and fields, which most are.
+inline bool is_simple_frame(std::string_view stored) noexcept {
+  constexpr std::string_view beginning("\xC1pc\x01\0\x20\0\0", 8);
+  return stored.size() >= entry_head_size && stored.starts_with(beginning);
+}
+// Evaluates such a frame, whose payload follows the fixed part of the head: live, stale or dead.
+// `now`: as in JudgedEntry.
+EntryState judge_simple_frame(std::string_view stored, const Clock& clock, EntryHead& head,
+                              std::int64_t& now) noexcept;
+
 // Evaluates the beginning of an entry: at least its first 64 bytes, or all of a shorter one. Empty
 // if that is not enough, as for an entry with tags that is not dead anyway.
 std::optional<EntryState> judge_frame_head(std::string_view head, const Clock& clock) noexcept;
@@ -126,7 +138,18 @@ std::string tags_field(std::string_view content);
 // Their views are into the content. Empty if it is damaged.
 std::optional<std::vector<EntryTag>> read_tags(std::string_view content);
 // Takes the first one from the front. Empty if it is damaged.
-std::optional<EntryTag> take_tag(std::string_view& content) noexcept;
+std::optional<EntryTag> take_long_tag(std::string_view& content) noexcept;
+inline std::optional<EntryTag> take_tag(std::string_view& content) noexcept {
+  constexpr bool is_little = std::endian::native == std::endian::little;
+  const std::size_t size = content.empty() ? 0 : static_cast<unsigned char>(content.front());
+  const bool is_short = size != 0 && size < 0x80 && content.size() > size + sizeof(std::uint64_t);
+  if (!is_little || !is_short) [[unlikely]]
+    return take_long_tag(content);
+  EntryTag tag{content.substr(1, size)};
+  std::memcpy(&tag.version, content.data() + 1 + size, sizeof tag.version);
+  content.remove_prefix(1 + size + sizeof tag.version);
+  return tag;
+}
 
 // Puts a frame around a value. REQUIRES: head and fields take less than 16 MiB
 std::string make_frame(const EntryHead& head, std::string_view fields, std::string_view value);

@@ -151,6 +151,18 @@ class Cache::GetOrSet {
   GetOrSet(const GetOrSet&) = delete;
   GetOrSet& operator=(const GetOrSet&) = delete;
 
+  // One call each, without the cost of a GetOrSet for a value that is found at once. Return as
+  // run().
+  [[gnu::noinline]] static bool run_detailed(Cache& cache, Operation& operation,
+                                             const LoadOptions& options, detail::LoadTask& task,
+                                             bool reads_versions);
+  [[gnu::noinline]] static bool run_with_versions(Cache& cache, Operation& operation,
+                                                  const LoadOptions& options,
+                                                  detail::LoadTask& task);
+  [[gnu::noinline]] static bool run_plain(Cache& cache, Operation& operation,
+                                          const LoadOptions& options, detail::LoadTask& task,
+                                          Reading& reading);
+
   // Returns whether there is a value, which the task then has.
   bool run() {
     Loading::Seen first;
@@ -439,32 +451,19 @@ class Cache::GetOrSet {
   SteadyClock::time_point began_;
 };
 
-bool Cache::get_or_set_bytes(KeyView key, const LoadOptions& options, detail::LoadTask& task) {
-  Operation operation(*this, Op::get_or_set, key.text(), options.version);
-  const bool is_plain = !says_anything(options) && !state_->has_load_policy() &&
-                        !task.may_be_nothing && !task.takes_load;
-  // In the same request as the entry.
-  const bool reads_versions = !options.tags.empty() && !state_->is_local();
-  if (is_plain && !reads_versions) [[likely]] {
-    // As Cache::get() does it, without what only a miss needs.
-    Reading reading;
-    find(operation, reading, [&](std::string_view bytes) { return task.decode(bytes); });
-    if (reading.has_value()) [[likely]]
-      return operation.has_read(true);
-    Loading::Seen first;
-    first.reading = std::move(reading);
-    return GetOrSet(*this, operation, options, nullptr, task).run(first);
-  }
-  if (is_plain) return GetOrSet(*this, operation, options, nullptr, task).run();
-  const LoadPolicy& policy = state_->load_policy();
-  const bool never_ends = state_->never_ends(options.timeout);
-  const auto what = [&] { return state_->alias() + ": " + operation.what(); };
+// A call that says more than a plain one.
+bool Cache::GetOrSet::run_detailed(Cache& cache, Operation& operation, const LoadOptions& options,
+                                   detail::LoadTask& task, bool reads_versions) {
+  const CacheState& state = operation.state();
+  const LoadPolicy& policy = state.load_policy();
+  const bool never_ends = state.never_ends(options.timeout);
+  const auto what = [&] { return state.alias() + ": " + operation.what(); };
   if (reads_versions || may_contradict(options)) {
     const LoadRules rules = rules_of(policy, options, task.is_background, never_ends, what);
-    return GetOrSet(*this, operation, options, &rules, task).run();
+    return GetOrSet(cache, operation, options, &rules, task).run();
   }
   // The same; only a miss needs all the rules.
-  if (!just_refreshes(options, never_ends)) {
+  if (!just_refreshes(options, never_ends) && says_anything(options)) {
     check_options(options, task.is_background, never_ends, what);
   }
   Loading::Seen first;
@@ -472,7 +471,38 @@ bool Cache::get_or_set_bytes(KeyView key, const LoadOptions& options, detail::Lo
   if (first.reading.has_value() && !first.is_due) [[likely]]
     return operation.has_read(true);
   const LoadRules rules = rules_of(policy, options, task.is_background, never_ends, what);
-  return GetOrSet(*this, operation, options, &rules, task).run(first);
+  return GetOrSet(cache, operation, options, &rules, task).run(first);
+}
+
+// A plain call that reads versions together with the entry.
+bool Cache::GetOrSet::run_with_versions(Cache& cache, Operation& operation,
+                                        const LoadOptions& options, detail::LoadTask& task) {
+  return GetOrSet(cache, operation, options, nullptr, task).run();
+}
+
+// A plain call, whose first look has found no value.
+bool Cache::GetOrSet::run_plain(Cache& cache, Operation& operation, const LoadOptions& options,
+                                detail::LoadTask& task, Reading& reading) {
+  Loading::Seen first;
+  first.reading = std::move(reading);
+  return GetOrSet(cache, operation, options, nullptr, task).run(first);
+}
+
+// What a plain call that finds a value needs, and no more: the others are functions of their own.
+bool Cache::get_or_set_bytes(KeyView key, const LoadOptions& options, detail::LoadTask& task) {
+  Operation operation(*this, Op::get_or_set, key.text(), options.version);
+  const bool is_plain = !says_anything(options) && !state_->has_load_policy() &&
+                        !task.may_be_nothing && !task.takes_load;
+  const bool reads_versions = !options.tags.empty() && !state_->is_local();
+  if (is_plain && !reads_versions) [[likely]] {
+    Reading reading;
+    find(operation, reading, [&](std::string_view bytes) { return task.decode(bytes); });
+    if (reading.has_value()) [[likely]]
+      return operation.has_read(true);
+    return GetOrSet::run_plain(*this, operation, options, task, reading);
+  }
+  if (is_plain) return GetOrSet::run_with_versions(*this, operation, options, task);
+  return GetOrSet::run_detailed(*this, operation, options, task, reads_versions);
 }
 
 }  // namespace polycache

@@ -95,15 +95,6 @@ void check_options(const LoadOptions& call, bool is_background, bool never_ends,
   }
 }
 
-// Of two that exclude each other, the one that the call names wins.
-RefreshRule refresh_rule_of(const LoadPolicy& alias, const LoadOptions& call) noexcept {
-  RefreshRule rule;
-  const bool names_early = call.early && *call.early > 0;
-  if (!names_early) rule.after = said(call.refresh_after, alias.refresh_after);
-  if (!call.refresh_after.is_given()) rule.early = call.early.value_or(alias.early.value_or(0));
-  return rule;
-}
-
 LoadRules rules_of(const LoadPolicy& alias, const LoadOptions& call, bool is_background,
                    bool never_ends, FunctionRef<std::string()> what) {
   check_options(call, is_background, never_ends, what);

@@ -68,7 +68,16 @@ struct LoadProblem {
 };
 std::optional<LoadProblem> problem_of(const LoadPolicy& policy) noexcept;
 
-RefreshRule refresh_rule_of(const LoadPolicy& alias, const LoadOptions& call) noexcept;
+// Of two that exclude each other, the one that the call names wins.
+inline RefreshRule refresh_rule_of(const LoadPolicy& alias, const LoadOptions& call) noexcept {
+  RefreshRule rule;
+  const bool names_early = call.early && *call.early > 0;
+  if (!names_early) {
+    rule.after = call.refresh_after.is_said() ? call.refresh_after : alias.refresh_after;
+  }
+  if (!call.refresh_after.is_given()) rule.early = call.early.value_or(alias.early.value_or(0));
+  return rule;
+}
 
 // `is_background`: limits can hold. `never_ends`: the value does not expire. Throws ValueError for
 // options that contradict each other; `what()` begins the message.

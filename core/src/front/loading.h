@@ -77,7 +77,8 @@ class Cache::Loading {
     std::optional<std::string> bytes;
     std::string stored;  // the whole entry, of a look that is authoritative
   };
-  // Reads the entry; the task keeps its value.
+  // Reads the entry; the task keeps its value. Of a call whose tags, if it has any, need no request
+  // of their own.
   static void look(Operation& operation, const RefreshRule& rule, detail::LoadTask& task,
                    Seen& seen);
   // The same, as the call's options demand it. `landing` receives a copy of the value.

@@ -34,6 +34,15 @@ std::optional<std::string> revert(const CacheState& state, std::string_view fina
   return std::nullopt;
 }
 
+void read_untransformed(const CacheState& state, Reading& reading, std::string_view payload,
+                        FunctionRef<bool(std::string_view)> decode) noexcept {
+  read_value(reading, payload, decode);
+  if (reading.outcome == Outcome::undecodable && state.shared().store_pads_numbers()) {
+    const std::string_view digits = digits_before_blanks(payload);
+    if (!digits.empty()) read_value(reading, digits, decode);
+  }
+}
+
 void read_payload(const CacheState& state, std::string_view final_key, Reading& reading,
                   const JudgedEntry& entry, FunctionRef<bool(std::string_view)> decode) noexcept {
   if (!entry.transforms.empty()) {
@@ -50,11 +59,7 @@ void read_payload(const CacheState& state, std::string_view final_key, Reading& 
     }
     return;
   }
-  read_value(reading, entry.payload, decode);
-  if (reading.outcome == Outcome::undecodable && state.shared().store_pads_numbers()) {
-    const std::string_view digits = digits_before_blanks(entry.payload);
-    if (!digits.empty()) read_value(reading, digits, decode);
-  }
+  read_untransformed(state, reading, entry.payload, decode);
 }
 
 }  // namespace
@@ -74,10 +79,26 @@ void read_judged(const CacheState& state, std::string_view final_key, Reading& r
   if (reading.is_stale && reading.has_value()) reading.outcome = Outcome::stale;
 }
 
+void read_simple(const CacheState& state, Reading& reading, std::string_view stored,
+                 FunctionRef<bool(std::string_view)> decode) noexcept {
+  EntryHead head;
+  EntryHead& shown = reading.head != nullptr ? *reading.head : head;
+  const EntryState judged = judge_simple_frame(stored, state.clock(), shown, reading.now);
+  reading.is_stale = judged == EntryState::stale;
+  if (judged != EntryState::live && !(reading.is_stale && reading.head != nullptr)) {
+    reading.outcome = Outcome::not_live;
+    return;
+  }
+  read_untransformed(state, reading, stored.substr(entry_head_size), decode);
+  if (reading.is_stale && reading.has_value()) reading.outcome = Outcome::stale;
+}
+
 }  // namespace
 
 void read_special(const CacheState& state, std::string_view final_key, Reading& reading,
                   std::string_view stored, FunctionRef<bool(std::string_view)> decode) noexcept {
+  if (is_simple_frame(stored) && state.reads_plain()) [[likely]]
+    return read_simple(state, reading, stored, decode);
   const JudgedEntry entry = judge_entry(stored, state.clock());
   const bool is_found = entry.state == EntryState::live ||
                         (reading.head != nullptr &&
