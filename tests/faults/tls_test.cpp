@@ -564,7 +564,8 @@ TEST_P(Tls, SessionsAreResumedByTheNextConnection) {
   const auto bytes_of_one = [&] {
     gate.close_connections();
     const std::size_t before = gate.bytes_to_client();
-    EXPECT_FALSE(failure_after_pauses([&] { get(*store, "absent"); }));
+    const auto failure = failure_after_pauses([&] { get(*store, "absent"); });
+    EXPECT_FALSE(failure) << failure->what();
     return gate.bytes_to_client() - before;
   };
   const std::size_t whole = bytes_of_one();

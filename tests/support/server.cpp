@@ -16,10 +16,14 @@
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <set>
+#include <sstream>
 #include <stdexcept>
 #include <string_view>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -51,6 +55,33 @@ class Descriptor {
  private:
   int number_;
 };
+
+// Whether a process listens on a port of IPv4. True where /proc does not say.
+bool listens(pid_t pid, std::uint16_t port) {
+  std::set<std::string> sockets;
+  std::ifstream table("/proc/net/tcp");
+  std::string line;
+  std::getline(table, line);  // the heads of the columns
+  while (std::getline(table, line)) {
+    std::istringstream columns(line);
+    std::string number, local, remote, state, queues, timer, repeated, user, timeout, inode;
+    columns >> number >> local >> remote >> state >> queues >> timer >> repeated >> user >>
+        timeout >> inode;
+    const std::size_t colon = local.find(':');
+    if (state != "0A" || colon == std::string::npos) continue;  // 0A: it listens
+    if (std::stoi(local.substr(colon + 1), nullptr, 16) == port) {
+      sockets.insert("socket:[" + inode + "]");
+    }
+  }
+  std::error_code error;
+  const std::filesystem::directory_iterator descriptors("/proc/" + std::to_string(pid) + "/fd",
+                                                        error);
+  if (error) return true;
+  return std::any_of(begin(descriptors), end(descriptors), [&](const auto& descriptor) {
+    std::error_code gone;
+    return sockets.contains(std::filesystem::read_symlink(descriptor.path(), gone).string());
+  });
+}
 
 sockaddr_in loopback(std::uint16_t port) {
   sockaddr_in address{};
@@ -220,7 +251,7 @@ void Server::spawn(const std::vector<std::string>& command) {
 
 void Server::wait_until_it_answers() {
   const auto deadline = std::chrono::steady_clock::now() + start_limit;
-  while (!answers()) {
+  while (!answers() || !has_its_ports()) {
     if (has_ended()) fail(command().front() + " ended at once; it wrote:\n" + log());
     if (std::chrono::steady_clock::now() > deadline) {
       kill9();
@@ -256,6 +287,23 @@ bool Server::answers() const {
   if (port_ == 0) return true;
   const sockaddr_in address = loopback(port_);
   return answers_line(AF_INET, reinterpret_cast<const sockaddr*>(&address), sizeof address, line);
+}
+
+// Another server may have taken one of its ports just before: that one answers as well.
+bool Server::has_its_ports() const {
+  if (port_ != 0 && !listens(pid_, port_)) return false;
+  for (std::size_t i = 1; i < extra_.size(); ++i) {
+    std::string_view port = extra_[i];
+    if (extra_[i - 1] == "-l") {  // "127.0.0.1:PORT"
+      port.remove_prefix(std::min(port.find(':'), port.size()));
+      if (!port.empty()) port.remove_prefix(1);
+    } else if (extra_[i - 1] != "--tls-port") {
+      continue;
+    }
+    if (port.empty()) continue;
+    if (!listens(pid_, static_cast<std::uint16_t>(std::stoi(std::string(port))))) return false;
+  }
+  return true;
 }
 
 bool Server::has_ended() {

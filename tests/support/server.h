@@ -79,6 +79,7 @@ class Server {
   void wait_until_it_answers();
   std::string greeting() const;
   bool answers() const;
+  bool has_its_ports() const;
   bool has_ended();
   std::string log() const;
 
