@@ -111,8 +111,8 @@ inline std::string_view without_blanks(std::string_view bytes) noexcept {
   return digits.empty() ? bytes : digits;
 }
 
-// The same for a frame, or for a plain value that the alias's transforms do not accept. Who asked
-// has to drop the value of an entry with tags if they are not current.
+// The same for a frame, or for a plain value that the alias's transforms do not accept. The caller
+// drops the value of an entry with tags if these are not current.
 void read_special(const CacheState& state, std::string_view final_key, Reading& reading,
                   std::string_view stored, FunctionRef<bool(std::string_view)> decode) noexcept;
 
