@@ -34,21 +34,21 @@ Shard::~Shard() {
   }
 }
 
-Entry* Shard::find(std::uint64_t hash, std::string_view key, Operation& operation) noexcept {
+Entry* Shard::find(std::uint64_t hash, std::string_view key, OperationScope& operation) noexcept {
   Entry* const entry = table_.find(hash, key);
   if (entry == nullptr || clock_.is_live(entry->deadline)) return entry;
   remove(hash, *entry, Removal::expired, operation);
   return nullptr;
 }
 
-Entry* Shard::find(const Write& write, Operation& operation) noexcept {
+Entry* Shard::find(const Write& write, OperationScope& operation) noexcept {
   Entry* const entry = table_.find(write.hash, write.key);
   if (entry == nullptr || write.now < entry->deadline) return entry;
   remove(write.hash, *entry, Removal::expired, operation);
   return nullptr;
 }
 
-PutResult Shard::assign(Entry* found, Write& write, Operation& operation) noexcept {
+PutResult Shard::assign(Entry* found, Write& write, OperationScope& operation) noexcept {
   if (found != nullptr && !operation.tells_removals() && overwrite(*found, write.value.bytes)) {
     ++removals_[static_cast<std::size_t>(Removal::replaced)];
     set_deadline(*found, write.deadline);
@@ -100,7 +100,7 @@ void Shard::index_tags(const Entry& entry) noexcept {
 }
 
 bool Shard::remove_tagged(std::uint64_t version, std::size_t most, std::size_t& live,
-                          Operation& operation) noexcept {
+                          OperationScope& operation) noexcept {
   if (!tags_) return false;
   for (std::size_t n = 0; n < most; ++n) {
     const Entry* const row = tags_->any_with(version);
@@ -118,7 +118,7 @@ bool Shard::remove_tagged(std::uint64_t version, std::size_t most, std::size_t& 
 
 // Makes the new entry and a slot for it. If memory is short, evicts other entries. Sets `found` to
 // null if it was evicted, too. Throws std::bad_alloc.
-Entry* Shard::make(Entry*& found, Write& write, Operation& operation) {
+Entry* Shard::make(Entry*& found, Write& write, OperationScope& operation) {
   for (int evictions = 8;; --evictions) {
     try {
       if (found == nullptr) table_.reserve_one();
@@ -135,7 +135,7 @@ Entry* Shard::make(Entry*& found, Write& write, Operation& operation) {
 // Evicts until the operation has room for `whole`, including what `found` occupies. Sets `found` to
 // null if it was evicted, too. False if other shards should evict something.
 bool Shard::make_room(Entry*& found, const Amount& whole, std::int64_t now,
-                      Operation& operation) noexcept {
+                      OperationScope& operation) noexcept {
   if (found == nullptr && !operation.cover(whole)) sweep(now, buckets_swept_for_room, operation);
   for (;;) {
     const Amount needed = found == nullptr ? whole : whole - amount_of(*found);
@@ -155,13 +155,13 @@ bool Shard::make_room(Entry*& found, const Amount& whole, std::int64_t now,
 
 // Room is made in the shard of the write, so that shards keep their sizes. But a shard that lost
 // much to a large value would otherwise stay small forever.
-bool Shard::is_poor(const Operation& operation) const noexcept {
+bool Shard::is_poor(const OperationScope& operation) const noexcept {
   return !operation.took_elsewhere() &&
          static_cast<std::int64_t>(bytes_) * 2 * shards_ < operation.taken_in_all().bytes;
 }
 
 // Like Django's locmem, but expired entries go first, and at least one entry goes.
-void Shard::cull(std::int64_t now, Operation& operation) noexcept {
+void Shard::cull(std::int64_t now, OperationScope& operation) noexcept {
   remove_if([now](const Entry& entry) { return entry.deadline <= now; }, Removal::expired,
             operation);
   if (table_.size() < settings_.max_entries) return;
@@ -170,14 +170,14 @@ void Shard::cull(std::int64_t now, Operation& operation) noexcept {
   for (auto left = std::max<std::uint64_t>(share, 1); left > 0; --left) evict_one(operation);
 }
 
-bool Shard::evict_one(Operation& operation) noexcept {
+bool Shard::evict_one(OperationScope& operation) noexcept {
   Entry* const victim = order_->pick();
   if (victim == nullptr) return false;
   evict(*victim, operation);
   return true;
 }
 
-void Shard::evict(Entry& entry, Operation& operation) noexcept {
+void Shard::evict(Entry& entry, OperationScope& operation) noexcept {
   const std::uint64_t hash = table_.hash(entry);
   table_.prefetch(hash);
   order_->prefetch(hash);
@@ -200,13 +200,14 @@ void Shard::prepare_eviction() const noexcept {
   __builtin_prefetch(reinterpret_cast<const char*>(next->newer) + 64);
 }
 
-void Shard::remove(std::uint64_t hash, Entry& entry, Removal cause, Operation& operation) noexcept {
+void Shard::remove(std::uint64_t hash, Entry& entry, Removal cause,
+                   OperationScope& operation) noexcept {
   table_.erase(hash, entry);
   order_->remove(entry);
   take_away(entry, cause, operation);
 }
 
-void Shard::take_away(Entry& entry, Removal cause, Operation& operation) noexcept {
+void Shard::take_away(Entry& entry, Removal cause, OperationScope& operation) noexcept {
   if (tags_) [[unlikely]]
     tags_->remove(entry);
   bytes_ -= entry.charge();
@@ -214,7 +215,7 @@ void Shard::take_away(Entry& entry, Removal cause, Operation& operation) noexcep
   operation.bury(entry, cause);
 }
 
-void Shard::clear(Operation& operation) noexcept {
+void Shard::clear(OperationScope& operation) noexcept {
   for (std::size_t bucket = 0; bucket < table_.buckets(); ++bucket) {
     table_.visit_bucket(bucket, [&](Entry& entry) {
       order_->remove(entry);
@@ -259,13 +260,13 @@ void Shard::note(std::int64_t deadline) noexcept {
   next_ends_from_ = std::min(next_ends_from_, deadline);
 }
 
-void Shard::sweep(std::int64_t now, std::size_t buckets, Operation& operation) noexcept {
+void Shard::sweep(std::int64_t now, std::size_t buckets, OperationScope& operation) noexcept {
   for (; buckets > 0 && now >= ends_from_ && table_.size() > 0; --buckets) {
     sweep_bucket(now, operation);
   }
 }
 
-void Shard::sweep_bucket(std::int64_t now, Operation& operation) noexcept {
+void Shard::sweep_bucket(std::int64_t now, OperationScope& operation) noexcept {
   if (swept_table_ != table_.rebuilt()) {  // all entries have moved
     swept_table_ = table_.rebuilt();
     swept_ = 0;

@@ -10,7 +10,7 @@
 #include "deadline_clock.h"
 #include "entry.h"
 #include "heap.h"
-#include "operation.h"
+#include "operation_scope.h"
 #include "order.h"
 #include "order_s3_fifo.h"
 #include "page_source.h"
@@ -55,8 +55,8 @@ class alignas(64) Shard {
     return table_.find(hash, key);
   }
   // The live entry of a key, or null. Removes it if it is expired. A write already knows the time.
-  Entry* find(std::uint64_t hash, std::string_view key, Operation& operation) noexcept;
-  Entry* find(const Write& write, Operation& operation) noexcept;
+  Entry* find(std::uint64_t hash, std::string_view key, OperationScope& operation) noexcept;
+  Entry* find(const Write& write, OperationScope& operation) noexcept;
   void use(Entry& entry) noexcept {
     if (is_s3_fifo_) [[likely]] {
       static_cast<S3FifoOrder&>(*order_).note_use(entry);
@@ -66,15 +66,15 @@ class alignas(64) Shard {
   }
 
   // Stores the value under a key whose entry is `found`, or which has none if that is null.
-  PutResult assign(Entry* found, Write& write, Operation& operation) noexcept;
+  PutResult assign(Entry* found, Write& write, OperationScope& operation) noexcept;
   void set_deadline(Entry& entry, std::int64_t deadline) noexcept;
-  void remove(std::uint64_t hash, Entry& entry, Removal cause, Operation& operation) noexcept;
+  void remove(std::uint64_t hash, Entry& entry, Removal cause, OperationScope& operation) noexcept;
 
   // Removes all entries that `matches` accepts; returns their number.
   template <class Predicate>
-  std::size_t remove_if(Predicate matches, Removal cause, Operation& operation);
+  std::size_t remove_if(Predicate matches, Removal cause, OperationScope& operation);
   // Removes everything and releases the table's memory.
-  void clear(Operation& operation) noexcept;
+  void clear(OperationScope& operation) noexcept;
 
   // Calls visit(entry) for entries from that point of the table on, expired ones included, until
   // `enough` returns true, which it is asked after each bucket. Returns the point to continue from;
@@ -92,12 +92,12 @@ class alignas(64) Shard {
   // Removes entries that carry that version of a tag, at most so many, and adds the live ones among
   // them to `live`. Returns whether there may be more.
   bool remove_tagged(std::uint64_t version, std::size_t most, std::size_t& live,
-                     Operation& operation) noexcept;
+                     OperationScope& operation) noexcept;
 
   // Evicts the next entry; false if there is none.
-  bool evict_one(Operation& operation) noexcept;
+  bool evict_one(OperationScope& operation) noexcept;
   // Searches this many buckets for expired entries, if any can be expired, and removes them.
-  void sweep(std::int64_t now, std::size_t buckets, Operation& operation) noexcept;
+  void sweep(std::int64_t now, std::size_t buckets, OperationScope& operation) noexcept;
   // Moves a few entries together if there are too many holes; returns whether it did.
   bool tidy() noexcept { return heap_.is_wasteful() && move_some(); }
 
@@ -112,16 +112,16 @@ class alignas(64) Shard {
 
  private:
   bool overwrite(Entry& entry, std::string_view value) noexcept;
-  Entry* make(Entry*& found, Write& write, Operation& operation);
+  Entry* make(Entry*& found, Write& write, OperationScope& operation);
   bool move_some() noexcept;
   bool make_room(Entry*& found, const Amount& whole, std::int64_t now,
-                 Operation& operation) noexcept;
-  void evict(Entry& entry, Operation& operation) noexcept;
+                 OperationScope& operation) noexcept;
+  void evict(Entry& entry, OperationScope& operation) noexcept;
   void prepare_eviction() const noexcept;
-  void cull(std::int64_t now, Operation& operation) noexcept;
-  void sweep_bucket(std::int64_t now, Operation& operation) noexcept;
-  bool is_poor(const Operation& operation) const noexcept;
-  void take_away(Entry& entry, Removal cause, Operation& operation) noexcept;
+  void cull(std::int64_t now, OperationScope& operation) noexcept;
+  void sweep_bucket(std::int64_t now, OperationScope& operation) noexcept;
+  bool is_poor(const OperationScope& operation) const noexcept;
+  void take_away(Entry& entry, Removal cause, OperationScope& operation) noexcept;
   void note(std::int64_t deadline) noexcept;
 
   // The members that a read needs come first: one line.
@@ -160,7 +160,7 @@ std::uint64_t Shard::visit_from(std::uint64_t point, Visit visit, Enough enough)
 }
 
 template <class Predicate>
-std::size_t Shard::remove_if(Predicate matches, Removal cause, Operation& operation) {
+std::size_t Shard::remove_if(Predicate matches, Removal cause, OperationScope& operation) {
   std::size_t removed = 0;
   for (std::size_t bucket = 0; bucket < table_.buckets(); ++bucket) {
     table_.visit_bucket(bucket, [&](Entry& entry) {

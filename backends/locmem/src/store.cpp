@@ -103,7 +103,7 @@ std::uint64_t Store::hash_and_prefetch(std::string_view key) noexcept {
 
 void Store::remove_expired(std::uint64_t hash, std::string_view key) noexcept {
   Shard& shard = shard_of(hash);
-  Operation operation(budget_, listener());
+  OperationScope operation(budget_, listener());
   const std::lock_guard lock(shard.lock());
   shard.find(hash, key, operation);
 }
@@ -202,7 +202,7 @@ NewValue Store::make_value(std::string_view value) {
 }
 
 void Store::give_up_some(std::int64_t bytes) noexcept {
-  Operation operation(budget_, listener());
+  OperationScope operation(budget_, listener());
   std::size_t empty = 0;
   while (operation.room().bytes < bytes && empty < shards_.size()) {
     const std::size_t next = next_to_give_.fetch_add(1, std::memory_order_relaxed);
@@ -216,7 +216,7 @@ void Store::give_up_some(std::int64_t bytes) noexcept {
 template <class Attempt>
 PutResult Store::change(Write& write, Attempt attempt) {
   Shard& shard = shard_of(write.hash);
-  Operation operation(budget_, listener());
+  OperationScope operation(budget_, listener());
   for (;;) {
     sweep_elsewhere(shard, write.now, operation);
     {
@@ -237,7 +237,7 @@ template <class Condition>
 PutResult Store::refuse(std::string_view key, Condition condition) {
   const std::uint64_t hash = hash_(key);
   Shard& shard = shard_of(hash);
-  Operation operation(budget_, listener());
+  OperationScope operation(budget_, listener());
   const std::lock_guard lock(shard.lock());
   Entry* const found = shard.find(hash, key, operation);
   if (!condition(found)) return PutResult::not_stored;
@@ -247,7 +247,7 @@ PutResult Store::refuse(std::string_view key, Condition condition) {
 
 // Holds one lock at a time. The operation keeps what it has obtained, so this terminates, and in a
 // full store each shard gives a little.
-void Store::make_room_elsewhere(const Amount& amount, Operation& operation) noexcept {
+void Store::make_room_elsewhere(const Amount& amount, OperationScope& operation) noexcept {
   operation.take_elsewhere();
   for (std::size_t n = 0; n < shards_.size() && !operation.cover(amount); ++n) {
     const std::size_t next = next_to_give_.fetch_add(1, std::memory_order_relaxed);
@@ -258,7 +258,8 @@ void Store::make_room_elsewhere(const Amount& amount, Operation& operation) noex
 }
 
 // Writes to other shards also sweep those that are not written to.
-void Store::sweep_elsewhere(const Shard& own, std::int64_t now, Operation& operation) noexcept {
+void Store::sweep_elsewhere(const Shard& own, std::int64_t now,
+                            OperationScope& operation) noexcept {
   constexpr std::uint32_t writes_per_visit = 16;
   constexpr std::size_t buckets_per_visit = 4;
   thread_local std::uint32_t writes = 0;
@@ -275,7 +276,7 @@ PutResult Store::put(std::string_view key, std::string_view value, Ttl ttl, PutM
   if (!fits(key, value.size())) return refuse(key, stores);
   try {
     Write write = begin(key, value, ttl);
-    return change(write, [&](Shard& shard, Entry* found, Operation& operation) {
+    return change(write, [&](Shard& shard, Entry* found, OperationScope& operation) {
       if (!stores(found)) return PutResult::not_stored;
       return shard.assign(found, write, operation);
     });
@@ -292,7 +293,7 @@ PutResult Store::put_if_equal(std::string_view key, std::string_view expected,
   if (!fits(key, value.size())) return refuse(key, equals);
   try {
     Write write = begin(key, value, ttl.value_or(Ttl::forever()));
-    return change(write, [&](Shard& shard, Entry* found, Operation& operation) {
+    return change(write, [&](Shard& shard, Entry* found, OperationScope& operation) {
       if (!equals(found)) return PutResult::not_stored;
       if (!ttl) write.deadline = found->deadline;
       return shard.assign(found, write, operation);
@@ -306,15 +307,16 @@ std::optional<std::int64_t> Store::incr(std::string_view key, std::int64_t delta
   char digits[std::numeric_limits<std::int64_t>::digits10 + 2];
   std::int64_t sum = 0;
   Write write = begin(key, {}, Ttl::forever());
-  const PutResult result = change(write, [&](Shard& shard, Entry* found, Operation& operation) {
-    if (found == nullptr) return PutResult::not_stored;
-    sum = add_to_counter(found->value(), delta);
-    const char* const end = std::to_chars(std::begin(digits), std::end(digits), sum).ptr;
-    write.value.bytes = {digits, static_cast<std::size_t>(end - digits)};
-    write.deadline = found->deadline;
-    if (!fits(key, write.value.bytes.size())) return PutResult::refused;
-    return shard.assign(found, write, operation);
-  });
+  const PutResult result =
+      change(write, [&](Shard& shard, Entry* found, OperationScope& operation) {
+        if (found == nullptr) return PutResult::not_stored;
+        sum = add_to_counter(found->value(), delta);
+        const char* const end = std::to_chars(std::begin(digits), std::end(digits), sum).ptr;
+        write.value.bytes = {digits, static_cast<std::size_t>(end - digits)};
+        write.deadline = found->deadline;
+        if (!fits(key, write.value.bytes.size())) return PutResult::refused;
+        return shard.assign(found, write, operation);
+      });
   if (result == PutResult::refused) {
     throw BackendError(BackendError::Kind::overloaded, "",
                        "no memory for one more digit; raise max_bytes");
@@ -330,7 +332,7 @@ bool Store::touch(std::string_view key, Ttl ttl, ValueSink head) {
   char shown[head_bytes];
   std::size_t size = 0;
   {
-    Operation operation(budget_, listener());
+    OperationScope operation(budget_, listener());
     const std::lock_guard lock(shard.lock());
     Entry* const found = shard.find(hash, key, operation);
     if (found == nullptr) return false;
@@ -347,7 +349,7 @@ bool Store::get_and_renew(std::string_view key, Ttl ttl, ValueSink sink) {
   Shard& shard = shard_of(hash);
   Snapshot snapshot;
   {
-    Operation operation(budget_, listener());
+    OperationScope operation(budget_, listener());
     const std::lock_guard lock(shard.lock());
     Entry* const found = shard.find(hash, key, operation);
     if (found == nullptr) return false;
@@ -365,7 +367,7 @@ template <class Predicate>
 bool Store::erase_where(std::string_view key, Predicate matches) {
   const std::uint64_t hash = hash_(key);
   Shard& shard = shard_of(hash);
-  Operation operation(budget_, listener());
+  OperationScope operation(budget_, listener());
   const std::lock_guard lock(shard.lock());
   Entry* const found = shard.find(hash, key, operation);
   if (found == nullptr || !matches(*found)) return false;
@@ -395,7 +397,7 @@ bool Store::pop(std::string_view key, ValueSink sink) {
 std::size_t Store::erase_prefix(std::string_view prefix) {
   std::size_t erased = 0;
   for (Shard& shard : shards_) {
-    Operation operation(budget_, listener());
+    OperationScope operation(budget_, listener());
     const std::lock_guard lock(shard.lock());
     erased +=
         shard.remove_if([prefix](const Entry& entry) { return entry.key().starts_with(prefix); },
@@ -408,7 +410,7 @@ std::size_t Store::erase_prefix(std::string_view prefix) {
 
 void Store::clear() {
   for (Shard& shard : shards_) {
-    Operation operation(budget_, listener());
+    OperationScope operation(budget_, listener());
     const std::lock_guard lock(shard.lock());
     shard.clear(operation);
   }
@@ -420,7 +422,7 @@ std::size_t Store::expire() {
   std::size_t removed = 0;
   const std::int64_t now = clock_.now();
   for (Shard& shard : shards_) {
-    Operation operation(budget_, listener());
+    OperationScope operation(budget_, listener());
     const std::lock_guard lock(shard.lock());
     removed += shard.remove_if([now](const Entry& entry) { return entry.deadline <= now; },
                                Removal::expired, operation);

@@ -138,8 +138,8 @@ class Store final : public Forkable {
   PutResult change(Write& write, Attempt attempt);
   template <class Condition>
   PutResult refuse(std::string_view key, Condition condition);
-  void sweep_elsewhere(const Shard& own, std::int64_t now, Operation& operation) noexcept;
-  void make_room_elsewhere(const Amount& amount, Operation& operation) noexcept;
+  void sweep_elsewhere(const Shard& own, std::int64_t now, OperationScope& operation) noexcept;
+  void make_room_elsewhere(const Amount& amount, OperationScope& operation) noexcept;
   void give_up_some(std::int64_t bytes) noexcept;
   struct Page;
   std::uint64_t list_some(Shard& shard, std::uint64_t point, std::string_view head, Page& page);

@@ -55,7 +55,7 @@ std::size_t Store::erase_tagged(std::span<const std::uint64_t> versions) {
   for (const std::uint64_t version : versions) {
     for (Shard& shard : shards_) {
       for (bool more = true; more;) {
-        Operation operation(budget_, listener());
+        OperationScope operation(budget_, listener());
         const std::lock_guard lock(shard.lock());
         more = shard.remove_tagged(version, entries_under_lock, live, operation);
       }

@@ -15,7 +15,7 @@
 #include "deadline_clock.h"
 #include "heap.h"
 #include "key_hash.h"
-#include "operation.h"
+#include "operation_scope.h"
 #include "page_source.h"
 #include "poison.h"
 #include "settings.h"
@@ -190,7 +190,7 @@ class LocmemShardMemory : public ::testing::Test {
   PutResult put(int key, std::size_t value_size) {
     const std::string text = "key:" + std::to_string(key);
     const std::string value(value_size, static_cast<char>('a' + key % 26));
-    Operation operation(budget_, listener_);
+    OperationScope operation(budget_, listener_);
     const std::lock_guard lock(shard_.lock());
     Write write{text, hash_(text), NewValue(value), DeadlineClock::no_deadline, 0};
     const PutResult result = shard_.assign(shard_.find(write, operation), write, operation);
@@ -207,7 +207,7 @@ class LocmemShardMemory : public ::testing::Test {
 
   void erase(int key) {
     const std::string text = "key:" + std::to_string(key);
-    Operation operation(budget_, listener_);
+    OperationScope operation(budget_, listener_);
     const std::lock_guard lock(shard_.lock());
     Entry* const entry = shard_.look(hash_(text), text);
     if (entry == nullptr) return;
@@ -308,7 +308,7 @@ TEST_F(LocmemShardMemory, GivesAllBackWhenItIsCleared) {
   for (int key = 0; key < 10'000; ++key) ASSERT_EQ(put(key, 100), PutResult::stored);
   EXPECT_GT(pages_.held(), 1u << 20);
   {
-    Operation operation(budget_, nullptr);
+    OperationScope operation(budget_, nullptr);
     const std::lock_guard lock(shard_.lock());
     shard_.clear(operation);
   }

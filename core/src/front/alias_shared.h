@@ -12,9 +12,9 @@
 #include <string_view>
 
 #include "front/backend_call.h"
-#include "front/failsafe.h"
 #include "front/flights.h"
 #include "front/retries.h"
+#include "front/store_record.h"
 #include "front/tag_version_cache.h"
 #include "front/tally.h"
 #include "front/transforms.h"
@@ -34,7 +34,7 @@ class AliasShared {
     // The registry's. Weak: a job that ends last must not destroy the executor that runs it.
     std::weak_ptr<Executor> executor = {};
     std::shared_ptr<BackendFactory> factory;
-    std::shared_ptr<Failsafe> failsafe;  // shared with breaking_factory.h
+    std::shared_ptr<StoreRecord> store_record;  // shared with breaking_factory.h
     Transforms transforms = {};
     // How long versions of tags are believed; zero: not at all.
     std::chrono::milliseconds tag_version_cache{};
@@ -66,7 +66,7 @@ class AliasShared {
   Retries& retries() noexcept { return retries_; }
   // Null if versions of tags are not remembered.
   TagVersionCache* tag_versions() const noexcept { return tag_versions_.get(); }
-  Failsafe& failsafe() noexcept { return *parts_.failsafe; }
+  StoreRecord& store_record() noexcept { return *parts_.store_record; }
   Observer* observer() const noexcept { return observer_; }
   TallyBook& tallies() const noexcept { return *parts_.tallies; }
   // Continues the counts of the alias. REQUIRES: no Cache uses this yet

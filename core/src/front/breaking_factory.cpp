@@ -13,13 +13,13 @@ namespace polycache {
 
 struct BreakingFactory::Guard {
   std::string alias;
-  std::shared_ptr<Failsafe> failsafe;
+  std::shared_ptr<StoreRecord> store_record;
   std::function<void(const Warning&)> report;
 
   // Runs a call of the store, or throws if the breaker is open.
   template <class Call>
   auto run(Access access, std::string_view name, Call&& call) const {
-    if (failsafe->troubled() && !failsafe->admit(access)) refuse(access);
+    if (store_record->troubled() && !store_record->admit(access)) refuse(access);
     try {
       auto result = std::forward<Call>(call)();
       succeeded(access, name);
@@ -44,24 +44,24 @@ struct BreakingFactory::Guard {
   }
 
   [[noreturn]] void refuse(Access access) const {
-    failsafe->note_refusal();
-    const std::string last = failsafe->last_error();
+    store_record->note_refusal();
+    const std::string last = store_record->last_error();
     throw BackendError(BackendError::Kind::unreachable, "",
                        "the store of the alias " + quote(alias) +
                            " keeps failing and is not used for now (circuit breaker open, next "
                            "attempt in " +
-                           std::to_string(failsafe->pause_left(access).count()) + " ms)" +
+                           std::to_string(store_record->pause_left(access).count()) + " ms)" +
                            (last.empty() ? "" : "; last failure: " + last));
   }
 
   void succeeded(Access access, std::string_view name) const {
-    if (!failsafe->troubled()) return;
-    failsafe->report(failsafe->note_success(access, true), name, {}, report);
+    if (!store_record->troubled()) return;
+    store_record->report(store_record->note_success(access, true), name, {}, report);
   }
 
   // The composite decides what its failure means, so only changes of the breaker are reported.
   void failed(Access access, std::string_view name, const BackendError& error) const {
-    failsafe->report(failsafe->note_failure(access, error, true), name, {}, report);
+    store_record->report(store_record->note_failure(access, error, true), name, {}, report);
   }
 };
 
@@ -80,11 +80,11 @@ class BreakingFactory::Session final : public AroundLayer {
 };
 
 BreakingFactory::BreakingFactory(std::string alias, std::shared_ptr<BackendFactory> inner,
-                                 std::shared_ptr<Failsafe> failsafe,
+                                 std::shared_ptr<StoreRecord> store_record,
                                  std::function<void(const Warning&)> report)
     : inner_(std::move(inner)),
       guard_(std::make_shared<const Guard>(
-          Guard{std::move(alias), std::move(failsafe), std::move(report)})) {}
+          Guard{std::move(alias), std::move(store_record), std::move(report)})) {}
 
 std::unique_ptr<Backend> BreakingFactory::connect() {
   return guard_->run(Access::read, "connect", [&]() -> std::unique_ptr<Backend> {

@@ -10,7 +10,7 @@
 #include <string>
 #include <string_view>
 
-#include "front/failsafe.h"
+#include "front/store_record.h"
 #include "polycache/author/backend.h"
 #include "polycache/warning.h"
 
@@ -20,7 +20,8 @@ class BreakingFactory final : public BackendFactory {
  public:
   // `report` fills in the alias.
   BreakingFactory(std::string alias, std::shared_ptr<BackendFactory> inner,
-                  std::shared_ptr<Failsafe> failsafe, std::function<void(const Warning&)> report);
+                  std::shared_ptr<StoreRecord> store_record,
+                  std::function<void(const Warning&)> report);
 
   // Throws a BackendError if the breaker is open.
   std::unique_ptr<Backend> connect() override;

@@ -92,7 +92,7 @@ class CacheState {
     if (flights().any()) [[unlikely]]
       flights().end_of(final_key);
   }
-  Failsafe& failsafe() const noexcept { return shared_->failsafe(); }
+  StoreRecord& store_record() const noexcept { return shared_->store_record(); }
   Observer* observer() const noexcept { return observer_; }
   TallyBook& tallies() const noexcept { return shared_->tallies(); }
   void warn(Warning::Kind kind, std::string_view key, std::string_view message,

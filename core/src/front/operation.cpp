@@ -28,14 +28,14 @@ void Cache::Operation::end() noexcept {
 
 // Null if there is none. Does not open a session only to ask it.
 const AdmissionExtension* Cache::Operation::admission(const Session& session) const noexcept {
-  if (session.get() == nullptr || !state().failsafe().store_breaks_circuits()) return nullptr;
+  if (session.get() == nullptr || !state().store_record().store_breaks_circuits()) return nullptr;
   return extension<AdmissionExtension>(*session.get());
 }
 
 bool Cache::Operation::admitted(Access access, Failing failing, Keys keys, const Session& session) {
-  Failsafe& failsafe = state().failsafe();
+  StoreRecord& store_record = state().store_record();
   const bool loud = throws(access, failing);
-  if (failsafe.admit(access)) [[likely]] {
+  if (store_record.admit(access)) [[likely]] {
     if (loud) return true;  // the store's own exception is more detailed
     const AdmissionExtension* const store = admission(session);
     if (store == nullptr || std::any_of(keys.begin(), keys.end(), [&](std::string_view key) {
@@ -44,7 +44,7 @@ bool Cache::Operation::admitted(Access access, Failing failing, Keys keys, const
       return true;
     }
   }
-  failsafe.note_refusal();
+  store_record.note_refusal();
   tally().refusals.add();
   failure_ = Result::refused;
   if (loud) throw_refusal(access);
@@ -52,12 +52,12 @@ bool Cache::Operation::admitted(Access access, Failing failing, Keys keys, const
 }
 
 void Cache::Operation::throw_refusal(Access access) const {
-  const Failsafe& failsafe = state().failsafe();
-  const std::string last = failsafe.last_error();
-  const bool probed = failsafe.breaker_state(access) == CircuitBreaker::State::half_open;
+  const StoreRecord& store_record = state().store_record();
+  const std::string last = store_record.last_error();
+  const bool probed = store_record.breaker_state(access) == CircuitBreaker::State::half_open;
   const std::string until =
       probed ? "another operation is trying it now"
-             : "next attempt in " + std::to_string(failsafe.pause_left(access).count()) + " ms";
+             : "next attempt in " + std::to_string(store_record.pause_left(access).count()) + " ms";
   throw BackendError(BackendError::Kind::unreachable, "",
                      state().alias() + ": " + name() +
                          ": the store was not asked, since it keeps failing (circuit breaker " +
@@ -65,10 +65,10 @@ void Cache::Operation::throw_refusal(Access access) const {
 }
 
 void Cache::Operation::settle(Access access, BackendCall& call, const Session& session) {
-  Failsafe::News news;
-  if (state().failsafe().troubled()) {
+  StoreRecord::News news;
+  if (state().store_record().troubled()) {
     const AdmissionExtension* const store = admission(session);
-    news = state().failsafe().note_success(access, store == nullptr || store->admits_all());
+    news = state().store_record().note_success(access, store == nullptr || store->admits_all());
   }
   state().shared().deliver(call);
   report(news);
@@ -77,11 +77,11 @@ void Cache::Operation::settle(Access access, BackendCall& call, const Session& s
 void Cache::Operation::note_failure(Access access, Failing failing, const BackendError& error) {
   failure_ = Result::error;
   tally().errors.add();
-  report(state().failsafe().note_failure(access, error, throws(access, failing)));
+  report(state().store_record().note_failure(access, error, throws(access, failing)));
 }
 
-void Cache::Operation::report(const Failsafe::News& news) {
-  state().failsafe().report(news, name_of(op_), key_, [&](const Warning& warning) {
+void Cache::Operation::report(const StoreRecord::News& news) {
+  state().store_record().report(news, name_of(op_), key_, [&](const Warning& warning) {
     state().warn(warning.kind, warning.key, warning.message, warning.count);
   });
 }

@@ -194,12 +194,12 @@ class Cache::Operation {
   template <class R, class F>
   R run(Access access, Failing failing, Keys keys, R instead, F&& f) {
     Session session(busy_.cache());
-    if (state().failsafe().troubled() && !admitted(access, failing, keys, session)) [[unlikely]]
+    if (state().store_record().troubled() && !admitted(access, failing, keys, session)) [[unlikely]]
       return instead;
     BackendCall call;
     try {
       R result = std::forward<F>(f)(session.open());
-      if (call.quiet() && !state().failsafe().troubled()) [[likely]]
+      if (call.quiet() && !state().store_record().troubled()) [[likely]]
         return result;
       instead = std::move(result);
     } catch (...) {
@@ -228,7 +228,7 @@ class Cache::Operation {
   [[noreturn]] void rethrow(const BackendError& error) const;
   void give_up(Access access, Failing failing, BackendCall& call, const Session& session);
   void note_failure(Access access, Failing failing, const BackendError& error);
-  void report(const Failsafe::News& news);
+  void report(const StoreRecord::News& news);
   std::string name() const { return std::string(name_of(op_)); }
 
   const Busy busy_;

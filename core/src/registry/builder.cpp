@@ -70,7 +70,7 @@ class Builder {
 
     enum class Progress : unsigned char { under_way, done } progress = Progress::under_way;
     std::shared_ptr<BackendFactory> factory;  // including layers; null: invalid
-    std::shared_ptr<Failsafe> failsafe;
+    std::shared_ptr<StoreRecord> store_record;
     std::shared_ptr<BackendFactory> sibling;  // for other aliases: with the breaker around it
     CacheInfo info;
     std::shared_ptr<KeyPolicy> keys;
@@ -121,10 +121,10 @@ class Builder {
     if (!work.problems.empty()) work.factory = nullptr;
     if (!work.factory) return nullptr;
     const StoreTraits traits = work.factory->traits();
-    work.failsafe = std::make_shared<Failsafe>(*environment_.clock, traits);
+    work.store_record = std::make_shared<StoreRecord>(*environment_.clock, traits);
     work.sibling = traits.breaks_circuits ? work.factory
                                           : std::make_shared<BreakingFactory>(
-                                                alias, work.factory, work.failsafe,
+                                                alias, work.factory, work.store_record,
                                                 make_reporter(alias, environment_.on_warning));
     return work.factory;
   }
@@ -255,7 +255,7 @@ class Builder {
                              .environment = kept_environment_,
                              .executor = executor_,
                              .factory = work.factory,
-                             .failsafe = work.failsafe,
+                             .store_record = work.store_record,
                              .transforms = work.transforms,
                              .tag_version_cache = cache.tag_version_cache});
       built.state = std::make_shared<CacheState>(std::move(shared),

@@ -60,8 +60,8 @@ void ask(CacheState& state, CacheHealth& health) {
 CacheHealth check_health(CacheState& state) {
   CacheHealth health;
   health.alias = state.alias();
-  health.breaker = state.failsafe().breaker_state(Access::write);
-  health.last_error = state.failsafe().last_error();
+  health.breaker = state.store_record().breaker_state(Access::write);
+  health.last_error = state.store_record().last_error();
   BackendCall call;
   try {
     ask(state, health);

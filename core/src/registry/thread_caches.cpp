@@ -49,7 +49,7 @@ std::shared_ptr<CacheState> make_ended_state(const std::string& alias, int versi
       .info = std::move(info),
       .environment = std::make_shared<const Environment>(Environment{.on_warning = {}}),
       .factory = std::make_shared<NoStore>(alias),
-      .failsafe = std::make_shared<Failsafe>(Clock::real(), StoreTraits()),
+      .store_record = std::make_shared<StoreRecord>(Clock::real(), StoreTraits()),
   });
   return std::make_shared<CacheState>(
       std::move(shared), KeySpace{.keys = KeyPolicy("", version, std::move(no_key), false),

@@ -11,15 +11,15 @@
 
 namespace polycache::locmem {
 
-class Operation {
+class OperationScope {
  public:
   // `listener` may be null.
-  Operation(Budget& budget, const RemovalListener* listener) noexcept
+  OperationScope(Budget& budget, const RemovalListener* listener) noexcept
       : budget_(budget), listener_(listener) {}
-  Operation(const Operation&) = delete;
-  Operation& operator=(const Operation&) = delete;
+  OperationScope(const OperationScope&) = delete;
+  OperationScope& operator=(const OperationScope&) = delete;
   // REQUIRES: no lock is held.
-  ~Operation();
+  ~OperationScope();
 
   // The entry is no longer reachable. Its room belongs to the operation. REQUIRES: the lock of its
   // shard is held.
@@ -55,12 +55,12 @@ class Operation {
   Entry* buried_ = nullptr;  // linked by Entry::older
 };
 
-inline Operation::~Operation() {
+inline OperationScope::~OperationScope() {
   if (room_ != Amount{}) budget_.give_back(room_);
   if (buried_ != nullptr) tell_and_free();
 }
 
-inline void Operation::bury(Entry& entry, Removal cause) noexcept {
+inline void OperationScope::bury(Entry& entry, Removal cause) noexcept {
   room_ += {1, static_cast<std::int64_t>(entry.charge())};
   if (listener_ == nullptr && entry.is_from_heap()) {
     Entry::destroy(&entry);

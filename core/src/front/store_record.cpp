@@ -1,4 +1,4 @@
-#include "front/failsafe.h"
+#include "front/store_record.h"
 
 #include <algorithm>
 #include <mutex>
@@ -11,7 +11,7 @@ namespace {
 
 constexpr std::chrono::seconds report_every{60};
 
-// Failsafe::down_
+// StoreRecord::down_
 constexpr unsigned down_for_all = 1;
 constexpr unsigned down_for_writes = 2;
 
@@ -29,12 +29,12 @@ unsigned what_is_down(Access access, BackendError::Kind kind) noexcept {
 
 }  // namespace
 
-bool Failsafe::admit(Access access) noexcept {
+bool StoreRecord::admit(Access access) noexcept {
   if (!traits_.breaks_circuits) return own_.admit(access);
   return traits_.breaker == nullptr || !traits_.breaker->refuses(Access::read);
 }
 
-Failsafe::News Failsafe::note_failure(Access access, const BackendError& error, bool thrown) {
+StoreRecord::News StoreRecord::note_failure(Access access, const BackendError& error, bool thrown) {
   News news;
   if (!traits_.breaks_circuits) news.breaker = own_.failed(access, error.kind());
   const auto now = clock_.steady_now();
@@ -65,7 +65,7 @@ Failsafe::News Failsafe::note_failure(Access access, const BackendError& error, 
 
 // Sums up failures that came too early to be reported and that no later failure reported.
 // REQUIRES: the cold mutex is held.
-Failsafe::News Failsafe::sum_up(std::chrono::steady_clock::time_point now) {
+StoreRecord::News StoreRecord::sum_up(std::chrono::steady_clock::time_point now) {
   News news;
   for (Reports& reports : reports_) {
     if (reports.unreported == 0) continue;
@@ -80,7 +80,7 @@ Failsafe::News Failsafe::sum_up(std::chrono::steady_clock::time_point now) {
   return news;
 }
 
-Failsafe::News Failsafe::note_success(Access access, bool is_whole) {
+StoreRecord::News StoreRecord::note_success(Access access, bool is_whole) {
   News news;
   if (!traits_.breaks_circuits) news.breaker = own_.succeeded(access);
   const unsigned before = down_.load(std::memory_order_relaxed);
@@ -111,25 +111,25 @@ Failsafe::News Failsafe::note_success(Access access, bool is_whole) {
   return news;
 }
 
-CircuitBreaker::State Failsafe::breaker_state(Access access) const noexcept {
+CircuitBreaker::State StoreRecord::breaker_state(Access access) const noexcept {
   if (!traits_.breaks_circuits) return own_.state(access);
   return traits_.breaker != nullptr ? traits_.breaker->state(access)
                                     : CircuitBreaker::State::closed;
 }
 
-std::chrono::milliseconds Failsafe::pause_left(Access access) const noexcept {
+std::chrono::milliseconds StoreRecord::pause_left(Access access) const noexcept {
   if (!traits_.breaks_circuits) return own_.pause_left(access);
   return traits_.breaker != nullptr ? traits_.breaker->pause_left(access)
                                     : std::chrono::milliseconds::zero();
 }
 
-std::string Failsafe::last_error() const {
+std::string StoreRecord::last_error() const {
   const std::lock_guard lock(cold_mutex());
   return last_error_;
 }
 
-void Failsafe::report(const News& news, std::string_view operation, std::string_view key,
-                      FunctionRef<void(const Warning&)> warn) const {
+void StoreRecord::report(const News& news, std::string_view operation, std::string_view key,
+                         FunctionRef<void(const Warning&)> warn) const {
   const auto times = [](std::uint64_t count) {
     return std::to_string(count) + (count == 1 ? " operation" : " operations");
   };

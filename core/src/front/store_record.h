@@ -24,7 +24,7 @@
 namespace polycache {
 
 // Thread-safe.
-class Failsafe {
+class StoreRecord {
  public:
   // What to report at the end of an operation.
   struct News {
@@ -37,7 +37,7 @@ class Failsafe {
   };
 
   // `clock` must outlive it, and so must what the traits point to.
-  Failsafe(const Clock& clock, const StoreTraits& traits) noexcept
+  StoreRecord(const Clock& clock, const StoreTraits& traits) noexcept
       : clock_(clock), traits_(traits), own_(clock) {}
 
   // Whether there is anything to check or to record.

@@ -1,10 +1,10 @@
-#include "operation.h"
+#include "operation_scope.h"
 
 #include <mutex>
 
 namespace polycache::locmem {
 
-void Operation::tell_and_free() noexcept {
+void OperationScope::tell_and_free() noexcept {
   while (buried_ != nullptr) {
     Entry* const entry = buried_;
     buried_ = entry->older;
