@@ -14,6 +14,10 @@ namespace {
 // Whose thread this is.
 constinit thread_local const Workers* mine = nullptr;
 
+// Set when a job has ended this thread by pthread_exit(). A job that has called exit() also ends
+// here, but then the process ends, and no other job may start.
+constinit thread_local bool is_unwound = false;
+
 // While it exists, threads are started with all signals blocked: the program's handlers run on the
 // program's threads. Faults of a job (SIGSEGV) still reach the program's handler.
 class SignalsBlocked {
@@ -38,6 +42,7 @@ void run(Job job) {
   try {
     std::move(job)();
   } catch (const abi::__forced_unwind&) {  // pthread_exit: must not be caught
+    is_unwound = true;
     throw;
   } catch (...) {  // a job of the program may throw anything, and no caller could receive it
   }
@@ -114,7 +119,7 @@ Job Workers::next_job() {
 void Workers::leave() noexcept {
   const std::lock_guard lock(mutex_);
   --living_;
-  if (!queue_.empty()) try_to_start_thread();  // a job has ended its thread
+  if (is_unwound && !queue_.empty()) try_to_start_thread();
   const auto me = std::find_if(threads_.begin(), threads_.end(), [](const std::thread& thread) {
     return thread.get_id() == std::this_thread::get_id();
   });
