@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compiles the commonest slips and reads what the compiler says.
 
-  compile_errors_test.py [--table] [--only WORD] SOURCE COMPILER...
+  compile_errors_test.py [--table] SOURCE COMPILER...
 
 SOURCE is the root of the repository. A slip passes if its sentence stands in the first line
 with "error:", if there is no other such line, and if at most two lines are notes; source
@@ -220,6 +220,16 @@ SLIPS = [
     ("void_lambda", 'auto v = cache.get_or_set("k", [] {});', "returns void"),
     ("void_lambda_timeout", 'cache.get_or_set("k", [] {}, 30s);', "returns void"),
     ("void_lambda_options", 'cache.get_or_set("k", [] {}, {.timeout = 30s});', "returns void"),
+    ("update_of_a_value", 'cache.update<long>("k", [](long old) { return old + 1; });',
+     "which returns a T or a"),
+    ("update_to_another_type", 'cache.update<long>("k", [](std::optional<long>) { return "1"; });',
+     "returns a T or a std::optional<T>"),
+    ("update_without_type", 'cache.update("k", [](std::optional<long>) { return 1L; });',
+     "name the type of the value"),
+    ("update_key", "cache.update<long>(Id<__LINE__>(), [](std::optional<long>) { return 1L; });",
+     KEY),
+    ("update_timeout", 'cache.update<long>("k", [](std::optional<long>) { return 1L; }, (signed char)30);',
+     TIMEOUT),
     ("function_with_argument", 'cache.get_or_set("k", [](int n) { return n; });', "no argument"),
     ("lambda_value", 'cache.set("k", [] { return 1; });', "get_or_set"),
     ("function_value", 'cache.set("k", nothing);', "get_or_set"),

@@ -11,6 +11,7 @@ namespace polycache::dummy {
 namespace {
 
 class Session final : public Backend,
+                      private CompareExtension,
                       private ScanExtension,
                       private ErasePatternExtension,
                       private RenewExtension,
@@ -31,6 +32,7 @@ class Session final : public Backend,
   std::size_t erase_many(std::span<const std::string_view>) override { return 0; }
 
   void* extension(std::string_view id) noexcept override {
+    if (id == CompareExtension::id) return static_cast<CompareExtension*>(this);
     if (id == ScanExtension::id) return static_cast<ScanExtension*>(this);
     if (id == ErasePatternExtension::id) return static_cast<ErasePatternExtension*>(this);
     if (id == RenewExtension::id) return static_cast<RenewExtension*>(this);
@@ -39,6 +41,11 @@ class Session final : public Backend,
   }
 
  private:
+  bool put_if_equal(std::string_view, std::string_view, std::string_view,
+                    std::optional<Ttl>) override {
+    return false;
+  }
+  bool erase_if_equal(std::string_view, std::string_view) override { return false; }
   bool get(std::string_view, Ttl, ValueSink) override { return false; }
   // Patterns are checked, so that a program behaves as with another store.
   std::string scan(std::string_view pattern, std::string_view cursor, std::size_t,

@@ -37,6 +37,7 @@ enum class Op : std::uint8_t {
   load,  // a computation of get_or_set() in the background
   create_tag_index,
   drop_tag_index,
+  update,
 };
 
 // "get_many".

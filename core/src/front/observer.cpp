@@ -54,6 +54,8 @@ std::string_view name_of(Op op) noexcept {
       return "create_tag_index";
     case Op::drop_tag_index:
       return "drop_tag_index";
+    case Op::update:
+      return "update";
   }
   return "unknown";
 }

@@ -122,6 +122,34 @@ std::vector<std::optional<T>> Cache::get_or_set_many(std::initializer_list<KeyVi
   return get_or_set_many_of<T>(texts(keys), f, options);
 }
 
+template <class T, class F>
+bool Cache::update(KeyView key, F&& f, const WriteOptions& options) {
+  detail::require_codec<T>();
+  if constexpr (!std::is_invocable_r_v<std::optional<T>, F&, std::optional<T>>) {
+    static_assert(detail::refused<F>,
+                  "polycache: update<T>() calls f(std::optional<T> old), which returns a T or a "
+                  "std::optional<T>");
+    return false;
+  } else if constexpr (Cacheable<T>) {
+    std::optional<T> value;
+    return update_bytes(
+        key,
+        [&value](std::string_view bytes) {
+          value.reset();
+          return detail::decode_into(value, bytes);
+        },
+        [&](bool has_old, std::string& scratch) -> std::optional<std::string_view> {
+          if (!has_old) value.reset();
+          value = std::invoke(f, std::move(value));
+          if (!value) return std::nullopt;
+          return ItemView(key, *value).encode(scratch);
+        },
+        options);
+  } else {
+    return false;  // refused above
+  }
+}
+
 template <class T>
 std::optional<T> Cache::pop(KeyView key, KeyOptions options) {
   detail::require_codec<T>();

@@ -339,6 +339,16 @@ class RefusedCalls {
     refuse_value_of_key<M, K>();
     __builtin_unreachable();
   }
+  template <class T = void, class K, class F, class D = WriteOptions>
+  requires(NoKey<K> || WrongTimeout<D> || (std::is_void_v<T> && !AnyTypedKey<K>))  //
+      bool update(K&&, F&&, D&& = {}) {
+    if constexpr (NoKey<K> || WrongTimeout<D>) {
+      refuse_write<K, D>();
+    } else {
+      static_assert(refused<K>, "polycache: name the type of the value: update<int>(key, f)");
+    }
+    return {};
+  }
   template <int&..., class K, class D = TouchOptions>
   requires(NoKey<K> || WrongTimeout<D, TouchOptions>) bool touch(K&&, D&& = {}) {
     refuse_write<K, D>();

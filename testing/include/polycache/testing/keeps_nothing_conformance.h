@@ -36,6 +36,7 @@ TEST_P(KeepsNothingConformance, EverythingIsAMissAndNothingFails) {
   EXPECT_EQ(store().get_many({"a", "a"}), std::vector<std::optional<std::string>>(2));
   EXPECT_EQ(store().erase_many({"a", "b", "a"}), 0U);
   EXPECT_THROW(store().incr_version("k"), KeyNotFound);
+  EXPECT_TRUE(store().update<int>("k", [](std::optional<int> old) { return old ? -1 : 1; }));
   if (quirks().has_counters) {
     EXPECT_THROW(store().incr("n"), KeyNotFound);
     EXPECT_THROW(store().decr("n"), KeyNotFound);

@@ -38,6 +38,17 @@ TEST_P(BackendConformance, NoIncrementIsLostBetweenThreads) {
   EXPECT_EQ(store().get<int>("fresh"), 100);
 }
 
+TEST_P(BackendConformance, NoUpdateIsLostBetweenThreads) {
+  if (!quirks().has_compare) {
+    EXPECT_THROW(store().update<int>("n", [](auto) { return 1; }), BackendError);
+    return;
+  }
+  const int rounds = in_rounds([&](int, int i) {
+    store().update<int>("n", [&](std::optional<int> old) { return old.value_or(0) + i; });
+  });
+  EXPECT_EQ(store().get<int>("n"), (0 + 1 + 2 + 3) * rounds);
+}
+
 TEST_P(BackendConformance, WhatOneSessionWritesAnotherReadsAtOnce) {
   EXPECT_TRUE(store().set("k", "first"));
   EXPECT_EQ(store().get("k"), "first");
