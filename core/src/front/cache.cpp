@@ -95,6 +95,8 @@ void Cache::move_to(std::shared_ptr<CacheState> state) {
 
 const std::string& Cache::alias() const noexcept { return state_->alias(); }
 
+const Clock& Cache::clock() const noexcept { return state_->clock(); }
+
 int Cache::version() const noexcept { return state_->keys().version(); }
 
 std::string Cache::final_key(KeyView key, KeyOptions options) const {

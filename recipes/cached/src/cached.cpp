@@ -4,17 +4,10 @@
 
 namespace polycache::detail {
 
-CachedKey::CachedKey(Cache* cache, KeyView key, CachedOptions options)
-    : key_(key.text()), options_(std::move(options)), cache_(cache) {}
+CachedKey::CachedKey(CacheHandle cache, KeyView key) : cache_(std::move(cache)), key_(key.text()) {}
 
-Cache& CachedKey::cache() const {
-  if (cache_ != nullptr) return *cache_;
-  return options_.registry != nullptr ? (*options_.registry)[options_.cache]
-                                      : caches[options_.cache];
-}
+bool CachedKey::exists() const { return cache_.get().contains(key_); }
 
-bool CachedKey::exists() const { return cache().contains(key_); }
-
-bool CachedKey::erase() const { return cache().erase(key_); }
+bool CachedKey::erase() const { return cache_.get().erase(key_); }
 
 }  // namespace polycache::detail

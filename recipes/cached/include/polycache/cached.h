@@ -23,10 +23,10 @@
 #include <utility>
 
 #include "polycache/cache.h"
+#include "polycache/cache_handle.h"
 #include "polycache/codec_json.h"
 #include "polycache/key.h"
 #include "polycache/options.h"
-#include "polycache/registry.h"
 
 namespace polycache {
 
@@ -75,15 +75,14 @@ class CachedKey {
   bool erase() const;
 
  protected:
-  CachedKey(Cache* cache, KeyView key, CachedOptions options);
+  CachedKey(CacheHandle cache, KeyView key);
 
   // Throws ConfigError if there is no such alias.
-  Cache& cache() const;
+  Cache& cache() const { return cache_.get(); }
 
  private:
+  CacheHandle cache_;
   std::string key_;
-  CachedOptions options_;
-  Cache* cache_;
 };
 
 }  // namespace detail
@@ -93,8 +92,8 @@ class Cached : public detail::CachedKey {
  public:
   // Does not look at the store, nor at the configuration.
   explicit Cached(KeyView key, CachedOptions options = {})
-      : CachedKey(nullptr, key, std::move(options)) {}
-  Cached(Cache& cache, KeyView key) : CachedKey(&cache, key, {}) {}
+      : CachedKey(CacheHandle(std::move(options.cache), options.registry), key) {}
+  Cached(Cache& cache, KeyView key) : CachedKey(CacheHandle(cache), key) {}
 
   // Stores the value, replacing any older one. Returns false if the store refused it, as
   // Cache::set() does.

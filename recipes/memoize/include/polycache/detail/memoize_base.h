@@ -13,6 +13,7 @@
 
 #include "polycache/author/glob.h"
 #include "polycache/cache.h"
+#include "polycache/cache_handle.h"
 #include "polycache/detail/memoize_call.h"
 #include "polycache/error.h"
 #include "polycache/key.h"
@@ -21,7 +22,6 @@
 #include "polycache/load_options.h"
 #include "polycache/memoize_options.h"
 #include "polycache/options.h"
-#include "polycache/registry.h"
 
 namespace polycache::detail::memo {
 
@@ -49,7 +49,7 @@ class Base {
         head_(name_ + '@' + std::to_string(memo.version)),
         options_(std::move(options)),
         memo_(std::move(memo)),
-        cache_(cache) {
+        cache_(cache != nullptr ? CacheHandle(*cache) : CacheHandle(memo_.cache, memo_.registry)) {
     if (name_.empty() || name_.size() > longest_name) {
       throw ValueError("memoize: the name of a function has 1 to " + std::to_string(longest_name) +
                        " bytes, this one " + std::to_string(name_.size()) + "; give another");
@@ -62,10 +62,7 @@ class Base {
     }
   }
 
-  Cache& cache() const {
-    if (cache_ != nullptr) return *cache_;
-    return memo_.registry != nullptr ? (*memo_.registry)[memo_.cache] : caches[memo_.cache];
-  }
+  Cache& cache() const { return cache_.get(); }
   const LoadOptions& options() const noexcept { return options_; }
 
   template <class Ignored, class... Ts>
@@ -111,7 +108,7 @@ class Base {
   std::string head_;  // "name@1"
   LoadOptions options_;
   MemoizeOptions memo_;
-  Cache* cache_;  // null: that of the alias, of the calling thread
+  CacheHandle cache_;
 };
 
 // For one type of function and the types of one call's arguments.
