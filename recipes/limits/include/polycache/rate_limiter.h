@@ -1,0 +1,90 @@
+// Limits how often something happens, in all programs that share a store.
+//
+//   polycache::RateLimiter api("api", {.limit = 100, .period = 1min});
+//   const polycache::RateVerdict verdict = api.allow("ip:192.0.2.7");
+//   if (!verdict.allowed) return too_many_requests(verdict.retry_after);
+//
+// Each subject ("ip:192.0.2.7") has a limit of its own, in one entry of the cache, which goes when
+// it says nothing any more. Works on every store. On one that keeps nothing (dummy) everything is
+// allowed; where the store evicts the entry, or a program clears it, the subject begins anew, so
+// that more is allowed, never less. Programs on several machines compare their clocks: what these
+// differ by, a period may be longer or shorter.
+//
+// A store that fails allows nothing: allow() throws BackendError, whatever "on_error" is.
+//
+// An object that is made with an alias may be used by all threads at once; one that is made with a
+// Cache belongs to that cache's thread. Neither must be used after its registry has ended.
+
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "polycache/cache_handle.h"
+#include "polycache/detail/export.h"
+
+namespace polycache {
+
+enum class RateAlgorithm : std::uint8_t {
+  // A bucket holds `limit` tokens and gets a new one every period / limit: evens out, and allows
+  // `limit` at once after a pause. Exact: the generic cell rate algorithm (ITU-T I.371), which
+  // keeps one number.
+  token_bucket,
+  // A period begins with the first use after the last one ended. Simple, but lets twice the limit
+  // pass in a short time around the end of a period.
+  fixed_window,
+  // At most `limit` in the last period, where the uses of the period before count by the share of
+  // it that the last period covers. Two numbers; assumes that those uses were spread evenly.
+  sliding_window,
+};
+
+struct RateLimiterOptions {
+  std::int64_t limit = 0;              // uses in a period; to be given
+  std::chrono::milliseconds period{};  // to be given
+  RateAlgorithm algorithm = RateAlgorithm::token_bucket;
+  std::string cache = "default";      // the alias
+  CacheRegistry* registry = nullptr;  // [that of polycache::caches]
+};
+
+struct RateVerdict {
+  bool allowed = false;
+  std::int64_t left = 0;                    // how many more would be allowed now
+  std::chrono::milliseconds retry_after{};  // if not allowed: when it would be, without other uses
+};
+
+class RateLimiter {
+ public:
+  // `name` begins the keys: two limiters need two names. Does not look at the store. Throws
+  // ValueError for an empty name, a limit of zero or less or over 10^9, and a period of zero or
+  // less or over 10 years.
+  RateLimiter(std::string name, RateLimiterOptions options);
+  // With one thread's cache; `cache` and `registry` of the options are not used.
+  RateLimiter(Cache& cache, std::string name, RateLimiterOptions options);
+
+  // Uses the subject's limit `cost` times if that is allowed, in one step: of all programs that
+  // ask, no more are allowed than the limit. What is not allowed counts for nothing. Throws
+  // ValueError for a cost below one or over the limit, which would never be allowed; BackendError
+  // as above.
+  RateVerdict allow(std::string_view subject, std::int64_t cost = 1) const;
+
+  // Whether a use would be allowed now, and how many; uses nothing. Throws BackendError as above.
+  RateVerdict peek(std::string_view subject) const;
+
+  // Forgets the uses of a subject. Returns whether there were any.
+  bool reset(std::string_view subject) const;
+
+  const std::string& name() const noexcept { return name_; }
+
+ private:
+  RateLimiter(CacheHandle cache, std::string name, RateLimiterOptions options);
+
+  std::string key_of(std::string_view subject) const { return name_ + ':' + std::string(subject); }
+
+  CacheHandle cache_;
+  std::string name_;
+  RateLimiterOptions options_;
+};
+
+}  // namespace polycache
