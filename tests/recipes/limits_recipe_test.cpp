@@ -121,7 +121,7 @@ TEST_F(Limits, ACallMayCostSeveralUses) {
   }
 }
 
-// Whatever the uses: who waits as long as he is told is allowed, and a millisecond before is not.
+// Whatever the uses: after that time a call is allowed, and a millisecond before it is not.
 TEST_F(Limits, RetryAfterIsTheFirstMomentThatIsAllowed) {
   std::mt19937_64 random(20261130);
   for (const RateAlgorithm algorithm : all_algorithms) {

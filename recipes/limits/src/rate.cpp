@@ -14,7 +14,7 @@ __extension__ typedef __int128 Wide;
 
 constexpr std::int64_t nanoseconds = 1'000'000;  // in a millisecond
 
-// Rounded up: who waits that long is not too early.
+// Rounded up: a caller that waits that long is not too early.
 std::chrono::milliseconds rounded_up(std::int64_t time) {
   return std::chrono::milliseconds((std::max<std::int64_t>(time, 0) + nanoseconds - 1) /
                                    nanoseconds);

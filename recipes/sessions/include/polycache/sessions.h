@@ -12,8 +12,8 @@
 //   sessions.erase(session);                   // a logout
 //
 // - An id is 128 bits of getrandom(2), as 32 hex digits. The store's key is its SHA-256, so that
-//   who can list the keys of a store cannot take over a session. An id that is not known, or has
-//   another form, is never adopted: load_or_create() makes a new one (OWASP, "Session Management").
+//   a list of its keys is no list of ids. An id that is not known, or has another form, is never
+//   adopted: load_or_create() makes a new one (OWASP, "Session Management").
 // - A session ends `lifetime` after it was last loaded or saved. A load lengthens it only when a
 //   tenth of the lifetime is over, so that most loads are one request.
 // - Two programs that change one session at once: the second save() is told, and stores nothing.
@@ -51,7 +51,7 @@ struct SessionsOptions {
 
 class Session {
  public:
-  // Secret: who has it has the session. For the cookie, which should be HttpOnly and Secure.
+  // Secret, since it gives access to the session. For the cookie: HttpOnly and Secure.
   const std::string& id() const noexcept { return id_; }
   // Not saved yet.
   bool is_new() const noexcept { return revision_ == 0; }
