@@ -1,10 +1,13 @@
 #include "polycache/cache.h"
 
+#include <algorithm>
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "front/cache_state.h"
+#include "front/collection.h"
 #include "front/find.h"
 #include "front/lease.h"
 #include "front/live_entry.h"
@@ -13,7 +16,9 @@
 #include "front/scratch.h"
 #include "front/stored_form.h"
 #include "front/tag_versions.h"
+#include "front/unsupported.h"
 #include "polycache/author/extension.h"
+#include "polycache/author/glob.h"
 #include "polycache/author/text.h"
 #include "polycache/error.h"
 
@@ -78,19 +83,37 @@ Cache::~Cache() = default;
 
 void Cache::DestroyTally::operator()(Tally* tally) const noexcept { delete tally; }
 
-void Cache::close() noexcept { session_.reset(); }
+bool Cache::busy() const noexcept {
+  return depth_ != 0 || std::any_of(collections_.begin(), collections_.end(),
+                                    [](const auto& one) { return one.second->busy(); });
+}
+
+void Cache::close() noexcept {
+  session_.reset();
+  for (const auto& [name, collection] : collections_) collection->close();
+}
 
 void Cache::end(std::shared_ptr<CacheState> ended) {
-  if (!scratch_taken_) scratch_ = std::string();
+  free_scratch();
   move_to(std::move(ended));
 }
 
+void Cache::free_scratch() noexcept {
+  if (!scratch_taken_) scratch_ = std::string();
+  for (const auto& [name, collection] : collections_) collection->free_scratch();
+}
+
 void Cache::move_to(std::shared_ptr<CacheState> state) {
+  std::vector<std::pair<Cache*, std::shared_ptr<CacheState>>> collections;
+  for (const auto& [name, collection] : collections_) {
+    collections.emplace_back(collection.get(), state_of_collection(*state, name));
+  }
   // The session closes last, but before its state is destroyed: closing may run a handler that uses
   // this cache, which must already have the new state.
   tally_->join(&state->tallies());
   const std::shared_ptr<CacheState> old = std::exchange(state_, std::move(state));
   const std::unique_ptr<Backend> session = std::move(session_);
+  for (auto& [collection, its_state] : collections) collection->move_to(std::move(its_state));
 }
 
 const std::string& Cache::alias() const noexcept { return state_->alias(); }
@@ -389,16 +412,23 @@ int Cache::decr_version(KeyView key, int delta, KeyOptions options) {
 void Cache::clear() {
   Operation operation(*this, Op::clear, Operation::Keys());
   state_->flights().end_all();
-  operation.must([&](Backend& session) {
+  const bool done = operation.must([&](Backend& session) {
     if (state_->clear_scope() == ClearScope::store) {
       session.clear();
       return true;
     }
-    // The registry has checked that the extension exists.
-    Operation::extension<ErasePrefixExtension>(session)->erase_prefix(state_->keys().prefix() +
-                                                                      ":");
-    return true;
+    const std::string head = state_->keys().prefix() + ':';
+    if (auto* const erase = Operation::extension<ErasePrefixExtension>(session)) {
+      erase->erase_prefix(head);
+      return true;
+    }
+    // Only a collection: of an alias, the registry has checked that the extension exists.
+    return erase_final(session, Glob::escape(head) + '*').has_value();
   });
+  if (!done) {
+    throw_unsupported(state_->shared(), name_of(Op::clear),
+                      "cannot remove the entries of a collection", ErasePrefixExtension::id);
+  }
   if (TagVersionCache* const versions = state_->shared().tag_versions()) versions->forget_all();
   operation.ends(true);
 }

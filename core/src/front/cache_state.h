@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "front/alias_shared.h"
 #include "front/key_policy.h"
@@ -26,6 +27,16 @@ struct KeySpace {
   ClearScope clear;
   bool key_warnings;
   LoadPolicy load = {};  // what get_or_set() does if a call does not say it
+
+  // The same with other keys, which a clear() is limited to.
+  KeySpace within(KeyPolicy others) const {
+    return {.keys = std::move(others),
+            .timeout = timeout,
+            .on_error = on_error,
+            .clear = ClearScope::prefix,
+            .key_warnings = key_warnings,
+            .load = load};
+  }
 };
 
 class CacheState {
@@ -33,9 +44,11 @@ class CacheState {
   CacheState(std::shared_ptr<AliasShared> shared, KeySpace space);
 
   AliasShared& shared() const noexcept { return *shared_; }
+  const std::shared_ptr<AliasShared>& shared_part() const noexcept { return shared_; }
 
   // --- The key space. ---
 
+  const KeySpace& space() const noexcept { return space_; }
   const KeyPolicy& keys() const noexcept { return space_.keys; }
   OnError on_error() const noexcept { return space_.on_error; }
   ClearScope clear_scope() const noexcept { return space_.clear; }

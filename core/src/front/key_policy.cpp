@@ -52,6 +52,12 @@ KeyPolicy::KeyPolicy(std::string prefix, int version, KeyFunction function, bool
   }
 }
 
+KeyPolicy KeyPolicy::collection(std::string_view name) const {
+  std::string prefix = reserved_head_ + 'c';
+  detail::append_key_part(prefix, name);
+  return {std::move(prefix), version_, function_, keeps_head_};
+}
+
 std::string KeyPolicy::head_of(int version) const {
   std::string head;
   default_key_function(head, "", prefix_, version);

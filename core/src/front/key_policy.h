@@ -41,6 +41,10 @@ class KeyPolicy {
   // begin with the same text, "prefix:version:".
   KeyPolicy(std::string prefix, int version, KeyFunction function, bool keeps_head);
 
+  // The keys of a collection: "prefix:~c:name", with the name escaped as a part of a key is, is
+  // their prefix.
+  KeyPolicy collection(std::string_view name) const;
+
   int version() const noexcept { return version_; }
   const std::string& prefix() const noexcept { return prefix_; }
 

@@ -242,18 +242,21 @@ std::size_t Cache::erase_pattern(KeyView pattern, KeyOptions options) {
   const std::string_view final_keys = whole;
   Operation operation(*this, Op::erase_pattern, {&final_keys, 1});
   state_->flights().end_all();
-  bool can = true;
-  const std::size_t erased = operation.must([&](Backend& session) -> std::size_t {
-    if (auto* const erase = Operation::extension<ErasePatternExtension>(session)) {
-      return erase->erase_pattern(final_keys);
-    }
-    auto* const scan = Operation::extension<ScanExtension>(session);
-    can = scan != nullptr;
-    return can ? erase_listed(session, *scan, final_keys) : 0;
-  });
-  if (!can) throw_no_scan(*state_, Op::erase_pattern);
-  operation.have_been_erased(erased);
-  return erased;
+  const std::optional<std::size_t> erased =
+      operation.must([&](Backend& session) { return erase_final(session, final_keys); });
+  if (!erased) throw_no_scan(*state_, Op::erase_pattern);
+  operation.have_been_erased(*erased);
+  return *erased;
+}
+
+// Empty if the store cannot list its keys.
+std::optional<std::size_t> Cache::erase_final(Backend& session, std::string_view pattern) {
+  if (auto* const erase = Operation::extension<ErasePatternExtension>(session)) {
+    return erase->erase_pattern(pattern);
+  }
+  auto* const scan = Operation::extension<ScanExtension>(session);
+  if (scan == nullptr) return std::nullopt;
+  return erase_listed(session, *scan, pattern);
 }
 
 }  // namespace polycache

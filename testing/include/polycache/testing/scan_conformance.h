@@ -53,6 +53,45 @@ TEST_P(BackendConformance, AStoreThatCannotListItsKeysSaysWhichStoresCan) {
   EXPECT_NE(message.find("redis, sqlite"), std::string::npos) << message;
 }
 
+TEST_P(BackendConformance, ACollectionHasKeysOfItsOwn) {
+  if (GetParam().variant == KeyVariant::key_function) {
+    EXPECT_THROW(store().collection("users"), ConfigError);
+    return;
+  }
+  Cache& users = store().collection("users");
+  Cache& inner = users.collection("users");
+  EXPECT_EQ(&store().collection("users"), &users);
+  for (Cache* const cache : {&store(), &users, &inner}) {
+    EXPECT_FALSE(cache->contains("k"));
+    EXPECT_TRUE(cache->set("k", cache->final_key("k"), {.tags = {"t"}}));
+    EXPECT_TRUE(cache->add("n", 1));
+  }
+  for (Cache* const cache : {&store(), &users, &inner}) {
+    EXPECT_EQ(cache->get("k"), cache->final_key("k"));
+    if (!quirks().has_scan) continue;
+    EXPECT_EQ(scanned(*cache, "*"), (Names{"k", "n"}));
+    EXPECT_EQ(cache->count("k"), 1U);
+  }
+  users.erase_tag("t");
+  EXPECT_FALSE(users.contains("k"));
+  EXPECT_TRUE(store().contains("k"));
+  EXPECT_TRUE(inner.contains("k"));
+  on_threads(
+      1, [&](int) { EXPECT_EQ(store().collection("users").collection("users").get<int>("n"), 1); });
+  if (quirks().has_scan || quirks().has_erase_prefix) {
+    users.clear();
+    EXPECT_FALSE(users.contains("n"));
+    EXPECT_FALSE(inner.contains("n"));
+    EXPECT_TRUE(store().contains("n"));
+    users.set("k", 1);
+  } else {
+    EXPECT_THROW(users.clear(), BackendError);
+  }
+  store().clear();
+  EXPECT_FALSE(users.contains("k"));
+  EXPECT_FALSE(store().contains("n"));
+}
+
 TEST_P(BackendConformance, ScanNeedsAKeyFunctionThatKeepsPrefixAndVersion) {
   if (GetParam().variant != KeyVariant::key_function) return;
   EXPECT_THROW(static_cast<void>(store().scan("*")), ConfigError);
