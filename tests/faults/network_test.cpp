@@ -1,11 +1,9 @@
 // What redis and memcached have in common as stores behind a socket: connecting, descriptors,
 // and replies that were not asked for.
 
-#include <dlfcn.h>
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -29,6 +27,7 @@
 #include <utility>
 #include <vector>
 
+#include "names.h"
 #include "polycache/author/descriptor.h"
 #include "polycache/backends/memcached.h"
 #include "polycache/backends/redis.h"
@@ -211,6 +210,7 @@ TEST_P(NetworkStore, ANameWhoseFirstAddressSwallowsConnectionsIsReachedByItsSeco
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK + 1);  // 127.0.0.2
   address.sin_port = htons(server->port());
   const FullQueue queue(reinterpret_cast<const sockaddr*>(&address), sizeof address);
+  testing::let_name_mean("two.invalid", {"127.0.0.2", "127.0.0.1"});
   Store store(plugin(), "two.invalid:" + std::to_string(server->port()),
               {{"timeout", "60s"}, {"connect_timeout", "2s"}});
   EXPECT_EQ(kind_of_error([&] { EXPECT_TRUE(set(store, "k", "v")); }), std::nullopt);
@@ -420,21 +420,3 @@ TEST(StandardStreams, AreHeldWhileALibraryOpensDescriptors) {
 
 }  // namespace
 }  // namespace polycache
-
-// "two.invalid" is 127.0.0.2 and then 127.0.0.1.
-extern "C" __attribute__((visibility("default"))) int getaddrinfo(const char* node,
-                                                                  const char* service,
-                                                                  const addrinfo* hints,
-                                                                  addrinfo** result) {
-  using Function = int (*)(const char*, const char*, const addrinfo*, addrinfo**);
-  static const auto system = reinterpret_cast<Function>(::dlsym(RTLD_NEXT, "getaddrinfo"));
-  if (node == nullptr || std::string_view(node) != "two.invalid") {
-    return system(node, service, hints, result);
-  }
-  addrinfo* second = nullptr;
-  const int problem = system("127.0.0.1", service, hints, &second);
-  if (problem != 0) return problem;
-  const int other = system("127.0.0.2", service, hints, result);
-  if (other == 0) (*result)->ai_next = second;
-  return other;
-}
