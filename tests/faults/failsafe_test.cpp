@@ -184,6 +184,15 @@ TEST_F(Failsafe, AFailingStoreIsNotCalledUntilItRecovers) {
   EXPECT_THAT(kinds(), ElementsAre(Warning::Kind::breaker_closed, Warning::Kind::recovered));
 }
 
+TEST_F(Failsafe, WhatAStoreCannotDoIsNoFailureOfIt) {
+  EXPECT_THROW(a_.incr("n"), BackendError);
+  EXPECT_EQ(a_.get("k"), "value");
+  EXPECT_THAT(heard_, IsEmpty());
+  EXPECT_EQ(a_.statistics().errors, 0U);
+  ASSERT_FALSE(registry_.health().empty());
+  EXPECT_EQ(registry_.health().front().last_error, "");
+}
+
 TEST_F(Failsafe, AnAliasThatAnotherOneUsesHasOneBreakerForBoth) {
   CacheRegistry registry(
       {.caches = {{"a", {.backend = "third_party"}}, {"both", {.backend = "composite"}}}},

@@ -64,6 +64,13 @@ class Loaded {
  public:
   // NOLINTBEGIN(google-explicit-constructor): return value; return std::nullopt;
   Loaded(T value) : said_(std::in_place_index<0>, std::move(value)) {}
+  template <class U>
+  requires(std::convertible_to<U, T> && !std::same_as<std::remove_cvref_t<U>, Loaded> &&
+           !std::same_as<std::remove_cvref_t<U>, T> && !std::convertible_to<U, NotModified> &&
+           !std::same_as<std::remove_cvref_t<U>, std::nullopt_t> &&
+           !std::same_as<std::remove_cvref_t<U>, Failed>)  //
+      Loaded(U&& value)
+      : said_(std::in_place_index<0>, std::forward<U>(value)) {}
   Loaded(std::nullopt_t) : said_(std::in_place_index<1>) {}  // there is no such thing
   Loaded(NotModified)
       : said_(std::in_place_index<2>) {}  // the stale value is good for another lifetime
@@ -367,6 +374,10 @@ concept MapOfValues = requires(const Made& made, const std::string& key) {
 };
 
 [[noreturn]] POLYCACHE_API void throw_wrong_count(std::size_t values, std::size_t keys);
+// The message of a PartialLoad, with the keys that failed and why.
+POLYCACHE_API std::string partial_message(const std::string& alias,
+                                          const std::vector<std::string>& failed, std::size_t keys,
+                                          const std::exception_ptr& cause);
 
 // F is a reference type.
 template <class T, class F>

@@ -30,13 +30,14 @@ struct Off {};
 inline constexpr Off off{};
 
 // A duration that a call gives, or switches off, or does not give. Accepts durations of every unit
-// and number type; rounded up to milliseconds, as Timeout does it.
+// and number type; rounded up to milliseconds, as Timeout does it. More than 100 years count as 100
+// years.
 class Span {
  public:
   constexpr Span() noexcept = default;
   template <class Rep, class Period>
   constexpr Span(std::chrono::duration<Rep, Period> d)  // NOLINT: implicit by design
-      : state_(State::given), value_(Timeout(d).is_never() ? most : Timeout(d).value()) {}
+      : state_(State::given), value_(shortened(Timeout(d))) {}
   template <class T>
   requires std::is_arithmetic_v<T>
   constexpr Span(T) noexcept {  // NOLINT: never called
@@ -54,7 +55,12 @@ class Span {
 
  private:
   enum class State : unsigned char { unsaid, switched_off, given };
-  static constexpr std::chrono::milliseconds most{std::int64_t{1} << 62U};
+  // Moments and sums of nanoseconds have room for it.
+  static constexpr std::chrono::milliseconds most = std::chrono::hours{24 * 365 * 100};
+
+  static constexpr std::chrono::milliseconds shortened(const Timeout& timeout) noexcept {
+    return timeout.is_never() || timeout.value() > most ? most : timeout.value();
+  }
 
   State state_ = State::unsaid;
   std::chrono::milliseconds value_{};
@@ -121,8 +127,9 @@ struct LoadOptions {
   // Beyond this age, or this share of the lifetime (between 0 and 1), one caller computes the value
   // anew and the others read on: on another thread if the function is in_background()
   // (load.h), else before it returns. A computation that fails is repeated after 1 s, then 2 s, 4 s
-  // and so on up to `throttle`. Does nothing for a value that never expires; such a timeout
-  // together with a share is an error.
+  // and so on up to `throttle`. Does nothing for a value that never expires; a share that a call
+  // gives for such a value is an error, here and in `jitter`. A duration longer than the lifetime
+  // never refreshes.
   Age refresh_after = {};
   // How long the value is kept beyond its lifetime, for when the computation fails (throws, or
   // load.fail()). The stale value is then returned, with a warning.
@@ -135,7 +142,7 @@ struct LoadOptions {
   // Prevention, VLDB 2015. Not together with refresh_after.
   std::optional<double> early = {};
   // Shortens each lifetime at random by up to so much, so that entries written together do not
-  // expire together. A duration, or a share below 1.
+  // expire together. A share below 1, or a duration, of which at most half the lifetime counts.
   Age jitter = {};
   // How long the caller waits for the computation of a function that is in_background(), if there
   // is a stale value to return. The computation goes on, and its result is stored.

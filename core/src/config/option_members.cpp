@@ -40,7 +40,7 @@ void ConfigReader::layers(const JsonNode& node, const std::string& path, CacheCo
 
 void ConfigReader::transform(const JsonNode& node, const std::string& path, CacheConfig& cache) {
   if (node.kind != Kind::list) {
-    return expected(node, path, R"(a list such as ["shrink", "seal"], in the order of a write)");
+    return expected(node, path, R"(a list such as ["zstd", "aead"], in the order of a write)");
   }
   cache.transform = layer_list(node, path, "transform");
 }

@@ -41,7 +41,7 @@ std::string CacheState::lease_key(std::string_view final_key) const {
 }
 
 void CacheState::check_tag_key(std::string_view key, KeyIssues issues) const {
-  if (key_rules_ == KeyRules::custom || key_rules_ == KeyRules::strict) {
+  if (key_rules_ == KeyRules::custom || (key_rules_ == KeyRules::strict && issues.any())) {
     check_final_key(key, issues);
   }
 }

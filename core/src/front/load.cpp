@@ -1,5 +1,7 @@
 #include "polycache/load.h"
 
+#include <algorithm>
+#include <exception>
 #include <utility>
 
 #include "front/loading.h"
@@ -18,6 +20,25 @@ void throw_wrong_count(std::size_t values, std::size_t keys) {
                    " keys; it returns one for each, in their order, or a map");
 }
 
+std::string partial_message(const std::string& alias, const std::vector<std::string>& failed,
+                            std::size_t keys, const std::exception_ptr& cause) {
+  constexpr std::size_t most_shown = 3;
+  std::string message = alias + ": get_or_set_many: no value for " + std::to_string(failed.size()) +
+                        " of " + std::to_string(keys) + " keys (";
+  for (std::size_t i = 0; i < std::min(failed.size(), most_shown); ++i) {
+    message += (i > 0 ? ", " : "") + quote(failed[i]);
+  }
+  message += failed.size() > most_shown ? ", ...): " : "): ";
+  try {
+    std::rethrow_exception(cause);
+  } catch (const std::exception& error) {
+    message += error.what();
+  } catch (...) {
+    message += "its function threw something that is not a std::exception";
+  }
+  return message;
+}
+
 }  // namespace detail
 
 PartialLoad::PartialLoad(const std::string& message, std::vector<std::string> keys, std::any values)
@@ -29,8 +50,9 @@ void Load::timeout(const Timeout& timeout) noexcept { state_.timeout = timeout; 
 void Load::tag(KeyView name) {
   constexpr std::size_t most_tags = 64;
   if (state_.tags.size() == most_tags) {
-    throw ValueError(state_.cache.alias() + ": the computation of " + quote(state_.key) +
-                     " gives more than 64 tags");
+    throw ValueError(
+        state_.cache.alias() + ": the computation of " + quote(state_.key) +
+        " gives more than 64 tags; give one tag to entries that are always erased together");
   }
   state_.tags.push_back(state_.cache.tags(Tags{name.text()}));
 }

@@ -35,7 +35,8 @@ std::optional<LoadProblem> problem_of_age(std::string_view member, const Age& ag
     return LoadProblem{member, "must be a share between 0 and 1, such as 0.8, or a duration"};
   }
   if (!age.is_share() && age.is_given() && age.value().count() <= 0) {
-    return LoadProblem{member, "must be longer than zero; off switches it off"};
+    return LoadProblem{
+        member, "must be longer than zero; polycache::off, in a file false, switches it off"};
   }
   return std::nullopt;
 }
@@ -45,7 +46,8 @@ template <class Options>
 std::optional<LoadProblem> problem_in(const Options& options) noexcept {
   if (const auto problem = problem_of_age("refresh_after", options.refresh_after)) return problem;
   if (const auto problem = problem_of_age("jitter", options.jitter)) return problem;
-  constexpr std::string_view positive = "must be longer than zero; off switches it off";
+  constexpr std::string_view positive =
+      "must be longer than zero; polycache::off, in a file false, switches it off";
   if (!is_positive(options.stale_if_error)) return LoadProblem{"stale_if_error", positive};
   if (!is_positive(options.throttle)) return LoadProblem{"throttle", positive};
   if (!is_positive(options.soft_limit)) return LoadProblem{"soft_limit", positive};
@@ -137,8 +139,9 @@ LoadLife life_of(const LoadRules& rules, Ttl fresh, std::chrono::nanoseconds com
   if (fresh.is_forever()) return {{}, fresh};
   if (rules.jitter.is_given()) {
     const auto ms = static_cast<double>(fresh.value().count());
-    const double most = rules.jitter.is_share() ? ms * rules.jitter.share()
-                                                : static_cast<double>(rules.jitter.value().count());
+    const auto given = static_cast<double>(rules.jitter.value().count());
+    const double most =
+        rules.jitter.is_share() ? ms * rules.jitter.share() : std::min(given, ms / 2);
     const double left = std::max(1.0, ms - most * random_share());
     fresh = Ttl(milliseconds(static_cast<std::int64_t>(left)));
   }

@@ -117,6 +117,10 @@ void Cache::Operation::give_up(Access access, Failing failing, BackendCall& call
   try {
     throw;
   } catch (const BackendError& error) {
+    if (error.kind() == BackendError::Kind::unsupported && throws(access, failing)) {
+      settle(access, call, session);  // the store works as it always does
+      rethrow(error);
+    }
     decide(error);
     if (throws(access, failing)) rethrow(error);
   } catch (const ValueError& error) {

@@ -140,6 +140,9 @@ class Builder {
     if (cache.timeout.value() < std::chrono::milliseconds::zero()) {
       work.problems.note(path + ".timeout", "must not be negative; zero stores nothing");
     }
+    if (cache.tag_version_cache < std::chrono::milliseconds::zero()) {
+      work.problems.note(path + ".tag_version_cache", "must not be negative; zero is none");
+    }
     if (const auto problem = problem_of(cache.load)) {
       work.problems.note(path + ".load." + std::string(problem->member), std::string(problem->why));
     }

@@ -24,6 +24,7 @@
 namespace polycache {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 using testing::message_of;
 using namespace std::chrono_literals;
@@ -549,7 +550,53 @@ TEST_F(LoadTest, APartialLoadSaysHowManyKeysHaveNoValue) {
   EXPECT_THAT(message_of<PartialLoad>([&] {
                 cache().get_or_set_many<int>({"a", "b", "c"}, throws);
               }),
-              HasSubstr("no value for 2 of 3 keys"));
+              AllOf(HasSubstr("no value for 2 of 3 keys (\"b\", \"c\"): "),
+                    HasSubstr("the origin is down")));
+  const auto too_few = [](std::span<const std::string>) { return std::vector<int>{1}; };
+  EXPECT_THAT(message_of<PartialLoad>([&] {
+                cache().get_or_set_many<int>({"b", "c", "d", "e"}, too_few);
+              }),
+              AllOf(HasSubstr("(\"b\", \"c\", \"d\", ...): "), HasSubstr("1 values for 4 keys")));
+}
+
+// Durations are stored in milliseconds and compared in nanoseconds.
+TEST_F(LoadTest, ADurationWithoutAnEndDoesNotOverflow) {
+  CacheRegistry registry(
+      {.caches = {{"default", {.backend = "locmem"}}}},
+      {.clock = &clock_, .on_warning = [](auto&) {}, .linked_plugins = {&locmem::plugin}});
+  Cache& real = registry["default"];
+  constexpr auto endless = std::chrono::hours::max();
+  const LoadOptions options{.timeout = 10s,
+                            .refresh_after = endless,
+                            .stale_if_error = endless,
+                            .throttle = endless,
+                            .hard_limit = endless};
+  EXPECT_EQ(real.get_or_set("k", in_background([] { return 1; }), options), 1);
+  clock_.advance(20s);
+  const auto down = []() -> int { throw std::runtime_error("the origin is down"); };
+  EXPECT_EQ(real.get_or_set("k", in_background(down), options), 1);
+  clock_.advance(24h * 365);
+  int calls = 0;
+  const auto counts = [&] { return ++calls; };
+  EXPECT_EQ(real.get_or_set("k", counts,
+                            {.timeout = 10s, .stale_if_error = endless, .throttle = endless}),
+            1);
+  EXPECT_EQ(calls, 0) << "the throttle still holds";
+}
+
+TEST_F(LoadTest, JitterNeverTakesMoreThanHalfALifetime) {
+  for (int i = 0; i < 200; ++i) {
+    const std::string key = "k" + std::to_string(i);
+    cache().get_or_set(key, [] { return 1; }, {.timeout = 100s, .jitter = 1h});
+    ASSERT_GE(cache().get_entry<int>(key).left, 50s);
+  }
+}
+
+TEST_F(LoadTest, ALoadedValueIsMadeOfWhatConvertsToIt) {
+  EXPECT_EQ(cache().get_or_set("k", [](Load&) -> Loaded<std::string> { return "text"; }), "text");
+  EXPECT_EQ(cache().get_or_set("d", []() -> Loaded<double> { return 1; }), 1.0);
+  EXPECT_EQ(cache().get_or_set("n", []() -> Loaded<std::string> { return std::nullopt; }),
+            std::nullopt);
 }
 
 TEST_F(LoadTest, TheAliasOfAFileSaysIt) {

@@ -53,6 +53,16 @@ TEST(Tags, AKeyFunctionCannotMakeTheirKeys) {
   EXPECT_EQ(registry["default"].get<int>("posts"), 1);
 }
 
+TEST(Tags, AreCheckedByAWriteThatMeansErase) {
+  CacheRegistry registry({.caches = {{"default", alias_on_locmem("erase")}}}, linked());
+  Cache& cache = registry["default"];
+  constexpr std::chrono::seconds none{0};
+  cache.set("k", 1);
+  EXPECT_THROW(cache.set("k", 2, {.timeout = none, .tags = {""}}), ValueError);
+  EXPECT_THROW(cache.add("new", 2, {.timeout = none, .tags = {""}}), ValueError);
+  EXPECT_EQ(cache.get<int>("k"), 1);
+}
+
 TEST(Tags, BelongToAPrefix) {
   const Config config{
       .caches = {{"one", alias_on_locmem("one")}, {"other", alias_on_locmem("other")}}};

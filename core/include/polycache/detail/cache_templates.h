@@ -99,9 +99,8 @@ std::vector<std::optional<T>> Cache::get_or_set_many_of(std::span<const std::str
     }
     std::vector<std::string> failed;
     for (const std::size_t i : unloaded.keys) failed.emplace_back(keys[i]);
-    const std::string message = alias() + ": get_or_set_many: no value for " +
-                                std::to_string(failed.size()) + " of " +
-                                std::to_string(keys.size()) + " keys, because its function threw";
+    const std::string message =
+        detail::partial_message(alias(), failed, keys.size(), unloaded.cause);
     try {
       std::rethrow_exception(unloaded.cause);
     } catch (...) {

@@ -97,6 +97,21 @@ TEST_P(BackendConformance, AStaleValueCanBeGoodForAnotherLifetime) {
   EXPECT_EQ(store().get("k"), "stale");
 }
 
+// The lease of a value that stays readable is an entry of its own, whose key every store must take.
+TEST_P(BackendConformance, AStaleOrOldValueIsComputedUnderALease) {
+  if (!quirks().has_compare) return;
+  for (const std::string& key : {std::string("k"), std::string(200, 'k')}) {
+    store().set(key, "old");
+    EXPECT_TRUE(store().expire(key));
+    EXPECT_EQ(store().get_or_set(key, computed, {.lease = 10s}), "computed");
+    EXPECT_EQ(store().get(key), "computed");
+  }
+  store_old("old");
+  EXPECT_EQ(store().get_or_set("k", computed, {.refresh_after = 0.8, .lease = 10s}), "computed");
+  EXPECT_EQ(store().get("k"), "computed");
+  EXPECT_TRUE(warnings_.empty());
+}
+
 TEST_P(BackendConformance, ThatThereIsNoSuchThingIsRemembered) {
   int asked = 0;
   const auto nobody = [&]() -> std::optional<std::string> {
