@@ -8,10 +8,7 @@
 
 #include <chrono>
 #include <cstddef>
-#include <functional>
-#include <optional>
 #include <set>
-#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>

@@ -65,13 +65,13 @@ class PageCache::Answering {
         call_(call),
         cache_(pages.cache()),
         options_(pages.load_options()),
-        url_key_(detail::pages::url_key(pages.head_, request)) {}
+        url_key_(detail::pages::url_key(pages.page_head(), request)) {}
 
   PageAnswer run() {
     std::optional<StoredPage> page = load(url_key_, nullptr);
     if (!page) return uncached(url_key_);
     if (!is_usable(*page)) {
-      const std::string key = detail::pages::variant_key(pages_.head_, request_, *page);
+      const std::string key = detail::pages::variant_key(pages_.page_head(), request_, *page);
       const StoredPage first = std::move(*page);
       page = load(key, &first);
       if (!page) return uncached(key);
@@ -191,7 +191,7 @@ class PageCache::Answering {
 PageCache::PageCache(PageCacheOptions options)
     : options_(std::move(options)),
       cache_(nullptr),
-      head_("page@" + std::to_string(options_.version)) {}
+      version_("@" + std::to_string(options_.version)) {}
 
 PageCache::PageCache(Cache& cache, PageCacheOptions options) : PageCache(std::move(options)) {
   cache_ = &cache;
@@ -215,7 +215,15 @@ LoadOptions PageCache::load_options() const {
 }
 
 std::string PageCache::key(const PageRequest& url) const {
-  return detail::pages::url_key(head_, url);
+  return detail::pages::url_key(page_head(), url);
+}
+
+std::string PageCache::fragment_key(const FragmentKey& fragment) const {
+  return detail::pages::hashed_key("fragment" + version_, fragment.parts_);
+}
+
+bool PageCache::erase_fragment(const FragmentKey& fragment) const {
+  return cache().erase(fragment_key(fragment));
 }
 
 bool PageCache::erase(const PageRequest& url) const { return cache().erase(key(url)); }
@@ -225,7 +233,7 @@ PageAnswer PageCache::head(const PageRequest& request, Call& call) const {
   Cache& cache = this->cache();
   std::optional<StoredPage> page = cache.get<StoredPage>(key(request));
   if (page && !page->matches(request)) {
-    page = cache.get<StoredPage>(detail::pages::variant_key(head_, request, *page));
+    page = cache.get<StoredPage>(detail::pages::variant_key(page_head(), request, *page));
   }
   if (!page || !page->matches(request)) return detail::pages::finished(request, call.take());
   const Moment now = std::chrono::floor<std::chrono::milliseconds>(options_.clock->system_now());

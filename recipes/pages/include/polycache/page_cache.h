@@ -52,6 +52,7 @@
 
 #include <chrono>
 #include <concepts>
+#include <cstddef>
 #include <functional>
 #include <string>
 #include <type_traits>
@@ -128,6 +129,34 @@ struct PageCacheOptions {
   const Clock* clock = &Clock::real();  // for Age and Expires; must outlive the PageCache
 };
 
+// Which fragment: a name, and what it depends on, as for polycache::key().
+class FragmentKey {
+ public:
+  // pages.fragment({"sidebar", user.id, language}, ...). Throws InvalidKey for a null pointer.
+  template <detail::KeyText Name, class... Parts>
+  FragmentKey(const Name& name, const Parts&... parts)  // NOLINT: implicit by design
+      : text_(polycache::key(KeyView(name), parts...)) {
+    add_part(name);
+    (add_part(parts), ...);
+  }
+
+  // For messages: "sidebar:42:en".
+  const std::string& text() const noexcept { return text_; }
+
+ private:
+  friend class PageCache;
+  // A name may have a colon: only the lengths tell where it ends.
+  template <class Part>
+  void add_part(const Part& part) {
+    const std::size_t begin = parts_.size();
+    detail::append_key_part_of(parts_, part);
+    parts_.append(1, ' ').append(std::to_string(parts_.size() - begin)).append(1, '\n');
+  }
+
+  std::string text_;
+  std::string parts_;
+};
+
 // Handlers: PageAnswer f() or PageAnswer f(PageTags&).
 template <class F>
 concept PageHandler =
@@ -161,6 +190,25 @@ class PageCache {
   // BackendError if the store fails, whatever "on_error" is.
   bool erase(const PageRequest& url) const;
 
+  // A part of a page, as text, with a key of its own:
+  //
+  //   std::string html = pages.fragment({"sidebar", user.id}, [&] { return sidebar(user); },
+  //                                     {.timeout = 5min, .tags = {"posts"}});
+  //
+  // `f` and `options` are those of Cache::get_or_set(), and so are the result (an optional, if f
+  // says that there is no such thing) and what is thrown. A timeout that is not given is that of
+  // PageCacheOptions. With record_tags, a page has the tags of its fragments.
+  template <class F>
+  auto fragment(const FragmentKey& fragment, F&& f, LoadOptions options = {}) const {
+    if (options.timeout.is_default()) options.timeout = options_.timeout;
+    return cache().get_or_set<std::string>(fragment_key(fragment), std::forward<F>(f), options);
+  }
+
+  // Removes a fragment. Returns whether there was one. Throws as erase().
+  bool erase_fragment(const FragmentKey& fragment) const;
+
+  // The key of a fragment in the cache.
+  std::string fragment_key(const FragmentKey& fragment) const;
   // For messages and tests: under which key the page of a URL begins.
   std::string key(const PageRequest& url) const;
 
@@ -174,10 +222,11 @@ class PageCache {
   // Throws ConfigError if there is no such alias.
   Cache& cache() const;
   LoadOptions load_options() const;
+  std::string page_head() const { return "page" + version_; }
 
   PageCacheOptions options_;
-  Cache* cache_;      // null: that of the alias, of the calling thread
-  std::string head_;  // "page@1"
+  Cache* cache_;         // null: that of the alias, of the calling thread
+  std::string version_;  // "@1"
 };
 
 }  // namespace polycache
