@@ -26,6 +26,10 @@
 #include <polycache/memoize.h>
 #endif
 
+#if __has_include(<polycache/page_cache.h>)
+#include <polycache/page_cache.h>
+#endif
+
 #if __has_include(<boost/program_options.hpp>)
 #include <polycache/program_options.h>
 
