@@ -17,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include "polycache/backends/dummy.h"
 #include "polycache/page_cache.h"
 #include "polycache/polycache.h"
 #include "polycache/testing/chaos_layer.h"
@@ -60,6 +61,7 @@ class PagesTogether : public ::testing::Test {
   std::shared_ptr<testing::Chaos> chaos_ = testing::Chaos::named("default", clock_);
   CacheRegistry registry_{
       {.caches = {{"default", {.backend = "memory", .layers = {{.name = "chaos"}}}},
+                  {"nothing", {.backend = "dummy"}},
                   {"throwing",
                    {.backend = "memory",
                     .on_error = {.read = ErrorPolicy::throw_error,
@@ -67,7 +69,7 @@ class PagesTogether : public ::testing::Test {
                     .layers = {{.name = "chaos", .options = {{"control", "default"}}}}}}}},
       {.clock = &clock_,
        .on_warning = [](const Warning&) {},
-       .linked_plugins = {&testing::memory_store, &testing::chaos_layer}}};
+       .linked_plugins = {&testing::memory_store, &testing::chaos_layer, &dummy::plugin}}};
   std::atomic<int> calls_{0};
 };
 
@@ -322,6 +324,21 @@ TEST_F(PagesTogether, AFailingStoreCostsNoAnswer) {
   chaos_->off();
   EXPECT_EQ(all.answer(get("/"), [&] { return next(); }).body, "body 7");
   EXPECT_EQ(all.answer(get("/"), [&] { return next(); }).body, "body 7");
+}
+
+TEST_F(PagesTogether, AStoreThatKeepsNothingStillLetsWaitingRequestsShareAPage) {
+  const PageCache all = pages({.cache = "nothing"});
+  at_once(threads, [&](int i) {
+    const std::string language = i % 2 == 0 ? "en" : "fr";
+    const PageAnswer answer = all.answer(get("/", {{"Language", language}}), [&] {
+      ++calls_;
+      std::this_thread::sleep_for(100ms);
+      return PageAnswer{.headers = {{"Vary", "Language"}}, .body = language};
+    });
+    EXPECT_EQ(answer.body, language);
+  });
+  EXPECT_LT(calls_, threads);
+  EXPECT_EQ(all.answer(get("/"), [&] { return next(); }).headers.contains("Age"), false);
 }
 
 TEST_F(PagesTogether, AStoreThatFailsNowAndThenGivesNoWrongPage) {
