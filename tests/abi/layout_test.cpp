@@ -128,6 +128,8 @@ static_assert(static_cast<int>(StoreOp::check_health) == 16);
 static_assert(static_cast<int>(StoreOp::erase_pattern) == 18);
 static_assert(static_cast<int>(StoreOp::get_and_renew) == 19);
 static_assert(static_cast<int>(StoreOp::erase_tagged) == 22);
+static_assert(static_cast<int>(StoreOp::take_lock) == 23);
+static_assert(static_cast<int>(StoreOp::wait_for_lock) == 26);
 
 // What is thrown on one side and caught on the other.
 static_assert(sizeof(CacheError) == 16);
@@ -226,6 +228,11 @@ TEST(VirtualTables, Extensions) {
   EXPECT_EQ(slot(&TagIndexExtension::create_index), 1);
   EXPECT_EQ(slot(&TagIndexExtension::drop_index), 2);
   EXPECT_EQ(slot(&TagIndexExtension::erase_tagged), 3);
+  EXPECT_EQ(slot(&LockExtension::take), 0);
+  EXPECT_EQ(slot(&LockExtension::renew), 1);
+  EXPECT_EQ(slot(&LockExtension::release), 2);
+  EXPECT_EQ(slot(&LockExtension::wait), 3);
+  EXPECT_EQ(slot(&LockExtension::keeping), 4);
   EXPECT_EQ(slot(&MaintenanceExtension::expire), 0);
   EXPECT_EQ(slot(&MaintenanceExtension::cull), 1);
   EXPECT_EQ(slot(&MaintenanceExtension::volume), 2);
@@ -243,6 +250,7 @@ TEST(Extensions, AreCalledAsEver) {
   EXPECT_EQ(ErasePatternExtension::id, "polycache.erase_pattern/1");
   EXPECT_EQ(RenewExtension::id, "polycache.renew/1");
   EXPECT_EQ(TagIndexExtension::id, "polycache.tag_index/1");
+  EXPECT_EQ(LockExtension::id, "polycache.lock/1");
   EXPECT_EQ(MaintenanceExtension::id, "polycache.maintenance/1");
 }
 

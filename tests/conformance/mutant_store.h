@@ -46,6 +46,12 @@ struct MutantTable {
   std::map<std::string, MutantEntry, std::less<>> entries;
   bool has_tag_index = false;
   std::multimap<std::uint64_t, std::string> old_rows;
+  struct Holder {
+    std::string token;
+    std::int64_t end;
+  };
+  std::map<std::string, std::vector<Holder>, std::less<>> locks;
+  std::uint64_t fence = 0;
 };
 
 class MutantSession final : public Backend,
@@ -56,7 +62,8 @@ class MutantSession final : public Backend,
                             public ScanExtension,
                             public ErasePatternExtension,
                             public RenewExtension,
-                            public TagIndexExtension {
+                            public TagIndexExtension,
+                            public LockExtension {
  public:
   static constexpr std::size_t most_bytes = std::size_t{2} << 20U;
 
@@ -212,6 +219,7 @@ class MutantSession final : public Backend,
 
   void* extension(std::string_view id) noexcept override {
     if (id == TagIndexExtension::id) return static_cast<TagIndexExtension*>(this);
+    if (id == LockExtension::id) return static_cast<LockExtension*>(this);
     if (id == TtlExtension::id || makes("every_extension_is_there")) {
       return static_cast<TtlExtension*>(this);
     }
@@ -375,6 +383,52 @@ class MutantSession final : public Backend,
       return takes && !makes("tag_index_only_counts");
     });
     return erased;
+  }
+
+  Taken take(const Claim& claim, std::chrono::milliseconds lease) override {
+    auto turn = take_turn();
+    auto& holders = table_->locks[std::string(claim.key)];
+    std::erase_if(holders, [&](const auto& holder) {
+      return holder.token == claim.token || (holder.end <= now() && !makes("lock_end_is_ignored"));
+    });
+    const std::size_t places = makes("lock_has_one_place") ? 1 : claim.permits;
+    const bool is_free = holders.size() < places;
+    if (makes("lock_is_two_steps")) {
+      turn.unlock();
+      clock_.steady_now();  // where a restless clock pauses
+      std::this_thread::yield();
+      turn.lock();
+    }
+    if (!is_free) return {.wait = std::chrono::milliseconds(1)};
+    table_->locks[std::string(claim.key)].push_back(
+        {std::string(claim.token), now() + lease.count()});
+    if (!makes("lock_fences_repeat")) ++table_->fence;
+    return {.taken = true, .fence = std::max<std::uint64_t>(table_->fence, 1)};
+  }
+  bool renew(const Claim& claim, std::chrono::milliseconds lease) override {
+    const auto turn = take_turn();
+    for (auto& holder : table_->locks[std::string(claim.key)]) {
+      if (holder.token != claim.token) continue;
+      const bool has_ended = holder.end <= now() && !makes("lock_end_is_ignored");
+      if (has_ended && !makes("lock_renews_what_has_ended")) continue;
+      if (!makes("lock_renewal_changes_nothing")) holder.end = now() + lease.count();
+      return true;
+    }
+    return false;
+  }
+  bool release(const Claim& claim) override {
+    const auto turn = take_turn();
+    return std::erase_if(table_->locks[std::string(claim.key)], [&](const auto& holder) {
+             return (holder.token == claim.token || makes("lock_release_frees_another")) &&
+                    holder.end > now();
+           }) > 0;
+  }
+  bool wait(std::string_view, std::chrono::milliseconds limit) override {
+    if (makes("lock_wait_is_forever")) std::this_thread::sleep_for(60 * limit);
+    return false;
+  }
+  Keeping keeping() override {
+    return makes("lock_says_that_it_is_evicted") ? Keeping::may_evict : Keeping::kept;
   }
 
  private:

@@ -78,6 +78,7 @@ void* Session::extension(std::string_view id) noexcept {
   if (id == ErasePatternExtension::id) return static_cast<ErasePatternExtension*>(this);
   if (id == RenewExtension::id) return static_cast<RenewExtension*>(this);
   if (id == TagIndexExtension::id) return static_cast<TagIndexExtension*>(this);
+  if (id == LockExtension::id) return static_cast<LockExtension*>(this);
   return nullptr;
 }
 

@@ -26,7 +26,8 @@ class Session final : public Backend,
                       private ScanExtension,
                       private ErasePatternExtension,
                       private RenewExtension,
-                      private TagIndexExtension {
+                      private TagIndexExtension,
+                      private LockExtension {
  public:
   explicit Session(std::shared_ptr<const Shared> shared) noexcept;
 
@@ -60,6 +61,15 @@ class Session final : public Backend,
   std::size_t erase_tagged(std::span<const std::uint64_t> versions) override {
     return store_.erase_tagged(versions);
   }
+  Taken take(const Claim& claim, std::chrono::milliseconds lease) override {
+    return store_.locks().take(claim, lease);
+  }
+  bool renew(const Claim& claim, std::chrono::milliseconds lease) override {
+    return store_.locks().renew(claim, lease);
+  }
+  bool release(const Claim& claim) override { return store_.locks().release(claim); }
+  bool wait(std::string_view, std::chrono::milliseconds) override { return false; }
+  Keeping keeping() override { return Keeping::kept; }
 
   bool stored(PutResult result, std::string_view key, std::string_view value) const;
 

@@ -54,7 +54,8 @@ Store::Store(const Settings& settings, const Clock& clock, ForkGuard& fork_guard
       clock_(clock),
       fork_guard_(fork_guard),
       budget_(settings.max_entries, settings.max_bytes),
-      shards_(shard_count(settings)) {
+      shards_(shard_count(settings)),
+      locks_(clock) {
   const std::size_t count = shard_count(settings);
   while (shards_.size() < count) shards_.add(settings_, count, hash_, clock_, pages_);
   shard_shift_ = 63 - static_cast<unsigned>(std::countr_zero(count));
@@ -479,11 +480,13 @@ Statistics Store::statistics() {
 
 void Store::lock_for_fork() noexcept {
   tag_index_mutex_.lock();
+  locks_.lock_for_fork();
   for (Shard& shard : shards_) shard.lock().lock();
 }
 
 void Store::unlock_after_fork() noexcept {
   for (Shard& shard : shards_) shard.lock().unlock();
+  locks_.unlock_after_fork();
   tag_index_mutex_.unlock();
 }
 

@@ -27,6 +27,7 @@
 #include "polycache/author/clock.h"
 #include "polycache/author/extension.h"
 #include "polycache/author/glob.h"
+#include "polycache/author/lock_table.h"
 #include "polycache/backends/locmem.h"
 #include "settings.h"
 #include "shard.h"
@@ -78,6 +79,9 @@ class Store final : public Forkable {
   bool create_tag_index();
   bool drop_tag_index();
   std::size_t erase_tagged(std::span<const std::uint64_t> versions);
+
+  // Locks are no entries: they are neither evicted nor cleared, and do not count for the limits.
+  LockTable& locks() noexcept { return locks_; }
 
   void listen(RemovalListener listener);
   Statistics statistics();
@@ -163,6 +167,8 @@ class Store final : public Forkable {
 
   std::atomic<bool> has_tag_index_{false};  // orders nothing: the shards' locks do
   std::mutex tag_index_mutex_;              // held while it is made or dropped
+
+  LockTable locks_;
 
   // Stored with release after the listener is written, loaded with acquire before it is called.
   // Replaced listeners are kept, since a thread may be calling them.

@@ -415,6 +415,33 @@ std::size_t Session::erase_tagged(std::span<const std::uint64_t> versions) {
   return live;
 }
 
+// --- locks ---
+
+// Whether one is taken is read before the file is locked, so that those who wait for one delay
+// no writes.
+LockExtension::Taken Session::take(const Claim& claim, std::chrono::milliseconds lease) {
+  const std::optional<Taken> refused = read([&](Table& table, const Moment& now, Turn&) {
+    const Inside inside(table.connection());
+    return table.refuse_lock(claim, now);
+  });
+  if (refused) return *refused;
+  return write(0, [&](Table& table, const Moment& now) {
+    Transaction transaction(table, Transaction::Kind::write);
+    const Taken taken = table.take_lock(claim, lease, now);
+    transaction.commit();
+    return taken;
+  });
+}
+
+bool Session::renew(const Claim& claim, std::chrono::milliseconds lease) {
+  return write(
+      0, [&](Table& table, const Moment& now) { return table.renew_lock(claim, lease, now); });
+}
+
+bool Session::release(const Claim& claim) {
+  return write(0, [&](Table& table, const Moment& now) { return table.release_lock(claim, now); });
+}
+
 void* Session::extension(std::string_view id) noexcept {
   if (id == TtlExtension::id) return static_cast<TtlExtension*>(this);
   if (id == CompareExtension::id) return static_cast<CompareExtension*>(this);
@@ -424,6 +451,7 @@ void* Session::extension(std::string_view id) noexcept {
   if (id == ErasePatternExtension::id) return static_cast<ErasePatternExtension*>(this);
   if (id == RenewExtension::id) return static_cast<RenewExtension*>(this);
   if (id == TagIndexExtension::id) return static_cast<TagIndexExtension*>(this);
+  if (id == LockExtension::id) return static_cast<LockExtension*>(this);
   return nullptr;
 }
 

@@ -75,7 +75,8 @@ class Session final : public Backend,
                       private ScanExtension,
                       private ErasePatternExtension,
                       private RenewExtension,
-                      private TagIndexExtension {
+                      private TagIndexExtension,
+                      private LockExtension {
  public:
   explicit Session(std::shared_ptr<const Alias> alias) noexcept
       : alias_(std::move(alias)), patience_(alias_->table.busy_timeout) {}
@@ -129,6 +130,12 @@ class Session final : public Backend,
   bool create_index() override;
   bool drop_index() override;
   std::size_t erase_tagged(std::span<const std::uint64_t> versions) override;
+  // LockExtension
+  Taken take(const Claim& claim, std::chrono::milliseconds lease) override;
+  bool renew(const Claim& claim, std::chrono::milliseconds lease) override;
+  bool release(const Claim& claim) override;
+  bool wait(std::string_view, std::chrono::milliseconds) override { return false; }
+  Keeping keeping() override { return Keeping::kept; }
 
   template <class Operation>
   auto perform(Operation operation);

@@ -22,6 +22,7 @@
 #include "key_hash.h"
 #include "patience.h"
 #include "polycache/author/backend.h"
+#include "polycache/author/extension.h"
 #include "polycache/author/function_ref.h"
 
 namespace polycache::sqlite {
@@ -198,6 +199,19 @@ class Table {
   // `live`. Returns whether there may be more.
   bool erase_tagged(std::uint64_t version, const Moment& now, std::size_t& live);
 
+  // Locks, as LockExtension says, in a table of their own: no entries, so clear(), culling and
+  // max_entries do not concern them. The table is made when the first lock is taken.
+
+  // Why the lock cannot be taken now; empty if it may be free. REQUIRES: the caller is Inside
+  std::optional<LockExtension::Taken> refuse_lock(const LockExtension::Claim& claim,
+                                                  const Moment& now);
+  // REQUIRES: a transaction around it
+  LockExtension::Taken take_lock(const LockExtension::Claim& claim, std::chrono::milliseconds lease,
+                                 const Moment& now);
+  bool renew_lock(const LockExtension::Claim& claim, std::chrono::milliseconds lease,
+                  const Moment& now);
+  bool release_lock(const LockExtension::Claim& claim, const Moment& now);
+
   // Whether the file still has the schema that it was opened with: false once a newer library has
   // changed it.
   bool has_our_schema();
@@ -229,6 +243,11 @@ class Table {
   void create_index();
   void add_checksums();
   std::string tags_table() const;
+  std::string locks_table() const;
+  bool has_locks();
+  void make_locks();
+  LockExtension::Taken count_locks(const LockExtension::Claim& claim, const Moment& now,
+                                   bool& mine);
   void add_tags(std::int64_t row, std::string_view value);
   void prepare_statements();
   void prepare_putting();
@@ -272,6 +291,9 @@ class Table {
   std::optional<Statement> sweep_look_, sweep_erase_, user_version_, list_;
   std::optional<Statement> schema_version_;
   std::optional<Statement> add_tag_, erase_tagged_, erase_rows_;  // if there is an index of tags
+  // If there is a table of locks.
+  std::optional<Statement> count_locks_, end_locks_, next_fence_, put_lock_, renew_lock_,
+      release_lock_;
 };
 
 // `change` must check again: another process may have made the same change.

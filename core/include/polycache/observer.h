@@ -38,6 +38,11 @@ enum class Op : std::uint8_t {
   create_tag_index,
   drop_tag_index,
   update,
+  lock,  // one try to take a lock; also of a semaphore (polycache/lock.h)
+  renew_lock,
+  unlock,
+  wait_for_lock,  // until it may have become free
+  check_locks,    // whether the store may evict them
 };
 
 // "get_many".
@@ -60,7 +65,7 @@ struct Call {
   std::string_view alias;
   Op op;
   // The final key; of several keys the first; the pattern of final keys for scan() and
-  // erase_pattern(); a key of the library's own for tags; empty for clear()
+  // erase_pattern(); a key of the library's own for tags and locks; empty for clear()
   // and for the index of tags.
   std::string_view key;
   std::size_t keys = 1;  // how many

@@ -251,6 +251,54 @@ struct Hook<TagIndexExtension> : HookOf<TagIndexExtension> {
   }
 };
 
+template <>
+struct Hook<LockExtension> : HookOf<LockExtension> {
+  using HookOf::HookOf;
+
+  Taken take(const Claim& claim, std::chrono::milliseconds lease) override {
+    StoreCall call = write_call(StoreOp::take_lock, "take_lock", {&claim.key, 1});
+    call.new_value = claim.token;
+    call.new_ttl = Ttl(lease);
+    Taken taken;
+    const auto go = [&](StoreItemSink) {
+      taken = store->take(claim, lease);
+      return StoreAnswer{.done = taken.taken,
+                         .number = taken.taken
+                                       ? std::optional(static_cast<std::int64_t>(taken.fence))
+                                       : std::nullopt};
+    };
+    const StoreAnswer answer = layer.around(call, go);
+    return {.taken = answer.done,
+            .fence = answer.done ? static_cast<std::uint64_t>(answer.number.value_or(0)) : 0,
+            .wait = taken.wait};
+  }
+
+  bool renew(const Claim& claim, std::chrono::milliseconds lease) override {
+    StoreCall call = write_call(StoreOp::renew_lock, "renew_lock", {&claim.key, 1});
+    call.expected = claim.token;
+    call.new_ttl = Ttl(lease);
+    const auto go = [&](StoreItemSink) { return StoreAnswer{.done = store->renew(claim, lease)}; };
+    return layer.around(call, go).done;
+  }
+
+  bool release(const Claim& claim) override {
+    StoreCall call = write_call(StoreOp::release_lock, "release_lock", {&claim.key, 1});
+    call.expected = claim.token;
+    const auto go = [&](StoreItemSink) { return StoreAnswer{.done = store->release(claim)}; };
+    return layer.around(call, go).done;
+  }
+
+  bool wait(std::string_view key, std::chrono::milliseconds limit) override {
+    const auto go = [&](StoreItemSink) { return StoreAnswer{.done = store->wait(key, limit)}; };
+    return layer
+        .around(read_call(StoreOp::wait_for_lock, "wait_for_lock", {&key, 1}, StoreCall::ignore),
+                go)
+        .done;
+  }
+
+  Keeping keeping() override { return store->keeping(); }
+};
+
 template <class List>
 struct HooksOf;
 template <class... Extension>

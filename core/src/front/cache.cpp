@@ -131,6 +131,29 @@ std::string Cache::final_key(KeyView key, KeyOptions options) const {
 
 CacheStatistics Cache::statistics() const { return state_->tallies().sum(); }
 
+bool Cache::with_extension(Op op, KeyView name, Wanted wanted,
+                           FunctionRef<bool(void* extension, std::string_view final_key)> f) {
+  const Busy busy(*this);
+  const std::string key = state_->lock_key(name.text());
+  const std::string_view view = key;
+  Operation operation(*this, op, {&view, 1});
+  bool can = true;
+  const bool done = operation.must([&](Backend& session) {
+    void* const extension = session.extension(wanted.id);
+    can = extension != nullptr;
+    return can && f(extension, view);
+  });
+  if (!can) throw_unsupported(state_->shared(), name_of(op), wanted.lack, wanted.id);
+  return operation.ends(done);
+}
+
+const Clock& Cache::clock() const noexcept { return state_->clock(); }
+
+void Cache::warn(Warning::Kind kind, std::string_view key, std::string_view message) const {
+  const std::shared_ptr<CacheState> state = state_;  // a handler may move this cache
+  state->warn(kind, key, message);
+}
+
 Backend& Cache::backend() {
   if (!session_) session_ = state_->shared().connect();
   return *session_;

@@ -40,6 +40,12 @@ std::string CacheState::lease_key(std::string_view final_key) const {
   return key;
 }
 
+std::string CacheState::lock_key(std::string_view name) const {
+  std::string key = space_.keys.lock_key(name);
+  check_tag_key(key, check_key(key));
+  return key;
+}
+
 void CacheState::check_tag_key(std::string_view key, KeyIssues issues) const {
   if (key_rules_ == KeyRules::custom || (key_rules_ == KeyRules::strict && issues.any())) {
     check_final_key(key, issues);

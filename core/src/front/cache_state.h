@@ -78,6 +78,9 @@ class CacheState {
   // The key of a separate lease on an entry (lease.h). Throws as above.
   std::string lease_key(std::string_view final_key) const;
 
+  // The key of a lock. Throws as above.
+  std::string lock_key(std::string_view name) const;
+
   // Whether a value with that timeout never expires.
   bool never_ends(const Timeout& timeout) const noexcept {
     return (timeout.is_default() ? space_.timeout : timeout).is_never();

@@ -78,7 +78,7 @@ KeyIssues KeyPolicy::compose_large(FinalKey& out, std::string_view key, int vers
       const std::string reason = "it begins with " + quote(reserved_head_) + ", which is reserved";
       throw InvalidKey(*out.large_, reason,
                        "the key function made the key " + quote(*out.large_) + ": " + reason +
-                           " for the versions of tags and for leases; give other keys");
+                           " for the versions of tags, for leases and for locks; give other keys");
     }
   } else {
     default_key_function(*out.large_, key, prefix_, version);
@@ -119,6 +119,17 @@ std::string KeyPolicy::lease_key(std::string_view final_key) const {
   if (check_key(key).any()) {
     key.resize(reserved_head_.size() + 1);
     key.append(1, '#').append(hash_digits(final_key));
+  }
+  return key;
+}
+
+std::string KeyPolicy::lock_key(std::string_view name) const {
+  constexpr std::size_t room_of_store = 8;
+  std::string part;
+  detail::append_key_part(part, name);  // with ':' before it
+  std::string key = reserved_head_ + "k:{" + part.substr(1) + '}';
+  if (key.size() + room_of_store > max_portable_key_bytes) {
+    key = reserved_head_ + "k#{" + hash_digits(name) + '}';
   }
   return key;
 }

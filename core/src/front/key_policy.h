@@ -65,6 +65,11 @@ class KeyPolicy {
   // The key of a separate lease on the entry with that final key (lease.h):
   // "prefix:~l:" and the final key, or "prefix:~l#" and a hash of it.
   std::string lease_key(std::string_view final_key) const;
+  // The key of a lock (extension.h, LockExtension): "prefix:~k:{name}", with the name escaped as a
+  // part of a key is; where that exceeds memcached's limit with 8 bytes more, which a store may
+  // append, "prefix:~k#{hash}". The braces make a redis cluster keep what is appended to the key on
+  // the same server.
+  std::string lock_key(std::string_view name) const;
   // How the keys of this alias's own bookkeeping begin: "prefix:~". No key of a user does.
   const std::string& reserved_head() const noexcept { return reserved_head_; }
 

@@ -56,6 +56,16 @@ std::string_view name_of(Op op) noexcept {
       return "drop_tag_index";
     case Op::update:
       return "update";
+    case Op::lock:
+      return "lock";
+    case Op::renew_lock:
+      return "renew_lock";
+    case Op::unlock:
+      return "unlock";
+    case Op::wait_for_lock:
+      return "wait_for_lock";
+    case Op::check_locks:
+      return "check_locks";
   }
   return "unknown";
 }

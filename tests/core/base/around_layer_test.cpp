@@ -157,6 +157,12 @@ void call_everything(Backend& session) {
   const std::array<std::uint64_t, 1> versions{7};
   of<TagIndexExtension>(session).erase_tagged(versions);
   of<TagIndexExtension>(session).drop_index();
+  auto& locks = of<LockExtension>(session);
+  locks.take({.key = "l", .token = "t"}, 3s);
+  locks.renew({.key = "l", .token = "t"}, 4s);
+  locks.release({.key = "l", .token = "u"});
+  locks.wait("l", 1ms);
+  locks.keeping();
   session.clear();
 }
 
@@ -177,6 +183,13 @@ std::string text_of(const StoreCall& call) {
 std::string text_of(const StoreAnswer& answer) {
   return (answer.done ? " done" : "") +
          (answer.number ? " " + std::to_string(*answer.number) : std::string());
+}
+
+// Of the first lock of a store (lock_table.h).
+std::string first_fence() {
+  const auto now =
+      std::chrono::floor<std::chrono::microseconds>(test_clock().system_now()).time_since_epoch();
+  return std::to_string(now.count() + 1);
 }
 
 TEST(AroundLayer, SeesEveryCallAndItsAnswer) {
@@ -201,16 +214,18 @@ TEST(AroundLayer, SeesEveryCallAndItsAnswer) {
   ops.clear();
   call_everything(*session);
   EXPECT_THAT(
-      seen, ElementsAre("get r k -> [0 v] done", "contains r k -> [0 v] done",
-                        "get_many r k none -> [0 v]", "put w n=5@1 -> done",
-                        "put_many w new a=1@1 k=2@2 -> [1]", "touch w k@3 -> [0 v] done",
-                        "erase w a -> done", "erase_many w k none -> 1", "incr w n by 2 -> done 7",
-                        "get_with_ttl r n -> [0 7@1] done", "get_many_with_ttl r k none ->",
-                        "put_if_equal w n=8@4 if 7 -> done", "erase_if_equal w n if 7 ->",
-                        "pop w n -> [0 8] done", "erase_prefix w x -> 0", "check_health r ->",
-                        "scan r z* -> [0 z@9] 1", "erase_pattern w z* -> 1", "put w k=v@1 -> done",
-                        "get_and_renew w k@5 -> [0 v] done", "create_tag_index w -> done",
-                        "erase_tagged w -> 0", "drop_tag_index w -> done", "clear w ->"));
+      seen, ElementsAre(
+                "get r k -> [0 v] done", "contains r k -> [0 v] done", "get_many r k none -> [0 v]",
+                "put w n=5@1 -> done", "put_many w new a=1@1 k=2@2 -> [1]",
+                "touch w k@3 -> [0 v] done", "erase w a -> done", "erase_many w k none -> 1",
+                "incr w n by 2 -> done 7", "get_with_ttl r n -> [0 7@1] done",
+                "get_many_with_ttl r k none ->", "put_if_equal w n=8@4 if 7 -> done",
+                "erase_if_equal w n if 7 ->", "pop w n -> [0 8] done", "erase_prefix w x -> 0",
+                "check_health r ->", "scan r z* -> [0 z@9] 1", "erase_pattern w z* -> 1",
+                "put w k=v@1 -> done", "get_and_renew w k@5 -> [0 v] done",
+                "create_tag_index w -> done", "erase_tagged w -> 0", "drop_tag_index w -> done",
+                "take_lock w l=t@3 -> done " + first_fence(), "renew_lock w l@4 if t -> done",
+                "release_lock w l if u ->", "wait_for_lock r l ->", "clear w ->"));
   std::sort(ops.begin(), ops.end());
   ops.erase(std::unique(ops.begin(), ops.end()), ops.end());
   for (std::size_t i = 0; i < ops.size(); ++i) EXPECT_EQ(static_cast<std::size_t>(ops[i]), i);
@@ -287,6 +302,15 @@ std::vector<std::string> answers_of(Backend& session) {
   note(index.has_index() ? "yes" : "no");
   note(std::to_string(index.erase_tagged(versions)));
   note(index.drop_index() ? "yes" : "no");
+  LockExtension& locks = of<LockExtension>(session);
+  const auto taken = locks.take({.key = "l", .token = "t"}, 3s);
+  note((taken.taken ? "yes " : "no ") + std::to_string(taken.fence));
+  note(std::to_string(locks.take({.key = "l", .token = "u"}, 3s).wait / 1s));
+  note(locks.renew({.key = "l", .token = "t"}, 4s) ? "yes" : "no");
+  note(locks.wait("l", 1ms) ? "yes" : "no");
+  note(locks.release({.key = "l", .token = "t"}) ? "yes" : "no");
+  note(locks.release({.key = "l", .token = "t"}) ? "yes" : "no");
+  note(locks.keeping() == LockExtension::Keeping::kept ? "kept" : "not kept");
   session.clear();
   return all;
 }
@@ -297,7 +321,8 @@ TEST(AroundLayer, ThatOverridesNothingChangesNoAnswer) {
   EXPECT_THAT(expected, ElementsAre("yes", "no", "v yes", "v yes", "v yes", "1v ", "1 ", "5", "-1",
                                     "v@8 yes", "1v@8 ", "yes", "no", "no", "w yes", "no", "1", "1",
                                     "server yes", "k1@9 5k2@9 5 then kk1", "2", "v yes", "no",
-                                    "v@6 ", "no", "yes", "yes", "0", "yes"));
+                                    "v@6 ", "no", "yes", "yes", "0", "yes", "yes " + first_fence(),
+                                    "3", "yes", "no", "yes", "no", "kept"));
 }
 
 TEST(AroundLayer, OffersExactlyTheExtensionsOfTheStore) {
@@ -356,7 +381,7 @@ TEST(AroundLayer, MayAnswerInPlaceOfTheStore) {
               ElementsAre("yes", "yes", "own yes", "own yes", "own yes", "1own ", "1 ", "3", "3",
                           "own@2 yes", "1own@2 ", "yes", "yes", "yes", "own yes", "yes", "3", "3",
                           "own@2 0own@2 0 then ", "3", "own yes", "own yes", "own@2 ", "no", "yes",
-                          "no", "3", "yes"));
+                          "no", "3", "yes", "yes 3", "0", "yes", "yes", "yes", "yes", "kept"));
 }
 
 // Not to be listed is what a layer may decide for each entry.

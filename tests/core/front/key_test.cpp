@@ -49,6 +49,21 @@ TEST(CheckKey, IsRightForNeighbouringBytes) {
   }
 }
 
+TEST(KeyPolicy, KeysOfLocksAreNoKeysOfUsersAndLeaveRoom) {
+  const KeyPolicy policy("shop", 1, nullptr, true);
+  EXPECT_EQ(policy.lock_key("report"), "shop:~k:{report}");
+  EXPECT_EQ(policy.lock_key("a b:{}%"), "shop:~k:{a%20b%3A{}%25}");
+  EXPECT_TRUE(policy.lock_key("k").starts_with(policy.reserved_head()));
+  // With 8 bytes more, which a store may append, it still fits.
+  const std::size_t room = 250 - 8 - std::string("shop:~k:{}").size();
+  EXPECT_EQ(policy.lock_key(std::string(room, 'n')).size(), 250U - 8U);
+  const std::string hashed = policy.lock_key(std::string(room + 1, 'n'));
+  EXPECT_EQ(hashed.size(), std::string("shop:~k#{}").size() + 32);
+  EXPECT_TRUE(hashed.starts_with("shop:~k#{"));
+  EXPECT_NE(hashed, policy.lock_key(std::string(room + 2, 'n')));
+  EXPECT_FALSE(check_key(policy.lock_key(std::string("\0\n", 2))).any());
+}
+
 TEST(KeyPolicy, ComposesLongAndShortKeysOfEveryVersion) {
   const KeyPolicy policy("shop", 1, nullptr, true);
   FinalKey final_key;

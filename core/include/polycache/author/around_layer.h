@@ -58,6 +58,10 @@ enum class StoreOp : std::uint8_t {
   create_tag_index,  // TagIndexExtension::create_index
   drop_tag_index,
   erase_tagged,
+  take_lock,  // LockExtension
+  renew_lock,
+  release_lock,
+  wait_for_lock,
 };
 
 // One item of an answer, as the store delivers it:
@@ -79,10 +83,10 @@ struct StoreItem {
 // What the store returns besides the items. Layout frozen, as above.
 struct StoreAnswer {
   // Operations with one key: whether it was found, stored, touched, erased, counted;
-  // create_tag_index, drop_tag_index: what they return. Otherwise false.
+  // create_tag_index, drop_tag_index, operations on locks: what they return. Otherwise false.
   bool done = false;
   // incr: the sum; erase_many, erase_prefix, erase_pattern, erase_tagged: how many; scan: how many
-  // in the page
+  // in the page; take_lock: the fence
   std::optional<std::int64_t> number = {};
 };
 
@@ -103,10 +107,12 @@ struct StoreCall {
   std::span<const std::string_view> keys = {};
   std::span<const Item> items = {};                // put, put_many
   PutMode mode = PutMode::always;                  // put, put_many
-  std::optional<std::string_view> new_value = {};  // put_if_equal
-  std::optional<std::string_view> expected = {};   // put_if_equal, erase_if_equal
-  std::optional<Ttl> new_ttl = {};                 // touch, put_if_equal, get_and_renew
-  std::int64_t delta = 0;                          // incr
+  std::optional<std::string_view> new_value = {};  // put_if_equal; take_lock: the token
+  // put_if_equal, erase_if_equal; renew_lock, release_lock: the token
+  std::optional<std::string_view> expected = {};
+  // touch, put_if_equal, get_and_renew; take_lock, renew_lock: the lease
+  std::optional<Ttl> new_ttl = {};
+  std::int64_t delta = 0;  // incr
 
   // Passes an item to the caller.
   StoreItemSink deliver = ignore;
@@ -148,8 +154,8 @@ class POLYCACHE_API AroundLayer : public Layer {
   // Called instead of each function of StoreOp. Calls go() once, or not at all and answers in place
   // of the store: by deliver() for each item, and by what it returns. May throw, before or after
   // go(); an exception that it throws is the caller's. Not called for AdmissionExtension,
-  // PaddedNumbersExtension, IdleExtension and TagIndexExtension::has_index, which reach no entry,
-  // nor for unknown extensions.
+  // PaddedNumbersExtension, IdleExtension, TagIndexExtension::has_index and
+  // LockExtension::keeping, which reach no entry, nor for unknown extensions.
   //
   // A BackendError that it throws around check_health becomes a server that is not reachable, with
   // the name BackendError::server(), or "layer".

@@ -211,6 +211,50 @@ struct TagIndexExtension {
   ~TagIndexExtension() = default;
 };
 
+// Locks between threads and processes, for recipes. A lock has a key and at most `permits` holders,
+// each with a token of its own and a lease, after which the store gives its place to others. The
+// keys come from Cache::with_extension(), so no key of a user meets them; a store may append up to
+// 8 bytes to them. All users of a key name the same number of permits. Tokens are never used again
+// after their release; they have no more than 64 bytes, without blanks and control characters.
+struct LockExtension {
+  static constexpr std::string_view id = "polycache.lock/1";
+  // Fields are only ever appended.
+  struct Claim {
+    std::string_view key;
+    std::string_view token;
+    std::uint32_t permits = 1;
+  };
+  struct Taken {
+    bool taken = false;
+    // If taken: greater than that of every take() of the key before it, unless the store has been
+    // emptied meanwhile. 0: the store gives none.
+    std::uint64_t fence = 0;
+    // If not: after this time at the latest, the first of the leases ends. 0: not known.
+    std::chrono::milliseconds wait{};
+  };
+  // Whether the store may remove a lock before its lease ends, so that it has two owners.
+  enum class Keeping : std::uint8_t { kept, may_evict, not_known };
+
+  // Takes a place if one is free; does not wait. A token that has a place already keeps it, with a
+  // new lease and a new fence. In one step, and in one round trip if the store can.
+  // REQUIRES: permits > 0, lease > 0
+  virtual Taken take(const Claim& claim, std::chrono::milliseconds lease) = 0;
+  // Gives the token's place a new lease, which begins now. Returns false, and does nothing, if it
+  // has none. REQUIRES: lease > 0
+  virtual bool renew(const Claim& claim, std::chrono::milliseconds lease) = 0;
+  // Frees the token's place. Returns false, and does nothing, if it has none.
+  virtual bool release(const Claim& claim) = 0;
+  // Blocks until a place of the key may have become free, or until the limit has passed, and
+  // returns true; it may return early. Returns false at once if the store cannot wait: the caller
+  // then tries again by itself. REQUIRES: limit > 0
+  virtual bool wait(std::string_view key, std::chrono::milliseconds limit) = 0;
+  // Called rarely; may ask the server.
+  virtual Keeping keeping() = 0;
+
+ protected:
+  ~LockExtension() = default;
+};
+
 // Care of a whole store, for Cache::maintenance(). An extension of the factory, so it is
 // thread-safe. Every function works in steps, so that sessions never wait for more than a step, and
 // may throw BackendError.

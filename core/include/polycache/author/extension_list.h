@@ -26,7 +26,8 @@ struct ExtensionList {
 using SessionExtensions =
     ExtensionList<TtlExtension, CompareExtension, PopExtension, PaddedNumbersExtension,
                   ErasePrefixExtension, AdmissionExtension, HealthExtension, IdleExtension,
-                  ScanExtension, ErasePatternExtension, RenewExtension, TagIndexExtension>;
+                  ScanExtension, ErasePatternExtension, RenewExtension, TagIndexExtension,
+                  LockExtension>;
 
 // Of a factory: BackendFactory::extension().
 using FactoryExtensions = ExtensionList<MaintenanceExtension>;

@@ -33,6 +33,7 @@
 #include "polycache/testing/key_conformance.h"
 #include "polycache/testing/lifetime_conformance.h"
 #include "polycache/testing/load_conformance.h"
+#include "polycache/testing/lock_conformance.h"
 #include "polycache/testing/maintenance_conformance.h"
 #include "polycache/testing/model_conformance.h"
 #include "polycache/testing/scan_conformance.h"

@@ -53,6 +53,12 @@ struct Quirks {
   bool has_renew = true;
   // It offers tag_index/1: an index of the tags that its entries carry.
   bool has_tag_index = true;
+  // It offers lock/1: locks between all users of the store.
+  bool has_locks = true;
+  // Its locks have fences, which grow with each owner.
+  bool has_fences = true;
+  // It never removes a lock before its lease ends.
+  bool keeps_locks = true;
   // Its factory offers maintenance/1.
   bool has_maintenance = true;
   // It has counters: an incr() of its own, or the default one over ttl and compare.

@@ -30,6 +30,7 @@
 #include "polycache/author/entry_tags.h"
 #include "polycache/author/extension.h"
 #include "polycache/author/glob.h"
+#include "polycache/author/lock_table.h"
 #include "polycache/author/plugin.h"
 #include "polycache/author/text.h"
 #include "polycache/error.h"
@@ -104,13 +105,22 @@ class MemoryStore {
   }
 
   bool has_tag_index() const noexcept { return has_tag_index_; }
+  // All users of a store have one clock.
+  LockTable& locks(const Clock& clock) {
+    const std::lock_guard lock(mutex_);
+    if (!locks_) locks_.emplace(clock);
+    return *locks_;
+  }
+
   // Returns whether there was one.
   bool set_tag_index(bool on) noexcept { return has_tag_index_.exchange(on); }
 
  private:
   std::atomic<bool> has_tag_index_{false};
   std::mutex mutex_;
-  std::map<std::string, Entry, std::less<>> entries_;  // guarded by the mutex
+  // Guarded by the mutex.
+  std::map<std::string, Entry, std::less<>> entries_;
+  std::optional<LockTable> locks_;
 };
 
 class MemorySession final : public Backend,
@@ -121,7 +131,8 @@ class MemorySession final : public Backend,
                             public ScanExtension,
                             public ErasePatternExtension,
                             public RenewExtension,
-                            public TagIndexExtension {
+                            public TagIndexExtension,
+                            public LockExtension {
  public:
   MemorySession(std::shared_ptr<MemoryStore> store, const Clock& clock) noexcept
       : store_(std::move(store)), clock_(clock) {}
@@ -177,6 +188,7 @@ class MemorySession final : public Backend,
     if (id == ErasePatternExtension::id) return static_cast<ErasePatternExtension*>(this);
     if (id == RenewExtension::id) return static_cast<RenewExtension*>(this);
     if (id == TagIndexExtension::id) return static_cast<TagIndexExtension*>(this);
+    if (id == LockExtension::id) return static_cast<LockExtension*>(this);
     return nullptr;
   }
 
@@ -265,6 +277,15 @@ class MemorySession final : public Backend,
     };
     return store_->erase_if(carries_one, [&](const auto& entry) { return !is_over(entry.second); });
   }
+  Taken take(const Claim& claim, std::chrono::milliseconds lease) override {
+    return store_->locks(clock_).take(claim, lease);
+  }
+  bool renew(const Claim& claim, std::chrono::milliseconds lease) override {
+    return store_->locks(clock_).renew(claim, lease);
+  }
+  bool release(const Claim& claim) override { return store_->locks(clock_).release(claim); }
+  bool wait(std::string_view, std::chrono::milliseconds) override { return false; }
+  Keeping keeping() override { return Keeping::kept; }
 
  private:
   std::optional<MemoryStore::Entry> find(std::string_view key) {
