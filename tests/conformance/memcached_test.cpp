@@ -32,7 +32,8 @@ constexpr Quirks memcached_quirks{.lateness = std::chrono::seconds(2),
                                   .has_erase_prefix = false,
                                   .has_renew = false,
                                   .has_tag_index = false,
-                                  .has_locks = false,
+                                  .has_fences = false,
+                                  .keeps_locks = false,
                                   .refuses_value_of = std::size_t{9} << 20U};
 
 // Here the client refuses them, before the servers do.
@@ -42,7 +43,8 @@ constexpr Quirks two_servers_quirks{.lateness = std::chrono::seconds(2),
                                     .has_erase_prefix = false,
                                     .has_renew = false,
                                     .has_tag_index = false,
-                                    .has_locks = false,
+                                    .has_fences = false,
+                                    .keeps_locks = false,
                                     .refuses_value_of = (std::size_t{2} << 20U) + 1};
 
 // The list of the items is an answer of the text protocol.
@@ -53,7 +55,8 @@ constexpr Quirks binary_quirks{.lateness = std::chrono::seconds(2),
                                .has_scan = false,
                                .has_renew = false,
                                .has_tag_index = false,
-                               .has_locks = false,
+                               .has_fences = false,
+                               .keeps_locks = false,
                                .refuses_value_of = std::size_t{9} << 20U};
 
 OptionMap two_servers_options() {

@@ -319,6 +319,7 @@ void Session::close_idle() noexcept {
 
 void* Session::extension(std::string_view id) noexcept {
   if (id == TtlExtension::id) return static_cast<TtlExtension*>(this);
+  if (id == LockExtension::id) return static_cast<LockExtension*>(&locks_);
   if (id == CompareExtension::id) return static_cast<CompareExtension*>(this);
   if (id == PopExtension::id) return static_cast<PopExtension*>(this);
   if (id == PaddedNumbersExtension::id) return static_cast<PaddedNumbersExtension*>(this);

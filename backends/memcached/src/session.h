@@ -16,6 +16,7 @@
 #include "connection.h"
 #include "polycache/author/backend.h"
 #include "polycache/author/extension.h"
+#include "polycache/author/locks_over_compare.h"
 #include "polycache/error.h"
 #include "server.h"
 #include "shared.h"
@@ -149,6 +150,8 @@ class Session final : public Backend,
 
   const std::shared_ptr<Shared> shared_;
   Topology topology_;
+  // The servers evict what was not used for long, a lock as anything else.
+  LocksOverCompare locks_{*this, *this, LockExtension::Keeping::may_evict};
   std::vector<Share> shares_;  // of the topology's parts; kept for their memory
 };
 

@@ -32,14 +32,16 @@ bool is_wrong_type_or_denied(std::string_view error) noexcept {
 std::optional<Answer> Session::run_script(Purpose purpose, Deadline deadline, const Script& script,
                                           std::string_view key,
                                           std::span<const std::string_view> arguments,
-                                          const Expected& expected, ValueSink sink) {
+                                          const Expected& expected, ValueSink sink,
+                                          std::size_t more_keys) {
   if (!owner_of(key).has(Feature::scripts)) return std::nullopt;
+  const std::string keys = std::to_string(1 + more_keys);
   const auto compose = [&](std::string_view command, std::string_view what) {
     commands_.clear();
     commands_.begin(4 + arguments.size());
     commands_.word(command);
     commands_.word(what);
-    commands_.word("1");
+    commands_.word(keys);
     commands_.word(key);
     for (const std::string_view argument : arguments) commands_.word(argument);
   };

@@ -120,6 +120,61 @@ if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 return redis.call('DEL', KEYS[1])
 )");
 
+// Before redis 5, a script that asks for the time may write only if its effects are replicated.
+// Numbers are formatted, since Lua would write large ones with an exponent. A lease counts from the
+// end of the current millisecond.
+constinit const Script take_lock_script = script(R"(
+if redis.replicate_commands then redis.replicate_commands() end
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local held = redis.call('HGETALL', KEYS[1])
+local own = 't:' .. ARGV[1]
+local others, first, mine, fence = 0, nil, false, false
+for i = 1, #held, 2 do
+  local ends = tonumber(held[i + 1])
+  if held[i] == 'fence' then
+    fence = true
+  elseif held[i] == own then
+    mine = ends > now
+  elseif ends <= now then
+    redis.call('HDEL', KEYS[1], held[i])
+  else
+    others = others + 1
+    if not first or ends < first then first = ends end
+  end
+end
+if not mine and others >= tonumber(ARGV[2]) then return now - first end
+redis.call('HSET', KEYS[1], own, string.format('%.0f', now + 1 + ARGV[3]))
+if not fence then
+  redis.call('HSET', KEYS[1], 'fence', string.format('%.0f', time[1] * 1000000 + time[2]))
+end
+return redis.call('HINCRBY', KEYS[1], 'fence', 1)
+)");
+
+constinit const Script renew_lock_script = script(R"(
+if redis.replicate_commands then redis.replicate_commands() end
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local ends = redis.call('HGET', KEYS[1], 't:' .. ARGV[1])
+if not ends or tonumber(ends) <= now then return 0 end
+redis.call('HSET', KEYS[1], 't:' .. ARGV[1], string.format('%.0f', now + 1 + ARGV[2]))
+return 1
+)");
+
+// A message that nobody waits for makes the next who waits look once more than necessary.
+constinit const Script release_lock_script = script(R"(
+if redis.replicate_commands then redis.replicate_commands() end
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local ends = redis.call('HGET', KEYS[1], 't:' .. ARGV[1])
+if not ends then return 0 end
+redis.call('HDEL', KEYS[1], 't:' .. ARGV[1])
+if redis.call('LLEN', KEYS[2]) < tonumber(ARGV[2]) then redis.call('RPUSH', KEYS[2], '1') end
+redis.call('PEXPIRE', KEYS[2], 10000)
+if tonumber(ends) <= now then return 0 end
+return 1
+)");
+
 // GETRANGE of an absent key returns an empty string.
 constinit const Script erase_other_type_script = script(R"(
 local first = redis.pcall('GETRANGE', KEYS[1], 0, 0)

@@ -28,6 +28,19 @@ extern const Script put_if_equal_script;
 // KEYS[1], ARGV[1]: expected. Answers 1 if it was erased.
 extern const Script erase_if_equal_script;
 
+// Locks (LockExtension). KEYS[1] is a hash with the field "fence", the last one, and a field for
+// each token, "t:" and the token, with the time at which its lease ends, in milliseconds by the
+// server's clock. It has no lifetime, so that policies which evict keys with one keep it.
+//
+// ARGV[1]: the token, ARGV[2]: the permits, ARGV[3]: the lease in milliseconds. Answers the fence;
+// or, below 0, how long the first of the leases lasts.
+extern const Script take_lock_script;
+// ARGV[1]: the token, ARGV[2]: the lease. Answers 1 if it was renewed.
+extern const Script renew_lock_script;
+// KEYS[2]: the list from which those who wait receive a message; ARGV[1]: the token, ARGV[2]: the
+// permits. Answers 1 if it was released.
+extern const Script release_lock_script;
+
 // KEYS[1]. Erases what is no string. Answers 1 if it did.
 extern const Script erase_other_type_script;
 

@@ -38,6 +38,8 @@ Substitute substitute_for(Feature feature) {
       return {"unlink", "clearing by prefix uses del, which keeps the server busy for longer"};
     case Feature::getex:
       return {"getex", "reading with a new lifetime takes two commands, in one round trip"};
+    case Feature::blpop:
+      return {"blpop", "those who wait for a lock ask for it again and again"};
   }
   return {};
 }
@@ -50,7 +52,11 @@ Server::Server(const Endpoint& endpoint, const Settings& settings, const Clock& 
       report_(report),
       record_(endpoint.name(), clock, settings.limits.operation),
       writes_(clock),
-      pool_(settings.pool, clock, [this, &endpoint, &settings] {
+      pool_(settings.pool, clock,
+            [this, &endpoint, &settings] {
+              return std::make_unique<Connection>(endpoint, settings.limits, name());
+            }),
+      waiting_(settings.pool, clock, [this, &endpoint, &settings] {
         return std::make_unique<Connection>(endpoint, settings.limits, name());
       }) {}
 
@@ -108,7 +114,10 @@ Server::Call::Call(Server& server, std::size_t& hint, Purpose purpose, Deadline 
     : server_(server),
       purpose_(purpose),
       deadline_(deadline),
-      lease_(server.refuses(purpose) ? Pool::Lease() : server.pool_.take(hint, deadline)) {
+      lease_(server.refuses(purpose)
+                 ? Pool::Lease()
+                 : server.pool_for(purpose).take(
+                       hint, purpose == Purpose::wait ? coarse_now() : deadline)) {
   if (lease_) [[likely]]
     return;
   if (server.refuses(purpose)) server.throw_refusal();

@@ -34,14 +34,15 @@ enum class Purpose : std::uint8_t {
   read_latest,  // must see the last write
   write,
   erase,  // and whatever else a server without memory still does
+  wait,   // for another client: on a connection that no operation needs meanwhile
 };
 
 constexpr bool is_read(Purpose purpose) noexcept {
-  return purpose == Purpose::read || purpose == Purpose::read_latest;
+  return purpose == Purpose::read || purpose == Purpose::read_latest || purpose == Purpose::wait;
 }
 
 // Commands with a substitute, used if the server's access rules deny them.
-enum class Feature : std::uint8_t { getdel, scripts, psetex, unlink, getex };
+enum class Feature : std::uint8_t { getdel, scripts, psetex, unlink, getex, blpop };
 
 class Server {
  public:
@@ -57,7 +58,7 @@ class Server {
   class Call {
    public:
     // Takes a connection; `hint` belongs to the session. Throws BackendError if a circuit breaker
-    // is open, or if all connections are in use until the deadline.
+    // is open, or if all connections are in use until the deadline; to wait, if they are now.
     [[gnu::hot]] Call(Server& server, std::size_t& hint, Purpose purpose, Deadline deadline);
     Call(const Call&) = delete;
     Call& operator=(const Call&) = delete;
@@ -101,7 +102,10 @@ class Server {
   void check(std::size_t& hint, Deadline deadline,
              FunctionRef<void(const HealthExtension::Server&)> sink) noexcept;
 
-  void close_idle() noexcept { pool_.shrink(0); }
+  void close_idle() noexcept {
+    pool_.shrink(0);
+    waiting_.shrink(0);
+  }
 
   [[gnu::hot]] bool has(Feature feature) const noexcept;
   // Switches to the substitute. Warns the first time if access rules deny the command.
@@ -114,6 +118,7 @@ class Server {
   bool admit(Purpose purpose) noexcept;
   [[noreturn]] void throw_refusal() const;
   [[noreturn]] void throw_not_yet() const;
+  Pool& pool_for(Purpose purpose) noexcept { return purpose == Purpose::wait ? waiting_ : pool_; }
   void note_success(Purpose purpose) noexcept;
   void note_no_memory() noexcept;
   void note_failure(Purpose purpose, BackendError::Kind kind) noexcept;
@@ -128,8 +133,9 @@ class Server {
   net::ServerRecord record_;
   CircuitBreaker writes_;
   std::atomic<bool> no_memory_{false};          // why it refuses writes
-  std::array<std::atomic<bool>, 5> lacking_{};  // by Feature
+  std::array<std::atomic<bool>, 6> lacking_{};  // by Feature
   Pool pool_;
+  Pool waiting_;  // as many again, so that those who wait for a lock do not delay its release
 };
 
 }  // namespace polycache::redis

@@ -212,6 +212,7 @@ void* Session::extension(std::string_view id) noexcept {
   if (id == HealthExtension::id) return static_cast<HealthExtension*>(this);
   if (id == IdleExtension::id) return static_cast<IdleExtension*>(this);
   if (id == RenewExtension::id) return static_cast<RenewExtension*>(this);
+  if (id == LockExtension::id) return static_cast<LockExtension*>(this);
   return nullptr;
 }
 

@@ -36,6 +36,7 @@ class Session final : public Backend,
                       public ScanExtension,
                       public ErasePatternExtension,
                       public RenewExtension,
+                      public LockExtension,
                       public AdmissionExtension,
                       public HealthExtension,
                       public IdleExtension {
@@ -67,6 +68,11 @@ class Session final : public Backend,
                    FunctionRef<void(const Listed&)> sink) override;
   std::size_t erase_pattern(std::string_view pattern) override;
   bool get(std::string_view key, Ttl ttl, ValueSink sink) override;
+  Taken take(const Claim& claim, std::chrono::milliseconds lease) override;
+  bool renew(const Claim& claim, std::chrono::milliseconds lease) override;
+  bool release(const Claim& claim) override;
+  bool wait(std::string_view key, std::chrono::milliseconds limit) override;
+  Keeping keeping() override;
   bool admits(std::string_view key, Access access) const noexcept override;
   bool admits_all() const noexcept override;
   void check(FunctionRef<void(const HealthExtension::Server&)> sink) override;
@@ -124,11 +130,18 @@ class Session final : public Backend,
   [[noreturn]] static void throw_error(Connection& connection, std::string_view error);
   [[noreturn]] static void throw_unexpected(Connection& connection);
 
-  // Atomically, by a script; empty if scripts are denied.
+  // Atomically, by a script; empty if scripts are denied. The first `more_keys` of the arguments
+  // are keys, too.
   std::optional<Answer> run_script(Purpose purpose, Deadline deadline, const Script& script,
                                    std::string_view key,
                                    std::span<const std::string_view> arguments,
-                                   const Expected& expected, ValueSink sink);
+                                   const Expected& expected, ValueSink sink,
+                                   std::size_t more_keys = 0);
+  // The same for a lock; throws if scripts are denied. Returns the script's number.
+  std::int64_t run_lock_script(const Script& script, std::string_view key,
+                               std::span<const std::string_view> arguments,
+                               std::size_t more_keys = 0);
+  Keeping ask_for_keeping(Place place);
   // The content of a key.
   struct Held {
     std::optional<std::string> value = {};
@@ -196,6 +209,7 @@ class Session final : public Backend,
     Ttl left;
   };
   std::vector<Measured> listed_;  // of found_
+  std::size_t waiting_hint_ = 0;  // for the pool of those who wait
 };
 
 }  // namespace polycache::redis

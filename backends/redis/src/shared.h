@@ -4,11 +4,13 @@
 
 #include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <vector>
 
 #include "polycache/author/backend.h"
+#include "polycache/author/extension.h"
 #include "polycache/author/option_reader.h"
 #include "polycache/warning.h"
 #include "server.h"
@@ -23,6 +25,11 @@ struct Shared {
   const std::function<void(const Warning&)> report;
   std::vector<std::unique_ptr<Server>> servers;  // never changed; the first receives the writes
   std::atomic<std::size_t> sessions{0};          // distributes them over the replicas
+
+  // Whether the servers keep locks, and until when that is believed, in milliseconds.
+  std::atomic<LockExtension::Keeping> keeping{LockExtension::Keeping::not_known};
+  std::atomic<std::int64_t> keeping_until{0};
+  std::atomic<bool> warned_of_keeping{false};
 };
 
 }  // namespace polycache::redis
