@@ -16,6 +16,7 @@
 #include "polycache/backends/memcached.h"
 #include "polycache/backends/redis.h"
 #include "polycache/backends/sqlite.h"
+#include "polycache/config.h"
 #include "polycache/environment.h"
 #include "support/server.h"
 #include "support/sqlite_file.h"
@@ -62,6 +63,13 @@ inline const ProcessStore sqlite_store{"sqlite", [] {
                                          static const SqliteFolder folder;
                                          return std::vector<std::string>{folder.file("cache.db")};
                                        }};
+
+// Options with which a store waits for long on a busy machine, instead of failing.
+inline OptionMap patient_options(const std::string& backend) {
+  if (backend == "sqlite") return {{"busy_timeout", std::string("60s")}};
+  if (backend == "redis" || backend == "memcached") return {{"timeout", std::string("60s")}};
+  return {};
+}
 
 inline Environment environment_of_all_stores() {
   return {.linked_plugins = {&dummy::plugin, &locmem::plugin, &memcached::plugin, &redis::plugin,

@@ -24,6 +24,7 @@ struct Warning {
     breaker_closed,
     reload_failed,  // CacheRegistry::reload() kept the old configuration
     other,
+    lock_lost,  // its lease ended, or the store lost it, while its owner had it
   };
   Kind kind = Kind::other;
   std::string_view alias = {};

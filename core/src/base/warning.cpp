@@ -39,6 +39,8 @@ std::string_view to_string(Warning::Kind kind) noexcept {
       return "reload_failed";
     case Warning::Kind::other:
       return "other";
+    case Warning::Kind::lock_lost:
+      return "lock_lost";
   }
   return "unknown";
 }

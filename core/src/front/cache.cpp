@@ -147,8 +147,6 @@ bool Cache::with_extension(Op op, KeyView name, Wanted wanted,
   return operation.ends(done);
 }
 
-const Clock& Cache::clock() const noexcept { return state_->clock(); }
-
 void Cache::warn(Warning::Kind kind, std::string_view key, std::string_view message) const {
   const std::shared_ptr<CacheState> state = state_;  // a handler may move this cache
   state->warn(kind, key, message);

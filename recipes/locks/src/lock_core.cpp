@@ -1,0 +1,359 @@
+#include "polycache/detail/lock_core.h"
+
+#include <pthread.h>
+#include <sys/random.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <exception>
+#include <mutex>
+#include <random>
+#include <system_error>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "hold.h"
+#include "keeper.h"
+#include "per_process.h"
+#include "polycache/author/text.h"
+#include "polycache/error.h"
+#include "polycache/observer.h"
+#include "polycache/registry.h"
+
+namespace polycache::detail {
+namespace {
+
+using std::chrono::milliseconds;
+
+// How long to wait for a message at most: one may be lost with the process that received it.
+constexpr milliseconds longest_wait{1000};
+
+// Pauses of those who look again and again: short ones first, and not all at the same moment.
+class Pauses {
+ public:
+  void next(milliseconds at_most) {
+    std::uniform_int_distribution<std::int64_t> share(pause_.count() / 2, pause_.count());
+    const std::chrono::microseconds pause(share(random_));
+    std::this_thread::sleep_for(std::min<std::chrono::microseconds>(pause, at_most));
+    pause_ = std::min(pause_ * 2, std::chrono::microseconds(50'000));
+  }
+
+ private:
+  std::chrono::microseconds pause_{1000};
+  std::minstd_rand random_{std::random_device{}()};
+};
+
+// 128 bits that nothing else has, as 32 hex digits.
+std::string new_token() {
+  std::array<unsigned char, 16> bytes{};
+  std::size_t filled = 0;
+  while (filled < bytes.size()) {
+    const ssize_t got = getrandom(bytes.data() + filled, bytes.size() - filled, 0);
+    if (got > 0) filled += static_cast<std::size_t>(got);
+    if (got < 0 && errno != EINTR) {
+      throw std::system_error(errno, std::generic_category(), "locks: no random bytes");
+    }
+  }
+  std::string token;
+  for (const unsigned char byte : bytes) {
+    token += "0123456789abcdef"[byte >> 4U];
+    token += "0123456789abcdef"[byte & 15U];
+  }
+  return token;
+}
+
+// How much is left, rounded up; at most `most`.
+milliseconds left_until(const std::optional<LockCore::SteadyTime>& moment, milliseconds most) {
+  if (!moment) return most;
+  const auto now = std::chrono::steady_clock::now();
+  if (*moment <= now) return milliseconds::zero();
+  return std::min(most, std::chrono::ceil<milliseconds>(*moment - now));
+}
+
+// A thread that is cancelled inside a function that throws nothing would end the process.
+class NoCancellation {
+ public:
+  NoCancellation() noexcept { pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before_); }
+  NoCancellation(const NoCancellation&) = delete;
+  NoCancellation& operator=(const NoCancellation&) = delete;
+  ~NoCancellation() { pthread_setcancelstate(before_, nullptr); }
+
+ private:
+  int before_ = PTHREAD_CANCEL_ENABLE;
+};
+
+}  // namespace
+
+struct LockCore::InProcess : Inherited {
+  std::mutex mutex;
+  std::vector<std::shared_ptr<Hold>> holds;  // guarded by the mutex; the newest last
+};
+
+LockCore::LockCore(Cache* cache, std::string_view what, KeyView name, std::uint32_t permits,
+                   LockOptions options)
+    : what_(what),
+      name_(name.text()),
+      stored_as_((what == "semaphore" ? "s." : "l.") + name_),
+      permits_(permits),
+      options_(std::move(options)),
+      cache_(cache),
+      here_(nullptr) {
+  if (name_.empty()) throw ValueError(what_ + ": the name is empty; give it one");
+  if (options_.lease <= milliseconds::zero()) {
+    throw ValueError(what_ + ' ' + quote(name_) + ": a lease of " +
+                     std::to_string(options_.lease.count()) +
+                     " ms; give a longer time, such as 30 s");
+  }
+  check_store(this->cache());
+}
+
+LockCore::~LockCore() {
+  InProcess* const known = here_.load(std::memory_order_acquire);
+  if (known == nullptr) return;
+  if (known->forks != fork_count()) {
+    abandon(known);
+    return;
+  }
+  for (const std::shared_ptr<Hold>& hold : std::exchange(known->holds, {})) unlock(*hold);
+  delete known;
+}
+
+Cache& LockCore::cache() const {
+  if (cache_ != nullptr) return *cache_;
+  return options_.registry != nullptr ? (*options_.registry)[options_.cache]
+                                      : caches[options_.cache];
+}
+
+LockCore::InProcess& LockCore::here() const { return of_this_process(here_); }
+
+void LockCore::throw_misuse(const std::string& problem) const {
+  throw CacheError(what_ + ' ' + quote(name_) + ": " + problem);
+}
+
+// --- Whether the store can ---
+
+void LockCore::refuse_if_evicting(LockExtension& locks) {
+  if (is_checked_.load(std::memory_order_relaxed)) return;
+  const bool may_evict = locks.keeping() == LockExtension::Keeping::may_evict;
+  if (may_evict && options_.evicting_store == EvictingStore::refuse) {
+    throw ConfigError(what_ + ' ' + quote(name_) +
+                      ": the store may evict it, and two would own it; use locmem, sqlite, or a "
+                      "redis whose maxmemory-policy is none of allkeys-*, or set "
+                      "LockOptions::evicting_store to accept");
+  }
+  is_checked_.store(true, std::memory_order_relaxed);
+}
+
+// A store that fails now is asked again by the first take().
+void LockCore::check_store(Cache& cache) {
+  try {
+    cache.with_extension<LockExtension>(Op::check_locks, stored_as_, lack_of_locks,
+                                        [&](LockExtension& locks, std::string_view) {
+                                          refuse_if_evicting(locks);
+                                          return true;
+                                        });
+  } catch (const BackendError& error) {
+    if (error.kind() == BackendError::Kind::unsupported) throw;
+  }
+}
+
+// --- Taking ---
+
+// Null if the place is taken by others: then for `wait` at most, where that is known.
+std::shared_ptr<Hold> LockCore::try_take(Cache& cache, milliseconds& wait) {
+  const std::string token = new_token();
+  const auto asked = cache.clock().steady_now();
+  LockExtension::Taken taken;
+  cache.with_extension<LockExtension>(
+      Op::lock, stored_as_, lack_of_locks, [&](LockExtension& locks, std::string_view key) {
+        refuse_if_evicting(locks);
+        taken = locks.take({.key = key, .token = token, .permits = permits_}, options_.lease);
+        return taken.taken;
+      });
+  wait = taken.wait;
+  if (!taken.taken) return nullptr;
+  return std::make_shared<Hold>(
+      Hold::Place{what_, name_, stored_as_, permits_, options_.lease, options_.renew}, token,
+      taken.fence, cache, asked);
+}
+
+// Returns false at once if the store cannot wait.
+bool LockCore::wait_for_release(Cache& cache, milliseconds limit) const {
+  bool can = true;
+  cache.with_extension<LockExtension>(
+      Op::wait_for_lock, stored_as_, lack_of_locks,
+      [&](LockExtension& locks, std::string_view key) { return can = locks.wait(key, limit); });
+  return can;
+}
+
+bool LockCore::take(std::optional<SteadyTime> until) {
+  const std::shared_ptr<Hold> before = mine();
+  if (before && permits_ == 1 && before->is_alive()) {
+    throw_misuse("this thread has it already, and would wait for itself; use a RecursiveLock");
+  }
+  Cache& cache = this->cache();
+  Pauses pauses;
+  for (;;) {
+    milliseconds wait{};
+    if (std::shared_ptr<Hold> hold = try_take(cache, wait)) {
+      // A store that answered after the end of the lease may have given it to another by now.
+      if (hold->now() >= hold->end()) {
+        release_in_store(cache, *hold);
+      } else {
+        keep(std::move(hold));
+        return true;
+      }
+    }
+    const milliseconds left = left_until(until, longest_wait);
+    if (left == milliseconds::zero()) return false;
+    const milliseconds limit = wait == milliseconds::zero() ? left : std::min(left, wait);
+    if (!wait_for_release(cache, limit)) pauses.next(left);
+  }
+}
+
+void LockCore::keep(std::shared_ptr<Hold> hold) {
+  try {
+    keep_alive(hold);
+    InProcess& here = this->here();
+    const std::lock_guard lock(here.mutex);
+    // What this thread has lost before and never released.
+    if (permits_ == 1) {
+      std::erase_if(here.holds, [](const std::shared_ptr<Hold>& old) {
+        return old->thread() == std::this_thread::get_id();
+      });
+    }
+    here.holds.push_back(hold);
+  } catch (...) {  // no memory, or no thread
+    unlock(*hold);
+    throw;
+  }
+}
+
+bool LockCore::adopt(std::string_view token) {
+  if (const auto before = mine(); before && before->is_alive()) {
+    throw_misuse("this thread has it already; release it first");
+  }
+  Cache& cache = this->cache();
+  const auto asked = cache.clock().steady_now();
+  auto hold = std::make_shared<Hold>(
+      Hold::Place{what_, name_, stored_as_, permits_, options_.lease, options_.renew},
+      std::string(token), 0, cache, asked);
+  if (!renew_in_store(cache, *hold)) return false;
+  keep(std::move(hold));
+  return true;
+}
+
+// --- Releasing ---
+
+std::shared_ptr<Hold> LockCore::mine() const {
+  InProcess& here = this->here();
+  const std::lock_guard lock(here.mutex);
+  const auto found = std::find_if(here.holds.rbegin(), here.holds.rend(), [](const auto& hold) {
+    return hold->thread() == std::this_thread::get_id();
+  });
+  return found == here.holds.rend() ? nullptr : *found;
+}
+
+std::shared_ptr<Hold> LockCore::remove(Whose whose) {
+  InProcess& here = this->here();
+  const std::lock_guard lock(here.mutex);
+  auto found = std::find_if(here.holds.rbegin(), here.holds.rend(), [](const auto& hold) {
+    return hold->thread() == std::this_thread::get_id();
+  });
+  if (found == here.holds.rend() && whose == Whose::anyones) found = here.holds.rbegin();
+  if (found == here.holds.rend()) return nullptr;
+  std::shared_ptr<Hold> hold = std::move(*found);
+  here.holds.erase(std::next(found).base());
+  return hold;
+}
+
+bool LockCore::release(Whose whose) {
+  const std::shared_ptr<Hold> hold = remove(whose);
+  if (!hold) {
+    throw_misuse(whose == Whose::mine
+                     ? "this thread does not have it; release it once, on the thread that took it"
+                     : "nothing of it is acquired; release as often as you acquire");
+  }
+  const bool was_held = hold->is_alive();
+  hold->finish();
+  forget(*hold);
+  try {
+    const bool is_ours = release_in_store(cache(), *hold) && was_held;
+    if (!is_ours) hold->request_stop();
+    return is_ours;
+  } catch (...) {
+    hold->request_stop();
+    throw;
+  }
+}
+
+void LockCore::unlock(Whose whose) noexcept {
+  const NoCancellation no_cancellation;
+  try {
+    if (const std::shared_ptr<Hold> hold = remove(whose)) unlock(*hold);
+  } catch (...) {  // no memory, in a child of fork(): then there is nothing to release
+  }
+}
+
+void LockCore::unlock(Hold& hold) const noexcept {
+  const NoCancellation no_cancellation;
+  const bool was_lost = hold.finish() != Hold::State::held;
+  forget(hold);
+  std::string why = "its lease ended before it was released";
+  try {
+    // The cache of an alias may be gone at the end of a thread or of the program. The hold's own
+    // state serves then.
+    bool is_ours = false;
+    try {
+      is_ours = release_in_store(cache(), hold);
+    } catch (const BackendError&) {
+      throw;
+    } catch (const CacheError&) {
+      Cache own(hold.state());
+      is_ours = release_in_store(own, hold);
+    }
+    if (is_ours) return;
+  } catch (const std::exception& error) {
+    try {
+      why = std::string("it could not be released: ") + error.what();
+    } catch (const std::bad_alloc&) {  // the shorter reason stays
+    }
+  } catch (...) {  // a warning handler may throw anything
+  }
+  hold.request_stop();
+  if (was_lost) return;  // the warning has been given
+  try {
+    warn_of_loss(Cache(hold.state()), hold, why);
+  } catch (const std::exception&) {  // no memory
+  }
+}
+
+std::string LockCore::detach() {
+  const std::shared_ptr<Hold> hold = remove(Whose::mine);
+  if (!hold) throw_misuse("this thread does not have it, and cannot pass it on");
+  hold->finish();
+  forget(*hold);
+  return hold->token();
+}
+
+// --- Of a thread ---
+
+std::shared_ptr<Hold> LockCore::must_have(std::string_view what) const {
+  if (auto hold = mine()) return hold;
+  throw_misuse(std::string(what) + ": this thread does not have it; take it first");
+}
+
+bool LockCore::is_held() const {
+  const auto hold = mine();
+  return hold != nullptr && hold->is_alive();
+}
+
+std::stop_token LockCore::stop_token() const { return must_have("stop_token()")->stop_token(); }
+
+std::uint64_t LockCore::fence() const { return must_have("fence()")->fence(); }
+
+std::string LockCore::token() const { return must_have("token()")->token(); }
+
+}  // namespace polycache::detail
