@@ -51,6 +51,7 @@ class Lease : public ::testing::Test {
           .backend = "memory", .timeout = 100s, .load = load, .layers = {{.name = "chaos"}}};
       config.caches["bare"] = {
           .backend = "memory", .timeout = 100s, .layers = {{.name = "hiding"}}};
+      config.caches["strict"] = {.backend = "memory", .options = {{"keys", std::string("strict")}}};
       config.caches["private"] = {.backend = "locmem", .load = {.lease = 10s}};
       return config;
     }
@@ -369,6 +370,17 @@ TEST_F(SeparateLease, OneProcessRefreshesAndTheOthersReadOn) {
   EXPECT_EQ(theirs.ends(), "theirs");
   EXPECT_EQ(other_.cache.get_or_set("k", mine, options_), "theirs");
   EXPECT_FALSE(has(separate_key));
+}
+
+// As memcached, which has no keys with blanks; the key of a lease is none.
+TEST_F(SeparateLease, AStoreWithStrictKeysHasIt) {
+  Cache& strict = one_.registry["strict"];
+  EXPECT_EQ(strict.get_or_set(
+                "s", [] { return std::string("old"); }, options_),
+            "old");
+  clock_.advance(60s);
+  EXPECT_EQ(strict.get_or_set("s", mine, options_), "mine");
+  EXPECT_THAT(take_warnings(), IsEmpty());
 }
 
 TEST_F(SeparateLease, ARefreshInTheBackgroundTakesIt) {
