@@ -55,15 +55,13 @@ class SignalsBlocked {
 
 // When to renew: after a third of the lease.
 Time third(const Hold& hold, Time begin) noexcept {
-  const auto time = hold.place().lease / 3;
-  return time >= Time::max() - begin ? Time::max() : begin + std::max<Time::duration>(time, 1us);
+  constexpr std::chrono::milliseconds most = std::chrono::hours(24 * 365);  // no overflow
+  return begin + std::max<Time::duration>(std::min(hold.place().lease, 3 * most) / 3, 1us);
 }
 
 // When to try again after a failure: soon, but no more than ten times in a lease.
 Time soon(const Hold& hold) noexcept {
-  const Time now = hold.now();
-  const auto time = std::clamp<std::chrono::milliseconds>(hold.place().lease / 10, 1ms, 1s);
-  return time >= Time::max() - now ? Time::max() : now + time;
+  return hold.now() + std::clamp<std::chrono::milliseconds>(hold.place().lease / 10, 1ms, 1s);
 }
 
 // Never destroyed: the threads outlive static objects if a store hangs at the end.

@@ -197,12 +197,12 @@ bool LockCore::take(std::optional<SteadyTime> until) {
   Pauses pauses;
   for (;;) {
     milliseconds wait{};
-    if (std::shared_ptr<Hold> hold = try_take(cache, wait)) {
+    if (const std::shared_ptr<Hold> hold = try_take(cache, wait)) {
       // A store that answered after the end of the lease may have given it to another by now.
       if (hold->now() >= hold->end()) {
         release_in_store(cache, *hold);
       } else {
-        keep(std::move(hold));
+        keep(hold);
         return true;
       }
     }
@@ -213,7 +213,7 @@ bool LockCore::take(std::optional<SteadyTime> until) {
   }
 }
 
-void LockCore::keep(std::shared_ptr<Hold> hold) {
+void LockCore::keep(const std::shared_ptr<Hold>& hold) {
   try {
     keep_alive(hold);
     InProcess& here = this->here();
@@ -237,11 +237,11 @@ bool LockCore::adopt(std::string_view token) {
   }
   Cache& cache = this->cache();
   const auto asked = cache.clock().steady_now();
-  auto hold = std::make_shared<Hold>(
+  const auto hold = std::make_shared<Hold>(
       Hold::Place{what_, name_, stored_as_, permits_, options_.lease, options_.renew},
       std::string(token), 0, cache, asked);
   if (!renew_in_store(cache, *hold)) return false;
-  keep(std::move(hold));
+  keep(hold);
   return true;
 }
 

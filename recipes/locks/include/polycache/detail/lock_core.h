@@ -26,7 +26,7 @@ std::optional<std::chrono::steady_clock::time_point> moment_after(
     const std::chrono::duration<Rep, Period>& time) {
   using Clock = std::chrono::steady_clock;
   if (!(time > time.zero())) return Clock::time_point::min();
-  if (time >= std::chrono::hours(24 * 36525)) return std::nullopt;
+  if (std::chrono::duration<double>(time) > std::chrono::hours(24 * 36525)) return std::nullopt;
   return Clock::now() + std::chrono::ceil<Clock::duration>(time);
 }
 
@@ -80,7 +80,7 @@ class LockCore {
   void refuse_if_evicting(LockExtension& locks);
   std::shared_ptr<Hold> try_take(Cache& cache, std::chrono::milliseconds& wait);
   bool wait_for_release(Cache& cache, std::chrono::milliseconds limit) const;
-  void keep(std::shared_ptr<Hold> hold);
+  void keep(const std::shared_ptr<Hold>& hold);
   std::shared_ptr<Hold> remove(Whose whose);
   void unlock(Hold& hold) const noexcept;
 
