@@ -7,6 +7,8 @@ function(polycache_add_plugin name)
   cmake_parse_arguments(arg "" "" "LINK" ${ARGN})
   add_library(polycache_plugin_${name} MODULE ${arg_UNPARSED_ARGUMENTS})
   target_link_libraries(polycache_plugin_${name} PRIVATE polycache::polycache ${arg_LINK})
+  # For POLYCACHE_FUNCTION, whose library has no descriptor of its own with a name.
+  target_compile_definitions(polycache_plugin_${name} PRIVATE POLYCACHE_PLUGIN_NAME="${name}")
   set_target_properties(polycache_plugin_${name} PROPERTIES
     PREFIX "" OUTPUT_NAME polycache_${name}
     CXX_VISIBILITY_PRESET hidden

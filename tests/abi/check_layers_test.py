@@ -43,6 +43,7 @@ GOOD = {
     "plugins/zstd.cpp": '#include "polycache/transforms/zstd.h"\n',
     "plugins/hashed.cpp": '#include <openssl/evp.h>\n#include "polycache/author/plugin.h"\n',
     "recipes/memoize/include/polycache/memoize.h": '#include "polycache/cache.h"\n',
+    "recipes/functions/src/library.cpp": '#include "polycache/author/plugin.h"\n',
     "examples/hello/main.cpp": "#include <polycache/polycache.h>\n",
     "examples/custom_backend/folder.cpp": "#include <polycache/author/plugin.h>\n",
 }
@@ -86,6 +87,7 @@ BAD = {
     "what is for tests knows no store": ("testing/include/polycache/testing/suite.h", "polycache/backends/redis.h"),
     "a plugin knows no registry": ("plugins/redis.cpp", "polycache/registry.h"),
     "a recipe knows no backend": ("recipes/memoize/memoize.cpp", "polycache/author/backend.h"),
+    "a recipe loads no plugin": ("recipes/memoize/memoize.cpp", "polycache/author/plugin.h"),
     "an example is a user": ("examples/hello/main.cpp", "polycache/author/plugin.h"),
     "a tool is a user": ("tools/polycache.cpp", "polycache/backends/locmem.h"),
     "the front knows no registry": ("core/src/front/frame.h", "polycache/registry.h"),

@@ -43,6 +43,7 @@ static_assert(static_cast<unsigned>(PluginKind::backend) == 1);
 static_assert(static_cast<unsigned>(PluginKind::layer) == 2);
 static_assert(static_cast<unsigned>(PluginKind::key_function) == 3);
 static_assert(static_cast<unsigned>(PluginKind::transform) == 4);
+static_assert(static_cast<unsigned>(PluginKind::functions) == 5);
 static_assert(keeps_head == 1);
 
 // What is passed by value through virtual functions.

@@ -22,6 +22,10 @@
 #include <polycache/testing/scoped_caches.h>
 #include <polycache/testing/test_context.h>
 
+#if __has_include(<polycache/function.h>)
+#include <polycache/function.h>
+#endif
+
 #if __has_include(<polycache/memoize.h>)
 #include <polycache/memoize.h>
 #endif

@@ -533,11 +533,11 @@ def by_line(said, file):
 
 
 class Compiler:
-    def __init__(self, path, include, folder, recipe):
+    def __init__(self, path, include, folder, recipes):
         self.path = path
         version = subprocess.run([path, "--version"], capture_output=True, text=True, check=True)
         self.every_error = "-ferror-limit=0" if "clang" in version.stdout else "-fmax-errors=0"
-        self.flags = [*FLAGS, f"-I{include}", f"-I{recipe}"]
+        self.flags = [*FLAGS, f"-I{include}", *(f"-I{recipe}" for recipe in recipes)]
         self.folder = folder / pathlib.Path(path).name
         self.folder.mkdir()
 
@@ -617,12 +617,34 @@ MEMO_SLIPS = [
      "has no text for the key"),
 ]
 
+FUNCTION_PRELUDE = """
+#include <polycache/function.h>
+#include <string>
+#include <vector>
+
+using polycache::Function;
+struct Open {
+  explicit Open(int) {}
+};
+"""
+
+# What cannot be a function by name, each for one reason.
+FUNCTION_SLIPS = [
+    ("function_generic", "Function([](auto x) { return x; });", "parameters of known types"),
+    ("function_reference", "Function([](int& n) { return n; });", "no parameter that it may change"),
+    ("function_pointer", "Function([](const int* n) { return *n; });", "takes no pointer"),
+    ("function_mutable", "Function([n = 0](int) mutable { return ++n; });",
+     "does not change when it is called"),
+    ("function_result", "Function([] { return 1; }).call<std::string_view>();", "is a value"),
+]
+
 
 def jobs(compiler, headers):
     yield lambda: compiler.together("slips", PRELUDE, SLIPS)
     yield lambda: compiler.together("again", PRELUDE, AGAIN)
     yield lambda: compiler.together("json", JSON_PRELUDE, JSON_SLIPS)
     yield lambda: compiler.together("memoize", MEMO_PRELUDE, MEMO_SLIPS)
+    yield lambda: compiler.together("functions", FUNCTION_PRELUDE, FUNCTION_SLIPS)
     yield lambda: [("valid", Said(), compiler.compile("valid", PRELUDE + VALID)[1])]
     for header in headers:
         name = "cxx17_" + header.replace("/", "_")
@@ -640,13 +662,13 @@ def main():
     parser.add_argument("compilers", nargs="+")
     args = parser.parse_args()
     include = args.source / "core" / "include"
-    recipe = args.source / "recipes" / "memoize" / "include"
+    recipes = [args.source / "recipes" / name / "include" for name in ("functions", "memoize")]
     headers = sorted(str(h.relative_to(include)) for h in include.rglob("*.h"))
     headers.remove("polycache/abi.h")  # export.h includes it
     total = problems = 0
     with tempfile.TemporaryDirectory() as temporary, \
             concurrent.futures.ThreadPoolExecutor(max_workers=2) as pool:
-        compilers = [Compiler(path, include, pathlib.Path(temporary), recipe) for path in args.compilers]
+        compilers = [Compiler(path, include, pathlib.Path(temporary), recipes) for path in args.compilers]
         work = [(compiler, job) for compiler in compilers for job in jobs(compiler, headers)]
         answers = pool.map(lambda item: (item[0], list(item[1]())), work)
         for compiler, answer in answers:

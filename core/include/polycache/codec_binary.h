@@ -34,6 +34,8 @@
 
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -58,6 +60,20 @@ inline constexpr std::uint64_t signature_of = [] {
   signature.add("polycache 1 ");
   Whole<T>::describe(signature);
   return signature.value();
+}();
+
+// The description of a type (docs/values.md), ended by a null character: "s(i64,[c8])".
+template <class T>
+[[gnu::visibility("hidden")]] inline constexpr auto description_of = [] {
+  constexpr std::size_t size = [] {
+    Signature signature;
+    Wire<T>::describe(signature);
+    return signature.size();
+  }();
+  std::array<char, size + 1> text{};
+  Signature signature(text.data());
+  Wire<T>::describe(signature);
+  return text;
 }();
 
 }  // namespace detail::binary

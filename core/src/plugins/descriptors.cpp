@@ -53,6 +53,8 @@ void check_descriptor(const std::string& where, const PluginDescriptor& descript
       return require(descriptor.payload.key_function != nullptr);
     case PluginKind::transform:
       return require(descriptor.payload.transform != nullptr);
+    case PluginKind::functions:
+      break;
   }
   if (descriptor.payload.data == nullptr) fail("has a descriptor without its data");
 }
@@ -69,6 +71,8 @@ std::string word_for(PluginKind kind) {
       return "key function";
     case PluginKind::transform:
       return "transform";
+    case PluginKind::functions:
+      return "library of functions";
   }
   return "plugin of kind " + std::to_string(static_cast<std::uint32_t>(kind));
 }

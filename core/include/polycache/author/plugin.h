@@ -35,7 +35,13 @@ namespace polycache {
 
 // Numbers up to 999 belong to polycache. A program that loads plugins of a kind of its own
 // (CacheRegistry::plugin) chooses a greater one.
-enum class PluginKind : std::uint32_t { backend = 1, layer = 2, key_function = 3, transform = 4 };
+enum class PluginKind : std::uint32_t {
+  backend = 1,
+  layer = 2,
+  key_function = 3,
+  transform = 4,
+  functions = 5,  // of the recipe polycache/function.h, which the core does not call
+};
 
 using CreateFactory = std::unique_ptr<BackendFactory> (*)(const OptionReader& options,
                                                           const BackendContext& context);

@@ -20,12 +20,19 @@ namespace polycache::detail::binary {
 inline constexpr std::size_t max_members = 16;
 inline constexpr int max_depth = 128;
 
-// The hash of a type's description.
+// The hash of a type's description; also its text, if there is a place for it.
 class Signature {
  public:
+  constexpr Signature() noexcept = default;
+  // `text`: as long as size() is in the end.
+  constexpr explicit Signature(char* text) noexcept : text_(text) {}
+
   constexpr void add(std::string_view text) noexcept {
-    for (const char c : text)
+    for (const char c : text) {
       state_ = (state_ ^ static_cast<unsigned char>(c)) * std::uint64_t{0x100000001b3};
+      if (text_ != nullptr) text_[size_] = c;
+      ++size_;
+    }
   }
   constexpr void add(std::intmax_t number) noexcept {
     if (number >= 10) add(number / 10);
@@ -33,9 +40,12 @@ class Signature {
     add(std::string_view(&digit, 1));
   }
   constexpr std::uint64_t value() const noexcept { return state_; }
+  constexpr std::size_t size() const noexcept { return size_; }
 
  private:
   std::uint64_t state_ = 0xcbf29ce484222325;
+  char* text_ = nullptr;
+  std::size_t size_ = 0;
 };
 
 // Counts the nested structs during the traversal of a value.
