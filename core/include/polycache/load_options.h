@@ -167,6 +167,11 @@ struct LoadOptions {
   // share their computations anyway. Other stores must be able to compare, as all stock stores are;
   // else a call throws BackendError of the kind unsupported, and a configuration is refused.
   Span lease = {};
+  // How long the caller waits while another thread computes the value, or with a lease another
+  // process [30 s]. Then it returns the stale value where there is one (stale_if_error), else it
+  // computes the value itself. Zero or off: it does not wait. Of a call, not of an alias, and not
+  // for get_or_set_many().
+  Span wait = {};
 };
 
 }  // namespace polycache

@@ -46,7 +46,8 @@ struct CacheStatistics {
   std::uint64_t discarded_loads = 0;
 
   // Calls that waited for the function of another thread; that stopped waiting at soft_limit or
-  // hard_limit; background computations that the executor refused.
+  // hard_limit, or took a stale value at the end of LoadOptions::wait; background computations that
+  // the executor refused.
   std::uint64_t waits = 0;
   std::uint64_t late_loads = 0;
   std::uint64_t refused_jobs = 0;

@@ -61,6 +61,7 @@ class TypedKey {
     if (!call.hard_limit.is_said()) call.hard_limit = options_.hard_limit;
     if (call.negative_timeout.is_default()) call.negative_timeout = options_.negative_timeout;
     if (!call.lease.is_said()) call.lease = options_.lease;
+    if (!call.wait.is_said()) call.wait = options_.wait;
     return call;
   }
   WriteOptions with(const WriteOptions& call) const {

@@ -6,6 +6,7 @@
 #include <map>
 #include <mutex>
 #include <utility>
+#include <vector>
 
 #include "polycache/author/fork.h"
 
@@ -32,8 +33,33 @@ struct Flights::Flight {
 };
 
 struct Flights::Shard {
-  std::mutex mutex;  // guards by_key
+  std::mutex mutex;  // guards what follows
   std::map<std::string, std::shared_ptr<Flight>, std::less<>> by_key;
+  std::vector<std::shared_ptr<Flight>> alone;
+
+  // Takes out those of that key.
+  std::vector<std::shared_ptr<Flight>> take(std::string_view key) {
+    std::vector<std::shared_ptr<Flight>> taken;
+    const auto it = by_key.find(key);
+    if (it != by_key.end()) {
+      taken.push_back(std::move(it->second));
+      by_key.erase(it);
+    }
+    std::erase_if(alone, [&](const std::shared_ptr<Flight>& flight) {
+      if (flight->key != key) return false;
+      taken.push_back(flight);
+      return true;
+    });
+    return taken;
+  }
+  void remove(const std::shared_ptr<Flight>& flight) {
+    const auto it = by_key.find(flight->key);
+    if (it != by_key.end() && it->second == flight) {
+      by_key.erase(it);
+    } else {
+      std::erase(alone, flight);
+    }
+  }
 };
 
 struct Flights::Table {
@@ -93,6 +119,16 @@ Flights::Ticket Flights::join(std::string_view final_key) {
   return {table, std::move(flight), true};
 }
 
+Flights::Ticket Flights::fly_alone(std::string_view final_key) {
+  Table& table = this->table();
+  Shard& shard = table.shard(final_key);
+  auto flight = std::make_shared<Flight>(std::string(final_key));
+  const std::lock_guard lock(shard.mutex);
+  shard.alone.push_back(flight);
+  table.running.fetch_add(1, std::memory_order_relaxed);
+  return {table, std::move(flight), true};
+}
+
 bool Flights::any() const noexcept {
   return table_.load(std::memory_order_acquire)->running.load(std::memory_order_relaxed) != 0;
 }
@@ -100,25 +136,25 @@ bool Flights::any() const noexcept {
 void Flights::end_of(std::string_view final_key) {
   Table& table = this->table();
   Shard& shard = table.shard(final_key);
-  std::shared_ptr<Flight> flight;
+  std::vector<std::shared_ptr<Flight>> flights;
   {
     const std::lock_guard lock(shard.mutex);
-    const auto it = shard.by_key.find(final_key);
-    if (it == shard.by_key.end()) return;
-    flight = std::move(it->second);
-    shard.by_key.erase(it);
+    flights = shard.take(final_key);
   }
-  flight->end();
+  for (const std::shared_ptr<Flight>& flight : flights) flight->end();
 }
 
 void Flights::end_all() {
   for (Shard& shard : table().shards) {
     std::map<std::string, std::shared_ptr<Flight>, std::less<>> flights;
+    std::vector<std::shared_ptr<Flight>> alone;
     {
       const std::lock_guard lock(shard.mutex);
       flights.swap(shard.by_key);
+      alone.swap(shard.alone);
     }
     for (const auto& [key, flight] : flights) flight->end();
+    for (const std::shared_ptr<Flight>& flight : alone) flight->end();
   }
 }
 
@@ -132,8 +168,7 @@ Flights::Ticket::~Ticket() {
   {
     Shard& shard = table_->shard(flight_->key);
     const std::lock_guard lock(shard.mutex);
-    const auto it = shard.by_key.find(flight_->key);
-    if (it != shard.by_key.end() && it->second == flight_) shard.by_key.erase(it);
+    shard.remove(flight_);
   }
   table_->running.fetch_sub(1, std::memory_order_relaxed);
   {

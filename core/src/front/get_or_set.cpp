@@ -277,15 +277,28 @@ class Cache::GetOrSet {
       if (is_nested_) break;
       if (!waited) operation_.tally().waits.add();
       if (const auto found = wait(ticket)) return *found;
-      if (ticket.timed_out()) break;
+      if (!ticket.timed_out()) continue;
+      if (!says_wait()) break;
+      if (accepts_stale_) return late();
+      has_waited_ = true;
+      break;
     }
+    return alone();
+  }
+
+  // Computes beside another thread that computes the same.
+  bool alone() {
     const Computation inside(&state_.shared(), key_);
-    return compute(nullptr);
+    for (;;) {
+      Flights::Ticket ticket = state_.flights().fly_alone(key_);
+      if (!has_waited_) return compute(&ticket);
+      if (const auto found = own(ticket)) return *found;
+    }
   }
 
   // Waits for another thread's result. Empty if there is none: this call computes, or asks why.
   std::optional<bool> wait(Flights::Ticket& ticket) {
-    const std::optional<Flights::Landing> landing = ticket.wait(longest_wait());
+    const std::optional<Flights::Landing> landing = ticket.wait(wait_for_others());
     if (!landing) {
       if (ticket.timed_out() && is_limited() && is_late()) return late();
       return std::nullopt;
@@ -324,9 +337,16 @@ class Cache::GetOrSet {
     Loading::Seen seen;
     Flights::Landing landing;
     const bool takes_stale = rules_ != nullptr && rules_->stale.count() > 0;
-    const std::chrono::nanoseconds wait = is_nested_ ? std::chrono::nanoseconds() : longest_wait();
+    const bool may_wait = !is_nested_ && !has_waited_;
     const Loading::Turn turn =
-        loading_.take_turn({.wait = wait, .accepts_stale = takes_stale}, seen, landing);
+        loading_.take_turn({.wait = may_wait ? wait_for_others() : std::chrono::nanoseconds(),
+                            .accepts_stale = takes_stale,
+                            .prefers_stale = says_wait()},
+                           seen, landing);
+    if (turn == Loading::Turn::late) {
+      keep_stale(std::move(*seen.bytes));
+      return late();
+    }
     if (turn == Loading::Turn::done) return give_landing(ticket, std::move(landing));
     if (ticket.is_ended() && loading_.has_lease()) {
       loading_.end_lease();
@@ -401,9 +421,18 @@ class Cache::GetOrSet {
     return is_soft ? rules_->soft_limit : rules_->hard_limit;
   }
   bool is_late() const noexcept { return SteadyClock::now() - began_ >= limit(); }
+  bool says_wait() const noexcept { return rules_ != nullptr && rules_->wait; }
+  std::chrono::nanoseconds left_of(std::chrono::nanoseconds time) const noexcept {
+    return std::max(std::chrono::nanoseconds::zero(), time - (SteadyClock::now() - began_));
+  }
+  // For this call's own job.
   std::chrono::nanoseconds longest_wait() const noexcept {
-    if (!is_limited()) return Flights::longest_wait;
-    return std::max(std::chrono::nanoseconds::zero(), limit() - (SteadyClock::now() - began_));
+    return is_limited() ? left_of(limit()) : Flights::longest_wait;
+  }
+  // For another thread or process.
+  std::chrono::nanoseconds wait_for_others() const noexcept {
+    if (!says_wait()) return longest_wait();
+    return std::min(longest_wait(), left_of(*rules_->wait));
   }
   bool late() {
     operation_.tally().late_loads.add();
@@ -445,8 +474,9 @@ class Cache::GetOrSet {
   std::optional<std::string> stale_;  // the value of a stale entry
   std::string stored_;                // that entry
   bool accepts_stale_ = false;
-  bool is_nested_ = false;  // inside another computation, so that it must not wait
-  bool refused_ = false;    // the executor does not run it
+  bool is_nested_ = false;   // inside another computation, so that it must not wait
+  bool has_waited_ = false;  // for others, as long as the call says
+  bool refused_ = false;     // the executor does not run it
   std::shared_ptr<detail::LoadTask> detached_;
   SteadyClock::time_point began_;
 };

@@ -233,6 +233,9 @@ Cache::Unloaded Cache::get_or_set_many_bytes(std::span<const std::string_view> k
                      ": get_or_set_many: soft_limit and hard_limit are for get_or_set() with "
                      "in_background(f); this function runs where it was called");
   }
+  if (options.wait.is_said()) {
+    throw ValueError(alias() + ": get_or_set_many: wait is for get_or_set()");
+  }
   const LoadRules rules =
       rules_of(state_->load_policy(), options, false, state_->never_ends(options.timeout),
                [&] { return state_->alias() + ": get_or_set_many"; });

@@ -108,6 +108,7 @@ LoadRules rules_of(const LoadPolicy& alias, const LoadOptions& call, bool is_bac
   if (throttle.is_off()) rules.throttle = milliseconds(1);
   rules.jitter = said(call.jitter, alias.jitter);
   rules.lease = said(call.lease, alias.lease).value();
+  if (call.wait.is_said()) rules.wait = std::max(milliseconds::zero(), call.wait.value());
   if (is_background) {
     rules.soft_limit = said(call.soft_limit, alias.soft_limit).value();
     rules.hard_limit = said(call.hard_limit, alias.hard_limit).value();

@@ -30,6 +30,8 @@ struct LoadRules {
   std::chrono::milliseconds hard_limit{};  // zero: none
   std::optional<Timeout> negative = {};    // how long to remember that there is no value
   std::chrono::milliseconds lease{};       // zero: none
+  // How long to wait for others, if the call says so.
+  std::optional<std::chrono::milliseconds> wait = {};
 
   // Whether an entry needs the times of its value.
   bool wants_times() const noexcept {
@@ -43,7 +45,8 @@ inline bool says_anything(const LoadPolicy& policy) noexcept { return policy != 
 inline bool says_anything(const LoadOptions& call) noexcept {
   return call.refresh_after.is_said() || call.stale_if_error.is_said() || call.throttle.is_said() ||
          call.early.has_value() || call.jitter.is_said() || call.soft_limit.is_said() ||
-         call.hard_limit.is_said() || !call.negative_timeout.is_default() || call.lease.is_said();
+         call.hard_limit.is_said() || !call.negative_timeout.is_default() || call.lease.is_said() ||
+         call.wait.is_said();
 }
 
 // Whether a call says no more than a valid refresh_after, which cannot contradict anything.
@@ -53,7 +56,7 @@ inline bool just_refreshes(const LoadOptions& call, bool never_ends) noexcept {
                                          : after.value().count() > 0;
   return is_valid && !call.stale_if_error.is_said() && !call.throttle.is_said() &&
          !call.early.has_value() && !call.jitter.is_said() && !call.soft_limit.is_said() &&
-         !call.hard_limit.is_said() && !call.lease.is_said();
+         !call.hard_limit.is_said() && !call.lease.is_said() && !call.wait.is_said();
 }
 
 // Whether options may contradict those of the alias.

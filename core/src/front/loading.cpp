@@ -241,6 +241,7 @@ Cache::Loading::Turn Cache::Loading::take_turn(const Wanted& wanted, Seen& seen,
     if (wanted.refreshes) return Turn::theirs;
     if (!has_waited && wanted.wait.count() > 0) operation_.tally().waits.add();
     if (!pauses.next()) {
+      if (is_stale && wanted.accepts_stale && wanted.prefers_stale) return Turn::late;
       // In place of what is there now, so that a write or an erasure from here on wins.
       if (seen.reading.outcome != Outcome::absent) stored_ = seen.stored;
       return Turn::ours;

@@ -88,12 +88,14 @@ class Cache::Loading {
     ours,    // this call computes
     done,    // it has been computed: there is a newer value, or "nothing"
     theirs,  // another process refreshes the value, or failed to replace the stale one
+    late,    // another process computes, and the stale value serves meanwhile
   };
   struct Wanted {
     std::optional<std::int64_t> refreshes = {};  // when the value that is due was created
     // Longest time to wait for another process; zero: it must not.
     std::chrono::nanoseconds wait{};
     bool accepts_stale = false;  // for when another process fails
+    bool prefers_stale = false;  // if accepted, also for when another process takes longer
   };
   // Looks again. With LoadOptions::lease, then takes the lease, or waits until it is free.
   Turn take_turn(const Wanted& wanted, Seen& seen, Flights::Landing& landing);
