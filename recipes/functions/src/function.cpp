@@ -31,7 +31,8 @@ Registered& registered() {
 }  // namespace
 
 std::string Function::shown_name() const {
-  return name_.empty() ? "a function" : "the function " + quote(name_);
+  const std::string shown = name_.empty() ? "a function" : "the function " + quote(name_);
+  return owner_.empty() ? shown : owner_ + ": " + shown;
 }
 
 void Function::refuse(std::string_view types, std::string_view result,

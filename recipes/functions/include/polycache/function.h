@@ -110,7 +110,13 @@ class Function {
     return key_of_encoded(encode_for<A...>({}, arguments...));
   }
 
-  // --- The steps of a call, for recipes. ---
+  // --- For recipes: a name that messages begin with, and the steps of a call. ---
+
+  Function owned_by(std::string owner) const {
+    Function function = *this;
+    function.owner_ = std::move(owner);
+    return function;
+  }
 
   // The arguments as the function takes them. Throws ConfigError also if the result is not an R.
   template <class R, class... A>
@@ -186,6 +192,7 @@ class Function {
 
   std::shared_ptr<const Entry> entry_;
   std::string name_;
+  std::string owner_;
 };
 
 // The function of that name: a registered one, or "library:function". The registry's configuration

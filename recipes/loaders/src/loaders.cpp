@@ -1,0 +1,172 @@
+#include "polycache/loaders.h"
+
+#include <exception>
+#include <map>
+#include <mutex>
+
+#include "polycache/author/text.h"
+#include "polycache/error.h"
+#include "polycache/executor.h"
+#include "polycache/registry.h"
+#include "section.h"
+
+namespace polycache {
+namespace {
+
+using detail::LoaderState;
+using States = std::map<std::string, std::shared_ptr<const LoaderState>, std::less<>>;
+
+// Before main(), so that a registry that is made there accepts the sections. If the program has
+// claimed a name, it reads that section itself.
+void claim(std::string_view name, SectionCheck check) noexcept {
+  try {
+    register_section(std::string(name), std::move(check));
+  } catch (const std::exception&) {  // a program that starts has no other way to hear of it
+  }
+}
+[[maybe_unused]] const bool is_claimed = [] {
+  claim(detail::loaders_section,
+        [](SectionReader& section) { static_cast<void>(detail::read_loaders(section, {})); });
+  claim(detail::defaults_section, [](SectionReader& section) {
+    static_cast<void>(detail::read_loader_options(section, {}));
+  });
+  return true;
+}();
+
+[[noreturn]] void refuse_repeated(const std::string& label) {
+  throw ConfigError("loader " + quote(label) + ": the label is used already; choose another one");
+}
+
+LoaderOptions defaults_of(const CacheRegistry& registry) {
+  SectionReader section = registry.section(detail::defaults_section);
+  LoaderOptions options = detail::read_loader_options(section, {});
+  section.finish();
+  return options;
+}
+
+// Those of the configuration.
+States configured(CacheRegistry& registry) {
+  const LoaderOptions defaults = defaults_of(registry);
+  SectionReader section = registry.section(detail::loaders_section);
+  States states;
+  for (detail::DeclaredLoader& loader : detail::read_loaders(section, defaults)) {
+    if (loader.getter.empty()) continue;  // recorded
+    try {
+      states.emplace(loader.label,
+                     std::make_shared<const LoaderState>(registry, loader.label, loader.getter,
+                                                         loader.options, true));
+    } catch (const ConfigError& error) {
+      loader.section.reject("", error.what());
+    }
+  }
+  section.finish();
+  return states;
+}
+
+}  // namespace
+
+struct Loaders::State {
+  explicit State(CacheRegistry& its_registry)
+      : registry(its_registry), of_configuration(configured(its_registry)) {}
+
+  std::shared_ptr<const LoaderState> find(std::string_view label) const {
+    const std::lock_guard lock(mutex);
+    for (const States* states : {&of_program, &of_configuration}) {
+      const auto found = states->find(label);
+      if (found != states->end()) return found->second;
+    }
+    return nullptr;
+  }
+  std::vector<std::shared_ptr<const LoaderState>> all() const {
+    const std::lock_guard lock(mutex);
+    States both = of_program;
+    both.insert(of_configuration.begin(), of_configuration.end());
+    std::vector<std::shared_ptr<const LoaderState>> list;
+    for (const auto& [label, state] : both) list.push_back(state);
+    return list;
+  }
+  void reload() {
+    States read = configured(registry);
+    const std::lock_guard lock(mutex);
+    for (const auto& [label, state] : read) {
+      if (of_program.contains(label)) refuse_repeated(label);
+    }
+    of_configuration = std::move(read);
+  }
+
+  CacheRegistry& registry;
+  mutable std::mutex mutex;  // guards what follows
+  States of_program;
+  States of_configuration;
+  std::shared_ptr<void> listener;  // the last member: it ends first
+};
+
+Loaders::Loaders(CacheRegistry& registry) : state_(std::make_shared<State>(registry)) {
+  state_->listener = registry.on_change([state = std::weak_ptr(state_)] {
+    if (const std::shared_ptr<State> mine = state.lock()) mine->reload();
+  });
+}
+
+Loaders::~Loaders() = default;
+
+Loader Loaders::add(std::string label, FunctionOrName getter, LoaderOptions options) {
+  auto state = std::make_shared<const LoaderState>(state_->registry, label, getter,
+                                                   std::move(options), false);
+  const std::lock_guard lock(state_->mutex);
+  if (state_->of_configuration.contains(label) ||
+      !state_->of_program.emplace(label, state).second) {
+    refuse_repeated(label);
+  }
+  return Loader(std::move(state));
+}
+
+Loader Loaders::add(std::string label, FunctionOrName getter) {
+  return add(std::move(label), std::move(getter), defaults_of(state_->registry));
+}
+
+Loader Loaders::operator[](std::string_view label) const {
+  if (auto state = state_->find(label)) return Loader(std::move(state));
+  std::vector<std::string_view> names;
+  const auto all = state_->all();
+  for (const auto& state : all) names.emplace_back(state->label());
+  std::string text = "there is no loader " + quote(label);
+  if (const auto near = nearest(label, names)) text += "; did you mean " + quote(*near) + "?";
+  if (names.empty()) throw ConfigError(text + "; none is declared");
+  text += text.ends_with('?') ? " There are" : "; there are";
+  for (const std::string_view& name : names) {
+    text += (&name == names.data() ? " " : ", ") + quote(name);
+  }
+  throw ConfigError(text);
+}
+
+bool Loaders::contains(std::string_view label) const { return state_->find(label) != nullptr; }
+
+std::vector<LoaderInfo> Loaders::describe() const {
+  std::vector<LoaderInfo> infos;
+  for (const auto& state : state_->all()) infos.push_back(state->describe());
+  return infos;
+}
+
+Loaders& global_loaders() {
+  // Of each registry that has been the global one. A registry is known by its executor: another one
+  // may have its address later.
+  struct Global {
+    std::weak_ptr<Executor> of;
+    Loaders loaders;
+  };
+  struct All {
+    std::mutex mutex;  // guards what follows
+    std::map<CacheRegistry*, std::unique_ptr<Global>> by_registry;
+  };
+  static auto* const all = new All;
+  CacheRegistry& registry = global_registry();
+  const std::shared_ptr<Executor> executor = registry.executor();
+  const std::lock_guard lock(all->mutex);
+  std::unique_ptr<Global>& found = all->by_registry[&registry];
+  if (!found || found->of.lock() != executor) {
+    found.reset(new Global{executor, Loaders(registry)});
+  }
+  return found->loaders;
+}
+
+}  // namespace polycache
