@@ -13,6 +13,12 @@
 
 #include "polycache/polycache.h"
 
+#if __has_include("polycache/loaders.h")
+#include "polycache/loaders.h"
+// Its part of the program claims its sections.
+[[gnu::used]] static polycache::Loaders& (*const loaders)() = &polycache::global_loaders;
+#endif
+
 namespace {
 
 using polycache::Config;

@@ -26,6 +26,10 @@
 #include <polycache/function.h>
 #endif
 
+#if __has_include(<polycache/loaders.h>)
+#include <polycache/loaders.h>
+#endif
+
 #if __has_include(<polycache/memoize.h>)
 #include <polycache/memoize.h>
 #endif
