@@ -29,7 +29,6 @@ class Pages : public ::testing::Test {
   Cache& cache() { return registry_["default"]; }
   PageCache pages(PageCacheOptions options = {}) {
     options.registry = &registry_;
-    options.clock = &clock_;
     return PageCache(options);
   }
   // Its body is a number of its own.

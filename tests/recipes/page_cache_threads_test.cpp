@@ -48,7 +48,6 @@ class PagesTogether : public ::testing::Test {
  protected:
   PageCache pages(PageCacheOptions options = {}) {
     options.registry = &registry_;
-    options.clock = &clock_;
     return PageCache(options);
   }
   static PageRequest get(const std::string& path, PageHeaders headers = {}) {
@@ -387,7 +386,7 @@ TEST_F(PagesTogether, AHandlerThatAsksForItsOwnPageIsToldSo) {
 TEST_F(PagesTogether, AnAnswerIsNotStoredWithoutItsTagsIfAnotherProcessWasFaster) {
   CacheRegistry other({.caches = {{"default", {.backend = "memory"}}}},
                       {.clock = &clock_, .linked_plugins = {&testing::memory_store}});
-  const PageCache theirs({.registry = &other, .clock = &clock_});
+  const PageCache theirs({.registry = &other});
   const PageCache ours = pages();
   const auto english = [&](const std::function<void()>& meanwhile) {
     return ours
@@ -412,7 +411,7 @@ TEST_F(PagesTogether, AnAnswerIsNotStoredWithoutItsTagsIfAnotherProcessWasFaster
 }
 
 TEST_F(PagesTogether, APageCacheOfOneThreadUsesItsCache) {
-  const PageCache mine(registry_["default"], {.clock = &clock_});
+  const PageCache mine(registry_["default"]);
   EXPECT_EQ(mine.answer(get("/"), [&] { return next(); }).body, "body 1");
   EXPECT_EQ(pages().answer(get("/"), [&] { return next(); }).body, "body 1");
   EXPECT_EQ(pages({.version = 2}).answer(get("/"), [&] { return next(); }).body, "body 2");

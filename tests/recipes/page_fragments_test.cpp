@@ -25,7 +25,6 @@ class Fragments : public ::testing::Test {
   Cache& cache() { return registry_["default"]; }
   PageCache pages(PageCacheOptions options = {}) {
     options.registry = &registry_;
-    options.clock = &clock_;
     return PageCache(options);
   }
   PageAnswer next() { return {.body = "body " + std::to_string(++calls_)}; }

@@ -4,9 +4,10 @@
 #include <pthread.h>
 
 #include <algorithm>
-#include <csignal>
 #include <exception>
 #include <utility>
+
+#include "polycache/author/signals_blocked.h"
 
 namespace polycache {
 namespace {
@@ -17,26 +18,6 @@ constinit thread_local const Workers* mine = nullptr;
 // Set when a job has ended this thread by pthread_exit(). A job that has called exit() also ends
 // here, but then the process ends, and no other job may start.
 constinit thread_local bool is_unwound = false;
-
-// While it exists, threads are started with all signals blocked: the program's handlers run on the
-// program's threads. Faults of a job (SIGSEGV) still reach the program's handler.
-class SignalsBlocked {
- public:
-  SignalsBlocked() noexcept {
-    sigset_t set;
-    sigfillset(&set);
-    for (const int fault : {SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP}) {
-      sigdelset(&set, fault);
-    }
-    pthread_sigmask(SIG_BLOCK, &set, &before_);
-  }
-  SignalsBlocked(const SignalsBlocked&) = delete;
-  SignalsBlocked& operator=(const SignalsBlocked&) = delete;
-  ~SignalsBlocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-
- private:
-  sigset_t before_;
-};
 
 void run(Job job) {
   try {

@@ -37,7 +37,7 @@ class Flights {
   class Ticket;
   // Joins the flight of that key, or starts one.
   Ticket join(std::string_view final_key);
-  // Starts a flight of its own, which no other thread joins, beside one that may be there.
+  // Starts a flight of its own, which no other thread joins, next to one that may be there.
   Ticket fly_alone(std::string_view final_key);
 
   // Whether there may be one.

@@ -286,7 +286,7 @@ class Cache::GetOrSet {
     return alone();
   }
 
-  // Computes beside another thread that computes the same.
+  // Computes while another thread computes the same.
   bool alone() {
     const Computation inside(&state_.shared(), key_);
     for (;;) {

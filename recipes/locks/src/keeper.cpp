@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <chrono>
 #include <condition_variable>
-#include <csignal>
 #include <cstdlib>
 #include <deque>
 #include <map>
@@ -16,6 +15,7 @@
 #include <vector>
 
 #include "per_process.h"
+#include "polycache/author/signals_blocked.h"
 #include "polycache/error.h"
 
 namespace polycache::detail {
@@ -33,25 +33,6 @@ constexpr Time::duration longest_sleep = 100ms;
 constexpr int idle_rounds = 10;
 // How long the end of the process waits for a renewal.
 constexpr std::chrono::seconds patience{1};
-
-// Threads are started with all signals blocked: the program's handlers run on its own threads.
-class SignalsBlocked {
- public:
-  SignalsBlocked() noexcept {
-    sigset_t set;
-    sigfillset(&set);
-    for (const int fault : {SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP}) {
-      sigdelset(&set, fault);
-    }
-    pthread_sigmask(SIG_BLOCK, &set, &before_);
-  }
-  SignalsBlocked(const SignalsBlocked&) = delete;
-  SignalsBlocked& operator=(const SignalsBlocked&) = delete;
-  ~SignalsBlocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-
- private:
-  sigset_t before_;
-};
 
 // When to renew: after a third of the lease.
 Time third(const Hold& hold, Time begin) noexcept {

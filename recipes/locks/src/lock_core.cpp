@@ -1,15 +1,11 @@
 #include "polycache/detail/lock_core.h"
 
 #include <pthread.h>
-#include <sys/random.h>
 
 #include <algorithm>
-#include <array>
-#include <cerrno>
 #include <exception>
 #include <mutex>
 #include <random>
-#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -17,10 +13,10 @@
 #include "hold.h"
 #include "keeper.h"
 #include "per_process.h"
+#include "polycache/author/random_id.h"
 #include "polycache/author/text.h"
 #include "polycache/error.h"
 #include "polycache/observer.h"
-#include "polycache/registry.h"
 
 namespace polycache::detail {
 namespace {
@@ -44,25 +40,6 @@ class Pauses {
   std::chrono::microseconds pause_{1000};
   std::minstd_rand random_{std::random_device{}()};
 };
-
-// 128 bits that nothing else has, as 32 hex digits.
-std::string new_token() {
-  std::array<unsigned char, 16> bytes{};
-  std::size_t filled = 0;
-  while (filled < bytes.size()) {
-    const ssize_t got = getrandom(bytes.data() + filled, bytes.size() - filled, 0);
-    if (got > 0) filled += static_cast<std::size_t>(got);
-    if (got < 0 && errno != EINTR) {
-      throw std::system_error(errno, std::generic_category(), "locks: no random bytes");
-    }
-  }
-  std::string token;
-  for (const unsigned char byte : bytes) {
-    token += "0123456789abcdef"[byte >> 4U];
-    token += "0123456789abcdef"[byte & 15U];
-  }
-  return token;
-}
 
 // How much is left, rounded up; at most `most`.
 milliseconds left_until(const std::optional<LockCore::SteadyTime>& moment, milliseconds most) {
@@ -98,7 +75,8 @@ LockCore::LockCore(Cache* cache, std::string_view what, KeyView name, std::uint3
       stored_as_((what == "semaphore" ? "s." : "l.") + name_),
       permits_(permits),
       options_(std::move(options)),
-      cache_(cache),
+      cache_(cache != nullptr ? CacheHandle(*cache)
+                              : CacheHandle(options_.cache, options_.registry)),
       here_(nullptr) {
   if (name_.empty()) throw ValueError(what_ + ": the name is empty; give it one");
   if (options_.lease <= milliseconds::zero()) {
@@ -118,12 +96,6 @@ LockCore::~LockCore() {
   }
   for (const std::shared_ptr<Hold>& hold : std::exchange(known->holds, {})) unlock(*hold);
   delete known;
-}
-
-Cache& LockCore::cache() const {
-  if (cache_ != nullptr) return *cache_;
-  return options_.registry != nullptr ? (*options_.registry)[options_.cache]
-                                      : caches[options_.cache];
 }
 
 LockCore::InProcess& LockCore::here() const { return of_this_process(here_); }
@@ -163,7 +135,7 @@ void LockCore::check_store(Cache& cache) {
 
 // Null if the place is taken by others: then for `wait` at most, where that is known.
 std::shared_ptr<Hold> LockCore::try_take(Cache& cache, milliseconds& wait) {
-  const std::string token = new_token();
+  const std::string token = random_id();
   const auto asked = cache.clock().steady_now();
   LockExtension::Taken taken;
   cache.with_extension<LockExtension>(

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "page_rules.h"
+#include "polycache/author/clock.h"
 #include "polycache/entry.h"
 #include "polycache/error.h"
 #include "stored_page.h"
@@ -83,7 +84,7 @@ class PageCache::Answering {
 
  private:
   Moment now() const {
-    return std::chrono::floor<std::chrono::milliseconds>(pages_.options_.clock->system_now());
+    return std::chrono::floor<std::chrono::milliseconds>(cache_.clock().system_now());
   }
   PageAnswer finished(PageAnswer answer) const {
     return detail::pages::finished(request_, std::move(answer));
@@ -188,20 +189,16 @@ class PageCache::Answering {
   bool is_given_up_ = false;  // an error of the server's, in whose place a stale page is served
 };
 
-PageCache::PageCache(PageCacheOptions options)
+PageCache::PageCache(CacheHandle cache, PageCacheOptions options)
     : options_(std::move(options)),
-      cache_(nullptr),
+      cache_(std::move(cache)),
       version_("@" + std::to_string(options_.version)) {}
 
-PageCache::PageCache(Cache& cache, PageCacheOptions options) : PageCache(std::move(options)) {
-  cache_ = &cache;
-}
+PageCache::PageCache(PageCacheOptions options)
+    : PageCache(CacheHandle(options.cache, options.registry), options) {}
 
-Cache& PageCache::cache() const {
-  if (cache_ != nullptr) return *cache_;
-  return options_.registry != nullptr ? (*options_.registry)[options_.cache]
-                                      : caches[options_.cache];
-}
+PageCache::PageCache(Cache& cache, PageCacheOptions options)
+    : PageCache(CacheHandle(cache), std::move(options)) {}
 
 LoadOptions PageCache::load_options() const {
   return {.timeout = options_.timeout,
@@ -236,7 +233,7 @@ PageAnswer PageCache::head(const PageRequest& request, Call& call) const {
     page = cache.get<StoredPage>(detail::pages::variant_key(page_head(), request, *page));
   }
   if (!page || !page->matches(request)) return detail::pages::finished(request, call.take());
-  const Moment now = std::chrono::floor<std::chrono::milliseconds>(options_.clock->system_now());
+  const Moment now = std::chrono::floor<std::chrono::milliseconds>(cache.clock().system_now());
   return detail::pages::finished(request, detail::pages::answer_of(request, std::move(*page), now));
 }
 

@@ -1,14 +1,10 @@
 #include "polycache/sessions.h"
 
-#include <sys/random.h>
-
 #include <algorithm>
-#include <array>
-#include <cerrno>
-#include <system_error>
 #include <utility>
 
 #include "polycache/author/clock.h"
+#include "polycache/author/random_id.h"
 #include "polycache/codec_json.h"
 #include "polycache/detail/digest.h"
 #include "polycache/error.h"
@@ -20,29 +16,11 @@ using nlohmann::json;
 using std::chrono::milliseconds;
 using SystemClock = std::chrono::system_clock;
 
-constexpr std::size_t id_bytes = 16;
-constexpr std::string_view hex_digits = "0123456789abcdef";
-
-std::string new_id() {
-  std::array<unsigned char, id_bytes> random{};
-  std::size_t done = 0;
-  while (done < random.size()) {
-    const ssize_t got = getrandom(random.data() + done, random.size() - done, 0);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) {
-      throw std::system_error(errno, std::generic_category(),
-                              "polycache: no random numbers for the id of a session");
-    }
-    done += static_cast<std::size_t>(got);
-  }
-  std::string id;
-  for (const unsigned char byte : random) id += {hex_digits[byte >> 4U], hex_digits[byte & 0xfU]};
-  return id;
-}
+constexpr std::size_t id_digits = 32;
 
 bool is_id(std::string_view text) noexcept {
-  return text.size() == 2 * id_bytes &&
-         text.find_first_not_of(hex_digits) == std::string_view::npos;
+  return text.size() == id_digits &&
+         text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
 }
 
 std::int64_t in_milliseconds(SystemClock::time_point moment) {
@@ -125,7 +103,7 @@ milliseconds Sessions::life_of(const Session& session) const {
 
 Session Sessions::create() const {
   Session session;
-  session.id_ = new_id();
+  session.id_ = random_id();
   session.created_ = std::chrono::floor<milliseconds>(cache_.get().clock().system_now());
   return session;
 }
@@ -203,7 +181,7 @@ SaveResult Sessions::save(Session& session) const {
 }
 
 SaveResult Sessions::rotate(Session& session) const {
-  const std::string id = new_id();
+  const std::string id = random_id();
   if (session.is_new()) {
     session.id_ = id;
     return save(session);

@@ -59,15 +59,14 @@
 #include <utility>
 #include <vector>
 
-#include "polycache/author/clock.h"
 #include "polycache/author/function_ref.h"
 #include "polycache/cache.h"
+#include "polycache/cache_handle.h"
 #include "polycache/key.h"
 #include "polycache/load.h"
 #include "polycache/load_options.h"
 #include "polycache/options.h"
 #include "polycache/page_headers.h"
-#include "polycache/registry.h"
 
 namespace polycache {
 
@@ -126,7 +125,6 @@ struct PageCacheOptions {
   Span lease = {};
   // How long requests do not wait for each other after an answer that may not be stored.
   std::chrono::milliseconds no_wait{10'000};
-  const Clock* clock = &Clock::real();  // for Age and Expires; must outlive the PageCache
 };
 
 // Which fragment: a name, and what it depends on, as for polycache::key().
@@ -220,12 +218,13 @@ class PageCache {
                        FunctionRef<PageAnswer(PageTags&)> handler) const;
   PageAnswer head(const PageRequest& request, Call& call) const;
   // Throws ConfigError if there is no such alias.
-  Cache& cache() const;
+  Cache& cache() const { return cache_.get(); }
+  PageCache(CacheHandle cache, PageCacheOptions options);
   LoadOptions load_options() const;
   std::string page_head() const { return "page" + version_; }
 
   PageCacheOptions options_;
-  Cache* cache_;         // null: that of the alias, of the calling thread
+  CacheHandle cache_;
   std::string version_;  // "@1"
 };
 

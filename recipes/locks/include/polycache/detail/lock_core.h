@@ -13,6 +13,7 @@
 #include <string_view>
 
 #include "polycache/cache.h"
+#include "polycache/cache_handle.h"
 #include "polycache/key.h"
 #include "polycache/lock_options.h"
 
@@ -74,7 +75,7 @@ class LockCore {
   // The places of this process. A child of fork() has none, and must not touch those of its parent.
   struct InProcess;
 
-  Cache& cache() const;
+  Cache& cache() const { return cache_.get(); }
   InProcess& here() const;
   void check_store(Cache& cache);
   void refuse_if_evicting(LockExtension& locks);
@@ -89,7 +90,7 @@ class LockCore {
   const std::string stored_as_;  // locks and semaphores of one name do not meet
   const std::uint32_t permits_;
   const LockOptions options_;
-  Cache* const cache_;
+  const CacheHandle cache_;
   std::atomic<bool> is_checked_{false};  // that the store keeps locks
   mutable std::atomic<InProcess*> here_;
 };
