@@ -75,7 +75,7 @@ class LockStores : public ::testing::TestWithParam<ProcessStore> {
   }
   bool is(const char* store) const { return std::string(GetParam().name) == store; }
   bool evicts() const { return is("memcached"); }
-  // clear() leaves locks alone.
+  // clear() keeps locks.
   bool keeps_when_cleared() const { return is("locmem") || is("sqlite"); }
 
   // Runs f() in a child process, which ends with whether it is true.
@@ -165,8 +165,9 @@ TEST_P(LockStores, OnlySomeStoresFreeLocksWhenTheyAreCleared) {
   EXPECT_EQ(lock.release(), keeps_when_cleared());
 }
 
-TEST_P(LockStores, LocksAreNotEvictedWithEntries) {
-  if (!keeps_when_cleared()) GTEST_SKIP() << "its server decides";
+// Of stores that have limits of their own.
+using LockStoresWithLimits = LockStores;
+TEST_P(LockStoresWithLimits, LocksAreNotEvictedWithEntries) {
   CacheRegistry registry(config({{"max_entries", std::int64_t{16}}}), environment());
   std::vector<std::unique_ptr<Lock>> locks;
   for (int i = 0; i < 40; ++i) {
@@ -178,17 +179,19 @@ TEST_P(LockStores, LocksAreNotEvictedWithEntries) {
   for (const auto& lock : locks) EXPECT_TRUE(lock->release());
 }
 
-TEST_P(LockStores, AStoreThatEvictsIsRefusedUnlessItIsAccepted) {
-  if (!evicts()) GTEST_SKIP() << "it keeps locks";
+using EvictingLockStores = LockStores;
+TEST_P(EvictingLockStores, AStoreThatEvictsIsRefusedUnlessItIsAccepted) {
   CacheRegistry registry(config(), environment());
   const std::string message = message_of<ConfigError>([&] { Lock("l", {.registry = &registry}); });
   EXPECT_THAT(message, HasSubstr("may evict"));
   EXPECT_THAT(message, HasSubstr("evicting_store"));
 }
 
+// Of stores that processes share.
+using SharedLockStores = LockStores;
+
 // Fault 61.
-TEST_P(LockStores, ALockOfAProcessThatDiesIsFreeAfterItsLease) {
-  if (GetParam().is_private) GTEST_SKIP() << "each process has its own";
+TEST_P(SharedLockStores, ALockOfAProcessThatDiesIsFreeAfterItsLease) {
   GetParam().location();  // its server is this process's
   const Shared<std::atomic<bool>> has_it;
   const std::string name = this->name();
@@ -211,8 +214,7 @@ TEST_P(LockStores, ALockOfAProcessThatDiesIsFreeAfterItsLease) {
 }
 
 // Fault 62.
-TEST_P(LockStores, AnOwnerThatWasStoppedForTooLongIsTold) {
-  if (GetParam().is_private) GTEST_SKIP() << "each process has its own";
+TEST_P(SharedLockStores, AnOwnerThatWasStoppedForTooLongIsTold) {
   GetParam().location();
   struct Facts {
     std::atomic<bool> has_it{false};
@@ -241,8 +243,7 @@ TEST_P(LockStores, AnOwnerThatWasStoppedForTooLongIsTold) {
   EXPECT_TRUE(lock.release()) << "what the other one did has not released it";
 }
 
-TEST_P(LockStores, AChildOfForkHoldsNothing) {
-  if (GetParam().is_private) GTEST_SKIP() << "each process has its own";
+TEST_P(SharedLockStores, AChildOfForkHoldsNothing) {
   CacheRegistry registry(config(), environment());
   Lock lock(name(), options(registry));
   lock.lock();
@@ -259,6 +260,11 @@ INSTANTIATE_TEST_SUITE_P(Stores, LockStores,
                          ::testing::Values(locmem_store, sqlite_store, redis_store,
                                            memcached_store),
                          name_of);
+INSTANTIATE_TEST_SUITE_P(Stores, LockStoresWithLimits,
+                         ::testing::Values(locmem_store, sqlite_store), name_of);
+INSTANTIATE_TEST_SUITE_P(Stores, EvictingLockStores, ::testing::Values(memcached_store), name_of);
+INSTANTIATE_TEST_SUITE_P(Stores, SharedLockStores,
+                         ::testing::Values(sqlite_store, redis_store, memcached_store), name_of);
 
 TEST(LockServers, RedisWithAnEvictingPolicyIsRefusedUnlessItIsAccepted) {
   const auto server = Server::redis({"--maxmemory-policy", "allkeys-lfu"});

@@ -7,6 +7,7 @@
 
 #include <functional>
 #include <new>
+#include <ostream>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -47,6 +48,9 @@ struct ProcessStore {
   const char* name;  // of the backend
   std::function<std::vector<std::string>()> location;
   bool is_private = false;  // each process has its own
+
+  // For GoogleTest: the bytes of the object differ from run to run.
+  friend void PrintTo(const ProcessStore& store, std::ostream* out) { *out << store.name; }
 };
 
 // Its server is started by the first test that asks, in the process that asks.

@@ -46,11 +46,19 @@ TEST_F(Dummy, BulkOperationsKeepNothingEither) {
   EXPECT_EQ(session_->erase_many(keys), 0u);
 }
 
-TEST_F(Dummy, HasNoExtensions) {
+TEST_F(Dummy, HasNoExtensionsThatNeedEntries) {
   for (const std::string_view id :
-       {TtlExtension::id, CompareExtension::id, PopExtension::id, ErasePrefixExtension::id}) {
+       {TtlExtension::id, PopExtension::id, ErasePrefixExtension::id, LockExtension::id}) {
     EXPECT_EQ(session_->extension(id), nullptr) << id;
   }
+}
+
+TEST_F(Dummy, NoEntryIsEqualToAnything) {
+  auto* const compare = static_cast<CompareExtension*>(session_->extension(CompareExtension::id));
+  ASSERT_NE(compare, nullptr);
+  session_->put("k", "v", Ttl::forever(), PutMode::always);
+  EXPECT_FALSE(compare->put_if_equal("k", "v", "w", Ttl::forever()));
+  EXPECT_FALSE(compare->erase_if_equal("k", "v"));
 }
 
 TEST_F(Dummy, KeyRulesAreTheAuthorsChoice) {

@@ -117,8 +117,10 @@ void Cache::Operation::give_up(Access access, Failing failing, BackendCall& call
   try {
     throw;
   } catch (const BackendError& error) {
+    // What a store cannot do says nothing about whether it works.
     if (error.kind() == BackendError::Kind::unsupported && throws(access, failing)) {
-      settle(access, call, session);  // the store works as it always does
+      failure_ = Result::error;
+      state().shared().deliver(call);
       rethrow(error);
     }
     decide(error);

@@ -43,6 +43,7 @@
 #include <utility>
 #include <vector>
 
+#include "polycache/author/clock.h"
 #include "polycache/cache.h"
 #include "polycache/cached_entity.h"
 #include "polycache/detail/loader_state.h"
@@ -132,7 +133,7 @@ class Loader {
   template <class T>
   CachedEntity<T> with_times(T value) const {
     const auto now =
-        std::chrono::floor<std::chrono::milliseconds>(std::chrono::system_clock::now());
+        std::chrono::floor<std::chrono::milliseconds>(state_->cache().clock().system_now());
     return {std::move(value), now, now + state_->options().expires};
   }
   template <class T>
