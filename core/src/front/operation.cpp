@@ -117,9 +117,9 @@ void Cache::Operation::give_up(Access access, Failing failing, BackendCall& call
   try {
     throw;
   } catch (const BackendError& error) {
-    // What a store cannot do says nothing about whether it works.
     if (error.kind() == BackendError::Kind::unsupported && throws(access, failing)) {
       failure_ = Result::error;
+      report(state().store_record().note_unsupported(access));
       state().shared().deliver(call);
       rethrow(error);
     }

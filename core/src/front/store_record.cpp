@@ -63,6 +63,14 @@ StoreRecord::News StoreRecord::note_failure(Access access, const BackendError& e
   return news;
 }
 
+StoreRecord::News StoreRecord::note_unsupported(Access access) noexcept {
+  News news;
+  if (!traits_.breaks_circuits) {
+    news.breaker = own_.failed(access, BackendError::Kind::unsupported);
+  }
+  return news;
+}
+
 // Sums up failures that came too early to be reported and that no later failure reported.
 // REQUIRES: the cold mutex is held.
 StoreRecord::News StoreRecord::sum_up(std::chrono::steady_clock::time_point now) {

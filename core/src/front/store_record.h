@@ -52,6 +52,8 @@ class StoreRecord {
 
   // `thrown`: the caller receives the exception, so no warning is needed.
   News note_failure(Access access, const BackendError& error, bool thrown);
+  // What the store cannot do at all: no failure, and for the breaker a sign of life.
+  News note_unsupported(Access access) noexcept;
   // `is_whole`: the store refuses no other call. Otherwise one server's success does not mean that
   // the store has recovered.
   News note_success(Access access, bool is_whole);

@@ -6,11 +6,13 @@
 
 #include <csignal>
 
+#include "polycache/detail/export.h"
+
 namespace polycache {
 
 // While it exists, threads are started with all signals blocked: the program's handlers run on the
 // program's threads. Faults (SIGSEGV) still reach the program's handler.
-class SignalsBlocked {
+class POLYCACHE_API SignalsBlocked {
  public:
   SignalsBlocked() noexcept {
     sigset_t set;
