@@ -23,6 +23,7 @@ INSTANTIATE_TEST_SUITE_P(Folder, BackendConformance,
                                          .has_scan = false,
                                          .has_renew = false,
                                          .has_tag_index = false,
+                                         .has_locks = false,
                                          .has_maintenance = false}})),
                          case_name);
 
