@@ -43,7 +43,6 @@
 #include <utility>
 #include <vector>
 
-#include "polycache/author/clock.h"
 #include "polycache/cache.h"
 #include "polycache/cached_entity.h"
 #include "polycache/detail/loader_state.h"
@@ -132,8 +131,9 @@ class Loader {
   }
   template <class T>
   CachedEntity<T> with_times(T value) const {
+    // By the clock that CachedEntity::left() reads.
     const auto now =
-        std::chrono::floor<std::chrono::milliseconds>(state_->cache().clock().system_now());
+        std::chrono::floor<std::chrono::milliseconds>(std::chrono::system_clock::now());
     return {std::move(value), now, now + state_->options().expires};
   }
   template <class T>
