@@ -49,7 +49,7 @@ Averager::Averager(std::string key, AveragerOptions options)
     : Averager(CacheHandle(std::move(options.cache), options.registry), std::move(key),
                options.timeout) {}
 
-Averager::Averager(Cache& cache, std::string key, AveragerOptions options)
+Averager::Averager(Cache& cache, std::string key, const AveragerOptions& options)
     : Averager(CacheHandle(cache), std::move(key), options.timeout) {}
 
 Averager::Averager(CacheHandle cache, std::string key, Timeout timeout)

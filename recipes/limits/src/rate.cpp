@@ -10,7 +10,7 @@ namespace polycache::limits {
 namespace {
 
 // A limit times a period is beyond 64 bits.
-__extension__ typedef __int128 Wide;
+__extension__ using Wide = __int128;
 
 constexpr std::int64_t nanoseconds = 1'000'000;  // in a millisecond
 

@@ -25,7 +25,7 @@ limits::Moment now_of(const Cache& cache) noexcept {
 
 }  // namespace
 
-RateLimiter::RateLimiter(std::string name, RateLimiterOptions options)
+RateLimiter::RateLimiter(std::string name, const RateLimiterOptions& options)
     : RateLimiter(CacheHandle(options.cache, options.registry), std::move(name), options) {}
 
 RateLimiter::RateLimiter(Cache& cache, std::string name, RateLimiterOptions options)

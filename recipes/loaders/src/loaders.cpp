@@ -109,7 +109,7 @@ Loaders::Loaders(CacheRegistry& registry) : state_(std::make_shared<State>(regis
 
 Loaders::~Loaders() = default;
 
-Loader Loaders::add(std::string label, FunctionOrName getter, LoaderOptions options) {
+Loader Loaders::add(std::string label, const FunctionOrName& getter, LoaderOptions options) {
   auto state = std::make_shared<const LoaderState>(state_->registry, label, getter,
                                                    std::move(options), false);
   const std::lock_guard lock(state_->mutex);
@@ -120,14 +120,15 @@ Loader Loaders::add(std::string label, FunctionOrName getter, LoaderOptions opti
   return Loader(std::move(state));
 }
 
-Loader Loaders::add(std::string label, FunctionOrName getter) {
-  return add(std::move(label), std::move(getter), defaults_of(state_->registry));
+Loader Loaders::add(std::string label, const FunctionOrName& getter) {
+  return add(std::move(label), getter, defaults_of(state_->registry));
 }
 
 Loader Loaders::operator[](std::string_view label) const {
   if (auto state = state_->find(label)) return Loader(std::move(state));
   std::vector<std::string_view> names;
   const auto all = state_->all();
+  names.reserve(all.size());
   for (const auto& state : all) names.emplace_back(state->label());
   std::string text = "there is no loader " + quote(label);
   if (const auto near = nearest(label, names)) text += "; did you mean " + quote(*near) + "?";
@@ -151,6 +152,9 @@ Loaders& global_loaders() {
   // Of each registry that has been the global one. A registry is known by its executor: another one
   // may have its address later.
   struct Global {
+    Global(const std::shared_ptr<Executor>& executor, CacheRegistry& registry)
+        : of(executor), loaders(registry) {}
+
     std::weak_ptr<Executor> of;
     Loaders loaders;
   };
@@ -164,7 +168,7 @@ Loaders& global_loaders() {
   const std::lock_guard lock(all->mutex);
   std::unique_ptr<Global>& found = all->by_registry[&registry];
   if (!found || found->of.lock() != executor) {
-    found.reset(new Global{executor, Loaders(registry)});
+    found = std::make_unique<Global>(executor, registry);
   }
   return found->loaders;
 }

@@ -194,7 +194,7 @@ PageCache::PageCache(CacheHandle cache, PageCacheOptions options)
       cache_(std::move(cache)),
       version_("@" + std::to_string(options_.version)) {}
 
-PageCache::PageCache(PageCacheOptions options)
+PageCache::PageCache(const PageCacheOptions& options)
     : PageCache(CacheHandle(options.cache, options.registry), options) {}
 
 PageCache::PageCache(Cache& cache, PageCacheOptions options)

@@ -68,7 +68,7 @@ std::string_view name_of(SaveResult result) noexcept {
   return "unknown";
 }
 
-Sessions::Sessions(SessionsOptions options)
+Sessions::Sessions(const SessionsOptions& options)
     : Sessions(CacheHandle(options.cache, options.registry), options) {}
 
 Sessions::Sessions(Cache& cache, SessionsOptions options)

@@ -34,7 +34,7 @@ class Averager {
   // `key` is the key of the entry. Does not look at the store. Throws ValueError for an empty one.
   explicit Averager(std::string key, AveragerOptions options = {});
   // With one thread's cache; `cache` and `registry` of the options are not used.
-  Averager(Cache& cache, std::string key, AveragerOptions options = {});
+  Averager(Cache& cache, std::string key, const AveragerOptions& options = {});
 
   // Throws ValueError for a value that is not finite, or with which the sum would not be; and if
   // the entry is something else.

@@ -59,7 +59,7 @@ class RateLimiter {
   // `name` begins the keys: two limiters need two names. Does not look at the store. Throws
   // ValueError for an empty name, a limit of zero or less or over 10^9, and a period of zero or
   // less or over 10 years.
-  RateLimiter(std::string name, RateLimiterOptions options);
+  RateLimiter(std::string name, const RateLimiterOptions& options);
   // With one thread's cache; `cache` and `registry` of the options are not used.
   RateLimiter(Cache& cache, std::string name, RateLimiterOptions options);
 

@@ -161,8 +161,8 @@ class Loaders {
   // The getter is a function, or the name of one. Throws ConfigError if the label is used already,
   // is empty, has more than 100 bytes, a blank, a control character, ':' or '@'; if an option
   // cannot be; or if a function or an alias is not found.
-  Loader add(std::string label, FunctionOrName getter, LoaderOptions options);
-  Loader add(std::string label, FunctionOrName getter);
+  Loader add(std::string label, const FunctionOrName& getter, LoaderOptions options);
+  Loader add(std::string label, const FunctionOrName& getter);
 
   // Throws ConfigError for an unknown label, with those that are known.
   Loader operator[](std::string_view label) const;

@@ -163,7 +163,7 @@ concept PageHandler =
 class PageCache {
  public:
   // Does not look at the store, nor at the configuration.
-  explicit PageCache(PageCacheOptions options = {});
+  explicit PageCache(const PageCacheOptions& options = {});
   // `options.cache` and `options.registry` do not matter.
   explicit PageCache(Cache& cache, PageCacheOptions options = {});
 

@@ -93,7 +93,7 @@ std::string_view name_of(SaveResult result) noexcept;
 class Sessions {
  public:
   // Does not look at the store. Throws ValueError for an empty name and a lifetime of zero or less.
-  explicit Sessions(SessionsOptions options = {});
+  explicit Sessions(const SessionsOptions& options = {});
   // With one thread's cache; `cache` and `registry` of the options are not used.
   explicit Sessions(Cache& cache, SessionsOptions options = {});
 
