@@ -161,7 +161,7 @@ redis.call('HSET', KEYS[1], 't:' .. ARGV[1], string.format('%.0f', now + 1 + ARG
 return 1
 )");
 
-// A message that nobody waits for makes the next who waits look once more than necessary.
+// A message without a waiting session makes the next one that waits look once more than necessary.
 constinit const Script release_lock_script = script(R"(
 if redis.replicate_commands then redis.replicate_commands() end
 local time = redis.call('TIME')

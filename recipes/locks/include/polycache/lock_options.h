@@ -13,7 +13,7 @@ class CacheRegistry;
 // with a maxmemory-policy of allkeys-*.
 enum class EvictingStore : unsigned char {
   refuse,
-  // Locks then limit work, and exclude nobody for certain.
+  // Locks then limit work, and do not exclude for certain.
   accept,
 };
 
