@@ -178,7 +178,7 @@ std::optional<HeaderRead> try_to_read_header(const std::string& path, FileHeader
 void check_usable(const std::string& shown) {
   if (ForkPass::library_is_usable()) return;
   throw BackendError(BackendError::Kind::storage, shown,
-                     "sqlite " + quote(shown) +
+                     "sqlite " + quote_path(shown) +
                          ": this process was forked while a thread had been inside SQLite for ten "
                          "seconds, so it cannot use SQLite; check for a disk that hangs, and fork "
                          "again");
@@ -237,7 +237,7 @@ void Connection::drop_inherited(void* self, ForkPass::Inherited how) noexcept {
 
 void Connection::fail_as_dropped() const {
   throw DatabaseError(DatabaseError::Cause::stale, BackendError::Kind::storage, shown_,
-                      "sqlite " + quote(shown_) + ": the process was forked");
+                      "sqlite " + quote_path(shown_) + ": the process was forked");
 }
 
 // SQLite's own handler sleeps up to 100 ms at a time, so a process would starve among many short
@@ -303,7 +303,7 @@ void Connection::fail(int code) const {
   if ((code & 0xff) == SQLITE_BUSY && std::exchange(interrupted_, false)) {
     to.cause = Cause::interrupted;
   }
-  std::string message = "sqlite " + quote(shown_) + ": ";
+  std::string message = "sqlite " + quote_path(shown_) + ": ";
   message += handle_ == nullptr ? sqlite3_errstr(code) : sqlite3_errmsg(handle_);
   const int reason = handle_ == nullptr ? 0 : sqlite3_system_errno(handle_);
   const bool about_files = (code & 0xff) == SQLITE_CANTOPEN || (code & 0xff) == SQLITE_IOERR;

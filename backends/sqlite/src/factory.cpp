@@ -41,11 +41,11 @@ std::string check_folder(const fs::path& folder) {
   std::error_code error;
   const fs::file_status status = fs::status(folder, error);
   if (status.type() == fs::file_type::not_found) {
-    return "the folder " + quote(folder.string()) +
+    return "the folder " + quote_path(folder.string()) +
            " does not exist; create it, or name another one";
   }
   if (status.type() != fs::file_type::directory) {
-    return quote(folder.string()) + " is not a usable folder" +
+    return quote_path(folder.string()) + " is not a usable folder" +
            (error ? " (" + error.message() + ")" : "");
   }
   return {};
@@ -65,18 +65,19 @@ Place follow_links(fs::path file) {
   const std::string given = file.string();
   for (int links = 0; links < most_links; ++links) {
     const fs::path folder = file.parent_path();
-    const std::string lead =
-        links == 0 ? "" : quote(given) + " is a symbolic link to " + quote(file.string()) + ": ";
+    const std::string lead = links == 0 ? ""
+                                        : quote_path(given) + " is a symbolic link to " +
+                                              quote_path(file.string()) + ": ";
     if (std::string problem = check_folder(folder); !problem.empty()) return {file, lead + problem};
     std::error_code error;
     file = fs::canonical(folder, error) / file.filename();
-    if (error) return {file, lead + quote(folder.string()) + ": " + error.message()};
+    if (error) return {file, lead + quote_path(folder.string()) + ": " + error.message()};
     if (!fs::is_symlink(fs::symlink_status(file, error))) return {std::move(file)};
     const fs::path target = fs::read_symlink(file, error);
-    if (error) return {file, quote(file.string()) + ": " + error.message()};
+    if (error) return {file, quote_path(file.string()) + ": " + error.message()};
     file = file.parent_path() / target;
   }
-  return {file, quote(given) + " is a symbolic link that leads to itself; name a file"};
+  return {file, quote_path(given) + " is a symbolic link that leads to itself; name a file"};
 }
 
 // Finds the file of a location, and whether it can be a store. Changes nothing.
@@ -93,7 +94,7 @@ Place find_place(const std::string& location) {
     place.problem = std::move(check.problem);
   } else if (check.state == FileState::absent && !fs::exists(place.file, error) &&
              ::faccessat(AT_FDCWD, folder.c_str(), W_OK | X_OK, AT_EACCESS) != 0) {
-    place.problem = "the folder " + quote(folder.string()) + " is not writable (" +
+    place.problem = "the folder " + quote_path(folder.string()) + " is not writable (" +
                     std::generic_category().message(errno) +
                     "); make it writable, or name another one";
   }
@@ -161,7 +162,7 @@ std::string read_location(const OptionReader& options) {
   }
   if (memory) return location;
   if (location.back() == '/') {
-    options.reject_location(quote(location) + " is not the name of a file");
+    options.reject_location(quote_path(location) + " is not the name of a file");
     return location;
   }
   const Place place = find_place(location);
@@ -252,7 +253,7 @@ void agree_on_limits(const std::string& location, const TableSettings& table,
   const std::array shared{SharedOption{"max_entries", table.max_entries == 0
                                                           ? std::string("without limit")
                                                           : std::to_string(table.max_entries)}};
-  context.agree(id, "the table " + quote(table.name) + " of " + quote(location), shared);
+  context.agree(id, "the table " + quote(table.name) + " of " + quote_path(location), shared);
 }
 
 }  // namespace

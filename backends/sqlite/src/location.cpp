@@ -24,7 +24,7 @@ FileCheck refused(std::string problem) { return {FileState::refused, std::move(p
 // It may be our store with an overwritten first page: that cannot be determined.
 FileCheck refused_as_no_database(const std::string& path) {
   return refused(
-      quote(path) +
+      quote_path(path) +
       " is not an SQLite file; it was not changed; name another one, or, if it was a store of "
       "polycache whose first page is damaged, remove it with its -wal and -shm");
 }
@@ -37,15 +37,15 @@ BackendError::Kind kind_of(int error) noexcept {
 
 [[noreturn]] void cannot_lock(const std::string& path, int error) {
   throw BackendError(kind_of(error), path,
-                     "sqlite " + quote(path) + ": cannot lock " + quote(path + "-lock") + " (" +
-                         std::strerror(error) +
+                     "sqlite " + quote_path(path) + ": cannot lock " + quote_path(path + "-lock") +
+                         " (" + std::strerror(error) +
                          "), which is needed to create the file or to move a damaged one; make its "
                          "folder writable");
 }
 
 [[noreturn]] void cannot_move(const std::string& path, int error) {
   throw BackendError(kind_of(error), path,
-                     "sqlite " + quote(path) + ": the file is damaged and cannot be moved (" +
+                     "sqlite " + quote_path(path) + ": the file is damaged and cannot be moved (" +
                          std::strerror(error) + "); move it away with its -wal and -shm files");
 }
 
@@ -72,24 +72,24 @@ FileCheck check_file(const std::string& path, Patience& patience) {
   struct stat status {};
   if (::lstat(path.c_str(), &status) != 0) {
     if (errno == ENOENT) return {};
-    return refused("cannot examine " + quote(path) + " (" + std::strerror(errno) + ")");
+    return refused("cannot examine " + quote_path(path) + " (" + std::strerror(errno) + ")");
   }
   if (S_ISLNK(status.st_mode)) {
-    return refused(quote(path) +
+    return refused(quote_path(path) +
                    " became a symbolic link while it was in use; reload the configuration to "
                    "follow it");
   }
   if (S_ISDIR(status.st_mode)) {
-    return refused(quote(path) + " is a folder; name a file in it");
+    return refused(quote_path(path) + " is a folder; name a file in it");
   }
   if (!S_ISREG(status.st_mode))
-    return refused(quote(path) + " is not a regular file; name another one");
+    return refused(quote_path(path) + " is not a regular file; name another one");
   if (status.st_size == 0) return {};
   FileHeader header;
   switch (read_header(path, patience, header)) {
     case HeaderRead::unreadable:
       if (!identify_file(path)) return {};  // it existed a moment ago
-      return refused("cannot read " + quote(path) + "; check its permissions");
+      return refused("cannot read " + quote_path(path) + "; check its permissions");
     case HeaderRead::empty:
       if (status.st_size > 1) return {};  // it is a different file now
       [[fallthrough]];                    // SQLite treats a file of one byte as empty
@@ -101,12 +101,12 @@ FileCheck check_file(const std::string& path, Patience& patience) {
   if (header.application_id != own_application_id) {
     if (!header.is_database) return refused_as_no_database(path);
     return refused(
-        quote(path) +
+        quote_path(path) +
         " is an SQLite file, but not a polycache store; it was not changed; name another one");
   }
   if (!header.is_database) return {FileState::damaged, {}};
   if (header.user_version > own_schema_version) {
-    return refused(quote(path) + " was written by a newer polycache (schema " +
+    return refused(quote_path(path) + " was written by a newer polycache (schema " +
                    std::to_string(header.user_version) + ", this one supports " +
                    std::to_string(own_schema_version) +
                    "); it was not changed; name another one, or use the newer library");
@@ -157,7 +157,7 @@ void remove_orphaned_log(const std::string& path) {
     const std::string name = path + tail;
     if (::unlink(name.c_str()) == 0 || errno == ENOENT) continue;
     throw BackendError(kind_of(errno), path,
-                       "sqlite " + quote(path) + ": cannot remove " + quote(name) +
+                       "sqlite " + quote_path(path) + ": cannot remove " + quote_path(name) +
                            ", which belongs to a deleted file (" + std::strerror(errno) +
                            "); remove it");
   }

@@ -39,7 +39,7 @@ std::int64_t first_id(std::string_view cursor) {
 }
 
 std::string too_large(const Alias& alias, std::size_t size) {
-  return "sqlite " + quote(alias.shown) + ": a value of " + std::to_string(size) +
+  return "sqlite " + quote_path(alias.shown) + ": a value of " + std::to_string(size) +
          " bytes is larger than the store allows (max_value_bytes); it was not stored, and an "
          "older value of its key was removed";
 }
@@ -49,7 +49,7 @@ std::string too_large(const Alias& alias, std::size_t size) {
 void Session::report_damage(Table& table, std::string_view key) const {
   if (!table.take_damaged()) return;
   alias_->warn(Warning::Kind::entry_damaged, key,
-               "sqlite " + quote(alias_->shown) + ": the entry " + quote(key) +
+               "sqlite " + quote_path(alias_->shown) + ": the entry " + quote(key) +
                    " does not match its checksum, so its bytes changed on the disk; it is treated "
                    "as absent; if this happens more often, check the disk");
 }

@@ -69,7 +69,7 @@ void Session::bound_log(Table& table) {
   if (!to_warn) return;
   log.warned = true;
   alias_->warn(Warning::Kind::degraded, {},
-               "sqlite " + quote(alias_->shown) + ": its write-ahead log has grown to " +
+               "sqlite " + quote_path(alias_->shown) + ": its write-ahead log has grown to " +
                    std::to_string(table.log_bytes() >> 20) +
                    " MiB and cannot be emptied, since a process or thread has kept a read "
                    "transaction open for long; end it (in another program, or a decoder that "

@@ -102,7 +102,7 @@ void Session::open(const Moment& now) {
   checked_ = now.milliseconds;
   if (table_->table.fell_back()) {
     alias_->warn(Warning::Kind::degraded, {},
-                 "sqlite " + quote(alias_->shown) +
+                 "sqlite " + quote_path(alias_->shown) +
                      ": its file system has no shared memory for a write-ahead log; using a "
                      "rollback journal, where readers and writers wait for each other");
   }
@@ -126,7 +126,7 @@ void Session::open_file() {
   if (table_->table.connection().file_has_moved()) {
     throw DatabaseError(
         DatabaseError::Cause::stale, BackendError::Kind::storage, path,
-        "sqlite " + quote(path) + ": the file was replaced while it was being opened");
+        "sqlite " + quote_path(path) + ": the file was replaced while it was being opened");
   }
 }
 
@@ -160,7 +160,7 @@ FileCheck Session::check_for_opening() {
   }
   if (check.state == FileState::damaged) {
     throw DatabaseError(DatabaseError::Cause::damaged, BackendError::Kind::storage, path,
-                        "sqlite " + quote(path) + ": the file is damaged");
+                        "sqlite " + quote_path(path) + ": the file is damaged");
   }
   return check;
 }
@@ -209,7 +209,7 @@ void Session::move_damaged_file(const DatabaseError& error) {
   const auto aside = move_aside(alias_->shown, *identity_, patience_);
   if (!aside) return;  // another process or thread was faster, and has warned
   alias_->warn(Warning::Kind::other, {},
-               std::string(error.what()) + "; the damaged file was moved to " + quote(*aside) +
+               std::string(error.what()) + "; the damaged file was moved to " + quote_path(*aside) +
                    " and the cache starts empty; find the cause, then delete that file");
 }
 

@@ -38,7 +38,7 @@ std::unique_lock<std::timed_mutex> ProcessShare::take_turn(Patience& patience,
   std::unique_lock turn(turn_, std::defer_lock);
   if (!patience.lock(turn)) {
     throw BackendError(BackendError::Kind::overloaded, shown,
-                       "sqlite " + quote(shown) + ": other threads kept it busy for " +
+                       "sqlite " + quote_path(shown) + ": other threads kept it busy for " +
                            std::to_string(patience.limit().count()) + " ms (busy_timeout)");
   }
   return turn;

@@ -66,7 +66,7 @@ void Table::prepare_file() {
   if (application != own_application_id || version != own_schema_version) {
     throw DatabaseError(DatabaseError::Cause::other, BackendError::Kind::storage,
                         connection_.shown(),
-                        "sqlite " + quote(connection_.shown()) +
+                        "sqlite " + quote_path(connection_.shown()) +
                             ": the file is not a polycache store of this version; it was not "
                             "changed; name another one");
   }
@@ -75,9 +75,9 @@ void Table::prepare_file() {
   const bool there = secret.step();
   const std::string_view bytes = there ? secret.bytes(0) : std::string_view();
   if (bytes.size() != sizeof secret_) {
-    throw DatabaseError(DatabaseError::Cause::damaged, BackendError::Kind::storage,
-                        connection_.shown(),
-                        "sqlite " + quote(connection_.shown()) + ": the hash secret is missing");
+    throw DatabaseError(
+        DatabaseError::Cause::damaged, BackendError::Kind::storage, connection_.shown(),
+        "sqlite " + quote_path(connection_.shown()) + ": the hash secret is missing");
   }
   std::memcpy(&secret_, bytes.data(), sizeof secret_);
   std::memcpy(&sweep_from_, bytes.data(), sizeof sweep_from_);  // anywhere
@@ -172,7 +172,7 @@ void Table::check_spelling() {
   const std::string there = name_in_file("table", settings_.name);
   if (there == settings_.name) return;
   throw DatabaseError(DatabaseError::Cause::other, BackendError::Kind::storage, connection_.shown(),
-                      "sqlite " + quote(connection_.shown()) + ": the file has a table " +
+                      "sqlite " + quote_path(connection_.shown()) + ": the file has a table " +
                           quote(there) + ", which SQLite also treats as " + quote(settings_.name) +
                           "; spell it the same in the option table, or name another one");
 }

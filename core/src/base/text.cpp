@@ -233,10 +233,8 @@ std::optional<std::string> without_user(std::string_view rest) {
   return std::string(authority).append(is_shown ? path : "/...");
 }
 
-}  // namespace
-
-std::string quote(std::string_view text) {
-  constexpr std::size_t most = 80;
+// In double quotes, cut after about `most` characters.
+std::string quote_most(std::string_view text, std::size_t most) {
   static constexpr char hex[] = "0123456789abcdef";
   std::string out = "\"";
   while (!text.empty() && out.size() <= most) {
@@ -258,6 +256,12 @@ std::string quote(std::string_view text) {
   out += '"';
   return out;
 }
+
+}  // namespace
+
+std::string quote(std::string_view text) { return quote_most(text, 80); }
+
+std::string quote_path(std::string_view path) { return quote_most(path, std::string::npos); }
 
 bool is_host(std::string_view text) noexcept {
   if (text.find(':') != std::string_view::npos) return is_ipv6(text);

@@ -14,6 +14,8 @@
 #include <system_error>
 #include <vector>
 
+#include "polycache/author/text.h"
+
 namespace polycache {
 namespace {
 
@@ -93,8 +95,6 @@ Others others_of(const fs::path& path, const struct stat& status) {
   return others;
 }
 
-std::string in_quotes(const fs::path& path) { return '"' + path.string() + '"'; }
-
 // "is writable by the group \"staff\" and by all users; run: chmod go-w \"/x\"".
 std::string sentence(const Others& others, const struct stat& status, const fs::path& path) {
   std::string text = "is writable by ";
@@ -108,7 +108,7 @@ std::string sentence(const Others& others, const struct stat& status, const fs::
   text += "; run: chmod ";
   if (others.group) text += 'g';
   if (others.all_users) text += 'o';
-  return text + "-w " + in_quotes(path);
+  return text + "-w " + quote_path(path.native());
 }
 
 std::string check_folder(const fs::path& folder) {
@@ -132,14 +132,14 @@ std::string check_entry(const fs::path& folder, const struct stat& entry) {
   const std::string name = user_name(entry.st_uid);
   return "belongs to another user, " +
          (name.empty() ? "number " + std::to_string(entry.st_uid) : '"' + name + '"') +
-         ", and lies in " + in_quotes(folder) +
+         ", and lies in " + quote_path(folder.native()) +
          ", where all users can create files; move it to a folder of your own";
 }
 
 std::string check_holder(const fs::path& file, const struct stat& entry) {
   const fs::path folder = file.parent_path();
   if (const std::string problem = check_folder(folder); !problem.empty()) {
-    return "lies in the folder " + in_quotes(folder) + ", which " + problem;
+    return "lies in the folder " + quote_path(folder.native()) + ", which " + problem;
   }
   return check_entry(folder, entry);
 }

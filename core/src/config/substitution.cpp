@@ -49,10 +49,10 @@ Substituted from_variable(std::string_view name, bool has_default, std::string_v
 Substituted from_file(std::string_view path, const std::filesystem::path& folder) {
   FileText file = read_file(folder / path, most_of_secret_file);
   if (!file.problem.empty()) {
-    return {.problem = "the file " + quote(path) + " of a ${file:...} " + file.problem};
+    return {.problem = "the file " + quote_path(path) + " of a ${file:...} " + file.problem};
   }
   if (std::string problem = writers_of(folder / path); !problem.empty()) {
-    return {.problem = "the file " + quote(path) + " of a ${file:...} " + problem};
+    return {.problem = "the file " + quote_path(path) + " of a ${file:...} " + problem};
   }
   trim_newline(file.text);
   return {.text = std::move(file.text)};

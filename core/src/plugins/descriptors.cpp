@@ -93,7 +93,7 @@ void require_kind(const std::string& where, const PluginDescriptor& descriptor, 
 const PluginDescriptor& descriptor_of(const fs::path& file, const Library& library) {
   const auto symbol = own_symbol(library, descriptor_symbol);
   if (!symbol || !symbol->is_object) {
-    throw PluginError(quoted(file) +
+    throw PluginError(quote_path(file.native()) +
                       " has polycache's ABI mark, but does not export \"polycache_plugin\"; write "
                       "POLYCACHE_PLUGIN(...) once, outside every namespace");
   }
@@ -101,11 +101,11 @@ const PluginDescriptor& descriptor_of(const fs::path& file, const Library& libra
   const PluginDescriptor* descriptor = nullptr;
   std::memcpy(&descriptor, symbol->address, sizeof(descriptor));
   if (descriptor == nullptr || std::memcmp(symbol->address, "plycache", 8) == 0) {
-    throw PluginError(quoted(file) +
+    throw PluginError(quote_path(file.native()) +
                       " exports \"polycache_plugin\", but not as the address of a descriptor; "
                       "write POLYCACHE_PLUGIN(...)");
   }
-  check_descriptor(quoted(file), *descriptor);
+  check_descriptor(quote_path(file.native()), *descriptor);
   return *descriptor;
 }
 

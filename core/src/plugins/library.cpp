@@ -44,20 +44,22 @@ std::string read_mark(const fs::path& file) {
   try {
     sections = boost::dll::library_info(file).sections();
   } catch (const std::exception& error) {
-    throw PluginError(quoted(file) + " cannot be read: " + error.what());
+    throw PluginError(quote_path(file.native()) + " cannot be read: " + error.what());
   }
   std::set<std::string> marks;
   for (const std::string& section : sections) {
     if (section.starts_with(mark_prefix)) marks.insert(section.substr(mark_prefix.size()));
   }
   if (marks.empty()) {
-    throw PluginError(quoted(file) + " is not a polycache plugin: it has no section \"" +
+    throw PluginError(quote_path(file.native()) +
+                      " is not a polycache plugin: it has no section \"" +
                       std::string(mark_prefix) +
                       POLYCACHE_ABI "\", which POLYCACHE_PLUGIN or POLYCACHE_ABI_MARK adds");
   }
   if (marks.size() > 1) {
-    throw PluginError(quoted(file) + " has two ABI marks, " + quote(*marks.begin()) + " and " +
-                      quote(*marks.rbegin()) + ": it was linked from incompatible objects");
+    throw PluginError(quote_path(file.native()) + " has two ABI marks, " + quote(*marks.begin()) +
+                      " and " + quote(*marks.rbegin()) +
+                      ": it was linked from incompatible objects");
   }
   return *marks.begin();
 }
@@ -68,7 +70,8 @@ void check_mark(const fs::path& file) {
   const std::string mark = read_mark(file);
   const std::string own = POLYCACHE_ABI POLYCACHE_ABI_SANITIZER;
   if (mark == own || mark == POLYCACHE_ABI) return;
-  throw PluginError(quoted(file) + " does not fit this program: " + differences(mark, own) +
+  throw PluginError(quote_path(file.native()) +
+                    " does not fit this program: " + differences(mark, own) +
                     "; build it with the flags of this program and the headers of polycache " +
                     POLYCACHE_VERSION);
 }
@@ -83,7 +86,7 @@ void check_mark(const fs::path& file) {
 void check_writers(const fs::path& file, WritableFiles writable) {
   if (writable == WritableFiles::allowed || writable_files_allowed()) return;
   const std::string problem = writable_by_others(file);
-  if (!problem.empty()) refuse_writable(quoted(file), problem);
+  if (!problem.empty()) refuse_writable(quote_path(file.native()), problem);
 }
 
 // All files ever loaded, by canonical path; only grows. Unloading a library whose code a thread, an
@@ -111,7 +114,7 @@ void require_loader() {
 // Records that a static constructor of the file threw. `what` describes the exception.
 [[noreturn]] void throw_loader_lost(const fs::path& canonical, const std::string& what) {
   const std::string problem =
-      "a static constructor of " + quoted(canonical) + " threw " + what +
+      "a static constructor of " + quote_path(canonical.native()) + " threw " + what +
       ", and the dynamic loader's lock stays locked; end this process, and repair or remove "
       "that plugin before the next start";
   LoadedFiles& loaded = loaded_files();
@@ -165,14 +168,14 @@ void check_folder_writers(const fs::path& folder, WritableFiles writable) {
   if (writable == WritableFiles::allowed || writable_files_allowed()) return;
   const std::string problem = folder_writable_by_others(folder);
   if (!problem.empty()) {
-    refuse_writable("the plugin folder " + quoted(folder), problem);
+    refuse_writable("the plugin folder " + quote_path(folder.native()), problem);
   }
 }
 
 const Library& load_library(const fs::path& file, WritableFiles writable) {
   std::error_code error;
   const fs::path canonical = fs::canonical(file, error);
-  if (error) throw PluginError(quoted(file) + " cannot be opened: " + error.message());
+  if (error) throw PluginError(quote_path(file.native()) + " cannot be opened: " + error.message());
   if (const Library* library = find_loaded(canonical)) return *library;
 
   require_loader();
@@ -184,7 +187,7 @@ const Library& load_library(const fs::path& file, WritableFiles writable) {
   if (!run_constructors(canonical) ||
       (library.load(canonical, boost::dll::load_mode::rtld_now, error), error)) {
     throw PluginError(
-        quoted(canonical) + " cannot be loaded: " + loader_message(canonical) +
+        quote_path(canonical.native()) + " cannot be loaded: " + loader_message(canonical) +
         "; link the plugin with everything it needs (-Wl,-z,defs checks that at its build)");
   }
   LoadedFiles& loaded = loaded_files();

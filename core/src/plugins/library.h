@@ -38,7 +38,4 @@ struct Symbol {
 // C library, on which it depends.
 std::optional<Symbol> own_symbol(const Library& library, const char* name);
 
-// For messages: the whole path, unlike quote(), since a truncated path is useless.
-inline std::string quoted(const std::filesystem::path& file) { return '"' + file.string() + '"'; }
-
 }  // namespace polycache

@@ -22,7 +22,7 @@ namespace fs = std::filesystem;
 
 LoadedPlugin load_plugin(PluginKind kind, const fs::path& file, WritableFiles writable) {
   const PluginDescriptor& descriptor = descriptor_of(file, load_library(file, writable));
-  require_kind(quoted(file), descriptor, kind);
+  require_kind(quote_path(file.native()), descriptor, kind);
   return {&descriptor, file.string()};
 }
 
@@ -30,8 +30,9 @@ LoadedPlugin load_named_plugin(PluginKind kind, const fs::path& file, std::strin
                                WritableFiles writable) {
   LoadedPlugin plugin = load_plugin(kind, file, writable);
   if (plugin.descriptor->name == name) return plugin;
-  throw PluginError(quoted(file) + " contains the plugin " + quote(plugin.descriptor->name) +
-                    ", not " + quote(name) + "; rename the file, or configure it by its path");
+  throw PluginError(quote_path(file.native()) + " contains the plugin " +
+                    quote(plugin.descriptor->name) + ", not " + quote(name) +
+                    "; rename the file, or configure it by its path");
 }
 
 const PluginDescriptor* find_linked(PluginKind kind, std::string_view name,
@@ -61,15 +62,16 @@ std::optional<fs::path> file_in(const fs::path& folder, std::string_view name) {
   const bool plain_is_there = is_there(plain);
   if (!is_there(as_library)) return plain_is_there ? std::optional(plain) : std::nullopt;
   if (!plain_is_there) return as_library;
-  throw PluginError("there are two files for the plugin " + quote(name) + ", " + quoted(plain) +
-                    " and " + quoted(as_library) + "; remove one");
+  throw PluginError("there are two files for the plugin " + quote(name) + ", " +
+                    quote_path(plain.native()) + " and " + quote_path(as_library.native()) +
+                    "; remove one");
 }
 
 // A folder and, if applicable, the reason why nothing was found in it.
 std::string describe_folder(const fs::path& folder) {
   std::error_code error;
   const fs::file_status status = fs::status(folder, error);
-  std::string text = quoted(folder);
+  std::string text = quote_path(folder.native());
   if (status.type() == fs::file_type::not_found) {
     text += " (no such folder)";
   } else if (status.type() == fs::file_type::none) {
@@ -196,13 +198,14 @@ PluginKeyFunction load_key_function(const fs::path& file, const std::string& sym
                                     WritableFiles writable) {
   const auto found = own_symbol(load_library(file, writable), symbol.c_str());
   if (!found) {
-    throw PluginError(quoted(file) + " has no function " + quote(symbol) +
+    throw PluginError(quote_path(file.native()) + " has no function " + quote(symbol) +
                       "; declare it extern \"C\" and visible: void " + symbol +
                       "(std::string& out, std::string_view key, std::string_view prefix, int "
                       "version)");
   }
   if (!found->is_function) {
-    throw PluginError(quoted(file) + " has " + quote(symbol) + ", but it is not a function");
+    throw PluginError(quote_path(file.native()) + " has " + quote(symbol) +
+                      ", but it is not a function");
   }
   return reinterpret_cast<PluginKeyFunction>(found->address);
 }

@@ -29,7 +29,7 @@ namespace {
 std::string name_of(const Config& config, const Environment& environment) {
   if (!environment.name.empty()) return "the registry " + quote(environment.name);
   if (config.file.empty()) return "a registry made in code";
-  return "the registry of \"" + config.file.string() + '"';
+  return "the registry of " + quote_path(config.file.native());
 }
 
 class Builder {

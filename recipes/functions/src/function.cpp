@@ -31,7 +31,7 @@ Registered& registered() {
 }  // namespace
 
 std::string Function::shown_name() const {
-  const std::string shown = name_.empty() ? "a function" : "the function " + quote(name_);
+  const std::string shown = name_.empty() ? "a function" : "the function " + quote_path(name_);
   return owner_.empty() ? shown : owner_ + ": " + shown;
 }
 

@@ -15,7 +15,7 @@ namespace {
 const FunctionEntry* first_of(const PluginDescriptor& descriptor, std::string_view library) {
   const auto* const content = static_cast<const FunctionLibrary*>(descriptor.payload.data);
   if (content->size >= sizeof(FunctionLibrary) && content->first != nullptr) return *content->first;
-  throw PluginError("the library of functions " + quote(library) +
+  throw PluginError("the library of functions " + quote_path(library) +
                     " has a list that this program does not know; export functions with "
                     "POLYCACHE_FUNCTION");
 }
@@ -46,15 +46,15 @@ std::shared_ptr<const FunctionEntry> function_of_library(std::string_view librar
     names.emplace_back(entry->name);
     if (entry->name != function) continue;
     if (found != nullptr) {
-      throw PluginError("the library " + quote(library) + " exports two functions " +
+      throw PluginError("the library " + quote_path(library) + " exports two functions " +
                         quote(function) + "; rename one of them");
     }
     found = entry;
   }
   if (found == nullptr) {
     std::sort(names.begin(), names.end());
-    throw PluginError("the library " + quote(library) + " exports no function " + quote(function) +
-                      known_names(function, names));
+    throw PluginError("the library " + quote_path(library) + " exports no function " +
+                      quote(function) + known_names(function, names));
   }
   // Libraries are never unloaded.
   return {std::shared_ptr<const FunctionEntry>(), found};

@@ -69,6 +69,13 @@ TEST(Nearest, FindsTypingErrorsOnly) {
   EXPECT_FALSE(nearest("compression", words));
 }
 
+TEST(Quoted, ALongTextIsCutAndALongPathIsNot) {
+  const std::string path = "/" + std::string(300, 'x') + "/a\n.so";
+  EXPECT_LT(quote(path).size(), 100);
+  EXPECT_TRUE(quote(path).ends_with("...\""));
+  EXPECT_EQ(quote_path(path), "\"/" + std::string(300, 'x') + "/a\\x0a.so\"");
+}
+
 TEST(Quoted, ShowsNoRawControlCharacter) {
   EXPECT_EQ(quote("a\"b\n\xff清"), "\"a\\\"b\\x0a\\xff清\"");
   EXPECT_LT(quote(std::string(1000, 'x')).size(), 100U);

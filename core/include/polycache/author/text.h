@@ -32,6 +32,9 @@ POLYCACHE_API std::optional<std::string_view> nearest(std::string_view word,
 // cut after about 80 characters. Messages show keys and values in this form.
 POLYCACHE_API std::string quote(std::string_view text);
 
+// Likewise, and never cut: a part of a path names another file.
+POLYCACHE_API std::string quote_path(std::string_view path);
+
 // Whether the whole text is a host: a name of letters, digits, '-' and '_' in labels of at most 63
 // characters, an IPv4 address, or an IPv6 address without brackets ("fe80::1%eth0").
 POLYCACHE_API bool is_host(std::string_view text) noexcept;
