@@ -131,6 +131,13 @@ static_assert(static_cast<int>(StoreOp::get_and_renew) == 19);
 static_assert(static_cast<int>(StoreOp::erase_tagged) == 22);
 static_assert(static_cast<int>(StoreOp::take_lock) == 23);
 static_assert(static_cast<int>(StoreOp::wait_for_lock) == 26);
+static_assert(static_cast<int>(StoreOp::use_limit) == 27);
+static_assert(static_cast<int>(StoreOp::forget_limit) == 28);
+
+// Of LimitExtension.
+static_assert(sizeof(rates::Rate) == 24);
+static_assert(offsetof(LimitExtension::Use, cost) == 40);
+static_assert(offsetof(LimitExtension::Used, before) == 16);
 
 // What is thrown on one side and caught on the other.
 static_assert(sizeof(CacheError) == 16);
@@ -234,6 +241,8 @@ TEST(VirtualTables, Extensions) {
   EXPECT_EQ(slot(&LockExtension::release), 2);
   EXPECT_EQ(slot(&LockExtension::wait), 3);
   EXPECT_EQ(slot(&LockExtension::keeping), 4);
+  EXPECT_EQ(slot(&LimitExtension::use), 0);
+  EXPECT_EQ(slot(&LimitExtension::forget), 1);
   EXPECT_EQ(slot(&MaintenanceExtension::expire), 0);
   EXPECT_EQ(slot(&MaintenanceExtension::cull), 1);
   EXPECT_EQ(slot(&MaintenanceExtension::volume), 2);
@@ -252,6 +261,7 @@ TEST(Extensions, AreCalledAsEver) {
   EXPECT_EQ(RenewExtension::id, "polycache.renew/1");
   EXPECT_EQ(TagIndexExtension::id, "polycache.tag_index/1");
   EXPECT_EQ(LockExtension::id, "polycache.lock/1");
+  EXPECT_EQ(LimitExtension::id, "polycache.limit/1");
   EXPECT_EQ(MaintenanceExtension::id, "polycache.maintenance/1");
 }
 

@@ -52,6 +52,7 @@ struct MutantTable {
   };
   std::map<std::string, std::vector<Holder>, std::less<>> locks;
   std::uint64_t fence = 0;
+  std::map<std::string, std::string, std::less<>> limits;
 };
 
 class MutantSession final : public Backend,
@@ -63,7 +64,8 @@ class MutantSession final : public Backend,
                             public ErasePatternExtension,
                             public RenewExtension,
                             public TagIndexExtension,
-                            public LockExtension {
+                            public LockExtension,
+                            public LimitExtension {
  public:
   static constexpr std::size_t most_bytes = std::size_t{2} << 20U;
 
@@ -220,6 +222,7 @@ class MutantSession final : public Backend,
   void* extension(std::string_view id) noexcept override {
     if (id == TagIndexExtension::id) return static_cast<TagIndexExtension*>(this);
     if (id == LockExtension::id) return static_cast<LockExtension*>(this);
+    if (id == LimitExtension::id) return static_cast<LimitExtension*>(this);
     if (id == TtlExtension::id || makes("every_extension_is_there")) {
       return static_cast<TtlExtension*>(this);
     }
@@ -429,6 +432,34 @@ class MutantSession final : public Backend,
   }
   Keeping keeping() override {
     return makes("lock_says_that_it_is_evicted") ? Keeping::may_evict : Keeping::kept;
+  }
+
+  Used use(const Use& use) override {
+    auto turn = take_turn();
+    std::string& state = table_->limits[std::string(use.key)];
+    Used used{.now = clock_.system_now().time_since_epoch() / std::chrono::microseconds(1),
+              .before = state};
+    const std::int64_t cost =
+        makes("limit_ignores_the_cost") ? std::min<std::int64_t>(use.cost, 1) : use.cost;
+    const rates::Step step = rates::use(use.rate, used.before, used.now, cost);
+    used.allowed = step.verdict.allowed;
+    if (makes("limit_is_two_steps")) {
+      turn.unlock();
+      clock_.steady_now();  // where a restless clock pauses
+      std::this_thread::yield();
+      turn.lock();
+    }
+    if (use.cost == 0 && makes("limit_counts_a_question")) {
+      state = rates::use(use.rate, used.before, used.now, 1).state;
+    }
+    if (used.allowed && use.cost > 0) state = step.state;
+    if (!used.allowed && makes("limit_forgets_what_it_refuses")) state.clear();
+    return used;
+  }
+  bool forget(std::string_view key) override {
+    const auto turn = take_turn();
+    if (!makes("limit_is_never_forgotten")) return table_->limits.erase(std::string(key)) > 0;
+    return table_->limits.contains(key);
   }
 
  private:

@@ -19,8 +19,10 @@ std::vector<std::string> over_a_socket() {
 
 const OptionMap options{{"max_value_bytes", std::string("2MiB")}};
 
-constexpr Quirks redis_quirks{
-    .own_clock = true, .has_tag_index = false, .refuses_value_of = (std::size_t{2} << 20U) + 1};
+constexpr Quirks redis_quirks{.own_clock = true,
+                              .has_tag_index = false,
+                              .has_limits = true,
+                              .refuses_value_of = (std::size_t{2} << 20U) + 1};
 
 }  // namespace
 

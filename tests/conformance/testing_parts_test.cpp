@@ -9,11 +9,12 @@ namespace polycache::testing {
 namespace {
 
 std::vector<ConformanceCase> cases() {
-  StoreUnderTest store{
-      .name = "Alone",
-      .backend = "memory",
-      .linked_plugins = {&memory_store, &recording_layer, &chaos_layer},
-      .quirks = {.lateness = std::chrono::milliseconds(0), .shared_between_processes = false}};
+  StoreUnderTest store{.name = "Alone",
+                       .backend = "memory",
+                       .linked_plugins = {&memory_store, &recording_layer, &chaos_layer},
+                       .quirks = {.lateness = std::chrono::milliseconds(0),
+                                  .shared_between_processes = false,
+                                  .has_limits = true}};
   std::vector<ConformanceCase> all = conformance_cases(store);
   store.name = "Recorded";
   store.layers = {{.name = "recording"}};

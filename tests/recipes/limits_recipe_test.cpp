@@ -1,5 +1,6 @@
 // RateLimiter, Throttle and Averager, on the simplest store with a clock that the test moves, and
-// with threads on locmem.
+// with threads on locmem. The first decides limits itself (LimitExtension), the second has an entry
+// for each subject. Stores behind servers: tests/recipes/limit_stores_test.cpp.
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -188,20 +189,53 @@ TEST_F(Limits, PeekUsesNothingAndResetForgets) {
 
 TEST_F(Limits, AnEntryGoesWhenItSaysNothingAnyMore) {
   for (const RateAlgorithm algorithm : all_algorithms) {
-    const RateLimiter api = limiter(algorithm, 5, 10s);
+    const RateLimiter api = limiter(algorithm, 5, 10s, "real");
     api.allow("a");
-    EXPECT_TRUE(registry_["default"].contains("api:a"));
+    EXPECT_TRUE(registry_["real"].contains("api:a"));
     clock_.advance(20s);
-    EXPECT_FALSE(registry_["default"].contains("api:a"));
+    EXPECT_FALSE(registry_["real"].contains("api:a"));
+  }
+}
+
+TEST_F(Limits, AStoreThatDecidesItselfHasNoEntry) {
+  ASSERT_NE(registry_["default"].extension<LimitExtension>(), nullptr);
+  ASSERT_EQ(registry_["real"].extension<LimitExtension>(), nullptr);
+  limiter(RateAlgorithm::fixed_window, 5, 10s).allow("a");
+  EXPECT_FALSE(registry_["default"].contains("api:a"));
+}
+
+// Whatever the uses.
+TEST_F(Limits, AStoreThatDecidesItselfSaysTheSameAsAnEntry) {
+  std::mt19937_64 random(20261130);
+  for (const RateAlgorithm algorithm : all_algorithms) {
+    for (int round = 0; round < 50; ++round) {
+      const auto limit = static_cast<std::int64_t>(1 + random() % 20);
+      const milliseconds period(1 + random() % 5000);
+      const RateLimiter store = limiter(algorithm, limit, period);
+      const RateLimiter entry = limiter(algorithm, limit, period, "real");
+      EXPECT_EQ(store.reset("a"), entry.reset("a"));
+      for (int step = 0; step < 40; ++step) {
+        clock_.advance(milliseconds(random() % 1000));
+        const auto cost =
+            static_cast<std::int64_t>(1 + random() % static_cast<std::uint64_t>(limit));
+        for (const bool asks : {true, false}) {
+          const RateVerdict one = asks ? store.peek("a") : store.allow("a", cost);
+          const RateVerdict other = asks ? entry.peek("a") : entry.allow("a", cost);
+          ASSERT_EQ(one.allowed, other.allowed);
+          ASSERT_EQ(one.left, other.left);
+          ASSERT_EQ(one.retry_after, other.retry_after);
+        }
+      }
+    }
   }
 }
 
 TEST_F(Limits, AnEntryOfAnotherAlgorithmOrDamagedOneBeginsAnew) {
   for (const char* const entry : {"", "b", "b 1", "b 1 x", "b -1 0", "b 99999999999999999999 0",
-                                  "f 1 2 3", "s 1 2", "json"}) {
+                                  "f 1 2 3", "s 1 2", "json", "f 9007199254740992 1", "b -0 0"}) {
     for (const RateAlgorithm algorithm : all_algorithms) {
-      registry_["default"].set("api:a", entry);
-      EXPECT_EQ(limiter(algorithm, 5, 10s).allow("a").left, 4) << entry;
+      registry_["real"].set("api:a", entry);
+      EXPECT_EQ(limiter(algorithm, 5, 10s, "real").allow("a").left, 4) << entry;
     }
   }
 }

@@ -175,6 +175,68 @@ if tonumber(ends) <= now then return 0 end
 return 1
 )");
 
+// Lua's numbers are doubles, so all of them stay below 2^53: nothing is multiplied. The product of
+// a count and a time is compared by its two fractions, of which each step compares the whole parts
+// and goes on with the inverse of the rests.
+constinit const Script use_limit_script = script(R"(
+if redis.replicate_commands then redis.replicate_commands() end
+local time = redis.pcall('TIME')
+local now = time.err and tonumber(ARGV[8]) or time[1] * 1000000 + time[2]
+local before = redis.call('GET', KEYS[1]) or ''
+local limit, period, cost = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local function numbers(pattern)
+  local found = {string.match(before, pattern)}
+  if not found[1] then return nil end
+  for i = 1, #found do
+    found[i] = tonumber(found[i])
+    if found[i] >= 9007199254740992 then return nil end
+  end
+  return found
+end
+local function at_most(a, b, c, d)
+  while true do
+    if b == 0 or d == 0 then return d == 0 or a == 0 end
+    local left, right = math.floor(a / b), math.floor(c / d)
+    if left ~= right then return left < right end
+    a, b, c, d = d, c - right * d, b, a - left * b
+  end
+end
+local allowed, after
+if ARGV[1] == 'b' then
+  local used, rest = 0, 0
+  local state = numbers('^b (%d+) (%d+)$')
+  if state and state[1] >= now then
+    used, rest = state[1] - now, math.min(state[2], limit - 1)
+    if used >= period then used, rest = period, 0 end
+  end
+  used, rest = used + ARGV[6], rest + ARGV[7]
+  if rest >= limit then used, rest = used + 1, rest - limit end
+  allowed = used < period or (used == period and rest == 0)
+  after = string.format('b %.0f %.0f', now + used, rest)
+elseif ARGV[1] == 'f' then
+  local begin, used = now, 0
+  local state = numbers('^f (%d+) (%d+)$')
+  if state and now < state[1] + period and state[1] < now + period then
+    begin, used = state[1], math.min(state[2], limit)
+  end
+  allowed = used + cost <= limit
+  after = string.format('f %.0f %.0f', begin, used + cost)
+else
+  local begin, past, used = now - now % period, 0, 0
+  local state = numbers('^s (%d+) (%d+) (%d+)$')
+  if state and state[1] >= begin and state[1] <= begin + period then
+    past, used = math.min(state[2], limit), math.min(state[3], limit)
+  elseif state and state[1] == begin - period then
+    past = math.min(state[3], limit)
+  end
+  local room = limit - used - cost
+  allowed = room >= 0 and at_most(past, room, period, period - (now - begin))
+  after = string.format('s %.0f %.0f %.0f', begin, past, used + cost)
+end
+if allowed and cost > 0 then redis.call('SET', KEYS[1], after, 'PX', ARGV[5]) end
+return (allowed and '1 ' or '0 ') .. string.format('%.0f ', now) .. before
+)");
+
 // GETRANGE of an absent key returns an empty string.
 constinit const Script erase_other_type_script = script(R"(
 local first = redis.pcall('GETRANGE', KEYS[1], 0, 0)

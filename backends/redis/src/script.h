@@ -41,6 +41,16 @@ extern const Script renew_lock_script;
 // permits. Answers 1 if it was released.
 extern const Script release_lock_script;
 
+// A rate limit (LimitExtension), as rates::use() has it (rate.h), by the server's clock. KEYS[1] is
+// a string, the state. ARGV[1]: the letter of the algorithm, ARGV[2]: the limit, ARGV[3]: the
+// period in microseconds, ARGV[4]: the cost, ARGV[5]: the life of a state in milliseconds; ARGV[6]
+// and ARGV[7]: of a bucket, period * cost / limit in whole microseconds, and the rest; ARGV[8]: the
+// time in microseconds that counts if the server denies its own.
+//
+// Answers "1 " if it was allowed, else "0 ", then the time in microseconds, a blank, and the state
+// before.
+extern const Script use_limit_script;
+
 // KEYS[1]. Erases what is no string. Answers 1 if it did.
 extern const Script erase_other_type_script;
 

@@ -213,6 +213,7 @@ void* Session::extension(std::string_view id) noexcept {
   if (id == IdleExtension::id) return static_cast<IdleExtension*>(this);
   if (id == RenewExtension::id) return static_cast<RenewExtension*>(this);
   if (id == LockExtension::id) return static_cast<LockExtension*>(this);
+  if (id == LimitExtension::id) return static_cast<LimitExtension*>(this);
   return nullptr;
 }
 

@@ -37,6 +37,7 @@ class Session final : public Backend,
                       public ErasePatternExtension,
                       public RenewExtension,
                       public LockExtension,
+                      public LimitExtension,
                       public AdmissionExtension,
                       public HealthExtension,
                       public IdleExtension {
@@ -73,6 +74,8 @@ class Session final : public Backend,
   bool release(const Claim& claim) override;
   bool wait(std::string_view key, std::chrono::milliseconds limit) override;
   Keeping keeping() override;
+  Used use(const Use& use) override;
+  bool forget(std::string_view key) override;
   bool admits(std::string_view key, Access access) const noexcept override;
   bool admits_all() const noexcept override;
   void check(FunctionRef<void(const HealthExtension::Server&)> sink) override;
@@ -142,6 +145,7 @@ class Session final : public Backend,
                                std::span<const std::string_view> arguments,
                                std::size_t more_keys = 0);
   Keeping ask_for_keeping(Place place);
+  Used use_by_watch(const Use& use, Deadline deadline);
   // The content of a key.
   struct Held {
     std::optional<std::string> value = {};

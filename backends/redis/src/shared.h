@@ -22,6 +22,7 @@ struct Shared {
   Shared(const OptionReader& options, const BackendContext& context);
 
   const Settings settings;
+  const Clock& clock;
   const std::function<void(const Warning&)> report;
   std::vector<std::unique_ptr<Server>> servers;  // never changed; the first receives the writes
   std::atomic<std::size_t> sessions{0};          // distributes them over the replicas

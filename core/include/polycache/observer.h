@@ -43,6 +43,8 @@ enum class Op : std::uint8_t {
   unlock,
   wait_for_lock,  // until it may have become free
   check_locks,    // whether the store may evict them
+  use_limit,      // of a RateLimiter, where the store has LimitExtension; else it is an update
+  forget_limit,
 };
 
 // "get_many".
@@ -65,7 +67,7 @@ struct Call {
   std::string_view alias;
   Op op;
   // The final key; of several keys the first; the pattern of final keys for scan() and
-  // erase_pattern(); a key of the library's own for tags and locks; empty for clear()
+  // erase_pattern(); a key of the library's own for tags, locks and limits; empty for clear()
   // and for the index of tags.
   std::string_view key;
   std::size_t keys = 1;  // how many

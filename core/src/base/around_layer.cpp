@@ -299,6 +299,30 @@ struct Hook<LockExtension> : HookOf<LockExtension> {
   Keeping keeping() override { return store->keeping(); }
 };
 
+template <>
+struct Hook<LimitExtension> : HookOf<LimitExtension> {
+  using HookOf::HookOf;
+
+  Used use(const Use& use) override {
+    StoreCall call = write_call(StoreOp::use_limit, "use_limit", {&use.key, 1});
+    call.delta = use.cost;
+    Used used;
+    const auto go = [&](StoreItemSink) {
+      used = store->use(use);
+      return StoreAnswer{.done = used.allowed, .number = used.now};
+    };
+    const StoreAnswer answer = layer.around(call, go);
+    used.allowed = answer.done;
+    used.now = answer.number.value_or(used.now);
+    return used;
+  }
+
+  bool forget(std::string_view key) override {
+    const auto go = [&](StoreItemSink) { return StoreAnswer{.done = store->forget(key)}; };
+    return layer.around(write_call(StoreOp::forget_limit, "forget_limit", {&key, 1}), go).done;
+  }
+};
+
 template <class List>
 struct HooksOf;
 template <class... Extension>

@@ -66,6 +66,10 @@ std::string_view name_of(Op op) noexcept {
       return "wait_for_lock";
     case Op::check_locks:
       return "check_locks";
+    case Op::use_limit:
+      return "use_limit";
+    case Op::forget_limit:
+      return "forget_limit";
   }
   return "unknown";
 }

@@ -128,6 +128,9 @@ Extension& of(Backend& session) {
   return *static_cast<Extension*>(session.extension(Extension::id));
 }
 
+// Nothing of it is free again in a test.
+constexpr rates::Rate hourly{RateAlgorithm::fixed_window, 3, std::chrono::hours(1)};
+
 // Calls every function of a session and of its extensions once. The store has "k" before.
 void call_everything(Backend& session) {
   const std::array<std::string_view, 2> keys{"k", "none"};
@@ -163,6 +166,9 @@ void call_everything(Backend& session) {
   locks.release({.key = "l", .token = "u"});
   locks.wait("l", 1ms);
   locks.keeping();
+  auto& limits = of<LimitExtension>(session);
+  limits.use({.key = "r", .rate = hourly, .cost = 3});
+  limits.forget("r");
   session.clear();
 }
 
@@ -192,6 +198,12 @@ std::string first_fence() {
   return std::to_string(now.count() + 1);
 }
 
+// Of a use of a limit.
+std::string first_moment() {
+  const auto now = test_clock().system_now().time_since_epoch();
+  return std::to_string(now / std::chrono::microseconds(1));
+}
+
 TEST(AroundLayer, SeesEveryCallAndItsAnswer) {
   std::vector<std::string> seen;
   std::vector<StoreOp> ops;
@@ -214,18 +226,20 @@ TEST(AroundLayer, SeesEveryCallAndItsAnswer) {
   ops.clear();
   call_everything(*session);
   EXPECT_THAT(
-      seen, ElementsAre(
-                "get r k -> [0 v] done", "contains r k -> [0 v] done", "get_many r k none -> [0 v]",
-                "put w n=5@1 -> done", "put_many w new a=1@1 k=2@2 -> [1]",
-                "touch w k@3 -> [0 v] done", "erase w a -> done", "erase_many w k none -> 1",
-                "incr w n by 2 -> done 7", "get_with_ttl r n -> [0 7@1] done",
-                "get_many_with_ttl r k none ->", "put_if_equal w n=8@4 if 7 -> done",
-                "erase_if_equal w n if 7 ->", "pop w n -> [0 8] done", "erase_prefix w x -> 0",
-                "check_health r ->", "scan r z* -> [0 z@9] 1", "erase_pattern w z* -> 1",
-                "put w k=v@1 -> done", "get_and_renew w k@5 -> [0 v] done",
-                "create_tag_index w -> done", "erase_tagged w -> 0", "drop_tag_index w -> done",
-                "take_lock w l=t@3 -> done " + first_fence(), "renew_lock w l@4 if t -> done",
-                "release_lock w l if u ->", "wait_for_lock r l ->", "clear w ->"));
+      seen, ElementsAre("get r k -> [0 v] done", "contains r k -> [0 v] done",
+                        "get_many r k none -> [0 v]", "put w n=5@1 -> done",
+                        "put_many w new a=1@1 k=2@2 -> [1]", "touch w k@3 -> [0 v] done",
+                        "erase w a -> done", "erase_many w k none -> 1", "incr w n by 2 -> done 7",
+                        "get_with_ttl r n -> [0 7@1] done", "get_many_with_ttl r k none ->",
+                        "put_if_equal w n=8@4 if 7 -> done", "erase_if_equal w n if 7 ->",
+                        "pop w n -> [0 8] done", "erase_prefix w x -> 0", "check_health r ->",
+                        "scan r z* -> [0 z@9] 1", "erase_pattern w z* -> 1", "put w k=v@1 -> done",
+                        "get_and_renew w k@5 -> [0 v] done", "create_tag_index w -> done",
+                        "erase_tagged w -> 0", "drop_tag_index w -> done",
+                        "take_lock w l=t@3 -> done " + first_fence(),
+                        "renew_lock w l@4 if t -> done", "release_lock w l if u ->",
+                        "wait_for_lock r l ->", "use_limit w r by 3 -> done " + first_moment(),
+                        "forget_limit w r -> done", "clear w ->"));
   std::sort(ops.begin(), ops.end());
   ops.erase(std::unique(ops.begin(), ops.end()), ops.end());
   for (std::size_t i = 0; i < ops.size(); ++i) EXPECT_EQ(static_cast<std::size_t>(ops[i]), i);
@@ -311,6 +325,13 @@ std::vector<std::string> answers_of(Backend& session) {
   note(locks.release({.key = "l", .token = "t"}) ? "yes" : "no");
   note(locks.release({.key = "l", .token = "t"}) ? "yes" : "no");
   note(locks.keeping() == LockExtension::Keeping::kept ? "kept" : "not kept");
+  LimitExtension& limits = of<LimitExtension>(session);
+  for (const std::int64_t cost : {2, 2}) {
+    const auto used = limits.use({.key = "r", .rate = hourly, .cost = cost});
+    items = used.before.substr(0, 1);
+    note((used.allowed ? " yes " : " no ") + std::to_string(used.now));
+  }
+  note(limits.forget("r") ? "yes" : "no");
   session.clear();
   return all;
 }
@@ -318,11 +339,12 @@ std::vector<std::string> answers_of(Backend& session) {
 TEST(AroundLayer, ThatOverridesNothingChangesNoAnswer) {
   const std::vector<std::string> expected = answers_of(*OffersAllFactory().connect());
   EXPECT_EQ(answers_of(*session_with(nullptr)), expected);
-  EXPECT_THAT(expected, ElementsAre("yes", "no", "v yes", "v yes", "v yes", "1v ", "1 ", "5", "-1",
-                                    "v@8 yes", "1v@8 ", "yes", "no", "no", "w yes", "no", "1", "1",
-                                    "server yes", "k1@9 5k2@9 5 then kk1", "2", "v yes", "no",
-                                    "v@6 ", "no", "yes", "yes", "0", "yes", "yes " + first_fence(),
-                                    "3", "yes", "no", "yes", "no", "kept"));
+  EXPECT_THAT(expected,
+              ElementsAre("yes", "no", "v yes", "v yes", "v yes", "1v ", "1 ", "5", "-1", "v@8 yes",
+                          "1v@8 ", "yes", "no", "no", "w yes", "no", "1", "1", "server yes",
+                          "k1@9 5k2@9 5 then kk1", "2", "v yes", "no", "v@6 ", "no", "yes", "yes",
+                          "0", "yes", "yes " + first_fence(), "3", "yes", "no", "yes", "no", "kept",
+                          " yes " + first_moment(), "f no " + first_moment(), "yes"));
 }
 
 TEST(AroundLayer, OffersExactlyTheExtensionsOfTheStore) {
@@ -381,7 +403,8 @@ TEST(AroundLayer, MayAnswerInPlaceOfTheStore) {
               ElementsAre("yes", "yes", "own yes", "own yes", "own yes", "1own ", "1 ", "3", "3",
                           "own@2 yes", "1own@2 ", "yes", "yes", "yes", "own yes", "yes", "3", "3",
                           "own@2 0own@2 0 then ", "3", "own yes", "own yes", "own@2 ", "no", "yes",
-                          "no", "3", "yes", "yes 3", "0", "yes", "yes", "yes", "yes", "kept"));
+                          "no", "3", "yes", "yes 3", "0", "yes", "yes", "yes", "yes", "kept",
+                          " yes 3", " yes 3", "yes"));
 }
 
 // Not to be listed is what a layer may decide for each entry.

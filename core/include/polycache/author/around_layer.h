@@ -62,6 +62,8 @@ enum class StoreOp : std::uint8_t {
   renew_lock,
   release_lock,
   wait_for_lock,
+  use_limit,  // LimitExtension
+  forget_limit,
 };
 
 // One item of an answer, as the store delivers it:
@@ -83,10 +85,11 @@ struct StoreItem {
 // What the store returns besides the items. Layout frozen, as above.
 struct StoreAnswer {
   // Operations with one key: whether it was found, stored, touched, erased, counted;
-  // create_tag_index, drop_tag_index, operations on locks: what they return. Otherwise false.
+  // create_tag_index, drop_tag_index, operations on locks and limits: what they return; use_limit:
+  // whether it was allowed. Otherwise false.
   bool done = false;
   // incr: the sum; erase_many, erase_prefix, erase_pattern, erase_tagged: how many; scan: how many
-  // in the page; take_lock: the fence
+  // in the page; take_lock: the fence; use_limit: the time that decided
   std::optional<std::int64_t> number = {};
 };
 
@@ -112,7 +115,7 @@ struct StoreCall {
   std::optional<std::string_view> expected = {};
   // touch, put_if_equal, get_and_renew; take_lock, renew_lock: the lease
   std::optional<Ttl> new_ttl = {};
-  std::int64_t delta = 0;  // incr
+  std::int64_t delta = 0;  // incr; use_limit: the cost
 
   // Passes an item to the caller.
   StoreItemSink deliver = ignore;

@@ -13,6 +13,7 @@
 #include <string_view>
 
 #include "polycache/author/backend.h"
+#include "polycache/author/rate.h"
 #include "polycache/net/circuit_breaker.h"
 
 namespace polycache {
@@ -253,6 +254,37 @@ struct LockExtension {
 
  protected:
   ~LockExtension() = default;
+};
+
+// Rate limits between all users of a store, for recipes. A subject has a key, and what rates::use()
+// (rate.h) says of its uses. The keys come from Cache::with_extension(), so no key of a user meets
+// them. A store needs this only if it saves a round trip by it: RateLimiter reads and compares
+// otherwise.
+struct LimitExtension {
+  static constexpr std::string_view id = "polycache.limit/1";
+  // Fields are only ever appended.
+  struct Use {
+    std::string_view key;
+    rates::Rate rate;
+    std::int64_t cost = 1;  // 0: asks, and changes nothing
+  };
+  struct Used {
+    bool allowed = false;
+    // What decided: rates::use(rate, before, now, cost) has the same answer. The time is that of
+    // the store's clock, which all its users share.
+    rates::Moment now = 0;
+    std::string before = {};
+  };
+
+  // Counts the uses if they are allowed, in one step; what is refused counts for nothing. The store
+  // forgets the subject rates::life() after the last use that it counted, or later.
+  // REQUIRES: the limits of rate.h
+  virtual Used use(const Use& use) = 0;
+  // Forgets the uses of a subject. Returns whether it knew any.
+  virtual bool forget(std::string_view key) = 0;
+
+ protected:
+  ~LimitExtension() = default;
 };
 
 // Care of a whole store, for Cache::maintenance(). An extension of the factory, so it is

@@ -27,7 +27,7 @@ using SessionExtensions =
     ExtensionList<TtlExtension, CompareExtension, PopExtension, PaddedNumbersExtension,
                   ErasePrefixExtension, AdmissionExtension, HealthExtension, IdleExtension,
                   ScanExtension, ErasePatternExtension, RenewExtension, TagIndexExtension,
-                  LockExtension>;
+                  LockExtension, LimitExtension>;
 
 // Of a factory: BackendFactory::extension().
 using FactoryExtensions = ExtensionList<MaintenanceExtension>;

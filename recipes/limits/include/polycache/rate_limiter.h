@@ -10,6 +10,10 @@
 // that more is allowed, never less. Programs on several machines compare their clocks: what these
 // differ by, a period may be longer or shorter.
 //
+// A store with LimitExtension (redis) does all of that itself, in one round trip and by its own
+// clock, which is the same for all programs. It keeps a subject under a key of the library's own,
+// which is no entry: contains() and scan() do not find it.
+//
 // A store that fails allows nothing: allow() throws BackendError, whatever "on_error" is.
 //
 // An object that is made with an alias may be used by all threads at once; one that is made with a
@@ -22,23 +26,11 @@
 #include <string>
 #include <string_view>
 
+#include "polycache/author/rate.h"  // IWYU pragma: export
 #include "polycache/cache_handle.h"
 #include "polycache/detail/export.h"
 
 namespace polycache {
-
-enum class RateAlgorithm : std::uint8_t {
-  // A bucket holds `limit` tokens and gets a new one every period / limit: evens out, and allows
-  // `limit` at once after a pause. Exact: the generic cell rate algorithm (ITU-T I.371), which
-  // keeps one number.
-  token_bucket,
-  // A period begins with the first use after the last one ended. Simple, but lets twice the limit
-  // pass in a short time around the end of a period.
-  fixed_window,
-  // At most `limit` in the last period, where the uses of the period before count by the share of
-  // it that the last period covers. Two numbers; assumes that those uses were spread evenly.
-  sliding_window,
-};
 
 struct RateLimiterOptions {
   std::int64_t limit = 0;              // uses in a period; to be given
@@ -46,12 +38,6 @@ struct RateLimiterOptions {
   RateAlgorithm algorithm = RateAlgorithm::token_bucket;
   std::string cache = "default";      // the alias
   CacheRegistry* registry = nullptr;  // [that of polycache::caches]
-};
-
-struct RateVerdict {
-  bool allowed = false;
-  std::int64_t left = 0;                    // how many more would be allowed now
-  std::chrono::milliseconds retry_after{};  // if not allowed: when it would be, without other uses
 };
 
 class RateLimiter {
@@ -72,7 +58,8 @@ class RateLimiter {
   // Whether a use would be allowed now, and how many; uses nothing. Throws BackendError as above.
   RateVerdict peek(std::string_view subject) const;
 
-  // Forgets the uses of a subject. Returns whether there were any.
+  // Forgets the uses of a subject. Returns whether there were any. With LimitExtension, throws
+  // BackendError as above; otherwise does what "on_error" says, as erase() does.
   bool reset(std::string_view subject) const;
 
   const std::string& name() const noexcept { return name_; }
@@ -81,6 +68,8 @@ class RateLimiter {
   RateLimiter(CacheHandle cache, std::string name, RateLimiterOptions options);
 
   std::string key_of(std::string_view subject) const { return name_ + ':' + std::string(subject); }
+  // Uses the limit `cost` times, in the way that the store has.
+  RateVerdict use(std::string_view subject, std::int64_t cost) const;
 
   CacheHandle cache_;
   std::string name_;

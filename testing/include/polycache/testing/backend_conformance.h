@@ -32,6 +32,7 @@
 #include "polycache/testing/keeps_nothing_conformance.h"
 #include "polycache/testing/key_conformance.h"
 #include "polycache/testing/lifetime_conformance.h"
+#include "polycache/testing/limit_conformance.h"
 #include "polycache/testing/load_conformance.h"
 #include "polycache/testing/lock_conformance.h"
 #include "polycache/testing/maintenance_conformance.h"

@@ -59,6 +59,8 @@ struct Quirks {
   bool has_fences = true;
   // It never removes a lock before its lease ends.
   bool keeps_locks = true;
+  // It offers limit/1: rate limits in one step. Few stores do: others need nothing for them.
+  bool has_limits = false;
   // Its factory offers maintenance/1.
   bool has_maintenance = true;
   // It has counters: an incr() of its own, or the default one over ttl and compare.

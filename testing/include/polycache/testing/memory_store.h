@@ -132,7 +132,8 @@ class MemorySession final : public Backend,
                             public ErasePatternExtension,
                             public RenewExtension,
                             public TagIndexExtension,
-                            public LockExtension {
+                            public LockExtension,
+                            public LimitExtension {
  public:
   MemorySession(std::shared_ptr<MemoryStore> store, const Clock& clock) noexcept
       : store_(std::move(store)), clock_(clock) {}
@@ -189,6 +190,7 @@ class MemorySession final : public Backend,
     if (id == RenewExtension::id) return static_cast<RenewExtension*>(this);
     if (id == TagIndexExtension::id) return static_cast<TagIndexExtension*>(this);
     if (id == LockExtension::id) return static_cast<LockExtension*>(this);
+    if (id == LimitExtension::id) return static_cast<LimitExtension*>(this);
     return nullptr;
   }
 
@@ -286,6 +288,22 @@ class MemorySession final : public Backend,
   bool release(const Claim& claim) override { return store_->locks(clock_).release(claim); }
   bool wait(std::string_view, std::chrono::milliseconds) override { return false; }
   Keeping keeping() override { return Keeping::kept; }
+  Used use(const Use& use) override {
+    Used used{.now = clock_.system_now().time_since_epoch() / std::chrono::microseconds(1)};
+    store_->with(use.key, clock_, [&](auto& entries, auto it) {
+      if (it != entries.end()) used.before = it->second.value;
+      rates::Step step = rates::use(use.rate, used.before, used.now, use.cost);
+      used.allowed = step.verdict.allowed;
+      if (used.allowed && use.cost > 0) {
+        entries.insert_or_assign(
+            std::string(use.key),
+            MemoryStore::Entry{std::move(step.state), deadline(Ttl(rates::life(use.rate)))});
+      }
+      return true;
+    });
+    return used;
+  }
+  bool forget(std::string_view key) override { return erase(key); }
 
  private:
   std::optional<MemoryStore::Entry> find(std::string_view key) {

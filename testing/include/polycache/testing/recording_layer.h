@@ -48,13 +48,14 @@ struct RecordedCall {
   // incr, get_many, put_many (add_many, replace_many), erase_many, get_with_ttl,
   // get_many_with_ttl, put_if_equal, erase_if_equal, pop, erase_prefix, scan (one page; the key is
   // the pattern), erase_pattern, get_and_renew, create_tag_index, drop_tag_index, erase_tagged (by
-  // versions of tags, which are no keys), take_lock, renew_lock, release_lock, wait_for_lock
+  // versions of tags, which are no keys), take_lock, renew_lock, release_lock, wait_for_lock,
+  // use_limit, forget_limit
   std::string operation = {};
   std::vector<Item> items = {};              // in the order of the keys; none for clear
   std::optional<std::string> expected = {};  // put_if_equal, erase_if_equal
-  std::int64_t delta = 0;                    // incr
+  std::int64_t delta = 0;                    // incr; use_limit: the cost
   // incr: the sum; erase_many, erase_prefix, erase_pattern, erase_tagged: how many; scan: how many
-  // it listed; take_lock: the fence
+  // it listed; take_lock: the fence; use_limit: the time that decided
   std::optional<std::int64_t> number = {};
   std::string error = {};  // of the exception; empty if there was none
 

@@ -1,4 +1,4 @@
-#include "rate.h"
+#include "polycache/author/rate.h"
 
 #include <algorithm>
 #include <array>
@@ -6,18 +6,19 @@
 #include <optional>
 #include <system_error>
 
-namespace polycache::limits {
+namespace polycache::rates {
 namespace {
 
 // A limit times a period is beyond 64 bits.
 __extension__ using Wide = __int128;
 
-constexpr std::int64_t nanoseconds = 1'000'000;  // in a millisecond
+constexpr std::int64_t microseconds = 1'000;  // in a millisecond
+constexpr std::int64_t too_large = std::int64_t{1} << 53;
 
 // Rounded up: a caller that waits that long is not too early.
 std::chrono::milliseconds rounded_up(std::int64_t time) {
-  return std::chrono::milliseconds((std::max<std::int64_t>(time, 0) + nanoseconds - 1) /
-                                   nanoseconds);
+  return std::chrono::milliseconds((std::max<std::int64_t>(time, 0) + microseconds - 1) /
+                                   microseconds);
 }
 
 // "b 5 3": the letter of an algorithm, and numbers that are not negative.
@@ -28,14 +29,16 @@ std::optional<std::array<std::int64_t, count>> parse(std::string_view state, cha
   const char* at = state.data() + 1;
   const char* const end = state.data() + state.size();
   for (std::int64_t& number : numbers) {
-    if (at == end || *at != ' ') return std::nullopt;
+    if (end - at < 2 || *at != ' ' || at[1] == '-') return std::nullopt;
     const auto [rest, error] = std::from_chars(at + 1, end, number);
-    if (error != std::errc() || number < 0) return std::nullopt;
+    if (error != std::errc() || number >= too_large) return std::nullopt;
     at = rest;
   }
   if (at != end) return std::nullopt;
   return numbers;
 }
+
+Moment period_of(const Rate& rate) noexcept { return rate.period.count() * microseconds; }
 
 template <class... Numbers>
 std::string format(char letter, Numbers... numbers) {
@@ -47,12 +50,14 @@ std::string format(char letter, Numbers... numbers) {
 // The moment at which the bucket will be full again: ITU-T I.371, "theoretical arrival time". Times
 // are multiplied by the limit, so that a token's share of a period is a whole number.
 Step use_bucket(const Rate& rate, std::string_view state, Moment now, std::int64_t cost) {
-  const Wide capacity = Wide{rate.period} * rate.limit;
-  const Wide token = rate.period;
+  const Wide token = period_of(rate);
+  const Wide capacity = token * rate.limit;
   Wide used = 0;  // tokens that are missing now, by their time
   if (const auto said = parse<2>(state, 'b')) {
     const auto [full_at, rest] = *said;
-    used = std::clamp<Wide>((Wide{full_at} - now) * rate.limit + rest, 0, capacity);
+    // The rest may be that of a larger limit.
+    const std::int64_t below = std::min(rest, rate.limit - 1);
+    used = std::clamp<Wide>((Wide{full_at} - now) * rate.limit + below, 0, capacity);
   }
   const Wide after = used + token * cost;
   Step step;
@@ -71,12 +76,13 @@ Step use_bucket(const Rate& rate, std::string_view state, Moment now, std::int64
 }
 
 Step use_fixed(const Rate& rate, std::string_view state, Moment now, std::int64_t cost) {
+  const Moment period = period_of(rate);
   Moment begin = now;
   std::int64_t used = 0;
   if (const auto said = parse<2>(state, 'f')) {
     const auto [began, count] = *said;
     // One that begins in the future stems from a clock that is ahead, or was.
-    if (now < began + rate.period && began < now + rate.period) {
+    if (now < began + period && began < now + period) {
       begin = began;
       used = std::min(count, rate.limit);
     }
@@ -85,7 +91,7 @@ Step use_fixed(const Rate& rate, std::string_view state, Moment now, std::int64_
   step.verdict.allowed = used + cost <= rate.limit;
   if (step.verdict.allowed) used += cost;
   step.verdict.left = rate.limit - used;
-  const std::int64_t rest = begin + rate.period - now;
+  const std::int64_t rest = begin + period - now;
   if (!step.verdict.allowed) {
     step.verdict.retry_after = rounded_up(rest);
     return step;
@@ -97,35 +103,38 @@ Step use_fixed(const Rate& rate, std::string_view state, Moment now, std::int64_
 // The uses of the period before that still count `elapsed` after the beginning of this one,
 // rounded up.
 std::int64_t share(const Rate& rate, std::int64_t before, std::int64_t elapsed) {
-  const auto rest = static_cast<Wide>(before) * (rate.period - elapsed);
-  return static_cast<std::int64_t>((rest + rate.period - 1) / rate.period);
+  const Moment period = period_of(rate);
+  const auto rest = static_cast<Wide>(before) * (period - elapsed);
+  return static_cast<std::int64_t>((rest + period - 1) / period);
 }
 
 // How long until `needed` uses fit, with `used` of this period and those before.
 std::int64_t wait_for(const Rate& rate, std::int64_t before, std::int64_t used,
                       std::int64_t elapsed, std::int64_t needed) {
+  const Moment period = period_of(rate);
   const std::int64_t room = rate.limit - used - needed;  // for those before
   if (room >= 0) {
     // The first moment at which share() is that small.
-    const auto rest = static_cast<Wide>(room) * rate.period / std::max<std::int64_t>(before, 1);
-    return std::max<std::int64_t>(rate.period - static_cast<std::int64_t>(rest) - elapsed, 0);
+    const auto rest = static_cast<Wide>(room) * period / std::max<std::int64_t>(before, 1);
+    return std::max<std::int64_t>(period - static_cast<std::int64_t>(rest) - elapsed, 0);
   }
   // In the next period, where the uses of this one are those before.
   const std::int64_t later = wait_for(rate, used, 0, 0, needed);
-  return rate.period - elapsed + later;
+  return period - elapsed + later;
 }
 
 Step use_sliding(const Rate& rate, std::string_view state, Moment now, std::int64_t cost) {
-  const Moment begin = now - now % rate.period;
+  const Moment period = period_of(rate);
+  const Moment begin = now - now % period;
   std::int64_t before = 0;
   std::int64_t used = 0;
   if (const auto said = parse<3>(state, 's')) {
     const auto [began, count_before, count] = *said;
     // Periods of a clock that is ahead count as this one.
-    if (began == begin || (began > begin && began <= begin + rate.period)) {
+    if (began == begin || (began > begin && began <= begin + period)) {
       before = std::min(count_before, rate.limit);
       used = std::min(count, rate.limit);
-    } else if (began == begin - rate.period) {
+    } else if (began == begin - period) {
       before = std::min(count, rate.limit);
     }
   }
@@ -156,4 +165,4 @@ Step use(const Rate& rate, std::string_view state, Moment now, std::int64_t cost
   return use_bucket(rate, state, now, cost);
 }
 
-}  // namespace polycache::limits
+}  // namespace polycache::rates
