@@ -1,26 +1,19 @@
 // Locks and semaphores under processes that are killed at random moments: never more owners than
-// places within living leases, fences that grow, and no lock that stays taken.
+// places within living leases, fences that grow, and no place that stays taken.
 //
-// Each owner appends what it does to a log, and a model checks the log. 8 processes of 4 threads,
-// on locmem 32 threads. POLYCACHE_LOCK_TURNS is how often the places are taken, POLYCACHE_SEED
-// chooses the same kills again, as far as the machine runs the threads alike.
+// An owner says in the log when it has a place, and when it gives it back. POLYCACHE_LOCK_TURNS is
+// how often the places are taken (process_model.h).
 
-#include <fcntl.h>
 #include <gtest/gtest.h>
-#include <signal.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <chrono>
 #include <cstdint>
-#include <cstdlib>
 #include <fstream>
 #include <iostream>
 #include <map>
-#include <optional>
+#include <memory>
 #include <random>
 #include <sstream>
 #include <string>
@@ -30,77 +23,45 @@
 
 #include "polycache/locks.h"
 #include "polycache/polycache.h"
-#include "support/process_stores.h"
-
-#ifdef __SANITIZE_THREAD__
-// Children start threads here, at which ThreadSanitizer would end them if a test before this one
-// has had threads.
-extern "C" [[gnu::visibility("default")]] const char* __tsan_default_options() {
-  return "die_after_fork=0";
-}
-#endif
+#include "process_model.h"
 
 namespace polycache::testing {
 namespace {
 
 using namespace std::chrono_literals;
-using Nanoseconds = std::int64_t;
 
-constexpr int process_count = 8;
-constexpr int threads_of_process = 4;
-constexpr std::array<int, 3> permits_of_place{1, 1, 3};  // two locks and a semaphore
+// Of the places of a model.
+using Permits = std::array<int, 3>;
+constexpr Permits locks_and_a_semaphore{1, 1, 3};
+constexpr Permits semaphores{2, 3, 7};
 constexpr auto lease = 400ms;
-
-std::int64_t number_from_environment(const char* name, std::int64_t fallback) {
-  const char* const text = std::getenv(name);
-  return text == nullptr ? fallback : std::strtoll(text, nullptr, 10);
-}
-
-// The same in all processes.
-Nanoseconds now() { return std::chrono::steady_clock::now().time_since_epoch() / 1ns; }
 
 // A line of the log. An owner writes one when it has a place, and one before it gives it back.
 struct Line {
-  char what = 'B';          // begin, end, or lost: it ends after the lease
-  int place = 0;            // of permits_of_place
+  char what = 'B';  // begin, end, or lost: it ends after the lease
+  int place = 0;
   std::uint64_t owner = 0;  // of process, thread and turn
   std::uint64_t fence = 0;
   Nanoseconds asked = 0;  // before the store was asked
   Nanoseconds at = 0;
 };
 
-class Log {
- public:
-  explicit Log(const std::string& path)
-      : file_(::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600)) {
-    if (file_ < 0) throw std::runtime_error("no log");
-  }
-  Log(const Log&) = delete;
-  Log& operator=(const Log&) = delete;
-  ~Log() { ::close(file_); }
+std::string text_of(const Line& line) {
+  std::ostringstream text;
+  text << line.what << ' ' << line.place << ' ' << line.owner << ' ' << line.fence << ' '
+       << line.asked << ' ' << line.at << '\n';
+  return text.str();
+}
 
-  // In one piece.
-  void append(const Line& line) const {
-    std::ostringstream text;
-    text << line.what << ' ' << line.place << ' ' << line.owner << ' ' << line.fence << ' '
-         << line.asked << ' ' << line.at << '\n';
-    const std::string bytes = text.str();
-    if (::write(file_, bytes.data(), bytes.size()) != static_cast<ssize_t>(bytes.size())) _exit(9);
+std::vector<Line> read_lines(const std::string& path) {
+  std::vector<Line> lines;
+  std::ifstream file(path);
+  for (Line line;
+       file >> line.what >> line.place >> line.owner >> line.fence >> line.asked >> line.at;) {
+    lines.push_back(line);
   }
-
-  static std::vector<Line> read(const std::string& path) {
-    std::vector<Line> lines;
-    std::ifstream file(path);
-    for (Line line;
-         file >> line.what >> line.place >> line.owner >> line.fence >> line.asked >> line.at;) {
-      lines.push_back(line);
-    }
-    return lines;
-  }
-
- private:
-  int file_;
-};
+  return lines;
+}
 
 // What the log says, owner by owner.
 struct Owned {
@@ -134,11 +95,10 @@ std::map<int, std::vector<Owned>> owned_places(const std::vector<Line>& log, Fin
   return places;
 }
 
-void check_place(int place, std::vector<Owned>& all, bool has_fences, Findings& findings) {
+void check_place(int place, std::size_t permits, std::vector<Owned>& all, bool has_fences,
+                 Findings& findings) {
   std::sort(all.begin(), all.end(),
             [](const Owned& a, const Owned& b) { return a.begin < b.begin; });
-  const auto permits =
-      static_cast<std::size_t>(permits_of_place.at(static_cast<std::size_t>(place)));
   std::vector<Owned> inside;
   std::uint64_t last_fence = 0;
   for (const Owned& next : all) {
@@ -157,10 +117,12 @@ void check_place(int place, std::vector<Owned>& all, bool has_fences, Findings& 
   }
 }
 
-Findings check(const std::vector<Line>& log, bool has_fences) {
+Findings check(const std::vector<Line>& log, bool has_fences,
+               const Permits& permits = locks_and_a_semaphore) {
   Findings findings;
   for (auto& [place, all] : owned_places(log, findings)) {
-    check_place(place, all, has_fences, findings);
+    const auto most = static_cast<std::size_t>(permits.at(static_cast<std::size_t>(place)));
+    check_place(place, most, all, has_fences, findings);
   }
   return findings;
 }
@@ -187,168 +149,121 @@ TEST(LockModel, FindsTwoOwnersWithinALease) {
 
 // --- The processes ---
 
-struct Totals {
-  std::atomic<std::int64_t> turns{0};
-  std::atomic<std::int64_t> failures{0};
-};
-
-class Worker {
+// A lock, or a semaphore if there are several permits.
+class Place {
  public:
-  Worker(CacheRegistry& registry, const Log& log, Totals& totals, std::int64_t turns,
-         std::uint64_t number)
-      : registry_(registry), log_(log), totals_(totals), turns_(turns), number_(number) {}
-
-  void run() {
+  Place(CacheRegistry& registry, std::string_view model, std::size_t number, int permits) {
     const LockOptions options{.lease = lease,
                               .renew = true,
                               .evicting_store = EvictingStore::accept,
-                              .registry = &registry_};
-    Lock first("first", options);
-    Lock second("second", options);
-    Semaphore third("third", permits_of_place[2], options);
-    while (totals_.turns < turns_) {
-      switch (random_() % 3) {
-        case 0:
-          own(0, first, [&](auto time) { return first.try_lock_for(time); });
-          break;
-        case 1:
-          own(1, second, [&](auto time) { return second.try_lock_for(time); });
-          break;
-        default:
-          own(2, third, [&](auto time) { return third.try_acquire_for(time); });
-      }
+                              .registry = &registry};
+    const std::string name = std::string(model) + std::to_string(number);
+    if (permits == 1) {
+      lock_ = std::make_unique<Lock>(name, options);
+    } else {
+      semaphore_ = std::make_unique<Semaphore>(name, permits, options);
     }
   }
 
+  bool take(std::chrono::milliseconds limit) {
+    return lock_ ? lock_->try_lock_for(limit) : semaphore_->try_acquire_for(limit);
+  }
+  std::uint64_t fence() const { return lock_ ? lock_->fence() : semaphore_->fence(); }
+  bool is_held() const { return lock_ ? lock_->is_held() : semaphore_->is_held(); }
+  bool release() { return lock_ ? lock_->release() : semaphore_->release(); }
+
  private:
-  template <class Place, class Take>
-  void own(int number, Place& place, Take take) {
+  std::unique_ptr<Lock> lock_;
+  std::unique_ptr<Semaphore> semaphore_;
+};
+
+class PlaceModel : public ProcessModel {
+ protected:
+  PlaceModel(std::string name, const Permits& permits)
+      : ProcessModel(name, number_from_environment("POLYCACHE_LOCK_TURNS", 1000)),
+        name_(std::move(name)),
+        permits_(permits) {}
+
+  std::vector<Place> places(CacheRegistry& registry) const {
+    std::vector<Place> all;
+    for (std::size_t i = 0; i < permits_.size(); ++i) {
+      all.emplace_back(registry, name_, i, permits_.at(i));
+    }
+    return all;
+  }
+
+  void work(CacheRegistry& registry, const ProcessLog& log, std::uint64_t thread) override {
+    std::minstd_rand random(static_cast<std::uint32_t>(thread) * 7919U + 1U);
+    std::vector<Place> all = places(registry);
+    for (std::uint64_t turn = 1; !is_done(); ++turn) {
+      const std::size_t number = random() % all.size();
+      own(all.at(number), number, thread * 1'000'000'000 + turn, log, random);
+    }
+  }
+
+  void own(Place& place, std::size_t number, std::uint64_t owner, const ProcessLog& log,
+           std::minstd_rand& random) {
     // The store was asked no earlier than this.
     Nanoseconds asked = now();
     bool has_it = false;
-    while (!has_it && totals_.turns < turns_) {
+    while (!has_it && !is_done()) {
       asked = now();
-      has_it = take(20ms);
+      has_it = place.take(20ms);
     }
     if (!has_it) return;
-    const std::uint64_t owner = number_ * 1'000'000'000 + ++turn_;
     const std::uint64_t fence = place.fence();
-    log_.append({'B', number, owner, fence, asked, now()});
-    ++totals_.turns;
-    if (random_() % 8 == 0) {
-      std::this_thread::sleep_for(std::chrono::microseconds(random_() % 3000));
+    const auto at = static_cast<int>(number);
+    log.append(text_of({'B', at, owner, fence, asked, now()}));
+    did_turn();
+    if (random() % 8 == 0) {
+      std::this_thread::sleep_for(std::chrono::microseconds(random() % 3000));
     }
     // Some work longer than their lease, which is renewed meanwhile.
-    if (random_() % 200 == 0) std::this_thread::sleep_for(lease + 100ms);
+    if (random() % 200 == 0) std::this_thread::sleep_for(lease + 100ms);
     const Nanoseconds end = now();
     const bool kept = place.is_held();
-    log_.append({kept ? 'E' : 'L', number, owner, fence, 0, end});
+    log.append(text_of({kept ? 'E' : 'L', at, owner, fence, 0, end}));
     // One that was not lost a moment ago may end while it is released.
     static_cast<void>(place.release());
   }
 
-  CacheRegistry& registry_;
-  const Log& log_;
-  Totals& totals_;
-  const std::int64_t turns_;
-  const std::uint64_t number_;
-  std::uint64_t turn_ = 0;
-  std::minstd_rand random_{static_cast<std::uint32_t>(number_) * 7919U + 1U};
+  // What was killed is free after its lease, and nothing else is missing.
+  void expect_all_free(CacheRegistry& registry) const {
+    std::vector<Place> all = places(registry);
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      for (int taken = 0; taken < permits_.at(i); ++taken) {
+        EXPECT_TRUE(all.at(i).take(60s)) << "place " << i << ", permit " << taken;
+      }
+    }
+  }
+
+  void check_model() {
+    const std::string log = run([this](CacheRegistry& registry) { expect_all_free(registry); });
+    const Findings findings = check(read_lines(log), !is("memcached"), permits_);
+    std::cout << summary() << ", " << findings.unfinished << " owners killed or lost their place\n";
+    EXPECT_GE(findings.turns, static_cast<std::size_t>(turns()));
+    ASSERT_TRUE(findings.problems.empty()) << findings.problems.front() << "; seed " << seed();
+  }
+
+ private:
+  const std::string name_;
+  const Permits permits_;
 };
 
-class LockProcesses : public ::testing::TestWithParam<ProcessStore> {
- protected:
-  Config config() const {
-    return {.caches = {{"default",
-                        {.backend = GetParam().name,
-                         .location = GetParam().location(),
-                         .key_prefix = "processes",
-                         .options = patient_options(GetParam().name)}}}};
-  }
-  bool has_fences() const { return std::string(GetParam().name) != "memcached"; }
-
-  // The threads of one process.
-  void work(int threads, std::uint64_t number) {
-    CacheRegistry registry(config(), environment_of_all_stores());
-    const Log log(path_);
-    std::vector<std::thread> all;
-    for (int i = 0; i < threads; ++i) {
-      all.emplace_back([&, i] {
-        try {
-          Worker(registry, log, *totals_.operator->(), turns_,
-                 number * 100 + static_cast<std::uint64_t>(i))
-              .run();
-        } catch (const std::exception& error) {
-          std::cerr << error.what() << '\n';
-          ++totals_->failures;
-        }
-      });
-    }
-    for (std::thread& thread : all) thread.join();
-  }
-
-  pid_t start_process() {
-    const std::uint64_t number = ++processes_;
-    const pid_t child = ::fork();
-    if (child != 0) return child;
-    work(threads_of_process, number);
-    ::_exit(0);
-  }
-
-  // Until the turns are done. Returns how many were killed.
-  int run_and_kill(std::mt19937& random) {
-    std::vector<pid_t> children;
-    for (int i = 0; i < process_count; ++i) children.push_back(start_process());
-    int killed = 0;
-    while (totals_->turns < turns_ && totals_->failures == 0) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(20 + random() % 300));
-      pid_t& victim = children.at(random() % children.size());
-      ::kill(victim, SIGKILL);
-      ::waitpid(victim, nullptr, 0);
-      ++killed;
-      victim = start_process();
-    }
-    for (const pid_t child : children) {
-      int status = 0;
-      EXPECT_EQ(::waitpid(child, &status, 0), child);
-      EXPECT_EQ(status, 0);
-    }
-    return killed;
-  }
-
-  const TemporaryFolder folder_;
-  const std::string path_ = folder_.path() / "log";
-  const Shared<Totals> totals_;
-  std::int64_t turns_ = number_from_environment("POLYCACHE_LOCK_TURNS", 1500);
-  std::uint64_t processes_ = 0;
+struct LockProcesses : PlaceModel {
+  LockProcesses() : PlaceModel("locks", locks_and_a_semaphore) {}
 };
 
-TEST_P(LockProcesses, NeverHaveMoreOwnersThanPlacesWithinLivingLeases) {
-  const auto seed =
-      static_cast<std::uint32_t>(number_from_environment("POLYCACHE_SEED", std::random_device()()));
-  std::mt19937 random(seed);
-  static_cast<void>(GetParam().location());  // its server is this process's
-  int killed = 0;
-  if (GetParam().is_private) {
-    work(process_count * threads_of_process, 1);
-  } else {
-    killed = run_and_kill(random);
-  }
-  const Findings findings = check(Log::read(path_), has_fences());
-  std::cout << GetParam().name << ": seed " << seed << ", " << findings.turns << " owners, "
-            << killed << " processes killed, " << findings.unfinished
-            << " owners killed or lost their place\n";
-  EXPECT_EQ(totals_->failures, 0);
-  EXPECT_GE(findings.turns, static_cast<std::size_t>(turns_));
-  EXPECT_LE(findings.problems.size(), 0U) << findings.problems.front() << "; seed " << seed;
-}
+TEST_P(LockProcesses, NeverHaveMoreOwnersThanPlacesWithinLivingLeases) { check_model(); }
 
-const ProcessStore locmem_store{"locmem", [] { return std::vector<std::string>(); }, true};
+struct SemaphoreProcesses : PlaceModel {
+  SemaphoreProcesses() : PlaceModel("semaphores", semaphores) {}
+};
 
-INSTANTIATE_TEST_SUITE_P(Stores, LockProcesses,
-                         ::testing::Values(locmem_store, sqlite_store, redis_store,
-                                           memcached_store),
-                         name_of);
+TEST_P(SemaphoreProcesses, NeverHaveMoreOwnersThanPermitsWithinLivingLeases) { check_model(); }
+
+INSTANTIATE_TEST_SUITE_P(Stores, LockProcesses, stores_of_processes, name_of);
+INSTANTIATE_TEST_SUITE_P(Stores, SemaphoreProcesses, stores_of_processes, name_of);
 
 }  // namespace
 }  // namespace polycache::testing

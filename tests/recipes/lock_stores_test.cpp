@@ -35,8 +35,6 @@ namespace {
 using ::testing::HasSubstr;
 using namespace std::chrono_literals;
 
-const ProcessStore locmem_store{"locmem", [] { return std::vector<std::string>(); }, true};
-
 bool becomes_true(const std::function<bool()>& condition) {
   const auto end = std::chrono::steady_clock::now() + 60s;
   while (!condition()) {

@@ -68,6 +68,8 @@ inline const ProcessStore sqlite_store{"sqlite", [] {
                                          return std::vector<std::string>{folder.file("cache.db")};
                                        }};
 
+inline const ProcessStore locmem_store{"locmem", [] { return std::vector<std::string>(); }, true};
+
 // Options with which a store waits for long on a busy machine, instead of failing.
 inline OptionMap patient_options(const std::string& backend) {
   if (backend == "sqlite") return {{"busy_timeout", std::string("60s")}};
