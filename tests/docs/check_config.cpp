@@ -13,10 +13,14 @@
 
 #include "polycache/polycache.h"
 
+// Their parts of the program claim their sections.
 #if __has_include("polycache/loaders.h")
 #include "polycache/loaders.h"
-// Its part of the program claims its sections.
 [[gnu::used]] static polycache::Loaders& (*const loaders)() = &polycache::global_loaders;
+#endif
+#if __has_include("polycache/locks.h")
+#include "polycache/locks.h"
+[[gnu::used]] static bool take(polycache::Lock& lock) { return lock.try_lock(); }
 #endif
 
 namespace {

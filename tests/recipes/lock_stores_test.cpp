@@ -185,6 +185,14 @@ TEST_P(EvictingLockStores, AStoreThatEvictsIsRefusedUnlessItIsAccepted) {
   EXPECT_THAT(message, HasSubstr("evicting_store"));
 }
 
+TEST_P(EvictingLockStores, TheConfigurationMayAcceptAStoreThatEvicts) {
+  Config accepting = config();
+  accepting.sections["locks"] = {.json = R"({"mine": {"evicting_store": "accept"}})"};
+  CacheRegistry registry(accepting, environment());
+  EXPECT_TRUE(Lock("mine", {.registry = &registry}).try_lock());
+  EXPECT_THROW(Lock("other", {.registry = &registry}), ConfigError);
+}
+
 // Of stores that processes share.
 using SharedLockStores = LockStores;
 

@@ -17,6 +17,8 @@
 #include "polycache/author/text.h"
 #include "polycache/error.h"
 #include "polycache/observer.h"
+#include "polycache/registry.h"
+#include "section.h"
 
 namespace polycache::detail {
 namespace {
@@ -61,6 +63,12 @@ class NoCancellation {
   int before_ = PTHREAD_CANCEL_ENABLE;
 };
 
+// Null if there is none whose configuration counts.
+const CacheRegistry* registry_of(const LockOptions& options, const Cache* cache) {
+  if (options.registry != nullptr || cache != nullptr) return options.registry;
+  return &global_registry();
+}
+
 }  // namespace
 
 struct LockCore::InProcess : Inherited {
@@ -69,19 +77,19 @@ struct LockCore::InProcess : Inherited {
 };
 
 LockCore::LockCore(Cache* cache, std::string_view what, KeyView name, std::uint32_t permits,
-                   LockOptions options)
+                   const LockOptions& options)
     : what_(what),
       name_(name.text()),
       stored_as_((what == "semaphore" ? "s." : "l.") + name_),
       permits_(permits),
-      options_(std::move(options)),
+      settings_(lock_settings(options, registry_of(options, cache), name_)),
       cache_(cache != nullptr ? CacheHandle(*cache)
-                              : CacheHandle(options_.cache, options_.registry)),
+                              : CacheHandle(settings_.cache, options.registry)),
       here_(nullptr) {
   if (name_.empty()) throw ValueError(what_ + ": the name is empty; give it one");
-  if (options_.lease <= milliseconds::zero()) {
+  if (settings_.lease <= milliseconds::zero()) {
     throw ValueError(what_ + ' ' + quote(name_) + ": a lease of " +
-                     std::to_string(options_.lease.count()) +
+                     std::to_string(settings_.lease.count()) +
                      " ms; give a longer time, such as 30 s");
   }
   check_store(this->cache());
@@ -109,11 +117,13 @@ void LockCore::throw_misuse(const std::string& problem) const {
 void LockCore::refuse_if_evicting(LockExtension& locks) {
   if (is_checked_.load(std::memory_order_relaxed)) return;
   const bool may_evict = locks.keeping() == LockExtension::Keeping::may_evict;
-  if (may_evict && options_.evicting_store == EvictingStore::refuse) {
-    throw ConfigError(what_ + ' ' + quote(name_) +
-                      ": the store may evict it, and two would own it; use locmem, sqlite, or a "
-                      "redis whose maxmemory-policy is none of allkeys-*, or set "
-                      "LockOptions::evicting_store to accept");
+  if (may_evict && settings_.evicting_store == EvictingStore::refuse) {
+    throw ConfigError(
+        what_ + ' ' + quote(name_) +
+        ": the store may evict it, and two would own it; use locmem, sqlite, or a "
+        "redis whose maxmemory-policy is none of allkeys-*, or set "
+        "LockOptions::evicting_store, or \"evicting_store\" of the section \"locks\", to "
+        "accept");
   }
   is_checked_.store(true, std::memory_order_relaxed);
 }
@@ -141,13 +151,13 @@ std::shared_ptr<Hold> LockCore::try_take(Cache& cache, milliseconds& wait) {
   cache.with_extension<LockExtension>(
       Op::lock, stored_as_, lack_of_locks, [&](LockExtension& locks, std::string_view key) {
         refuse_if_evicting(locks);
-        taken = locks.take({.key = key, .token = token, .permits = permits_}, options_.lease);
+        taken = locks.take({.key = key, .token = token, .permits = permits_}, settings_.lease);
         return taken.taken;
       });
   wait = taken.wait;
   if (!taken.taken) return nullptr;
   return std::make_shared<Hold>(
-      Hold::Place{what_, name_, stored_as_, permits_, options_.lease, options_.renew}, token,
+      Hold::Place{what_, name_, stored_as_, permits_, settings_.lease, settings_.renew}, token,
       taken.fence, cache, asked);
 }
 
@@ -210,7 +220,7 @@ bool LockCore::adopt(std::string_view token) {
   Cache& cache = this->cache();
   const auto asked = cache.clock().steady_now();
   const auto hold = std::make_shared<Hold>(
-      Hold::Place{what_, name_, stored_as_, permits_, options_.lease, options_.renew},
+      Hold::Place{what_, name_, stored_as_, permits_, settings_.lease, settings_.renew},
       std::string(token), 0, cache, asked);
   if (!renew_in_store(cache, *hold)) return false;
   keep(hold);

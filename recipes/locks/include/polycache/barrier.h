@@ -25,10 +25,10 @@ template <class F>
 class Barrier {
  public:
   // As those of Lock.
-  Barrier(KeyView name, F function, LockOptions options = {})
-      : lock_(name, std::move(options)), function_(std::move(function)) {}
-  Barrier(Cache& cache, KeyView name, F function, LockOptions options = {})
-      : lock_(cache, name, std::move(options)), function_(std::move(function)) {}
+  Barrier(KeyView name, F function, const LockOptions& options = {})
+      : lock_(name, options), function_(std::move(function)) {}
+  Barrier(Cache& cache, KeyView name, F function, const LockOptions& options = {})
+      : lock_(cache, name, options), function_(std::move(function)) {}
 
   // Returns what the function returns. If the lock was lost meanwhile, the warning handler is told.
   template <class... Arguments>
@@ -47,13 +47,13 @@ class Barrier {
 };
 
 template <class F>
-Barrier<std::decay_t<F>> barrier(KeyView name, F&& function, LockOptions options = {}) {
-  return {name, std::forward<F>(function), std::move(options)};
+Barrier<std::decay_t<F>> barrier(KeyView name, F&& function, const LockOptions& options = {}) {
+  return {name, std::forward<F>(function), options};
 }
 template <class F>
 Barrier<std::decay_t<F>> barrier(Cache& cache, KeyView name, F&& function,
-                                 LockOptions options = {}) {
-  return {cache, name, std::forward<F>(function), std::move(options)};
+                                 const LockOptions& options = {}) {
+  return {cache, name, std::forward<F>(function), options};
 }
 
 }  // namespace polycache

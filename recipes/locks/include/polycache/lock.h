@@ -44,11 +44,12 @@ class Lock {
  public:
   // Two locks are the same if they have one name, one store and one prefix. Throws ValueError for
   // an empty name or a lease of zero or less; BackendError (Kind::unsupported) if the store has no
-  // locks, ConfigError if it may evict them. A store that cannot be reached now is asked later.
-  explicit Lock(KeyView name, LockOptions options = {})
-      : core_(nullptr, "lock", name, 1, std::move(options)) {}
-  Lock(Cache& cache, KeyView name, LockOptions options = {})
-      : core_(&cache, "lock", name, 1, std::move(options)) {}
+  // locks, ConfigError if it may evict them, or for a wrong section of the configuration
+  // (lock_options.h). A store that cannot be reached now is asked later.
+  explicit Lock(KeyView name, const LockOptions& options = {})
+      : core_(nullptr, "lock", name, 1, options) {}
+  Lock(Cache& cache, KeyView name, const LockOptions& options = {})
+      : core_(&cache, "lock", name, 1, options) {}
   // If it is still locked, unlocks it.
   ~Lock() = default;
 
@@ -105,10 +106,10 @@ class Lock {
 class RecursiveLock {
  public:
   // As those of Lock.
-  explicit RecursiveLock(KeyView name, LockOptions options = {})
-      : core_(nullptr, "recursive lock", name, 1, std::move(options)) {}
-  RecursiveLock(Cache& cache, KeyView name, LockOptions options = {})
-      : core_(&cache, "recursive lock", name, 1, std::move(options)) {}
+  explicit RecursiveLock(KeyView name, const LockOptions& options = {})
+      : core_(nullptr, "recursive lock", name, 1, options) {}
+  RecursiveLock(Cache& cache, KeyView name, const LockOptions& options = {})
+      : core_(&cache, "recursive lock", name, 1, options) {}
   ~RecursiveLock() = default;
 
   // As those of Lock. The second time asks no store. Throws CacheError if the lock was lost since

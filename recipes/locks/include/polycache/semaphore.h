@@ -27,10 +27,10 @@ class Semaphore {
  public:
   // All users of a name give the same number of permits. Throws as the constructor of Lock, and
   // ValueError for a number of zero or of more than 1000.
-  Semaphore(KeyView name, std::int64_t permits, LockOptions options = {})
-      : core_(nullptr, "semaphore", name, checked(name, permits), std::move(options)) {}
-  Semaphore(Cache& cache, KeyView name, std::int64_t permits, LockOptions options = {})
-      : core_(&cache, "semaphore", name, checked(name, permits), std::move(options)) {}
+  Semaphore(KeyView name, std::int64_t permits, const LockOptions& options = {})
+      : core_(nullptr, "semaphore", name, checked(name, permits), options) {}
+  Semaphore(Cache& cache, KeyView name, std::int64_t permits, const LockOptions& options = {})
+      : core_(&cache, "semaphore", name, checked(name, permits), options) {}
   // Releases the permits that this object still has.
   ~Semaphore() = default;
 

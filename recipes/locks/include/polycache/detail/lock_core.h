@@ -31,6 +31,14 @@ std::optional<std::chrono::steady_clock::time_point> moment_after(
   return Clock::now() + std::chrono::ceil<Clock::duration>(time);
 }
 
+// LockOptions, all of them decided.
+struct LockSettings {
+  std::chrono::milliseconds lease{30'000};
+  bool renew = true;
+  EvictingStore evicting_store = EvictingStore::refuse;
+  std::string cache = "default";
+};
+
 // Thread-safe if it is made with an alias; otherwise used by the thread of its cache.
 class LockCore {
  public:
@@ -40,7 +48,7 @@ class LockCore {
 
   // `cache`: null if the options name an alias. `what`: "lock", for messages.
   LockCore(Cache* cache, std::string_view what, KeyView name, std::uint32_t permits,
-           LockOptions options);
+           const LockOptions& options);
   LockCore(const LockCore&) = delete;
   LockCore& operator=(const LockCore&) = delete;
   // Releases what is still taken. Reports no failure.
@@ -89,7 +97,7 @@ class LockCore {
   const std::string name_;
   const std::string stored_as_;  // locks and semaphores of one name do not meet
   const std::uint32_t permits_;
-  const LockOptions options_;
+  const LockSettings settings_;
   const CacheHandle cache_;
   std::atomic<bool> is_checked_{false};  // that the store keeps locks
   mutable std::atomic<InProcess*> here_;
