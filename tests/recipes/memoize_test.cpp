@@ -43,6 +43,9 @@ struct Product {
 // The id says which product it is.
 inline std::string key_of(const Product& product) { return std::to_string(product.id); }
 
+struct Nameless {};
+inline const char* key_of(const Nameless&) { return nullptr; }
+
 }  // namespace shop
 
 namespace polycache {
@@ -197,6 +200,7 @@ TEST(KeyOf, RefusesNaNAndNullPointers) {
   EXPECT_THROW(text_of(std::vector<float>{std::numeric_limits<float>::quiet_NaN()}), InvalidKey);
   const char* const null = nullptr;
   EXPECT_THROW(text_of(null), InvalidKey);
+  EXPECT_THROW(text_of(shop::Nameless()), InvalidKey) << "its own text is null";
 }
 
 class Memoize : public ::testing::Test {
@@ -538,6 +542,11 @@ TEST_F(Memoize, WhatCannotBeIsRefused) {
   EXPECT_THROW(memoize(std::string(151, 'n'), counting(), {}, memo_), ValueError);
   EXPECT_THROW(memoize("a b", counting(), {}, memo_), ValueError);
   EXPECT_THROW(memoize("a@1", counting(), {}, memo_), ValueError);
+  int (*const null)(int) = nullptr;
+  EXPECT_THROW(memoize("f", null, {}, memo_), ValueError);
+  EXPECT_THROW(memoize("f", std::function<int(int)>(), {}, memo_), ValueError);
+  using Many = std::map<int, int> (*)(const std::vector<int>&);
+  EXPECT_THROW(memoize_many("f", Many(nullptr), {}, memo_), ValueError);
   const auto f = memoize(
       "f", [](const char* text) { return std::string(text); }, {}, memo_);
   EXPECT_THROW(f(nullptr), InvalidKey);

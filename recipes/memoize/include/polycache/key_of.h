@@ -10,7 +10,8 @@
 //   std::string key_of(const Product& product) { return std::to_string(product.id); }
 //   }
 //
-// It holds for classes that derive from the type, too. Not known are pointers, also smart ones.
+// It holds for classes that derive from the type, too. A null char pointer from it is refused
+// (InvalidKey). Not known are pointers, also smart ones.
 //
 // Different values of one type have different texts, except that -0.0 is 0.0. NaN is refused, for
 // it is not even equal to itself. The texts need no escape that any store or key function would
@@ -276,7 +277,7 @@ constexpr void refuse() {
 template <class T>
 void append(std::string& out, const T& value) {
   if constexpr (HasOwnKey<T>) {
-    append_escaped(out, key_of(value));
+    append_escaped(out, KeyView(key_of(value)).text());
   } else if constexpr (Text<T>) {
     append_escaped(out, KeyView(value).text());
   } else if constexpr (is_text_array<T>) {

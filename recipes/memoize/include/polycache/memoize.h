@@ -172,8 +172,9 @@ class Memoized<F, void, Ignored, in_background>
 };
 
 // Throws ValueError for a name that is empty, of more than 150 bytes, or has a blank, a control
-// character or '@'. The options are those of get_or_set(), or a timeout alone; contradictions are
-// found by the first call.
+// character or '@', and for a function that is a null pointer or an empty std::function. The
+// options are those of get_or_set(), or a timeout alone; contradictions are found by the first
+// call.
 template <class Ignored = Ignoring<>, class F>
 auto memoize(KeyView name, F function, LoadOptions options = {}, MemoizeOptions memo = {}) {
   return detail::memo::make<Ignored>(nullptr, name, std::move(function), std::move(options),
@@ -204,7 +205,9 @@ class MemoizedMany : public detail::memo::Base {
 
   MemoizedMany(Cache* cache, KeyView name, F function, LoadOptions options, MemoizeOptions memo)
       : Base(cache, name, std::move(options), std::move(memo)),
-        function_(std::make_shared<const F>(std::move(function))) {}
+        function_(std::make_shared<const F>(std::move(function))) {
+    this->require(*function_);
+  }
 
   // The results, in the order of the arguments; empty: there is no such thing. Throws as
   // get_or_set_many() does; a PartialLoad names the keys.

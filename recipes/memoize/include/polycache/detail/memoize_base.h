@@ -15,6 +15,7 @@
 #include "polycache/cache.h"
 #include "polycache/cache_handle.h"
 #include "polycache/detail/memoize_call.h"
+#include "polycache/detail/memoize_parameters.h"
 #include "polycache/error.h"
 #include "polycache/key.h"
 #include "polycache/key_of.h"
@@ -60,6 +61,12 @@ class Base {
       throw ValueError("memoize: the name \"" + name_ +
                        "\" has a blank, a control character or '@'; give another");
     }
+  }
+
+  template <class F>
+  void require(const F& function) const {
+    if (!is_null(function)) return;
+    throw ValueError("memoize: the function \"" + name_ + "\" is null; give one that is not");
   }
 
   Cache& cache() const { return cache_.get(); }
@@ -117,7 +124,9 @@ class Calls : public Base {
  protected:
   Calls(Cache* cache, KeyView name, F function, LoadOptions options, MemoizeOptions memo)
       : Base(cache, name, std::move(options), std::move(memo)),
-        function_(std::make_shared<const F>(std::move(function))) {}
+        function_(std::make_shared<const F>(std::move(function))) {
+    this->require(*function_);
+  }
 
   template <class... Ts>
   using Result = std::remove_cvref_t<std::invoke_result_t<const F&, const Ts&...>>;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <concepts>
+#include <functional>
 #include <type_traits>
 #include <vector>
 
@@ -71,11 +72,26 @@ struct Given<Background<F>> {
   static constexpr bool in_background = true;
 };
 
+template <class F>
+inline constexpr bool is_std_function = false;
+template <class S>
+inline constexpr bool is_std_function<std::function<S>> = true;
+
 template <class A>
 using Plain = std::remove_cvref_t<A>;
 template <class A>
 inline constexpr bool is_written_to =
     std::is_lvalue_reference_v<A> && !std::is_const_v<std::remove_reference_t<A>>;
+
+// Whether there is no function to call: a pointer, or a std::function, may have none.
+template <class F>
+constexpr bool is_null(const F& f) noexcept {
+  if constexpr (std::is_pointer_v<F> || std::is_member_pointer_v<F> || is_std_function<F>) {
+    return f == nullptr;
+  } else {
+    return false;
+  }
+}
 
 // The argument of a function that takes several at once, a vector or a span; void for another one.
 template <class P>
