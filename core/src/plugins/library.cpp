@@ -16,6 +16,7 @@
 #include <boost/dll/library_info.hpp>
 #include <boost/dll/shared_library.hpp>
 
+#include "base/cold_mutex.h"
 #include "base/no_destructor.h"
 #include "base/write_access.h"
 #include "plugins/abi_mark.h"
@@ -90,9 +91,10 @@ void check_writers(const fs::path& file, WritableFiles writable) {
 }
 
 // All files ever loaded, by canonical path; only grows. Unloading a library whose code a thread, an
-// exception or a deleter still needs would crash, and that cannot be detected.
+// exception or a deleter still needs would crash, and that cannot be detected. Guarded by
+// cold_mutex(), under which the dynamic loader is never called: it may be running a constructor
+// that wants this mutex.
 struct LoadedFiles {
-  std::mutex mutex;  // guards what follows
   std::map<std::string, Library> files;
   std::string loader_lost;  // if not empty: why the dynamic loader must not be called any more
 };
@@ -106,7 +108,7 @@ LoadedFiles& loaded_files() {
 // the loader may then block forever, in any thread.
 void require_loader() {
   LoadedFiles& loaded = loaded_files();
-  const std::lock_guard lock(loaded.mutex);
+  const std::lock_guard lock(cold_mutex());
   if (loaded.loader_lost.empty()) return;
   throw PluginError("this process cannot load any more plugins: " + loaded.loader_lost);
 }
@@ -119,7 +121,7 @@ void require_loader() {
       "that plugin before the next start";
   LoadedFiles& loaded = loaded_files();
   {
-    const std::lock_guard lock(loaded.mutex);
+    const std::lock_guard lock(cold_mutex());
     loaded.loader_lost = problem;
   }
   throw PluginError(problem);
@@ -153,7 +155,7 @@ std::string loader_message(const fs::path& canonical) {
 
 const Library* find_loaded(const fs::path& canonical) {
   LoadedFiles& loaded = loaded_files();
-  const std::lock_guard lock(loaded.mutex);
+  const std::lock_guard lock(cold_mutex());
   const auto found = loaded.files.find(canonical.string());
   return found == loaded.files.end() ? nullptr : &found->second;
 }
@@ -191,8 +193,9 @@ const Library& load_library(const fs::path& file, WritableFiles writable) {
         "; link the plugin with everything it needs (-Wl,-z,defs checks that at its build)");
   }
   LoadedFiles& loaded = loaded_files();
-  const std::lock_guard lock(loaded.mutex);
-  return loaded.files.try_emplace(canonical.string(), Library{std::move(library)}).first->second;
+  Library opened{std::move(library)};  // another thread may have been faster: then closed below
+  const std::lock_guard lock(cold_mutex());
+  return loaded.files.try_emplace(canonical.string(), std::move(opened)).first->second;
 }
 
 std::optional<Symbol> own_symbol(const Library& library, const char* name) {

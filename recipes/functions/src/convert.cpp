@@ -138,13 +138,26 @@ Conversion convert_scalar(const Scalar& from, Reader& in, const Scalar& to, Writ
   return write_number(to, *number, out) ? Conversion::done : Conversion::narrows;
 }
 
+Conversion convert_one(std::string_view from, Reader& in, std::string_view to, Writer& out);
+
+// Whether the types fit where no value shows it: of the elements of an empty sequence, of an
+// optional without a value.
+Conversion convert_nothing(std::string_view from, std::string_view to) {
+  if (from == to) return Conversion::done;
+  const std::string zeroes(sizeof(std::uint64_t), '\0');
+  std::string ignored;
+  Reader zero(zeroes);
+  Writer nowhere(ignored);
+  return convert_one(from, zero, to, nowhere);
+}
+
 Conversion convert_one(std::string_view from, Reader& in, std::string_view to, Writer& out) {
   if (const std::string_view value = inside(to, "?("); !value.empty()) {
     bool is_there = true;
     const std::string_view of = inside(from, "?(");
     if (!of.empty() && !in.get_flag(is_there)) return Conversion::other_types;
     out.put(static_cast<std::uint8_t>(is_there));
-    if (!is_there) return Conversion::done;
+    if (!is_there) return convert_nothing(of, value);
     return convert_one(of.empty() ? from : of, in, value, out);
   }
   const std::string_view element = element_of(from);
@@ -155,14 +168,7 @@ Conversion convert_one(std::string_view from, Reader& in, std::string_view to, W
   std::size_t size = 0;
   if (!in.get_size(size, 1)) return Conversion::other_types;
   out.put_size(size);
-  // Of an empty one, a value shows nothing: the types have to fit all the same.
-  if (size == 0 && element != wanted) {
-    const std::string zeroes(sizeof(std::uint64_t), '\0');
-    std::string ignored;
-    Reader zero(zeroes);
-    Writer nowhere(ignored);
-    return convert_one(element, zero, wanted, nowhere);
-  }
+  if (size == 0) return convert_nothing(element, wanted);
   for (; size != 0; --size) {
     const Conversion result = convert_one(element, in, wanted, out);
     if (result != Conversion::done) return result;

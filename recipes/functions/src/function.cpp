@@ -10,6 +10,7 @@
 #include "convert.h"
 #include "library.h"
 #include "polycache/author/text.h"
+#include "polycache/detail/fork_mutex.h"
 #include "polycache/registry.h"
 
 namespace polycache {
@@ -18,13 +19,13 @@ namespace {
 using detail::functions::Conversion;
 using detail::functions::FunctionEntry;
 
-// Never destroyed: threads may call functions while the process ends.
-struct Registered {
-  std::mutex mutex;  // guards what follows
-  std::map<std::string, Function, std::less<>> functions;
-};
-Registered& registered() {
-  static auto* const functions = new Registered;
+using Functions = std::map<std::string, Function, std::less<>>;
+
+// Never destroyed: threads may call functions while the process ends. Guarded by fork_mutex(), as
+// making it is.
+Functions& registered() {
+  static constinit Functions* functions = nullptr;
+  if (functions == nullptr) functions = new Functions;
   return *functions;
 }
 
@@ -47,6 +48,10 @@ void Function::refuse(std::string_view types, std::string_view result,
 void Function::refuse_bytes() const {
   throw ConfigError(shown_name() + " has given bytes that are no " + std::string(result()) +
                     "; a codec of the caller differs from that of the function");
+}
+
+void Function::refuse_null() {
+  throw ConfigError("a function is null, so that nothing can be called; give one that is not");
 }
 
 std::string Function::convert(std::span<const detail::functions::Argument> arguments,
@@ -123,12 +128,12 @@ Function find_function(std::string_view name, const CacheRegistry& registry) {
     }
     return {detail::functions::function_of_library(library, function, registry), std::string(name)};
   }
-  Registered& known = registered();
-  const std::lock_guard lock(known.mutex);
-  const auto found = known.functions.find(name);
-  if (found != known.functions.end()) return found->second;
+  const std::lock_guard lock(detail::fork_mutex());
+  const Functions& known = registered();
+  const auto found = known.find(name);
+  if (found != known.end()) return found->second;
   std::vector<std::string_view> names;
-  for (const auto& [known_name, function] : known.functions) names.emplace_back(known_name);
+  for (const auto& [known_name, function] : known) names.emplace_back(known_name);
   throw ConfigError("no function " + quote(name) + " is registered" +
                     detail::functions::known_names(name, names) +
                     "; register_function() adds one, and \"library:function\" is one of a library");
@@ -141,9 +146,8 @@ void register_function(std::string name, Function function) {
     throw ConfigError("register_function: " + quote(name) +
                       " is not a name: it is empty, or has a ':', which names a library");
   }
-  Registered& known = registered();
-  const std::lock_guard lock(known.mutex);
-  const auto [at, is_new] = known.functions.try_emplace(name, Function(function.entry_, name));
+  const std::lock_guard lock(detail::fork_mutex());
+  const auto [at, is_new] = registered().try_emplace(name, Function(function.entry_, name));
   if (!is_new) {
     throw ConfigError("register_function: the name " + quote(name) +
                       " is taken; choose another one");

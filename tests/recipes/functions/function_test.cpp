@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <limits>
 #include <map>
 #include <memory>
@@ -128,6 +129,9 @@ TEST(Functions, OptionalsAndSequencesConvertTheirElements) {
   EXPECT_EQ(maybe.call<std::int64_t>(std::optional<short>(4)), 4);
   EXPECT_EQ(maybe.call<std::int64_t>(std::int64_t{9}), 9);
 
+  EXPECT_THROW(maybe.call<std::int64_t>(std::optional<std::string>()), ConfigError);
+  EXPECT_THROW(maybe.call<std::int64_t>(std::optional<double>()), ConfigError);
+
   const Function each([](const std::vector<std::optional<double>>& all) { return all.size(); });
   EXPECT_EQ(each.call<std::size_t>(std::vector<int>{1, 2}), 2U);
   const Function named([](std::optional<Foo> foo) { return foo->colour; });
@@ -164,6 +168,24 @@ TEST(Functions, ARegisteredFunctionIsFoundByItsName) {
   for (const char* const wrong : {":f", "lib:", ":"}) {
     EXPECT_THROW(find_function(wrong, registry()), ConfigError) << wrong;
   }
+}
+
+TEST(Functions, AFunctionThatIsNullIsRefused) {
+  int (*const null)(int) = nullptr;
+  EXPECT_THAT(message_of<ConfigError>([&] { const Function f(null); }), HasSubstr("null"));
+  EXPECT_THROW(register_function(fresh("test.null."), std::function<int()>()), ConfigError);
+  EXPECT_THROW(Function(static_cast<std::size_t (std::string::*)() const noexcept>(nullptr)),
+               ConfigError);
+  EXPECT_EQ(Function(+[](int n) { return n; }).call<int>(3), 3);
+  EXPECT_EQ(Function(std::function<int(int)>([](int n) { return n; })).call<int>(4), 4);
+}
+
+TEST(Functions, ANameThatIsNullIsRefused) {
+  const char* const null = nullptr;
+  EXPECT_THROW(find_function(null), ConfigError);
+  EXPECT_THROW(find_function(null, registry()), ConfigError);
+  EXPECT_THROW(register_function(null, [] { return 1; }), ConfigError);
+  EXPECT_THROW(polycache::call_function<int>(null), ConfigError);
 }
 
 TEST(Functions, ALibraryExportsFunctionsUnderTheirNames) {

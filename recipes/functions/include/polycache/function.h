@@ -45,6 +45,7 @@
 #include <utility>
 
 #include "polycache/detail/function_entry.h"
+#include "polycache/detail/null_text.h"
 #include "polycache/error.h"
 #include "polycache/key.h"
 
@@ -78,7 +79,8 @@ concept NotText = !std::convertible_to<const F&, std::string_view>;
 // the function is.
 class Function {
  public:
-  // Of a callable of the program. It is called as a const object.
+  // Of a callable of the program. It is called as a const object. Throws ConfigError for a pointer
+  // that is null and an empty std::function.
   template <detail::functions::NotText F>
   requires(!std::same_as<std::remove_cvref_t<F>, Function>)  //
       Function(F f)  // NOLINT(google-explicit-constructor): a callable is a function
@@ -152,6 +154,7 @@ class Function {
   static std::shared_ptr<const Entry> hold(F f) {
     using Parameters = typename detail::memo::ParametersOf<F>::type;
     if constexpr (detail::functions::Check<F, Parameters>::fits()) {
+      if (detail::memo::is_null(f)) refuse_null();
       return std::make_shared<const detail::functions::HeldFunction<F>>(std::move(f));
     } else {
       return nullptr;
@@ -189,6 +192,7 @@ class Function {
   [[noreturn]] void refuse(std::string_view types, std::string_view result,
                            const std::string& why) const;
   [[noreturn]] void refuse_bytes() const;
+  [[noreturn]] static void refuse_null();
 
   std::shared_ptr<const Entry> entry_;
   std::string name_;
@@ -197,19 +201,35 @@ class Function {
 
 // The function of that name: a registered one, or "library:function". The registry's configuration
 // says where libraries are searched for; without one, that of polycache::caches. Throws ConfigError
-// if there is none, with those that are known, and PluginError if the library is not found or does
-// not fit. Thread-safe.
+// if there is none, with those that are known, and for a null pointer; PluginError if the library
+// is not found or does not fit. Thread-safe, and usable in a child of fork().
 Function find_function(std::string_view name, const CacheRegistry& registry);
 Function find_function(std::string_view name);
+template <detail::PointerText S>
+Function find_function(S name, const CacheRegistry& registry) {
+  return find_function(detail::text_of(name), registry);
+}
+template <detail::PointerText S>
+Function find_function(S name) {
+  return find_function(detail::text_of(name));
+}
 
 // Names a function of the program, for the whole process and for ever. Throws ConfigError if the
-// name is empty, is taken, or has a ':'. Thread-safe.
+// name is empty or null, is taken, or has a ':'. Thread-safe, and usable in a child of fork().
 void register_function(std::string name, Function function);
+template <detail::PointerText S>
+void register_function(S name, Function function) {
+  register_function(std::string(detail::text_of(name)), std::move(function));
+}
 
 // find_function(name).call<R>(arguments...). Keep the Function where it is called often.
 template <class R, class... A>
 R call_function(std::string_view name, const A&... arguments) {
   return find_function(name).template call<R>(arguments...);
+}
+template <class R, detail::PointerText S, class... A>
+R call_function(S name, const A&... arguments) {
+  return call_function<R>(detail::text_of(name), arguments...);
 }
 
 }  // namespace polycache
