@@ -1,14 +1,20 @@
 #include "polycache/detail/loader_state.h"
 
+#include <cxxabi.h>
+
+#include <algorithm>
 #include <chrono>
 #include <exception>
+#include <mutex>
 #include <utility>
 
 #include "polycache/author/text.h"
+#include "polycache/detail/fork_mutex.h"
 #include "polycache/detail/memoize_base.h"
 #include "polycache/error.h"
 #include "polycache/key_of.h"
 #include "polycache/registry.h"
+#include "unlogged.h"
 
 namespace polycache::detail {
 namespace {
@@ -18,6 +24,10 @@ using std::chrono::milliseconds;
 constexpr std::size_t longest_label = 100;
 constexpr int most_ticks = 1'000'000;
 constexpr int longest_log = 1'000'000;
+constexpr std::size_t longest_tag = 1024;  // tags.h
+constexpr std::size_t most_tags = 63;      // and the label's
+// As for LoadOptions; sums of times have room for it.
+constexpr milliseconds longest_time = std::chrono::hours{24 * 365 * 100};
 
 Function function_of(const FunctionOrName& given, const CacheRegistry& registry,
                      const std::string& owner) {
@@ -41,6 +51,10 @@ std::optional<Function> key_generator_of(const FunctionOrName& given, const Cach
                       std::string(function.result()));
   }
   return function;
+}
+
+std::chrono::sys_time<milliseconds> now() {
+  return std::chrono::floor<milliseconds>(std::chrono::system_clock::now());
 }
 
 std::string owner_of(const std::string& label) { return "loader " + quote(label); }
@@ -106,11 +120,22 @@ std::optional<OptionProblem> problem_of(const LoaderOptions& options) {
     return Problem{"tick", "must be longer than zero, and at most an hour"};
   }
   if (options.lease.count() < 0) return Problem{"lease", "must not be negative"};
+  for (const auto& [member, time] :
+       {std::pair("expires", options.expires), std::pair("stale", options.stale),
+        std::pair("lease", options.lease)}) {
+    if (time > longest_time) return Problem{member, "must be at most 36500 days"};
+  }
   if (options.relevance && options.relevance_expires.count() <= 0) {
     return Problem{"relevance_expires", "must be longer than zero"};
   }
   if (options.relevance && options.relevance_expires >= options.expires) {
     return Problem{"relevance_expires", "must be shorter than expires"};
+  }
+  const auto is_no_tag = [](const std::string& tag) {
+    return tag.empty() || tag.size() > longest_tag;
+  };
+  if (options.tags.size() > most_tags || std::ranges::any_of(options.tags, is_no_tag)) {
+    return Problem{"tags", "must be at most 63 names of 1 to 1024 bytes"};
   }
   if (options.log_size < 0 || options.log_size > longest_log) {
     return Problem{"log", "must be a number from 0 to " + std::to_string(longest_log)};
@@ -147,6 +172,12 @@ std::string LoaderState::key_of_generated(std::string_view text) const {
 }
 
 std::string LoaderState::compute(const std::string& key, const std::string& arguments) const {
+  std::shared_ptr<Unlogged> entry;
+  if (options_.log_size > 0) {
+    entry = std::make_shared<Unlogged>(
+        shared_from_this(),
+        LogEntry{.key = key, .arguments = texts_of(arguments), .created = now(), .label = label_});
+  }
   const auto began = std::chrono::steady_clock::now();
   std::string result;
   try {
@@ -156,28 +187,26 @@ std::string LoaderState::compute(const std::string& key, const std::string& argu
     throw;
   }
   computed_.fetch_add(1, std::memory_order_relaxed);
-  if (options_.log_size > 0) {
+  if (entry) {
     const auto took = std::chrono::steady_clock::now() - began;
-    write_log({.number = 0,
-               .key = key,
-               .arguments = texts_of(arguments),
-               .created = std::chrono::floor<milliseconds>(std::chrono::system_clock::now()),
-               .took = std::chrono::duration_cast<std::chrono::microseconds>(took),
-               .label = label_});
+    entry->computed(now(), std::chrono::duration_cast<std::chrono::microseconds>(took));
+    write_log(entry);
   }
   return result;
 }
 
-void LoaderState::note(std::atomic<std::uint64_t>& count, const char* what) const {
-  count.fetch_add(1, std::memory_order_relaxed);
-  const std::lock_guard lock(mutex_);
+void LoaderState::note(const char* what) const {
+  const std::lock_guard lock(fork_mutex());
   last_error_ = what;
 }
 
 template <class F>
-Invalidation LoaderState::run(F f) const {
+Invalidation LoaderState::run(Needs needs, F f) const {
+  const auto here = [&] {
+    return f(cache(), needs == Needs::values_and_log ? &registry_[log_alias()] : nullptr);
+  };
   invalidations_.fetch_add(1, std::memory_order_relaxed);
-  if (!options_.delay_invalidation) return f(cache(), registry_[log_alias()]);
+  if (!options_.delay_invalidation) return here();
   struct Delayed {
     std::shared_ptr<const LoaderState> self;
     std::unique_ptr<Cache> values;
@@ -186,28 +215,33 @@ Invalidation LoaderState::run(F f) const {
 
     void operator()() {
       try {
-        f(*values, *log);
+        f(*values, log.get());
       } catch (const std::exception& error) {
-        self->note(self->failed_invalidations_, error.what());
+        self->failed_invalidations_.fetch_add(1, std::memory_order_relaxed);
+        self->note(error.what());
+      } catch (const abi::__forced_unwind&) {  // pthread_cancel: not ours to stop
+        throw;
       } catch (...) {  // a predicate may throw anything
-        self->note(self->failed_invalidations_, "something that is not a std::exception");
+        self->failed_invalidations_.fetch_add(1, std::memory_order_relaxed);
+        self->note("something that is not a std::exception");
       }
     }
   };
   const bool is_posted = registry_.executor()->post(
-      Delayed{shared_from_this(), registry_.open(options_.cache), registry_.open(log_alias()), f});
-  if (!is_posted) return f(cache(), registry_[log_alias()]);
+      Delayed{shared_from_this(), registry_.open(options_.cache),
+              needs == Needs::values_and_log ? registry_.open(log_alias()) : nullptr, f});
+  if (!is_posted) return here();
   return {.is_delayed = true, .removed = {}, .log_was_cut = false};
 }
 
 Invalidation LoaderState::invalidate(const std::string& key) const {
-  return run([key](Cache& values, Cache&) {
+  return run(Needs::values, [key](Cache& values, Cache*) {
     return Invalidation{.is_delayed = false, .removed = values.erase(key) ? 1U : 0U};
   });
 }
 
 Invalidation LoaderState::invalidate_all() const {
-  return run([tag = tag_](Cache& values, Cache&) {
+  return run(Needs::values, [tag = tag_](Cache& values, Cache*) {
     values.erase_tag(tag);
     return Invalidation{};
   });
@@ -215,23 +249,31 @@ Invalidation LoaderState::invalidate_all() const {
 
 Invalidation LoaderState::invalidate_if(LogPredicate predicate) const {
   if (!predicate) throw ValueError(owner_of(label_) + ": invalidate_if needs a predicate");
-  return run(
-      [self = shared_from_this(), predicate = std::move(predicate)](Cache& values, Cache& log) {
-        Invalidation done{.is_delayed = false, .removed = 0U, .log_was_cut = false};
-        LogQuery query;
-        do {
-          const LogPage page = self->read_log(log, query);
-          std::vector<std::string> keys;
-          for (const LogEntry& entry : page.entries) {
-            if (predicate(entry)) keys.push_back(entry.key);
-          }
-          if (!keys.empty()) *done.removed += values.erase_many(keys);
-          done.log_was_cut = done.log_was_cut || page.is_cut;
-          query.before = page.next;
-        } while (query.before != 0);
-        if (self->options_.log_size == 0) done.log_was_cut = true;
-        return done;
-      });
+  return run(Needs::values_and_log,
+             [self = shared_from_this(), predicate = std::move(predicate)](
+                 Cache& values, Cache* log) { return self->erase_if(values, *log, predicate); });
+}
+
+Invalidation LoaderState::erase_if(Cache& values, Cache& log, const LogPredicate& predicate) const {
+  Invalidation done{.is_delayed = false, .removed = 0U, .log_was_cut = options_.log_size == 0};
+  const auto erase = [&](const std::vector<LogEntry>& entries) {
+    std::vector<std::string> keys;
+    for (const LogEntry& entry : entries) {
+      if (predicate(entry)) keys.push_back(entry.key);
+    }
+    if (!keys.empty()) *done.removed += values.erase_many(keys);
+  };
+  // First those that are being computed: one that ends meanwhile is in the log, which comes next.
+  erase(unlogged_entries());
+  LogQuery query;
+  do {
+    const LogPage page = read_log(log, query);
+    erase(page.entries);
+    done.log_was_cut = done.log_was_cut || page.is_cut;
+    query.before = page.next;
+  } while (query.before != 0);
+  done.log_was_cut = done.log_was_cut || unlogged_ > 0;
+  return done;
 }
 
 LoaderInfo LoaderState::describe() const {
@@ -251,7 +293,7 @@ LoaderInfo LoaderState::describe() const {
       .failed_invalidations = failed_invalidations_,
       .unlogged = unlogged_,
       .last_error = {}};
-  const std::lock_guard lock(mutex_);
+  const std::lock_guard lock(fork_mutex());
   info.last_error = last_error_;
   return info;
 }

@@ -1,10 +1,13 @@
 #include "polycache/loaders.h"
 
+#include <atomic>
+#include <cstdint>
 #include <exception>
 #include <map>
 #include <mutex>
 
 #include "polycache/author/text.h"
+#include "polycache/detail/fork_mutex.h"
 #include "polycache/error.h"
 #include "polycache/executor.h"
 #include "polycache/registry.h"
@@ -16,22 +19,23 @@ namespace {
 using detail::LoaderState;
 using States = std::map<std::string, std::shared_ptr<const LoaderState>, std::less<>>;
 
-// Before main(), so that a registry that is made there accepts the sections. If the program has
-// claimed a name, it reads that section itself.
+// If the program has claimed a name, it reads that section itself.
 void claim(std::string_view name, SectionCheck check) noexcept {
   try {
     register_section(std::string(name), std::move(check));
   } catch (const std::exception&) {  // a program that starts has no other way to hear of it
   }
 }
-[[maybe_unused]] const bool is_claimed = [] {
+// Before the constructors of the program's static objects, one of which may be a registry. The
+// linker puts those of this file behind those of main.cpp, unless there is a priority.
+constexpr int early = 200;
+[[gnu::constructor(early)]] void claim_sections() {
   claim(detail::loaders_section,
         [](SectionReader& section) { static_cast<void>(detail::read_loaders(section, {})); });
   claim(detail::defaults_section, [](SectionReader& section) {
     static_cast<void>(detail::read_loader_options(section, {}));
   });
-  return true;
-}();
+}
 
 [[noreturn]] void refuse_repeated(const std::string& label) {
   throw ConfigError("loader " + quote(label) + ": the label is used already; choose another one");
@@ -66,11 +70,10 @@ States configured(CacheRegistry& registry) {
 }  // namespace
 
 struct Loaders::State {
-  explicit State(CacheRegistry& its_registry)
-      : registry(its_registry), of_configuration(configured(its_registry)) {}
+  explicit State(CacheRegistry& its_registry) : registry(its_registry) {}
 
   std::shared_ptr<const LoaderState> find(std::string_view label) const {
-    const std::lock_guard lock(mutex);
+    const std::lock_guard lock(detail::fork_mutex());
     for (const States* states : {&of_program, &of_configuration}) {
       const auto found = states->find(label);
       if (found != states->end()) return found->second;
@@ -78,26 +81,33 @@ struct Loaders::State {
     return nullptr;
   }
   std::vector<std::shared_ptr<const LoaderState>> all() const {
-    const std::lock_guard lock(mutex);
+    const std::lock_guard lock(detail::fork_mutex());
     States both = of_program;
     both.insert(of_configuration.begin(), of_configuration.end());
     std::vector<std::shared_ptr<const LoaderState>> list;
     for (const auto& [label, state] : both) list.push_back(state);
     return list;
   }
+  // Two threads may be here, of which the first may have read the older configuration.
   void reload() {
-    States read = configured(registry);
-    const std::lock_guard lock(mutex);
+    const std::uint64_t turn = turns.fetch_add(1) + 1;
+    States read = configured(registry);  // then the older ones: they end when the mutex is free
+    const std::lock_guard lock(detail::fork_mutex());
+    if (turn < turn_of_configuration) return;
     for (const auto& [label, state] : read) {
       if (of_program.contains(label)) refuse_repeated(label);
     }
-    of_configuration = std::move(read);
+    of_configuration.swap(read);
+    turn_of_configuration = turn;
   }
 
   CacheRegistry& registry;
-  mutable std::mutex mutex;  // guards what follows
+  std::atomic<std::uint64_t> turns{0};
+  // Guarded by fork_mutex().
   States of_program;
   States of_configuration;
+  std::uint64_t turn_of_configuration = 0;
+
   std::shared_ptr<void> listener;  // the last member: it ends first
 };
 
@@ -105,6 +115,7 @@ Loaders::Loaders(CacheRegistry& registry) : state_(std::make_shared<State>(regis
   state_->listener = registry.on_change([state = std::weak_ptr(state_)] {
     if (const std::shared_ptr<State> mine = state.lock()) mine->reload();
   });
+  state_->reload();  // behind on_change(), so that no reload is missed
 }
 
 Loaders::~Loaders() = default;
@@ -112,7 +123,7 @@ Loaders::~Loaders() = default;
 Loader Loaders::add(std::string label, const FunctionOrName& getter, LoaderOptions options) {
   auto state = std::make_shared<const LoaderState>(state_->registry, label, getter,
                                                    std::move(options), false);
-  const std::lock_guard lock(state_->mutex);
+  const std::lock_guard lock(detail::fork_mutex());
   if (state_->of_configuration.contains(label) ||
       !state_->of_program.emplace(label, state).second) {
     refuse_repeated(label);
@@ -148,29 +159,48 @@ std::vector<LoaderInfo> Loaders::describe() const {
   return infos;
 }
 
-Loaders& global_loaders() {
-  // Of each registry that has been the global one. A registry is known by its executor: another one
-  // may have its address later.
-  struct Global {
-    Global(const std::shared_ptr<Executor>& executor, CacheRegistry& registry)
-        : of(executor), loaders(registry) {}
+namespace {
 
-    std::weak_ptr<Executor> of;
-    Loaders loaders;
-  };
-  struct All {
-    std::mutex mutex;  // guards what follows
-    std::map<CacheRegistry*, std::unique_ptr<Global>> by_registry;
-  };
-  static auto* const all = new All;
+// Of a registry that is, or has been, the global one. A registry is known by its executor: another
+// one may have its address later.
+struct Global {
+  Global(const std::shared_ptr<Executor>& executor, CacheRegistry& registry)
+      : of(executor), loaders(registry) {}
+
+  bool is_of(const std::shared_ptr<Executor>& executor) const noexcept {
+    return !of.owner_before(executor) && !executor.owner_before(of);
+  }
+
+  std::weak_ptr<Executor> of;
+  Loaders loaders;
+};
+
+// Never destroyed. REQUIRES: fork_mutex() is held
+std::map<CacheRegistry*, std::unique_ptr<Global>>& all_global() {
+  static constinit std::map<CacheRegistry*, std::unique_ptr<Global>>* all = nullptr;
+  if (all == nullptr) all = new std::map<CacheRegistry*, std::unique_ptr<Global>>;
+  return *all;
+}
+
+Loaders* known_loaders(CacheRegistry& registry, const std::shared_ptr<Executor>& executor) {
+  const std::lock_guard lock(detail::fork_mutex());
+  const auto found = all_global().find(&registry);
+  if (found == all_global().end() || !found->second->is_of(executor)) return nullptr;
+  return &found->second->loaders;
+}
+
+}  // namespace
+
+Loaders& global_loaders() {
   CacheRegistry& registry = global_registry();
   const std::shared_ptr<Executor> executor = registry.executor();
-  const std::lock_guard lock(all->mutex);
-  std::unique_ptr<Global>& found = all->by_registry[&registry];
-  if (!found || found->of.lock() != executor) {
-    found = std::make_unique<Global>(executor, registry);
-  }
-  return found->loaders;
+  if (Loaders* const known = known_loaders(registry, executor)) return *known;
+  // Not under the mutex: libraries are loaded, whose constructors may come here, too.
+  auto fresh = std::make_unique<Global>(executor, registry);
+  const std::lock_guard lock(detail::fork_mutex());
+  std::unique_ptr<Global>& kept = all_global()[&registry];
+  if (!kept || !kept->is_of(executor)) kept.swap(fresh);  // another thread may have been faster
+  return kept->loaders;
 }
 
 }  // namespace polycache

@@ -15,6 +15,14 @@ Config from(const std::string& members) {
   return config;
 }
 
+// A static object of the program, made before those of the libraries that it links.
+const std::string problem_before_main = message_of<ConfigError>([] {
+  const CacheRegistry registry(Config::from_json(R"({"caches": {"default": {"backend": "locmem"}},
+                                                     "loaders": {}, "loader_defaults": {}})",
+                                                 "early.json"),
+                               {.linked_plugins = {&locmem::plugin}});
+});
+
 class Configured : public LoadersTest {
  protected:
   // The problem of a configuration with these members, found by the registry or by its loaders.
@@ -158,6 +166,28 @@ TEST_F(Configured, AReloadWithAProblemKeepsTheLoaders) {
   EXPECT_EQ(loaders["mine"].get<int>(), 1);
   EXPECT_THROW(registry.reconfigure(from(R"("loaders": {"b": {"ticks": 1}})")), ConfigError)
       << "what needs no library is found before anything changes";
+}
+
+TEST_F(Configured, ARegistryThatIsAStaticObjectKnowsTheSections) {
+  EXPECT_EQ(problem_before_main, "nothing was thrown");
+}
+
+TEST_F(Configured, LoadersAreThoseOfTheLastOfTwoReloadsAtOnce) {
+  const auto with_ticks = [](int ticks) {
+    return from(R"("loaders": {"a": {"structure_getter": "shop:twice", "ticks": )" +
+                std::to_string(ticks) + "}}");
+  };
+  CacheRegistry registry(with_ticks(0), environment());
+  for (int round = 1; round <= 50; ++round) {
+    std::vector<std::thread> threads;
+    for (int t = 0; t < 3; ++t) {
+      threads.emplace_back([&, t] { registry.reconfigure(with_ticks(10 * round + t)); });
+    }
+    const Loaders loaders(registry);
+    for (std::thread& thread : threads) thread.join();
+    const std::int64_t last = registry.section("loaders").object("a").integer("ticks", -1);
+    ASSERT_EQ(loaders.describe().at(0).options.ticks, last) << "in round " << round;
+  }
 }
 
 TEST_F(Configured, LoadersThatHaveEndedHearOfNoReload) {

@@ -41,7 +41,13 @@ TEST_F(LoadersTest, AnUnknownLabelIsAnErrorThatListsTheKnownOnes) {
                     HasSubstr("\"area\", \"volume\"")));
   EXPECT_TRUE(loaders_.contains("area"));
   EXPECT_FALSE(loaders_.contains("aera"));
-  EXPECT_THROW(loaders_[static_cast<const char*>(nullptr)], ConfigError);
+  const char* const null = nullptr;
+  EXPECT_THROW(loaders_[null], ConfigError);
+  EXPECT_THROW(loaders_.contains(null), ConfigError);
+  EXPECT_THROW(loaders_.add(null, area()), ConfigError);
+  EXPECT_THROW(loaders_.add(null, area(), {}), ConfigError);
+  EXPECT_THROW(loaders_.add("null", null), ConfigError);
+  EXPECT_THROW(load<Area>(null, 3, 4), ConfigError);
 }
 
 TEST_F(LoadersTest, ALabelIsUsedOnce) {
@@ -73,10 +79,19 @@ TEST_F(LoadersTest, OptionsThatCannotBeAreNamed) {
   };
   EXPECT_THAT(problem({.expires = 0s}), HasSubstr("expires must"));
   EXPECT_THAT(problem({.stale = -1s}), HasSubstr("stale must"));
+  for (const auto longest : {std::chrono::milliseconds::max(), 40'000 * 24h + 0ms}) {
+    EXPECT_THAT(problem({.expires = longest}), HasSubstr("expires must be at most"));
+    EXPECT_THAT(problem({.stale = longest}), HasSubstr("stale must be at most"));
+    EXPECT_THAT(problem({.lease = longest}), HasSubstr("lease must be at most"));
+  }
   EXPECT_THAT(problem({.ticks = -1}), HasSubstr("ticks must"));
   EXPECT_THAT(problem({.tick = 0ms}), HasSubstr("tick must"));
   EXPECT_THAT(problem({.expires = 1min, .relevance = true}), HasSubstr("relevance_expires must"));
   EXPECT_THAT(problem({.log_size = -1}), HasSubstr("log must"));
+  using Names = std::vector<std::string>;
+  for (const Names& tags : {Names{""}, Names{std::string(1025, 't')}, Names(64, "t")}) {
+    EXPECT_THAT(problem({.tags = tags}), HasSubstr("tags must"));
+  }
   EXPECT_THAT(problem({.cache = "none"}),
               AllOf(HasSubstr("no cache \"none\""), HasSubstr("\"default\"")));
   EXPECT_THAT(problem({.log_cache = "none"}), HasSubstr("no cache \"none\""));
@@ -264,6 +279,18 @@ TEST_F(LoadersTest, AnEntityKnowsItsTimes) {
   EXPECT_EQ(loader.get<CachedEntity<Area>>(3, 4).created, entity.created);
   EXPECT_EQ(computed_, 1);
   EXPECT_TRUE((CachedEntity<int>{1, {}, before}.is_stale()));
+}
+
+TEST_F(LoadersTest, AnEntityWithAnyTimesHasAnAge) {
+  using Entity = CachedEntity<int>;
+  using std::chrono::milliseconds;
+  const Loader loader =
+      loaders_.add("area", area(), {.expires = 36'500 * 24h, .cached_entity = true});
+  EXPECT_GT(loader.get<CachedEntity<Area>>(3, 4).left(), 36'499 * 24h);
+  EXPECT_FALSE((Entity{1, {}, Entity::Moment::max()}.is_stale()));
+  EXPECT_GT((Entity{1, {}, Entity::Moment::max()}.left()), 1000 * 365 * 24h);
+  EXPECT_TRUE((Entity{1, {}, Entity::Moment::min()}.is_stale()));
+  EXPECT_EQ((Entity{1, {}, Entity::Moment::min()}.left()), milliseconds::min());
 }
 
 TEST_F(LoadersTest, AnEntityMayNotBe) {

@@ -166,8 +166,60 @@ TEST_F(LoadersTest, AnInvalidationDuringTheComputationWins) {
     if (computed_ == 3) loader->invalidate_if([](const LogEntry&) { return true; });
     return computed_.load();
   });
-  for (int i = 1; i <= 2; ++i) EXPECT_EQ(loader->get<int>(), i);
-  EXPECT_EQ(loader->get<int>(), 3);
+  for (int i = 1; i <= 4; ++i) EXPECT_EQ(loader->get<int>(), i);
+  EXPECT_EQ(loader->get<int>(), 4);
+}
+
+TEST_F(LoadersTest, APredicateSeesWhatIsComputedAndNotLoggedYet) {
+  const Loader loader = loaders_.add("area", area(), {.log_in_background = true});
+  loader.get<Area>(3, 4);
+  loader.get<Area>(5, 6);
+  const auto is_three = [](const LogEntry& entry) { return entry.arguments.at(0) == "3"; };
+  const Invalidation done = loader.invalidate_if(is_three);
+  EXPECT_EQ(done.removed, 1U);
+  EXPECT_FALSE(done.log_was_cut);
+  EXPECT_EQ(executor_->run_all(), 2U);
+  EXPECT_THAT(numbers(loader.log()), ElementsAre(2, 1));
+  EXPECT_EQ(loader.invalidate_if(is_three).removed, 0U);
+}
+
+TEST_F(LoadersTest, ALogThatWasErasedIsCut) {
+  const Loader loader = loaders_.add("area", area(), {.log_cache = "shared"});
+  EXPECT_FALSE(loader.invalidate_if([](const LogEntry&) { return true; }).log_was_cut);
+  loader.get<Area>(1, 1);
+  loader.get<Area>(2, 1);
+  EXPECT_FALSE(loader.log().is_cut);
+  registry_["shared"].clear();
+  EXPECT_TRUE(loader.log().is_cut);
+  for (int i = 3; i < 6; ++i) loader.get<Area>(i, 1);
+  const Invalidation done = loader.invalidate_if([](const LogEntry&) { return true; });
+  EXPECT_EQ(done.removed, 3U);
+  EXPECT_TRUE(done.log_was_cut) << "the values before are still there";
+  const Loader other = loaders_.add("other", area(), {.log_cache = "shared"});
+  other.get<Area>(1, 1);
+  registry_["shared"].clear();
+  for (int i = 0; i < 3; ++i) other.get<Area>(i, 2);
+  EXPECT_TRUE(other.log().is_cut) << "no read of the log came between";
+}
+
+TEST_F(LoadersTest, ALogWhoseCacheAReloadHasRemovedFailsNoCall) {
+  for (const bool in_background : {false, true}) {
+    CacheRegistry registry(config(), environment());
+    registry["default"].clear();
+    Loaders loaders(registry);
+    const Loader loader =
+        loaders.add("area", area(), {.log_in_background = in_background, .log_cache = "shared"});
+    Config without = config();
+    without.caches.erase("shared");
+    registry.reconfigure(without);
+    EXPECT_EQ(loader.get<Area>(3, 4), 12);
+    EXPECT_EQ(loader.invalidate(3, 4).removed, 1U);
+    EXPECT_NO_THROW(loader.invalidate_all());
+    EXPECT_THROW(loader.log(), ConfigError);
+    const LoaderInfo info = loaders.describe().at(0);
+    EXPECT_EQ(info.unlogged, 1U);
+    EXPECT_THAT(info.last_error, HasSubstr("no cache \"shared\""));
+  }
 }
 
 TEST_F(LoadersTest, InvalidationsMayRunOnTheExecutor) {

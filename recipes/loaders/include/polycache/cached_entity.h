@@ -2,7 +2,9 @@
 
 #pragma once
 
+#include <algorithm>
 #include <chrono>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -26,7 +28,12 @@ struct CachedEntity {
   bool is_stale() const noexcept { return left() <= std::chrono::milliseconds::zero(); }
   // How long it is fresh, by this machine's clock; negative: since when it is not.
   std::chrono::milliseconds left() const noexcept {
-    return std::chrono::ceil<std::chrono::milliseconds>(expires - std::chrono::system_clock::now());
+    using std::chrono::milliseconds;
+    // `expires` is what a store has returned: nanoseconds, and a difference, may not have room.
+    const auto now = std::chrono::floor<milliseconds>(std::chrono::system_clock::now());
+    const milliseconds::rep since_1970 = expires.time_since_epoch().count();
+    const milliseconds::rep least = milliseconds::min().count() + now.time_since_epoch().count();
+    return milliseconds(std::max(since_1970, least) - now.time_since_epoch().count());
   }
 };
 

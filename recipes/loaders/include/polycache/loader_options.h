@@ -43,8 +43,11 @@ class FunctionOrName {
  private:
   template <class S>
   static std::string text_of(const S& name) {
-    if constexpr (std::is_pointer_v<std::decay_t<S>>) {
+    using Text = std::decay_t<S>;
+    if constexpr (std::is_pointer_v<Text>) {
       return std::string(detail::text_of(static_cast<const char*>(name)));
+    } else if constexpr (detail::PointerText<Text>) {
+      return std::string(detail::text_of(name));  // does not compile
     } else {
       return std::string(std::string_view(name));
     }
@@ -57,7 +60,7 @@ class FunctionOrName {
 struct LoaderOptions {
   std::string cache = "default";  // the alias
 
-  // How long a value is fresh.
+  // How long a value is fresh. This and the other times are at most 36500 days.
   std::chrono::milliseconds expires{300'000};
   // How long it is kept beyond that, for readers whose ticks are over and for a getter that throws:
   // they get the older value, the latter with a warning. Zero: it is not kept.

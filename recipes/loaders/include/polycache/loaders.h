@@ -27,10 +27,10 @@
 // Each value that is computed is written to the log of its label (loader_log.h), in a cache: by
 // incr() and set(), before the value itself, so that invalidate_if() finds every value whose log
 // entry the cache still has. A log that cannot be written does not make a call fail; describe()
-// counts it.
+// counts it, and invalidate_if() says that the log was cut.
 //
-// Thread-safe. A Loaders, its Loader objects and what they have posted to the executor use the
-// registry, which must outlive the first two.
+// Thread-safe, and usable in a child of fork(). A Loaders, its Loader objects and what they have
+// posted to the executor use the registry, which must outlive the first two.
 
 #pragma once
 
@@ -108,7 +108,9 @@ class Loader {
     return state_->invalidate(key(arguments...));
   }
   // Removes every value whose log entry is still there and for which the predicate is true. It may
-  // be called on another thread, and must not use this loader. Says if the log had been cut.
+  // be called on another thread, and must not use this loader. Says if the log had been cut. The
+  // predicate also sees what this process computes at the moment, with number 0: that is not
+  // stored. What another process computes is found once its getter has returned.
   Invalidation invalidate_if(LogPredicate predicate) const {
     return state_->invalidate_if(std::move(predicate));
   }
@@ -163,6 +165,14 @@ class Loaders {
   // cannot be; or if a function or an alias is not found.
   Loader add(std::string label, const FunctionOrName& getter, LoaderOptions options);
   Loader add(std::string label, const FunctionOrName& getter);
+  template <detail::PointerText S>
+  Loader add(S label, const FunctionOrName& getter, LoaderOptions options) {
+    return add(std::string(detail::text_of(label)), getter, std::move(options));
+  }
+  template <detail::PointerText S>
+  Loader add(S label, const FunctionOrName& getter) {
+    return add(std::string(detail::text_of(label)), getter);
+  }
 
   // Throws ConfigError for an unknown label, with those that are known.
   Loader operator[](std::string_view label) const;
@@ -171,6 +181,10 @@ class Loaders {
     return (*this)[detail::text_of(label)];
   }
   bool contains(std::string_view label) const;
+  template <detail::PointerText S>
+  bool contains(S label) const {
+    return contains(detail::text_of(label));
+  }
 
   std::vector<LoaderInfo> describe() const;  // by label
 
@@ -187,6 +201,10 @@ Loaders& global_loaders();
 template <class R, class... A>
 R load(std::string_view label, const A&... arguments) {
   return global_loaders()[label].template get<R>(arguments...);
+}
+template <class R, detail::PointerText S, class... A>
+R load(S label, const A&... arguments) {
+  return load<R>(detail::text_of(label), arguments...);
 }
 
 }  // namespace polycache

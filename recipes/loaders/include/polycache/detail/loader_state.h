@@ -4,8 +4,8 @@
 
 #include <atomic>
 #include <cstdint>
+#include <list>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -34,7 +34,7 @@ struct LoaderInfo {
   std::uint64_t failed = 0;                // the getter threw
   std::uint64_t invalidations = 0;         // calls of invalidate() and its kin
   std::uint64_t failed_invalidations = 0;  // of the delayed ones
-  std::uint64_t unlogged = 0;              // computed, but the log could not be written
+  std::uint64_t unlogged = 0;              // computed, but the log was not written
   std::string last_error;                  // of the last two
 };
 
@@ -78,13 +78,22 @@ class LoaderState : public std::enable_shared_from_this<LoaderState> {
   std::string counter_key() const { return label_ + "@log"; }
   std::string slot_key(std::uint64_t number) const;
   std::vector<std::string> texts_of(const std::string& arguments) const;
-  void write_log(LogEntry entry) const;
+  // A computation that has no entry in the log yet.
+  class Unlogged;
+  std::vector<LogEntry> unlogged_entries() const;
+  template <class F>
+  void try_to_log(const F& f) const;
+  void write_log(const std::shared_ptr<Unlogged>& unlogged) const;
   void write_log(Cache& cache, LogEntry& entry) const;
   LogPage read_log(Cache& cache, const LogQuery& query) const;
-  // Runs it on this thread's cache, or delayed on one of its own.
+  Invalidation erase_if(Cache& values, Cache& log, const LogPredicate& predicate) const;
+  enum class Needs : unsigned char { values, values_and_log };
+  // Runs it on this thread's caches, or delayed on some of its own. The second cache is null if
+  // only values are needed.
   template <class F>
-  Invalidation run(F f) const;
-  void note(std::atomic<std::uint64_t>& count, const char* what) const;
+  Invalidation run(Needs needs, F f) const;
+  void see(std::uint64_t number) const noexcept;
+  void note(const char* what) const;
 
   CacheRegistry& registry_;
   const std::string label_;
@@ -101,8 +110,12 @@ class LoaderState : public std::enable_shared_from_this<LoaderState> {
   mutable std::atomic<std::uint64_t> invalidations_{0};
   mutable std::atomic<std::uint64_t> failed_invalidations_{0};
   mutable std::atomic<std::uint64_t> unlogged_{0};
-  mutable std::mutex mutex_;  // guards last_error_
+  // The highest number that this process has seen in the log, and whether the log has begun anew.
+  mutable std::atomic<std::uint64_t> highest_{0};
+  mutable std::atomic<bool> log_was_lost_{false};
+  // Guarded by fork_mutex().
   mutable std::string last_error_;
+  mutable std::list<LogEntry> without_entry_;
 };
 
 // What is wrong with options, as "member" and "must be ..."; empty: nothing.
