@@ -103,6 +103,23 @@ TEST_F(Pages, PagesOfOtherUrlsAreOthers) {
   EXPECT_EQ(all.key({.scheme = "HTTP", .host = "A", .path = "/x"}), all.key(urls.front()));
 }
 
+TEST_F(Pages, TheSchemesOwnPortAndAnEmptyPathMakeNoOtherPage) {
+  const PageCache all = pages();
+  const auto key = [&](const std::string& scheme, const std::string& host,
+                       const std::string& path = "/") {
+    return all.key({.scheme = scheme, .host = host, .path = path});
+  };
+  EXPECT_EQ(key("HTTP", "a:80"), key("http", "a"));
+  EXPECT_EQ(key("https", "A:443", ""), key("https", "a"));
+  EXPECT_EQ(key("http", "a:"), key("http", "a"));
+  EXPECT_EQ(key("http", "[::1]:80"), key("http", "[::1]"));
+  EXPECT_NE(key("http", "a:443"), key("http", "a"));
+  EXPECT_NE(key("https", "a:80"), key("https", "a"));
+  EXPECT_NE(key("http", "[::80]"), key("http", "[::]"));
+  EXPECT_NE(key("http", "::80"), key("http", ":"));
+  EXPECT_NE(key("http", ":80"), key("http", "a"));
+}
+
 TEST_F(Pages, KeysFitIntoMemcachedWhateverTheUrlIs) {
   const PageCache strict = pages({.cache = "strict"});
   PageRequest request = get(std::string(100'000, '/') + " \n\x01", {{"A", std::string(9999, ' ')}});
@@ -135,6 +152,8 @@ TEST_F(Pages, AnswersThatForbidItAreNotStored) {
   EXPECT_FALSE(is_stored({{"Cache-Control", "s-maxage=0, max-age=60"}}));
   EXPECT_TRUE(is_stored({{"Cache-Control", "extension=\"a, no-store\""}}));
   EXPECT_TRUE(is_stored({{"Cache-Control", R"(extension="\", no-store")"}}));
+  EXPECT_FALSE(is_stored({{"Cache-Control", "extension=\"a, no-store"}})) << "an open quote";
+  EXPECT_FALSE(is_stored({{"Cache-Control", "extension=\"a\\"}, {"Cache-Control", "private"}}));
   EXPECT_FALSE(is_stored({{"Set-Cookie", "id=1"}}));
   EXPECT_FALSE(is_stored({{"Vary", "*"}}));
   EXPECT_FALSE(is_stored({{"Vary", "Accept"}, {"vary", "Accept-Language , *"}}));
@@ -145,13 +164,18 @@ TEST_F(Pages, RequestsThatForbidItReadAndStoreNothing) {
   const PageCache all = pages();
   for (const PageHeaders& headers :
        {PageHeaders{{"Authorization", "Basic x"}}, PageHeaders{{"Range", "bytes=0-1"}},
-        PageHeaders{{"Cache-Control", "no-store"}}}) {
+        PageHeaders{{"Cache-Control", "no-store"}}, PageHeaders{{"Content-Length", "3"}},
+        PageHeaders{{"Transfer-Encoding", "chunked"}}}) {
     const std::string path = "/" + std::to_string(calls_);
     EXPECT_FALSE(is_stored(get(path, headers), {.body = "x"}));
     const PageAnswer open = all.answer(get(path), [&] { return next(); });
     EXPECT_NE(open.body, "x") << "stored for requests without " << headers.begin()->first;
     EXPECT_NE(all.answer(get(path, headers), [&] { return next(); }).body, open.body);
   }
+}
+
+TEST_F(Pages, ARequestThatSaysThatItHasNoBodyGetsThePage) {
+  EXPECT_TRUE(is_stored(get("/", {{"Content-Length", "0"}}), {}));
 }
 
 TEST_F(Pages, AClientCannotMakeItComputeByNoCache) {
@@ -192,6 +216,40 @@ TEST_F(Pages, AgeIsThatOfThePageAndItsOrigin) {
   EXPECT_EQ(*all.answer(get("/"), handler).headers.find("Age"), "7");
   clock_.advance(2500ms);
   EXPECT_THAT(all.answer(get("/"), handler).headers.all("Age"), ElementsAre("9"));
+}
+
+TEST_F(Pages, AnAnswerOfAnotherServerIsAsOldAsItsDateOrAgeSays) {
+  clock_.set_wall_clock(std::chrono::sys_seconds(784111777s));  // 06 Nov 1994 08:49:37
+  const PageCache all = pages({.timeout = 60s});
+  const std::vector<PageHeaders> answers{
+      {{"Cache-Control", "max-age=60"}, {"Date", "Sun, 06 Nov 1994 08:48:57 GMT"}},
+      {{"Date", "Sun, 06 Nov 1994 08:48:57 GMT"}, {"Age", "7"}},
+      {{"Date", "Sun, 06 Nov 1994 09:49:37 GMT"}, {"Age", "40"}}};
+  for (std::size_t i = 0; i < answers.size(); ++i) {
+    const auto ask = [&] {
+      return all.answer(get("/" + std::to_string(i)), [&] { return next(answers[i]); });
+    };
+    const std::string body = ask().body;
+    clock_.advance(19s);
+    EXPECT_EQ(ask().body, body) << i;
+    EXPECT_THAT(ask().headers.all("Age"), ElementsAre("59")) << i;
+    clock_.advance(1s);
+    EXPECT_NE(ask().body, body) << i << " is served for longer than 60 s after it was made";
+    clock_.set_wall_clock(std::chrono::sys_seconds(784111777s));
+  }
+  EXPECT_FALSE(is_stored({{"Cache-Control", "max-age=5"}, {"Age", "5"}}));
+}
+
+TEST_F(Pages, FieldsThatTheConnectionNamesAreNotStored) {
+  const PageCache all = pages();
+  const auto handler = [&] {
+    return next({{"Connection", "X-Hop, x-other"}, {"x-hop", "y"}, {"X-Other", ""}, {"X", "y"}});
+  };
+  all.answer(get("/"), handler);
+  const PageAnswer page = all.answer(get("/"), handler);
+  EXPECT_FALSE(page.headers.contains("X-Hop"));
+  EXPECT_FALSE(page.headers.contains("X-Other"));
+  EXPECT_TRUE(page.headers.contains("X"));
 }
 
 TEST_F(Pages, FieldsOfTheConnectionAreNotStored) {
@@ -256,6 +314,24 @@ TEST_F(Pages, AnswersWhoseVaryDiffersAreServedToTheRightRequests) {
   ask("ann", "en");
   ask("anonymous", "fr");
   EXPECT_EQ(calls_, 0);
+}
+
+TEST_F(Pages, QuotesInVaryMakeNoPageThatAllRequestsGet) {
+  const PageCache all = pages();
+  int path = 0;
+  for (const char* vary : {"\"Cookie", "Accept, \"Cookie, User\"", "Cookie;q=1", "\"Cookie\""}) {
+    const auto ask = [&](const char* user) {
+      return all
+          .answer(get("/" + std::to_string(path), {{"Cookie", user}}),
+                  [&] {
+                    return PageAnswer{.headers = {{"Vary", vary}}, .body = user};
+                  })
+          .body;
+    };
+    EXPECT_EQ(ask("ann"), "ann");
+    EXPECT_EQ(ask("bob"), "bob") << vary;
+    ++path;
+  }
 }
 
 TEST_F(Pages, AValueCannotBeTakenForAnotherField) {

@@ -277,6 +277,24 @@ TEST_F(PagesTogether, APageThatForbidsItIsNeverServedStale) {
   }
 }
 
+TEST_F(PagesTogether, APageThatForbidsItIsNotServedStaleAfterItsMoment) {
+  const auto end = std::chrono::ceil<std::chrono::seconds>(clock_.system_now()) + 10s;
+  const PageCache all = pages({.timeout = end, .stale_if_error = 1h});
+  const auto ask = [&](int status) {
+    return all
+        .answer(get("/"),
+                [&] {
+                  return PageAnswer{.status = status,
+                                    .headers = {{"Cache-Control", "must-revalidate"}}};
+                })
+        .status;
+  };
+  EXPECT_EQ(ask(200), 200);
+  EXPECT_EQ(ask(503), 200);
+  clock_.advance(11s);
+  EXPECT_EQ(ask(503), 503);
+}
+
 TEST_F(PagesTogether, APageIsRefreshedBeforeItExpires) {
   const PageCache all = pages({.timeout = 100s, .refresh_after = 0.5});
   EXPECT_EQ(all.answer(get("/"), [&] { return next(); }).body, "body 1");

@@ -33,29 +33,51 @@ std::string_view trimmed(std::string_view text) noexcept {
 }
 
 // In a quoted string, a backslash makes the next character part of it; in an entity tag, not.
-enum class Quotes : unsigned char { strings, entity_tags };
+enum class Quotes : unsigned char { none, strings, entity_tags };
+
+void add_elements(std::vector<std::string_view>& elements, std::string_view value, Quotes quotes) {
+  const auto add = [&](std::string_view element) {
+    element = trimmed(element);
+    if (!element.empty()) elements.push_back(element);
+  };
+  bool is_quoted = false;
+  std::size_t begin = 0;
+  for (std::size_t i = 0; i < value.size(); ++i) {
+    if (value[i] == '"' && quotes != Quotes::none) is_quoted = !is_quoted;
+    if (value[i] == '\\' && is_quoted && quotes == Quotes::strings) ++i;
+    if (i >= value.size() || value[i] != ',' || is_quoted) continue;
+    add(value.substr(begin, i - begin));
+    begin = i + 1;
+  }
+  value.remove_prefix(begin);
+  // A quote that is never closed must not hide a "no-store" after it.
+  if (is_quoted) return add_elements(elements, value, Quotes::none);
+  add(value);
+}
 
 // The elements of all lists in the fields of that name (RFC 9110, 5.6.1).
 std::vector<std::string_view> elements_of(const PageHeaders& headers, std::string_view name,
                                           Quotes quotes) {
   std::vector<std::string_view> elements;
-  const auto add = [&](std::string_view element) {
-    element = trimmed(element);
-    if (!element.empty()) elements.push_back(element);
-  };
-  for (const std::string_view value : headers.all(name)) {
-    bool is_quoted = false;
-    std::size_t begin = 0;
-    for (std::size_t i = 0; i < value.size(); ++i) {
-      if (value[i] == '"') is_quoted = !is_quoted;
-      if (value[i] == '\\' && is_quoted && quotes == Quotes::strings) ++i;
-      if (i >= value.size() || value[i] != ',' || is_quoted) continue;
-      add(value.substr(begin, i - begin));
-      begin = i + 1;
-    }
-    add(value.substr(begin));
-  }
+  for (const std::string_view value : headers.all(name)) add_elements(elements, value, quotes);
   return elements;
+}
+
+// RFC 9110, 5.6.2.
+bool is_token(std::string_view text) noexcept {
+  constexpr std::string_view others = "!#$%&'*+-.^_`|~0123456789";
+  return !text.empty() && std::all_of(text.begin(), text.end(), [&](char c) {
+    const char letter = lower_letter(c);
+    return (letter >= 'a' && letter <= 'z') || others.find(c) != std::string_view::npos;
+  });
+}
+
+// RFC 9110, 8.6. What is wrong counts as a body.
+bool has_body(const PageHeaders& headers) {
+  if (headers.contains("Transfer-Encoding")) return true;
+  const auto lengths = headers.all("Content-Length");
+  return std::any_of(lengths.begin(), lengths.end(),
+                     [](std::string_view length) { return trimmed(length) != "0"; });
 }
 
 // Delta-seconds (RFC 9111, 1.2.2): a number that is too large counts as 2^31.
@@ -117,6 +139,11 @@ std::optional<std::chrono::sys_seconds> date_of(std::string_view text) noexcept 
          seconds(*second);
 }
 
+std::optional<std::chrono::sys_seconds> sent_at(const PageAnswer& answer) {
+  const std::string* const date = answer.headers.find("Date");
+  return date == nullptr ? std::nullopt : date_of(trimmed(*date));
+}
+
 // RFC 9111, 4.2.1. Empty if the answer says nothing; zero or less: stale already.
 std::optional<seconds> lifetime_in(const PageAnswer& answer, const Directives& said, Moment now) {
   if (said.s_maxage) return said.s_maxage;
@@ -126,9 +153,13 @@ std::optional<seconds> lifetime_in(const PageAnswer& answer, const Directives& s
   // A date that is none, such as "0", is in the past (RFC 9111, 5.3).
   const auto until = date_of(trimmed(*expires));
   if (!until) return seconds(0);
-  const std::string* const date = answer.headers.find("Date");
-  const auto sent = date == nullptr ? std::nullopt : date_of(trimmed(*date));
-  return *until - sent.value_or(std::chrono::floor<seconds>(now));
+  return *until - sent_at(answer).value_or(std::chrono::floor<seconds>(now));
+}
+
+// RFC 9111, 4.2.3: of an answer that comes from another server, and does not say its Age.
+seconds apparent_age(const PageAnswer& answer, Moment now) {
+  const auto sent = sent_at(answer);
+  return sent ? std::max(std::chrono::floor<seconds>(now) - *sent, seconds(0)) : seconds(0);
 }
 
 bool is_status_stored(int status) noexcept {
@@ -187,16 +218,16 @@ Directives directives_of(const PageHeaders& headers) {
 
 bool bypasses(const PageRequest& request) {
   return request.headers.contains("Authorization") || request.headers.contains("Range") ||
-         directives_of(request.headers).no_store;
+         has_body(request.headers) || directives_of(request.headers).no_store;
 }
 
 bool is_safe(std::string_view method) noexcept {
   return method == "GET" || method == "HEAD" || method == "OPTIONS" || method == "TRACE";
 }
 
-std::vector<std::string> vary_of(const PageHeaders& headers) {
+std::vector<std::string> names_in(const PageHeaders& headers, std::string_view field) {
   std::vector<std::string> names;
-  for (const auto element : elements_of(headers, "Vary", Quotes::strings)) {
+  for (const auto element : elements_of(headers, field, Quotes::none)) {
     names.push_back(lower(element));
   }
   std::sort(names.begin(), names.end());
@@ -210,14 +241,18 @@ std::optional<Life> life_of(const PageAnswer& answer, const Timeout& timeout, Mo
   if (!is_status_stored(answer.status) || answer.headers.contains("Set-Cookie")) {
     return std::nullopt;
   }
-  const std::vector<std::string> vary = vary_of(answer.headers);
-  if (std::find(vary.begin(), vary.end(), "*") != vary.end()) return std::nullopt;
+  const std::vector<std::string> vary = names_in(answer.headers, "Vary");
+  // No request has a field whose name is wrong: the page would be that of all requests.
+  const auto is_for_none = [](const std::string& name) { return name == "*" || !is_token(name); };
+  if (std::any_of(vary.begin(), vary.end(), is_for_none)) return std::nullopt;
   Life life{.timeout = timeout, .age = {}, .no_stale = said.no_stale};
   if (const std::string* const age = answer.headers.find("Age")) {
     life.age = seconds_of(trimmed(*age)).value_or(seconds(0));
   }
-  if (const auto lifetime = lifetime_in(answer, said, now)) life.timeout = *lifetime - life.age;
+  life.age = std::max(life.age, apparent_age(answer, now));
+  if (const auto lifetime = lifetime_in(answer, said, now)) life.timeout = *lifetime;
   const bool ends = !life.timeout.is_default() && !life.timeout.is_never();
+  if (ends && !life.timeout.is_moment()) life.timeout = life.timeout.value() - life.age;
   const auto from = life.timeout.is_moment() ? now.time_since_epoch() : seconds(0);
   if (ends && life.timeout.value() <= from) return std::nullopt;
   return life;

@@ -36,8 +36,8 @@ bool bypasses(const PageRequest& request);
 // RFC 9110, 9.2.1: a method that is not known is not safe.
 bool is_safe(std::string_view method) noexcept;
 
-// The names in Vary: lower case, sorted, each once. "*" is one of them.
-std::vector<std::string> vary_of(const PageHeaders& headers);
+// The names that a field such as Vary lists: lower case, sorted, each once. "*" is one of them.
+std::vector<std::string> names_in(const PageHeaders& headers, std::string_view field);
 
 // How long an answer may be served.
 struct Life {

@@ -22,10 +22,25 @@ void add_part(std::string& text, std::string_view part) {
   text.append(std::to_string(part.size())).append(1, ':').append(part);
 }
 
+// RFC 9110, 4.2.3: in lower case, without the scheme's own port. What follows the last colon of an
+// IPv6 address is no port.
+std::string host_of(const std::string& scheme, const PageRequest& request) {
+  std::string host = lower(request.host);
+  const std::size_t colon = host.rfind(':');
+  const bool has_port =
+      colon != std::string::npos && (host.find(':') == colon || host[colon - 1] == ']');
+  if (!has_port) return host;
+  const std::string_view port = std::string_view(host).substr(colon + 1);
+  const bool is_own = (scheme == "http" && port == "80") || (scheme == "https" && port == "443");
+  if (is_own || port.empty()) host.resize(colon);
+  return host;
+}
+
 void add_url(std::string& text, const PageRequest& request) {
-  add_part(text, lower(request.scheme));
-  add_part(text, lower(request.host));
-  add_part(text, request.path);
+  const std::string scheme = lower(request.scheme);
+  add_part(text, scheme);
+  add_part(text, host_of(scheme, request));
+  add_part(text, request.path.empty() ? "/" : request.path);
   add_part(text, request.query);
 }
 
@@ -48,7 +63,7 @@ std::string values_of(const std::vector<std::string>& names, const PageRequest& 
   return sha256(text);
 }
 
-// RFC 9111, 3.1.
+// RFC 9111, 3.1, and RFC 9110, 7.6.1.
 void erase_fields_of_connection(PageHeaders& headers) {
   constexpr std::array<std::string_view, 9> fields{"Connection",
                                                    "Keep-Alive",
@@ -59,6 +74,8 @@ void erase_fields_of_connection(PageHeaders& headers) {
                                                    "Proxy-Authentication-Info",
                                                    "Upgrade",
                                                    "Proxy-Authorization"};
+  const std::vector<std::string> named = names_in(headers, "Connection");
+  for (const std::string_view name : named) headers.erase(name);
   for (const std::string_view name : fields) headers.erase(name);
 }
 
@@ -74,7 +91,7 @@ StoredPage make_page(const PageRequest& request, const PageAnswer& answer, const
   headers.erase("Age");
   erase_fields_of_connection(headers);
   StoredPage page{.is_page = true,
-                  .vary = vary_of(answer.headers),
+                  .vary = names_in(answer.headers, "Vary"),
                   .values = {},
                   .names = {},
                   .epoch = 0,
@@ -86,9 +103,9 @@ StoredPage make_page(const PageRequest& request, const PageAnswer& answer, const
                   .body = answer.body};
   page.values = values_of(page.vary, request);
   page.names = page.vary;
-  const bool ends =
-      !life.timeout.is_default() && !life.timeout.is_never() && !life.timeout.is_moment();
-  if (life.no_stale && ends) page.stale_from = now + life.timeout.value();
+  const bool ends = !life.timeout.is_default() && !life.timeout.is_never();
+  const Moment from = life.timeout.is_moment() ? Moment() : now;
+  if (life.no_stale && ends) page.stale_from = from + life.timeout.value();
   return page;
 }
 

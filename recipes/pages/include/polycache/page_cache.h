@@ -11,19 +11,21 @@
 // does the order within the query. Section numbers are those of RFC 9111 unless RFC 9110 is named.
 //
 //   requests   GET and HEAD. One with Authorization (3.5), Range (3.3), or Cache-Control: no-store
-//              (5.2.1.5) goes to the handler: no page is read or stored for it. Other directives of
-//              a request are ignored, as a cache in front of its own origin may, so that clients
-//              cannot make it compute. HEAD is answered from GET's page, without the body
-//              (RFC 9110, 9.3.2); if there is none, the handler is called and nothing is stored.
+//              (5.2.1.5), or with a body, which is no part of a page's key, goes to the handler: no
+//              page is read or stored for it. Other directives of a request are ignored, as a cache
+//              in front of its own origin may, so that clients cannot make it compute. HEAD is
+//              answered from GET's page, without the body (RFC 9110, 9.3.2); if there is none, the
+//              handler is called and nothing is stored.
 //   methods    All others call the handler. If the method is not safe (RFC 9110, 9.2.1) and the
 //              status is 2xx or 3xx, all pages of the URL are erased afterwards (4.4). Pages of
 //              other URLs stay, also those of Location: use tags for these.
 //   answers    Stored with status 200, 203, 301, 404, 410, unless there is a Set-Cookie, a Vary: *
-//              (4.1), or Cache-Control: no-store, private, no-cache (5.2.2; also those that name
-//              fields), or a max-age that is no number.
+//              (4.1) or of what is no name, or Cache-Control: no-store, private, no-cache (5.2.2;
+//              also those that name fields), or a max-age that is no number.
 //   lifetime   s-maxage, else max-age, else Expires (4.2.1), else PageCacheOptions::timeout; less
-//              the Age that the answer has. Zero or less: not stored. Pages from the cache have an
-//              Age (5.1). Fields of the connection are not stored (3.1).
+//              the answer's age by its Age or Date (4.2.3), unless the timeout is a moment. Zero or
+//              less: not stored. Pages from the cache have an Age (5.1). Fields of the connection,
+//              and those that it names, are not stored (3.1).
 //   Vary       4.1: a page is given to a request only if all fields that the page names are the
 //              same as in the request that made it, byte by byte, absent ones included. Answers of
 //              one URL may name different fields.
@@ -73,9 +75,9 @@ namespace polycache {
 struct PageRequest {
   std::string method = "GET";   // as received: methods have case
   std::string scheme = "http";  // case does not matter
-  std::string host = {};        // as received, with the port; case does not matter
-  std::string path = "/";
-  std::string query = {};  // without '?'
+  std::string host = {};        // as received; case, and the scheme's own port, do not matter
+  std::string path = "/";       // an empty one is "/"
+  std::string query = {};       // without '?'
   PageHeaders headers = {};
 };
 
