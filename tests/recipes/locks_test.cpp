@@ -11,6 +11,7 @@
 #include <atomic>
 #include <chrono>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <stdexcept>
@@ -205,6 +206,38 @@ TEST_F(LocksTest, WaitsNoLongerThanItIsTold) {
   waiting.join();
 }
 
+TEST_F(LocksTest, TheMomentBeforeAllOthersIsOverAndTheLastOneNeverComes) {
+  using std::chrono::system_clock;
+  Lock lock("l", with(30s));
+  RecursiveLock recursive("r", with(30s));
+  Semaphore semaphore("s", 1, with(30s));
+  lock.lock();
+  recursive.lock();
+  semaphore.acquire();
+  on_another_thread([&] {
+    EXPECT_FALSE(lock.try_lock_until(system_clock::time_point::min()));
+    EXPECT_FALSE(lock.try_lock_until(std::chrono::steady_clock::time_point::min()));
+    EXPECT_FALSE(lock.try_lock_until(std::chrono::sys_seconds::min()));
+    EXPECT_FALSE(recursive.try_lock_until(system_clock::time_point::min()));
+    EXPECT_FALSE(semaphore.try_acquire_until(system_clock::time_point::min()));
+    const auto begin = std::chrono::steady_clock::now();
+    EXPECT_FALSE(lock.try_lock_until(system_clock::now() + 30ms));
+    EXPECT_GE(std::chrono::steady_clock::now() - begin, 29ms);
+    return 0;
+  });
+  std::thread waiting([&] {
+    EXPECT_TRUE(lock.try_lock_until(std::chrono::sys_seconds::max()));
+    lock.unlock();
+    EXPECT_TRUE(lock.try_lock_until(system_clock::time_point::max()));
+    lock.unlock();
+  });
+  std::this_thread::sleep_for(5ms);
+  lock.unlock();
+  waiting.join();
+  recursive.unlock();
+  EXPECT_TRUE(semaphore.release());
+}
+
 TEST_F(LocksTest, AThreadThatHasALockDoesNotWaitForItself) {
   Lock lock("l", with(30s));
   lock.lock();
@@ -379,6 +412,84 @@ TEST_F(LocksTest, UnlockTellsTheHandlerWhatItCannotThrow) {
   EXPECT_EQ(lost().size(), 3U);
 }
 
+TEST_F(LocksTest, AShortLeaseIsRenewedAtAThirdOfItToo) {
+  Lock lock("l", with(2ms));
+  lock.lock();
+  clock_.advance(std::chrono::microseconds(600));
+  std::this_thread::sleep_for(150ms);  // longer than the clock is not looked at
+  EXPECT_EQ(counts_->renewals, 0);
+  clock_.advance(std::chrono::microseconds(100));
+  EXPECT_TRUE(becomes_true([&] { return counts_->renewals == 1; }));
+  EXPECT_TRUE(lock.release());
+}
+
+// --- When the registry changes, or ends ---
+
+TEST_F(LocksTest, ALockThatWasTakenBeforeAReconfigurationIsReleasedWhereItWasTaken) {
+  Lock lock("l", with(30s));
+  for (const bool throws : {false, true}) {
+    lock.lock();
+    const std::string prefix = throws ? "second" : "first";
+    registry_.reconfigure(
+        Config{.caches = {{"default", {.backend = "memory", .key_prefix = prefix}}}});
+    if (throws) {
+      EXPECT_TRUE(lock.release());
+    } else {
+      lock.unlock();
+    }
+    EXPECT_THAT(lost(), IsEmpty());
+  }
+}
+
+// The handler may refer to what does not exist any more, and so may the clock.
+TEST_F(LocksTest, NoWarningOfAReleasedLockComesAfterTheEndOfItsRegistry) {
+  const auto chaos = Chaos::named("default", clock_);
+  Lock slow("slow", with(30s));
+  slow.lock();
+  for (int i = 0; i < 3; ++i) {
+    const auto has_ended = std::make_shared<std::atomic<bool>>(false);
+    const auto late = std::make_shared<std::atomic<int>>(0);
+    {
+      ManualClock clock;
+      CacheRegistry other({.caches = {{"default", {.backend = "memory"}}}},
+                          {.clock = &clock,
+                           .on_warning = [=](const Warning&) { *late += *has_ended ? 1 : 0; },
+                           .linked_plugins = {&memory_store}});
+      Lock lock("l", {.lease = 30s, .renew = false, .registry = &other});
+      lock.lock();
+      const std::stop_token stop = lock.stop_token();
+      chaos->set({.slow = 1, .delay = 50ms});
+      clock_.advance(11s);  // the thread that gives warnings is busy with a renewal
+      clock.advance(31s);
+      EXPECT_TRUE(becomes_true([&] { return stop.stop_requested(); }));
+      lock.unlock();
+    }
+    *has_ended = true;
+    chaos->off();
+    std::this_thread::sleep_for(150ms);
+    EXPECT_EQ(*late, 0);
+  }
+}
+
+TEST_F(LocksTest, AReleasedLockKeepsNoStoreWhileAnotherOneIsHeld) {
+  Lock held("held", with(30s));
+  held.lock();
+  std::weak_ptr<CacheState> state;
+  {
+    ManualClock clock;
+    CacheRegistry other({.caches = {{"default", {.backend = "memory"}}}},
+                        {.clock = &clock, .observer = counts_, .linked_plugins = {&memory_store}});
+    Lock lock("l", {.lease = 30s, .registry = &other});
+    state = other["default"].state();
+    lock.lock();
+    clock.advance(11s);
+    EXPECT_TRUE(becomes_true([&] { return counts_->renewals == 1; }));
+    EXPECT_TRUE(lock.release());
+  }
+  EXPECT_TRUE(state.expired());
+  EXPECT_TRUE(held.release());
+}
+
 TEST_F(LocksTest, ManyLocksAreRenewedAtOnce) {
   std::vector<std::unique_ptr<Lock>> locks;
   for (int i = 0; i < 50; ++i) {
@@ -483,6 +594,17 @@ TEST_F(LocksTest, ASemaphoreHasSoManyPermits) {
   EXPECT_THAT(message_of<CacheError>([&] { same.release(); }), HasSubstr("nothing of it"));
   EXPECT_TRUE(on_another_thread([&] { return semaphore.release(); })) << "of another thread";
   EXPECT_THROW(semaphore.release(), CacheError);
+}
+
+TEST_F(LocksTest, ASemaphoreOfOnePermitIsNoLock) {
+  Semaphore semaphore("s", 1, with(30s));
+  semaphore.acquire();
+  EXPECT_FALSE(semaphore.try_acquire()) << "a thread may take several, if there are several";
+  EXPECT_FALSE(semaphore.try_acquire_for(2ms));
+  std::thread other([&] { EXPECT_TRUE(semaphore.release()); });
+  semaphore.acquire();  // when the other thread has given back the first one
+  other.join();
+  EXPECT_TRUE(semaphore.release());
 }
 
 TEST_F(LocksTest, APermitIsLostWithItsLease) {

@@ -25,9 +25,13 @@ void Hold::renewed(Time asked) noexcept {
   end_.store(end_after(asked).time_since_epoch().count(), std::memory_order_release);
 }
 
-bool Hold::lose() noexcept {
+bool Hold::mark_lost() noexcept {
   State held = State::held;
-  if (!status_.compare_exchange_strong(held, State::lost, std::memory_order_acq_rel)) return false;
+  return status_.compare_exchange_strong(held, State::lost, std::memory_order_acq_rel);
+}
+
+bool Hold::lose() noexcept {
+  if (!mark_lost()) return false;
   stop_.request_stop();
   return true;
 }

@@ -57,7 +57,9 @@ class Hold {
   bool is_alive() const noexcept { return status() == State::held && now() < end(); }
   // Ends it here. Returns what it was.
   State finish() noexcept { return status_.exchange(State::ended, std::memory_order_acq_rel); }
-  // Fires the stop token, unless it has ended before. Returns whether it was held until now.
+  // Does not fire the stop token. Returns whether it was held until now.
+  bool mark_lost() noexcept;
+  // The same, and fires the stop token if it was.
   bool lose() noexcept;
 
   std::stop_token stop_token() const noexcept { return stop_.get_token(); }

@@ -7,6 +7,7 @@
 #include <condition_variable>
 #include <cstdlib>
 #include <deque>
+#include <iterator>
 #include <map>
 #include <mutex>
 #include <string>
@@ -33,11 +34,17 @@ constexpr Time::duration longest_sleep = 100ms;
 constexpr int idle_rounds = 10;
 // How long the end of the process waits for a renewal.
 constexpr std::chrono::seconds patience{1};
+// How long one who releases a lock waits for another store, which may hang.
+constexpr std::chrono::seconds longest_settling{10};
+
+// A handler that runs on a thread of the keeper may release locks.
+constinit thread_local bool is_keepers_thread = false;
 
 // When to renew: after a third of the lease.
 Time third(const Hold& hold, Time begin) noexcept {
   constexpr std::chrono::milliseconds most = std::chrono::hours(24 * 365);  // no overflow
-  return begin + std::max<Time::duration>(std::min(hold.place().lease, 3 * most) / 3, 1us);
+  const Time::duration lease = std::min(hold.place().lease, 3 * most);
+  return begin + lease / 3;
 }
 
 // When to try again after a failure: soon, but no more than ten times in a lease.
@@ -50,9 +57,11 @@ class Keeper : public Inherited {
  public:
   void add(const HoldPointer& hold);
   void remove(const Hold& hold) noexcept;
+  void settle(const Hold& hold) noexcept;
   void end() noexcept;
 
  private:
+  using Caches = std::map<CacheState*, std::unique_ptr<Cache>>;
   struct Task {
     HoldPointer hold;
     std::string loss;  // why it was lost; empty: renew it
@@ -62,20 +71,26 @@ class Keeper : public Inherited {
   void start(void (Keeper::*work)());
   void leave() noexcept;
   void watch();
-  Time::duration look(std::vector<HoldPointer>& lost);
+  Time::duration look();
+  bool needs(const CacheState* state) const noexcept;
+  bool uses(const Hold& hold) const noexcept;
   void renew_all();
   void carry_out(const Task& task, std::unique_ptr<Cache>& cache);
   void renew(Cache& cache, const HoldPointer& hold);
-  void drop_idle(std::map<CacheState*, std::unique_ptr<Cache>>& caches);
+  void drop_idle();
 
   std::mutex mutex_;  // guards what follows
   std::condition_variable watched_;
   std::condition_variable due_;
   std::condition_variable left_;
+  std::condition_variable settled_;
   std::vector<HoldPointer> holds_;
+  std::vector<HoldPointer> losing_;  // their stop tokens are being fired
   std::deque<Task> tasks_;
-  bool has_caches_ = false;     // the renewing thread has some
-  bool caches_may_go_ = false;  // nothing is held that needs them
+  const Hold* at_work_ = nullptr;  // of the renewing thread's task
+  Caches caches_;                  // the renewing thread alone uses, and destroys, what is in it
+  bool caches_may_go_ = false;     // nothing is held that needs one of them
+  bool drops_caches_ = false;
   bool has_started_ = false;
   bool is_ending_ = false;
   bool sleeps_ = false;  // the watching thread waits to be woken
@@ -112,9 +127,32 @@ void Keeper::remove(const Hold& hold) noexcept {
   removed = std::move(*found);
   *found = std::move(holds_.back());
   holds_.pop_back();
-  if (!has_caches_ || !holds_.empty()) return;
+  CacheState* const state = hold.state().get();
+  if (!caches_.contains(state) || needs(state)) return;
   caches_may_go_ = true;
   due_.notify_one();
+}
+
+// REQUIRES: the mutex is held
+bool Keeper::needs(const CacheState* state) const noexcept {
+  return std::any_of(holds_.begin(), holds_.end(),
+                     [&](const HoldPointer& held) { return held->state().get() == state; });
+}
+
+// Whether the threads use something of a hold that was forgotten. REQUIRES: the mutex is held
+bool Keeper::uses(const Hold& hold) const noexcept {
+  const auto is_it = [&](const HoldPointer& other) { return other.get() == &hold; };
+  CacheState* const state = hold.state().get();
+  return at_work_ == &hold || drops_caches_ || (caches_.contains(state) && !needs(state)) ||
+         std::any_of(losing_.begin(), losing_.end(), is_it) ||
+         std::any_of(tasks_.begin(), tasks_.end(),
+                     [&](const Task& task) { return is_it(task.hold); });
+}
+
+void Keeper::settle(const Hold& hold) noexcept {
+  if (is_keepers_thread) return;
+  std::unique_lock lock(mutex_);
+  settled_.wait_for(lock, longest_settling, [&] { return is_ending_ || !uses(hold); });
 }
 
 // REQUIRES: the mutex is held
@@ -132,6 +170,7 @@ void Keeper::start_threads() {
 void Keeper::start(void (Keeper::*work)()) {
   std::thread([this, work] {
     pthread_setname_np(pthread_self(), "polycache-locks");
+    is_keepers_thread = true;
     (this->*work)();
     if (forks == fork_count()) leave();  // a warning handler or a callback may fork
   }).detach();
@@ -149,16 +188,17 @@ void Keeper::end() noexcept {
   is_ending_ = true;
   watched_.notify_all();
   due_.notify_all();
+  settled_.notify_all();
   left_.wait_for(lock, patience, [this] { return threads_ == 0; });
 }
 
 // Returns how long nothing is due. REQUIRES: the mutex is held
-Time::duration Keeper::look(std::vector<HoldPointer>& lost) {
+Time::duration Keeper::look() {
   Time::duration rest = longest_sleep;
   std::erase_if(holds_, [&](const HoldPointer& hold) {
     const Time now = hold->now();
     if (now >= hold->end()) {
-      lost.push_back(hold);
+      if (hold->mark_lost()) losing_.push_back(hold);
       return true;
     }
     rest = std::min(rest, hold->end() - now);
@@ -176,21 +216,20 @@ Time::duration Keeper::look(std::vector<HoldPointer>& lost) {
 }
 
 void Keeper::watch() {
-  std::vector<HoldPointer> lost;
   int idle = 0;
   std::unique_lock lock(mutex_);
   while (!is_ending_) {
-    const Time::duration rest = look(lost);
-    if (!lost.empty()) {
+    const Time::duration rest = look();
+    if (!losing_.empty()) {
       lock.unlock();
-      std::erase_if(lost, [](const HoldPointer& hold) { return !hold->lose(); });
+      for (const HoldPointer& hold : losing_) hold->request_stop();  // only this thread changes it
       if (forks != fork_count()) return;
       lock.lock();
-      for (HoldPointer& hold : lost) {
+      for (HoldPointer& hold : losing_) {
         tasks_.push_back({std::move(hold), "its lease ended before it was renewed or released"});
         due_.notify_one();
       }
-      lost.clear();
+      losing_.clear();
       continue;
     }
     idle = holds_.empty() ? idle + 1 : 0;
@@ -206,28 +245,33 @@ void Keeper::watch() {
 }
 
 void Keeper::renew_all() {
-  std::map<CacheState*, std::unique_ptr<Cache>> caches;
   std::unique_lock lock(mutex_);
   for (;;) {
     due_.wait(lock, [this] { return is_ending_ || caches_may_go_ || !tasks_.empty(); });
     if (is_ending_) break;
     if (tasks_.empty()) {
-      drop_idle(caches);
+      drop_idle();
       continue;
     }
     Task task = std::move(tasks_.front());
     tasks_.pop_front();
-    has_caches_ = true;
-    lock.unlock();
+    at_work_ = task.hold.get();
     try {
-      carry_out(task, caches[task.hold->state().get()]);
+      std::unique_ptr<Cache>& cache = caches_[task.hold->state().get()];
+      lock.unlock();
+      carry_out(task, cache);
     } catch (...) {  // no memory: it is not renewed any more, and its lease ends
     }
-    task = {};
+    if (lock.owns_lock()) lock.unlock();
+    const CacheState* const state = task.hold->state().get();
+    task = {};  // may be the last one that has the hold, and with it the state
     if (forks != fork_count()) return;
     lock.lock();
-    caches_may_go_ = caches_may_go_ || holds_.empty();
+    at_work_ = nullptr;
+    caches_may_go_ = caches_may_go_ || !needs(state);
+    settled_.notify_all();
   }
+  Caches caches = std::move(caches_);
   lock.unlock();
 }
 
@@ -241,15 +285,22 @@ void Keeper::carry_out(const Task& task, std::unique_ptr<Cache>& cache) {
   }
 }
 
-// Nothing is held any more: the caches would keep sessions open, and stores alive.
+// Caches that nothing held needs would keep sessions open, and stores alive.
 // REQUIRES: the mutex is held
-void Keeper::drop_idle(std::map<CacheState*, std::unique_ptr<Cache>>& caches) {
+void Keeper::drop_idle() {
   caches_may_go_ = false;
-  if (!holds_.empty() || caches.empty()) return;
-  has_caches_ = false;
+  Caches idle;
+  for (auto at = caches_.begin(); at != caches_.end();) {
+    const auto next = std::next(at);
+    if (!needs(at->first)) idle.insert(caches_.extract(at));
+    at = next;
+  }
+  drops_caches_ = true;
   mutex_.unlock();
-  caches.clear();
+  idle.clear();
   mutex_.lock();
+  drops_caches_ = false;
+  settled_.notify_all();
 }
 
 void Keeper::renew(Cache& cache, const HoldPointer& hold) {
@@ -278,6 +329,11 @@ void keep_alive(const std::shared_ptr<Hold>& hold) { of_this_process(keeper).add
 void forget(const Hold& hold) noexcept {
   Keeper* const known = keeper.load(std::memory_order_acquire);
   if (known != nullptr && known->forks == fork_count()) known->remove(hold);
+}
+
+void settle(const Hold& hold) noexcept {
+  Keeper* const known = keeper.load(std::memory_order_acquire);
+  if (known != nullptr && known->forks == fork_count()) known->settle(hold);
 }
 
 }  // namespace polycache::detail

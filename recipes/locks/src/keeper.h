@@ -16,7 +16,11 @@ namespace polycache::detail {
 // Thread-safe. Keeps the hold until its end or its loss. Throws std::system_error if the system
 // gives no thread. Does nothing once the process ends.
 void keep_alive(const std::shared_ptr<Hold>& hold);
-// REQUIRES: the hold has ended
+// From now on, no renewal of it begins. REQUIRES: the hold has ended, or was lost
 void forget(const Hold& hold) noexcept;
+// Waits for at most 10 s until the threads use nothing of the hold's registry any more, unless
+// other holds need it: the program may then end the registry, its clock and what its handlers refer
+// to. Does not wait on these threads themselves. REQUIRES: the hold was forgotten
+void settle(const Hold& hold) noexcept;
 
 }  // namespace polycache::detail

@@ -69,18 +69,35 @@ const CacheRegistry* registry_of(const LockOptions& options, const Cache* cache)
   return &global_registry();
 }
 
+// While a hold that has ended is released.
+class Forgetting {
+ public:
+  explicit Forgetting(const Hold& hold) noexcept : hold_(hold) { forget(hold); }
+  Forgetting(const Forgetting&) = delete;
+  Forgetting& operator=(const Forgetting&) = delete;
+  ~Forgetting() {
+    const NoCancellation no_cancellation;
+    settle(hold_);
+  }
+
+ private:
+  const Hold& hold_;
+};
+
 }  // namespace
 
 struct LockCore::InProcess : Inherited {
-  std::mutex mutex;
-  std::vector<std::shared_ptr<Hold>> holds;  // guarded by the mutex; the newest last
+  std::mutex mutex;                          // guards what follows
+  std::vector<std::shared_ptr<Hold>> holds;  // the newest last
+  std::weak_ptr<CacheState> checked;         // whose store keeps locks
 };
 
 LockCore::LockCore(Cache* cache, std::string_view what, KeyView name, std::uint32_t permits,
                    const LockOptions& options)
     : what_(what),
+      is_semaphore_(what == "semaphore"),
       name_(name.text()),
-      stored_as_((what == "semaphore" ? "s." : "l.") + name_),
+      stored_as_((is_semaphore_ ? "s." : "l.") + name_),
       permits_(permits),
       settings_(lock_settings(options, registry_of(options, cache), name_)),
       cache_(cache != nullptr ? CacheHandle(*cache)
@@ -114,8 +131,15 @@ void LockCore::throw_misuse(const std::string& problem) const {
 
 // --- Whether the store can ---
 
-void LockCore::refuse_if_evicting(LockExtension& locks) {
-  if (is_checked_.load(std::memory_order_relaxed)) return;
+// Once for each store that the alias has.
+void LockCore::refuse_if_evicting(const Cache& cache, LockExtension& locks) {
+  InProcess& here = this->here();
+  const std::shared_ptr<CacheState> state = cache.state();
+  {
+    const std::lock_guard lock(here.mutex);
+    const bool is_checked = !here.checked.owner_before(state) && !state.owner_before(here.checked);
+    if (is_checked) return;
+  }
   const bool may_evict = locks.keeping() == LockExtension::Keeping::may_evict;
   if (may_evict && settings_.evicting_store == EvictingStore::refuse) {
     throw ConfigError(
@@ -125,7 +149,8 @@ void LockCore::refuse_if_evicting(LockExtension& locks) {
         "LockOptions::evicting_store, or \"evicting_store\" of the section \"locks\", to "
         "accept");
   }
-  is_checked_.store(true, std::memory_order_relaxed);
+  const std::lock_guard lock(here.mutex);
+  here.checked = state;
 }
 
 // A store that fails now is asked again by the first take().
@@ -133,7 +158,7 @@ void LockCore::check_store(Cache& cache) {
   try {
     cache.with_extension<LockExtension>(Op::check_locks, stored_as_, lack_of_locks,
                                         [&](LockExtension& locks, std::string_view) {
-                                          refuse_if_evicting(locks);
+                                          refuse_if_evicting(cache, locks);
                                           return true;
                                         });
   } catch (const BackendError& error) {
@@ -150,7 +175,7 @@ std::shared_ptr<Hold> LockCore::try_take(Cache& cache, milliseconds& wait) {
   LockExtension::Taken taken;
   cache.with_extension<LockExtension>(
       Op::lock, stored_as_, lack_of_locks, [&](LockExtension& locks, std::string_view key) {
-        refuse_if_evicting(locks);
+        refuse_if_evicting(cache, locks);
         taken = locks.take({.key = key, .token = token, .permits = permits_}, settings_.lease);
         return taken.taken;
       });
@@ -170,11 +195,24 @@ bool LockCore::wait_for_release(Cache& cache, milliseconds limit) const {
   return can;
 }
 
-bool LockCore::take(std::optional<SteadyTime> until) {
-  const std::shared_ptr<Hold> before = mine();
-  if (before && permits_ == 1 && before->is_alive()) {
-    throw_misuse("this thread has it already, and would wait for itself; use a RecursiveLock");
+// A lock that this thread has lost, and never released, ends for good: a renewal that is still
+// under way would give it another lease, and the thread would wait for itself.
+void LockCore::make_way() {
+  const std::shared_ptr<Hold> before = is_semaphore_ ? nullptr : mine();
+  if (!before) return;
+  if (before->is_alive()) {
+    throw_misuse(
+        "this thread has it already, and would wait for itself; release it first, or use a "
+        "RecursiveLock");
   }
+  const bool is_news = before->lose();
+  unlock(Whose::mine);
+  if (is_news)
+    warn_of_loss(Cache(before->state()), *before, "its lease ended before it was released");
+}
+
+bool LockCore::take(std::optional<SteadyTime> until) {
+  make_way();
   Cache& cache = this->cache();
   Pauses pauses;
   for (;;) {
@@ -200,12 +238,6 @@ void LockCore::keep(const std::shared_ptr<Hold>& hold) {
     keep_alive(hold);
     InProcess& here = this->here();
     const std::lock_guard lock(here.mutex);
-    // What this thread has lost before and never released.
-    if (permits_ == 1) {
-      std::erase_if(here.holds, [](const std::shared_ptr<Hold>& old) {
-        return old->thread() == std::this_thread::get_id();
-      });
-    }
     here.holds.push_back(hold);
   } catch (...) {  // no memory, or no thread
     unlock(*hold);
@@ -214,15 +246,13 @@ void LockCore::keep(const std::shared_ptr<Hold>& hold) {
 }
 
 bool LockCore::adopt(std::string_view token) {
-  if (const auto before = mine(); before && before->is_alive()) {
-    throw_misuse("this thread has it already; release it first");
-  }
+  make_way();
   Cache& cache = this->cache();
   const auto asked = cache.clock().steady_now();
   const auto hold = std::make_shared<Hold>(
       Hold::Place{what_, name_, stored_as_, permits_, settings_.lease, settings_.renew},
       std::string(token), 0, cache, asked);
-  if (!renew_in_store(cache, *hold)) return false;
+  if (!renew_in_store(cache, *hold) || hold->now() >= hold->end()) return false;
   keep(hold);
   return true;
 }
@@ -251,6 +281,19 @@ std::shared_ptr<Hold> LockCore::remove(Whose whose) {
   return hold;
 }
 
+// The alias may have another store by now, or be gone, as at the end of a thread or of the program.
+bool LockCore::release_where_taken(const Hold& hold) const {
+  try {
+    Cache& cache = this->cache();
+    if (cache.state() == hold.state()) return release_in_store(cache, hold);
+  } catch (const BackendError&) {
+    throw;
+  } catch (const CacheError&) {  // the hold's own state serves
+  }
+  Cache own(hold.state());
+  return release_in_store(own, hold);
+}
+
 bool LockCore::release(Whose whose) {
   const std::shared_ptr<Hold> hold = remove(whose);
   if (!hold) {
@@ -260,9 +303,9 @@ bool LockCore::release(Whose whose) {
   }
   const bool was_held = hold->is_alive();
   hold->finish();
-  forget(*hold);
+  const Forgetting forgetting(*hold);
   try {
-    const bool is_ours = release_in_store(cache(), *hold) && was_held;
+    const bool is_ours = release_where_taken(*hold) && was_held;
     if (!is_ours) hold->request_stop();
     return is_ours;
   } catch (...) {
@@ -282,21 +325,10 @@ void LockCore::unlock(Whose whose) noexcept {
 void LockCore::unlock(Hold& hold) const noexcept {
   const NoCancellation no_cancellation;
   const bool was_lost = hold.finish() != Hold::State::held;
-  forget(hold);
+  const Forgetting forgetting(hold);
   std::string why = "its lease ended before it was released";
   try {
-    // The cache of an alias may be gone at the end of a thread or of the program. The hold's own
-    // state serves then.
-    bool is_ours = false;
-    try {
-      is_ours = release_in_store(cache(), hold);
-    } catch (const BackendError&) {
-      throw;
-    } catch (const CacheError&) {
-      Cache own(hold.state());
-      is_ours = release_in_store(own, hold);
-    }
-    if (is_ours) return;
+    if (release_where_taken(hold)) return;
   } catch (const std::exception& error) {
     try {
       why = std::string("it could not be released: ") + error.what();
@@ -316,7 +348,7 @@ std::string LockCore::detach() {
   const std::shared_ptr<Hold> hold = remove(Whose::mine);
   if (!hold) throw_misuse("this thread does not have it, and cannot pass it on");
   hold->finish();
-  forget(*hold);
+  const Forgetting forgetting(*hold);
   return hold->token();
 }
 

@@ -65,7 +65,7 @@ class Lock {
   }
   template <class Clock, class Duration>
   bool try_lock_until(const std::chrono::time_point<Clock, Duration>& moment) {
-    return try_lock_for(moment - Clock::now());
+    return core_.take(detail::moment_of(moment));
   }
 
   // Releases it. If the lock was lost, or the store fails, the alias's warning handler is told
@@ -122,7 +122,7 @@ class RecursiveLock {
   }
   template <class Clock, class Duration>
   bool try_lock_until(const std::chrono::time_point<Clock, Duration>& moment) {
-    return try_lock_for(moment - Clock::now());
+    return again() || core_.take(detail::moment_of(moment));
   }
 
   void unlock() noexcept;

@@ -44,7 +44,7 @@ class Semaphore {
   }
   template <class Clock, class Duration>
   bool try_acquire_until(const std::chrono::time_point<Clock, Duration>& moment) {
-    return try_acquire_for(moment - Clock::now());
+    return core_.take(detail::moment_of(moment));
   }
 
   // Gives back the newest permit of this thread or, if it has none, one of another thread. Returns

@@ -21,13 +21,15 @@ namespace polycache::detail {
 
 class Hold;  // a place that was taken
 
+inline constexpr std::chrono::hours longest_timeout{24 * 36525};  // longer ones never end
+
 // The moment after that time; empty: never. Zero, less, or no number: in the past.
 template <class Rep, class Period>
 std::optional<std::chrono::steady_clock::time_point> moment_after(
     const std::chrono::duration<Rep, Period>& time) {
   using Clock = std::chrono::steady_clock;
   if (!(time > time.zero())) return Clock::time_point::min();
-  if (std::chrono::duration<double>(time) > std::chrono::hours(24 * 36525)) return std::nullopt;
+  if (std::chrono::duration<double>(time) > longest_timeout) return std::nullopt;
   return Clock::now() + std::chrono::ceil<Clock::duration>(time);
 }
 
@@ -38,6 +40,19 @@ struct LockSettings {
   EvictingStore evicting_store = EvictingStore::refuse;
   std::string cache = "default";
 };
+
+// The same for a moment of any clock.
+template <class Clock, class Duration>
+std::optional<std::chrono::steady_clock::time_point> moment_of(
+    const std::chrono::time_point<Clock, Duration>& moment) {
+  // The difference of extreme moments would overflow, except as a floating-point number.
+  using Seconds = std::chrono::duration<double>;
+  const auto now = Clock::now();
+  const Seconds left = Seconds(moment.time_since_epoch()) - Seconds(now.time_since_epoch());
+  if (left < Seconds(-1)) return std::chrono::steady_clock::time_point::min();
+  if (left > longest_timeout) return std::nullopt;
+  return moment_after(moment - now);
+}
 
 // Thread-safe if it is made with an alias; otherwise used by the thread of its cache.
 class LockCore {
@@ -86,20 +101,22 @@ class LockCore {
   Cache& cache() const { return cache_.get(); }
   InProcess& here() const;
   void check_store(Cache& cache);
-  void refuse_if_evicting(LockExtension& locks);
+  void refuse_if_evicting(const Cache& cache, LockExtension& locks);
   std::shared_ptr<Hold> try_take(Cache& cache, std::chrono::milliseconds& wait);
   bool wait_for_release(Cache& cache, std::chrono::milliseconds limit) const;
+  void make_way();
   void keep(const std::shared_ptr<Hold>& hold);
   std::shared_ptr<Hold> remove(Whose whose);
+  bool release_where_taken(const Hold& hold) const;
   void unlock(Hold& hold) const noexcept;
 
   const std::string what_;
+  const bool is_semaphore_;
   const std::string name_;
   const std::string stored_as_;  // locks and semaphores of one name do not meet
   const std::uint32_t permits_;
   const LockSettings settings_;
   const CacheHandle cache_;
-  std::atomic<bool> is_checked_{false};  // that the store keeps locks
   mutable std::atomic<InProcess*> here_;
 };
 
