@@ -102,6 +102,8 @@ void check_place(int place, std::size_t permits, std::vector<Owned>& all, bool h
   std::vector<Owned> inside;
   std::uint64_t last_fence = 0;
   for (const Owned& next : all) {
+    // On a busy machine an owner may come to the log after its lease.
+    if (next.end <= next.begin) continue;
     std::erase_if(inside, [&](const Owned& one) { return one.end <= next.begin; });
     inside.push_back(next);
     if (inside.size() > permits) {
@@ -134,6 +136,8 @@ TEST(LockModel, FindsTwoOwnersWithinALease) {
   const Line a{'B', 0, 1, 5, 100, 110};
   EXPECT_TRUE(check({a, {'E', 0, 1, 5, 0, 200}, {'B', 0, 2, 6, 150, 200}}, true).problems.empty());
   EXPECT_FALSE(check({a, {'E', 0, 1, 5, 0, 200}, {'B', 0, 2, 6, 150, 199}}, true).problems.empty());
+  EXPECT_TRUE(check({a, {'B', 0, 2, 4, -life, 150}}, true).problems.empty())
+      << "it came to the log after its lease";
   EXPECT_TRUE(check({a, {'B', 0, 2, 6, 150, 100 + life}}, true).problems.empty())
       << "it was killed";
   EXPECT_FALSE(check({a, {'B', 0, 2, 6, 150, 99 + life}}, true).problems.empty());
