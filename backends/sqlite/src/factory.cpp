@@ -256,6 +256,26 @@ void agree_on_limits(const std::string& location, const TableSettings& table,
   context.agree(id, "the table " + quote(table.name) + " of " + quote_path(location), shared);
 }
 
+// Where the collections of a store are. Unlike entries they cannot be made again, so a damaged file
+// stays where it is. No store in memory that a configuration names has a blank in its name.
+std::shared_ptr<const Alias> collections_of(const Alias& alias, const BackendContext& context) {
+  const bool is_file = alias.place == Connection::Place::file;
+  std::string location = alias.shown + (is_file ? "-collections" : " collections");
+  // A place that cannot be used is an error of the first operation that needs it.
+  if (is_file && !alias.shown.empty()) location = find_place(location).file.string();
+  TableSettings table = alias.table;
+  table.max_entries = 0;
+  table.checksum = false;
+  // NOLINTNEXTLINE(modernize-make-shared): make_shared takes no member names
+  return std::shared_ptr<const Alias>(new Alias{.place = alias.place,
+                                                .shown = location,
+                                                .table = std::move(table),
+                                                .move_damaged = false,
+                                                .clock = alias.clock,
+                                                .report = alias.report,
+                                                .share = share_of(location, context)});
+}
+
 }  // namespace
 
 const PluginDescriptor plugin = backend_plugin("sqlite", POLYCACHE_VERSION, create);
@@ -292,6 +312,7 @@ Factory::Factory(const OptionReader& options, const BackendContext& context, Key
                 .share = share_of(location, context)});
   agree_on_limits(location, alias->table, context);
   alias->claim = claim_table_name(alias->table.name, location, options, context);
+  alias->collections = collections_of(*alias, context);
   impl_ = std::make_unique<Impl>(rules, std::move(alias));
 }
 

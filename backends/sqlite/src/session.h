@@ -45,6 +45,9 @@ struct Alias {
   std::function<void(const Warning&)> report;
   std::shared_ptr<StoreShare> share;
   std::shared_ptr<const TableName> claim = {};  // held while the alias uses the table
+  // The database of its collections, which eviction, clear() and damage of the entries do not
+  // reach: a file next to the store's, or another store in memory. Null in its own alias.
+  std::shared_ptr<const Alias> collections = {};
 
   // How many entries may be added before they must be counted again.
   mutable std::atomic<std::int64_t> free_entries{0};
@@ -137,6 +140,11 @@ class Session final : public Backend,
   bool wait(std::string_view, std::chrono::milliseconds) override { return false; }
   Keeping keeping() override { return Keeping::kept; }
 
+  // The session with the database of the collections; made at the first call, and its file at the
+  // first operation. A function of an extension for collections runs read() or write() of it, with
+  // tables of Table's.
+  Session& collections();
+
   template <class Operation>
   auto perform(Operation operation);
   template <class Operation>
@@ -209,6 +217,8 @@ class Session final : public Backend,
     Ttl left;
   };
   std::vector<Row> rows_;
+
+  std::unique_ptr<Session> collections_;
 };
 
 }  // namespace polycache::sqlite

@@ -39,6 +39,11 @@ OpenTable::OpenTable(const Alias& alias, ProcessShare& of, Absent absent, Table:
 
 Session::~Session() = default;
 
+Session& Session::collections() {
+  if (!collections_) collections_ = std::make_unique<Session>(alias_->collections);
+  return *collections_;
+}
+
 // --- opening and repairing the store ---
 
 Moment Session::moment(std::size_t writes) const noexcept {

@@ -244,6 +244,10 @@ class Table {
   void add_checksums();
   std::string tags_table() const;
   std::string locks_table() const;
+  // The name of a table of collections in SQL: "polycache_deque_" and the name of the entries'
+  // table, so that aliases with other tables have other collections. Makes it if it is missing:
+  // `columns` is what follows the name in CREATE TABLE. REQUIRES: no transaction
+  std::string collections_table(std::string_view kind, const char* columns);
   bool has_locks();
   void make_locks();
   LockExtension::Taken count_locks(const LockExtension::Claim& claim, const Moment& now,

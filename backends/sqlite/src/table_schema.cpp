@@ -177,6 +177,16 @@ void Table::check_spelling() {
                           "; spell it the same in the option table, or name another one");
 }
 
+// No other table can have such a name, which is reserved.
+std::string Table::collections_table(std::string_view kind, const char* columns) {
+  const std::string name = "polycache_" + std::string(kind) + "_" + settings_.name;
+  const std::string quoted = quote_identifier(name);
+  if (name_in_file("table", name).empty()) {
+    change_schema([&] { connection_.execute("CREATE TABLE IF NOT EXISTS " + quoted + columns); });
+  }
+  return quoted;
+}
+
 // The index's usual name may be another table's, or reserved by SQLite: "sqlite_written".
 void Table::create_index() {
   const std::string usual = settings_.name + std::string(index_tail);
