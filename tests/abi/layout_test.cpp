@@ -11,6 +11,7 @@
 #include "polycache/author/around_layer.h"
 #include "polycache/author/backend.h"
 #include "polycache/author/compressor.h"
+#include "polycache/author/deque_extension.h"
 #include "polycache/author/extension.h"
 #include "polycache/author/layer.h"
 #include "polycache/author/plugin.h"
@@ -133,6 +134,8 @@ static_assert(static_cast<int>(StoreOp::take_lock) == 23);
 static_assert(static_cast<int>(StoreOp::wait_for_lock) == 26);
 static_assert(static_cast<int>(StoreOp::use_limit) == 27);
 static_assert(static_cast<int>(StoreOp::forget_limit) == 28);
+static_assert(static_cast<int>(StoreOp::push_deque) == 29);
+static_assert(static_cast<int>(StoreOp::erase_deque) == 35);
 
 // Of LimitExtension.
 static_assert(sizeof(rates::Rate) == 24);
@@ -243,6 +246,14 @@ TEST(VirtualTables, Extensions) {
   EXPECT_EQ(slot(&LockExtension::keeping), 4);
   EXPECT_EQ(slot(&LimitExtension::use), 0);
   EXPECT_EQ(slot(&LimitExtension::forget), 1);
+  EXPECT_EQ(slot(&DequeExtension::push), 0);
+  EXPECT_EQ(slot(&DequeExtension::pop), 1);
+  EXPECT_EQ(slot(&DequeExtension::at), 2);
+  EXPECT_EQ(slot(&DequeExtension::list), 3);
+  EXPECT_EQ(slot(&DequeExtension::size), 4);
+  EXPECT_EQ(slot(&DequeExtension::rotate), 5);
+  EXPECT_EQ(slot(&DequeExtension::erase_deque), 6);
+  EXPECT_EQ(slot(&DequeExtension::keeping), 7);
   EXPECT_EQ(slot(&MaintenanceExtension::expire), 0);
   EXPECT_EQ(slot(&MaintenanceExtension::cull), 1);
   EXPECT_EQ(slot(&MaintenanceExtension::volume), 2);
@@ -262,6 +273,7 @@ TEST(Extensions, AreCalledAsEver) {
   EXPECT_EQ(TagIndexExtension::id, "polycache.tag_index/1");
   EXPECT_EQ(LockExtension::id, "polycache.lock/1");
   EXPECT_EQ(LimitExtension::id, "polycache.limit/1");
+  EXPECT_EQ(DequeExtension::id, "polycache.deque/1");
   EXPECT_EQ(MaintenanceExtension::id, "polycache.maintenance/1");
 }
 

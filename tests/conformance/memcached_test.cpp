@@ -34,6 +34,7 @@ constexpr Quirks memcached_quirks{.lateness = std::chrono::seconds(2),
                                   .has_tag_index = false,
                                   .has_fences = false,
                                   .keeps_locks = false,
+                                  .has_deques = false,
                                   .refuses_value_of = std::size_t{9} << 20U};
 
 // Here the client refuses them, before the servers do.
@@ -45,6 +46,7 @@ constexpr Quirks two_servers_quirks{.lateness = std::chrono::seconds(2),
                                     .has_tag_index = false,
                                     .has_fences = false,
                                     .keeps_locks = false,
+                                    .has_deques = false,
                                     .refuses_value_of = (std::size_t{2} << 20U) + 1};
 
 // The list of the items is an answer of the text protocol.
@@ -57,6 +59,7 @@ constexpr Quirks binary_quirks{.lateness = std::chrono::seconds(2),
                                .has_tag_index = false,
                                .has_fences = false,
                                .keeps_locks = false,
+                               .has_deques = false,
                                .refuses_value_of = std::size_t{9} << 20U};
 
 OptionMap two_servers_options() {

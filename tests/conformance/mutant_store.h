@@ -7,12 +7,14 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
+#include <deque>
 #include <functional>
 #include <iterator>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -21,6 +23,7 @@
 #include <vector>
 
 #include "polycache/author/counter.h"
+#include "polycache/author/deque_extension.h"
 #include "polycache/author/entry_tags.h"
 #include "polycache/author/extension.h"
 #include "polycache/author/glob.h"
@@ -53,6 +56,7 @@ struct MutantTable {
   std::map<std::string, std::vector<Holder>, std::less<>> locks;
   std::uint64_t fence = 0;
   std::map<std::string, std::string, std::less<>> limits;
+  std::map<std::string, std::deque<std::string>, std::less<>> deques;
 };
 
 class MutantSession final : public Backend,
@@ -65,7 +69,8 @@ class MutantSession final : public Backend,
                             public RenewExtension,
                             public TagIndexExtension,
                             public LockExtension,
-                            public LimitExtension {
+                            public LimitExtension,
+                            public DequeExtension {
  public:
   static constexpr std::size_t most_bytes = std::size_t{2} << 20U;
 
@@ -223,6 +228,7 @@ class MutantSession final : public Backend,
     if (id == TagIndexExtension::id) return static_cast<TagIndexExtension*>(this);
     if (id == LockExtension::id) return static_cast<LockExtension*>(this);
     if (id == LimitExtension::id) return static_cast<LimitExtension*>(this);
+    if (id == DequeExtension::id) return static_cast<DequeExtension*>(this);
     if (id == TtlExtension::id || makes("every_extension_is_there")) {
       return static_cast<TtlExtension*>(this);
     }
@@ -430,8 +436,93 @@ class MutantSession final : public Backend,
     if (makes("lock_wait_is_forever")) std::this_thread::sleep_for(60 * limit);
     return false;
   }
-  Keeping keeping() override {
-    return makes("lock_says_that_it_is_evicted") ? Keeping::may_evict : Keeping::kept;
+
+  using Values = std::deque<std::string>;
+  void push(std::string_view key, End end, std::span<const std::string_view> values,
+            std::uint64_t most) override {
+    const auto turn = take_turn();
+    Values& all = table_->deques[std::string(key)];
+    const auto front = all.begin();
+    if (end == End::front && makes("deque_front_keeps_the_order")) {
+      all.insert(front, values.begin(), values.end());
+    } else {
+      for (const std::string_view value : values) {
+        end == End::front ? all.emplace_front(value) : all.emplace_back(value);
+      }
+    }
+    if (most == 0 || makes("deque_limit_is_ignored")) return;
+    const bool from_front = (end == End::back) != makes("deque_limit_drops_what_is_new");
+    while (all.size() > most) from_front ? all.pop_front() : all.pop_back();
+  }
+  bool pop(std::string_view key, End end, ValueSink sink) override {
+    auto turn = take_turn();
+    Values& all = table_->deques[std::string(key)];
+    if (all.empty()) return false;
+    const bool from_front = end == End::front || makes("deque_has_one_end");
+    const std::string value = from_front ? all.front() : all.back();
+    if (makes("deque_pop_is_two_steps")) {
+      turn.unlock();
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      turn.lock();
+    }
+    if (!all.empty()) from_front ? all.pop_front() : all.pop_back();
+    turn.unlock();
+    sink(value);
+    return true;
+  }
+  bool at(std::string_view key, std::int64_t place, ValueSink sink) override {
+    auto turn = take_turn();
+    const Values& all = table_->deques[std::string(key)];
+    const auto count = static_cast<std::int64_t>(all.size());
+    if (place < 0 && !makes("deque_places_begin_at_the_front")) place += count;
+    if (place < 0 || place >= count) return false;
+    const std::string value = all[static_cast<std::size_t>(place)];
+    turn.unlock();
+    sink(value);
+    return true;
+  }
+  std::size_t list(std::string_view key, std::uint64_t from, std::size_t at_most,
+                   ValueSink sink) override {
+    auto turn = take_turn();
+    const Values all = table_->deques[std::string(key)];
+    turn.unlock();
+    std::size_t count = 0;
+    const std::size_t first = makes("deque_pages_begin_at_the_front") ? 0 : from;
+    for (std::size_t i = first; i < all.size() && count < at_most; ++i, ++count) sink(all[i]);
+    return count;
+  }
+  std::uint64_t size(std::string_view key) override {
+    const auto turn = take_turn();
+    return table_->deques[std::string(key)].size();
+  }
+  void rotate(std::string_view key, std::int64_t steps) override {
+    const auto turn = take_turn();
+    Values& all = table_->deques[std::string(key)];
+    if (all.empty()) return;
+    const auto count = static_cast<std::int64_t>(all.size());
+    if (makes("deque_rotates_the_other_way")) steps = -steps;
+    for (steps = (steps % count + count) % count; steps > 0; --steps) {
+      all.push_front(all.back());
+      all.pop_back();
+    }
+  }
+  bool erase_deque(std::string_view key) override {
+    const auto turn = take_turn();
+    if (makes("deque_erasure_erases_all_deques")) {
+      const bool was_there = !table_->deques[std::string(key)].empty();
+      table_->deques.clear();
+      return was_there;
+    }
+    Values& all = table_->deques[std::string(key)];
+    const bool was_there = !all.empty();
+    all.clear();
+    return was_there;
+  }
+
+  // LockExtension, DequeExtension
+  LockExtension::Keeping keeping() override {
+    return makes("lock_says_that_it_is_evicted") ? LockExtension::Keeping::may_evict
+                                                 : LockExtension::Keeping::kept;
   }
 
   Used use(const Use& use) override {

@@ -117,6 +117,7 @@ INSTANTIATE_TEST_SUITE_P(
                                                       .has_renew = false,
                                                       .has_tag_index = false,
                                                       .has_locks = false,
+                                                      .has_deques = false,
                                                       .has_maintenance = false,
                                                       .has_counters = false}})),
     case_name);

@@ -27,7 +27,8 @@ class Session final : public Backend,
                       private ErasePatternExtension,
                       private RenewExtension,
                       private TagIndexExtension,
-                      private LockExtension {
+                      private LockExtension,
+                      private DequeExtension {
  public:
   explicit Session(std::shared_ptr<const Shared> shared) noexcept;
 
@@ -69,7 +70,27 @@ class Session final : public Backend,
   }
   bool release(const Claim& claim) override { return store_.locks().release(claim); }
   bool wait(std::string_view, std::chrono::milliseconds) override { return false; }
-  Keeping keeping() override { return Keeping::kept; }
+  void push(std::string_view key, End end, std::span<const std::string_view> values,
+            std::uint64_t most) override {
+    store_.deques().push(key, end, values, most);
+  }
+  bool pop(std::string_view key, End end, ValueSink sink) override {
+    return store_.deques().pop(key, end, sink);
+  }
+  bool at(std::string_view key, std::int64_t place, ValueSink sink) override {
+    return store_.deques().at(key, place, sink);
+  }
+  std::size_t list(std::string_view key, std::uint64_t from, std::size_t at_most,
+                   ValueSink sink) override {
+    return store_.deques().list(key, from, at_most, sink);
+  }
+  std::uint64_t size(std::string_view key) override { return store_.deques().size(key); }
+  void rotate(std::string_view key, std::int64_t steps) override {
+    store_.deques().rotate(key, steps);
+  }
+  bool erase_deque(std::string_view key) override { return store_.deques().erase_deque(key); }
+  // LockExtension, DequeExtension
+  LockExtension::Keeping keeping() override { return LockExtension::Keeping::kept; }
 
   bool stored(PutResult result, std::string_view key, std::string_view value) const;
 

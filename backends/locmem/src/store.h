@@ -25,6 +25,7 @@
 #include "page_source.h"
 #include "polycache/author/backend.h"
 #include "polycache/author/clock.h"
+#include "polycache/author/deque_table.h"
 #include "polycache/author/extension.h"
 #include "polycache/author/glob.h"
 #include "polycache/author/lock_table.h"
@@ -82,6 +83,8 @@ class Store final : public Forkable {
 
   // Locks are no entries: they are neither evicted nor cleared, and do not count for the limits.
   LockTable& locks() noexcept { return locks_; }
+  // Nor are deques.
+  DequeTable& deques() noexcept { return deques_; }
 
   void listen(RemovalListener listener);
   Statistics statistics();
@@ -169,6 +172,7 @@ class Store final : public Forkable {
   std::mutex tag_index_mutex_;              // held while it is made or dropped
 
   LockTable locks_;
+  DequeTable deques_;
 
   // Stored with release after the listener is written, loaded with acquire before it is called.
   // Replaced listeners are kept, since a thread may be calling them.

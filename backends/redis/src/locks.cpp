@@ -19,7 +19,6 @@ namespace {
 
 using Kind = BackendError::Kind;
 using Type = Element::Type;
-using Keeping = LockExtension::Keeping;
 using std::chrono::milliseconds;
 
 // Longer leases are cut, so that the scripts' numbers stay exact: a hundred years.
@@ -44,9 +43,14 @@ std::int64_t Session::run_lock_script(const Script& script, std::string_view key
   const auto answer = run_script(Purpose::write, deadline(), script, key, arguments,
                                  {.types = one_of(Type::integer)}, ignore, more_keys);
   if (answer) return answer->integer;
+  throw_no_scripts(key, "locks need");
+}
+
+void Session::throw_no_scripts(std::string_view key, std::string_view what) {
   throw BackendError(Kind::denied, owner_of(key).name(),
-                     "locks need scripts, which the server denies; allow evalsha and eval in its "
-                     "access rules");
+                     std::string(what) +
+                         " scripts, which the server denies; allow evalsha and eval in its access "
+                         "rules");
 }
 
 LockExtension::Taken Session::take(const Claim& claim, milliseconds lease) {
@@ -104,6 +108,7 @@ LockExtension::Keeping Session::ask_for_keeping(Place place) {
   commands_.word("CONFIG");
   commands_.word("GET");
   commands_.word("maxmemory-policy");
+  using Keeping = LockExtension::Keeping;
   Keeping keeping = Keeping::not_known;
   std::string error;
   run(place, {}, Purpose::read_latest, deadline(), Repeat::if_broken, [&](Connection& connection) {
@@ -116,7 +121,9 @@ LockExtension::Keeping Session::ask_for_keeping(Place place) {
   });
   if (keeping == Keeping::not_known && !shared_->warned_of_keeping.exchange(true)) {
     warn(Warning::Kind::other, {},
-         "The redis server " + place.server->name() + " does not say whether it evicts locks" +
+         "The redis server " + place.server->name() +
+             " does not say whether it evicts locks and "
+             "collections" +
              (error.empty() ? "" : ": " + shown_error(error)) +
              ". Allow the command config|get in its access rules, or make sure that its "
              "maxmemory-policy is none of allkeys-*.");
@@ -126,6 +133,7 @@ LockExtension::Keeping Session::ask_for_keeping(Place place) {
 
 // The servers are asked once a minute, not for every lock.
 LockExtension::Keeping Session::keeping() {
+  using Keeping = LockExtension::Keeping;
   const std::int64_t now = coarse_now().time_since_epoch() / milliseconds(1);
   if (now < shared_->keeping_until.load(std::memory_order_acquire)) {
     return shared_->keeping.load(std::memory_order_relaxed);

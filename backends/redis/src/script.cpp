@@ -237,6 +237,20 @@ if allowed and cost > 0 then redis.call('SET', KEYS[1], after, 'PX', ARGV[5]) en
 return (allowed and '1 ' or '0 ') .. string.format('%.0f ', now) .. before
 )");
 
+// The shorter way round. fmod is exact, while Lua's own operator rounds a quotient.
+constinit const Script rotate_script = script(R"(
+local count = redis.call('LLEN', KEYS[1])
+if count < 2 then return 0 end
+local steps = math.fmod(tonumber(ARGV[1]), count)
+if steps < 0 then steps = steps + count end
+if steps <= count / 2 then
+  for i = 1, steps do redis.call('RPOPLPUSH', KEYS[1], KEYS[1]) end
+else
+  for i = 1, count - steps do redis.call('RPUSH', KEYS[1], redis.call('LPOP', KEYS[1])) end
+end
+return steps
+)");
+
 // GETRANGE of an absent key returns an empty string.
 constinit const Script erase_other_type_script = script(R"(
 local first = redis.pcall('GETRANGE', KEYS[1], 0, 0)

@@ -51,6 +51,10 @@ extern const Script release_lock_script;
 // before.
 extern const Script use_limit_script;
 
+// KEYS[1]: a list, ARGV[1]: how many of its values to move from its end to its start; if negative,
+// the other way.
+extern const Script rotate_script;
+
 // KEYS[1]. Erases what is no string. Answers 1 if it did.
 extern const Script erase_other_type_script;
 

@@ -214,6 +214,7 @@ void* Session::extension(std::string_view id) noexcept {
   if (id == RenewExtension::id) return static_cast<RenewExtension*>(this);
   if (id == LockExtension::id) return static_cast<LockExtension*>(this);
   if (id == LimitExtension::id) return static_cast<LimitExtension*>(this);
+  if (id == DequeExtension::id) return static_cast<DequeExtension*>(this);
   return nullptr;
 }
 

@@ -17,6 +17,7 @@
 #include "command.h"
 #include "connection.h"
 #include "polycache/author/backend.h"
+#include "polycache/author/deque_extension.h"
 #include "polycache/author/extension.h"
 #include "polycache/author/glob.h"
 #include "script.h"
@@ -38,6 +39,7 @@ class Session final : public Backend,
                       public RenewExtension,
                       public LockExtension,
                       public LimitExtension,
+                      public DequeExtension,
                       public AdmissionExtension,
                       public HealthExtension,
                       public IdleExtension {
@@ -73,9 +75,19 @@ class Session final : public Backend,
   bool renew(const Claim& claim, std::chrono::milliseconds lease) override;
   bool release(const Claim& claim) override;
   bool wait(std::string_view key, std::chrono::milliseconds limit) override;
-  Keeping keeping() override;
   Used use(const Use& use) override;
   bool forget(std::string_view key) override;
+  void push(std::string_view key, End end, std::span<const std::string_view> values,
+            std::uint64_t most) override;
+  bool pop(std::string_view key, End end, ValueSink sink) override;
+  bool at(std::string_view key, std::int64_t place, ValueSink sink) override;
+  std::size_t list(std::string_view key, std::uint64_t from, std::size_t at_most,
+                   ValueSink sink) override;
+  std::uint64_t size(std::string_view key) override;
+  void rotate(std::string_view key, std::int64_t steps) override;
+  bool erase_deque(std::string_view key) override;
+  // Of locks and of deques.
+  LockExtension::Keeping keeping() override;
   bool admits(std::string_view key, Access access) const noexcept override;
   bool admits_all() const noexcept override;
   void check(FunctionRef<void(const HealthExtension::Server&)> sink) override;
@@ -140,12 +152,17 @@ class Session final : public Backend,
                                    std::span<const std::string_view> arguments,
                                    const Expected& expected, ValueSink sink,
                                    std::size_t more_keys = 0);
+  // Throws what a denied script means. `what`: "locks need"
+  [[noreturn]] void throw_no_scripts(std::string_view key, std::string_view what);
   // The same for a lock; throws if scripts are denied. Returns the script's number.
   std::int64_t run_lock_script(const Script& script, std::string_view key,
                                std::span<const std::string_view> arguments,
                                std::size_t more_keys = 0);
-  Keeping ask_for_keeping(Place place);
   Used use_by_watch(const Use& use, Deadline deadline);
+  LockExtension::Keeping ask_for_keeping(Place place);
+  void push_and_trim(std::string_view key, End end, std::span<const std::string_view> values,
+                     std::uint64_t most);
+  void compose_push(std::string_view key, End end, std::span<const std::string_view> values);
   // The content of a key.
   struct Held {
     std::optional<std::string> value = {};

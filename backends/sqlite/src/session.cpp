@@ -452,6 +452,7 @@ void* Session::extension(std::string_view id) noexcept {
   if (id == RenewExtension::id) return static_cast<RenewExtension*>(this);
   if (id == TagIndexExtension::id) return static_cast<TagIndexExtension*>(this);
   if (id == LockExtension::id) return static_cast<LockExtension*>(this);
+  if (id == DequeExtension::id) return static_cast<DequeExtension*>(this);
   return nullptr;
 }
 

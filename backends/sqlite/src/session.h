@@ -21,6 +21,7 @@
 #include "location.h"
 #include "patience.h"
 #include "polycache/author/backend.h"
+#include "polycache/author/deque_extension.h"
 #include "polycache/author/extension.h"
 #include "polycache/author/glob.h"
 #include "store_share.h"
@@ -79,7 +80,8 @@ class Session final : public Backend,
                       private ErasePatternExtension,
                       private RenewExtension,
                       private TagIndexExtension,
-                      private LockExtension {
+                      private LockExtension,
+                      private DequeExtension {
  public:
   explicit Session(std::shared_ptr<const Alias> alias) noexcept
       : alias_(std::move(alias)), patience_(alias_->table.busy_timeout) {}
@@ -138,7 +140,18 @@ class Session final : public Backend,
   bool renew(const Claim& claim, std::chrono::milliseconds lease) override;
   bool release(const Claim& claim) override;
   bool wait(std::string_view, std::chrono::milliseconds) override { return false; }
-  Keeping keeping() override { return Keeping::kept; }
+  // DequeExtension, in the database of the collections
+  void push(std::string_view key, End end, std::span<const std::string_view> values,
+            std::uint64_t most) override;
+  bool pop(std::string_view key, End end, ValueSink sink) override;
+  bool at(std::string_view key, std::int64_t place, ValueSink sink) override;
+  std::size_t list(std::string_view key, std::uint64_t from, std::size_t at_most,
+                   ValueSink sink) override;
+  std::uint64_t size(std::string_view key) override;
+  void rotate(std::string_view key, std::int64_t steps) override;
+  bool erase_deque(std::string_view key) override;
+  // LockExtension, DequeExtension: eviction reaches neither
+  LockExtension::Keeping keeping() override { return LockExtension::Keeping::kept; }
 
   // The session with the database of the collections; made at the first call, and its file at the
   // first operation. A function of an extension for collections runs read() or write() of it, with

@@ -19,6 +19,7 @@
 #include <utility>
 
 #include "connection.h"
+#include "deque_rows.h"
 #include "key_hash.h"
 #include "patience.h"
 #include "polycache/author/backend.h"
@@ -212,6 +213,9 @@ class Table {
                   const Moment& now);
   bool release_lock(const LockExtension::Claim& claim, const Moment& now);
 
+  // In a database of collections: its tables, made at the first call. REQUIRES: no transaction
+  DequeRows& deques();
+
   // Whether the file still has the schema that it was opened with: false once a newer library has
   // changed it.
   bool has_our_schema();
@@ -298,6 +302,7 @@ class Table {
   // If there is a table of locks.
   std::optional<Statement> count_locks_, end_locks_, next_fence_, put_lock_, renew_lock_,
       release_lock_;
+  std::optional<DequeRows> deques_;
 };
 
 // `change` must check again: another process may have made the same change.

@@ -187,6 +187,11 @@ std::string Table::collections_table(std::string_view kind, const char* columns)
   return quoted;
 }
 
+DequeRows& Table::deques() {
+  if (!deques_) deques_.emplace(connection_, collections_table("deque", DequeRows::columns));
+  return *deques_;
+}
+
 // The index's usual name may be another table's, or reserved by SQLite: "sqlite_written".
 void Table::create_index() {
   const std::string usual = settings_.name + std::string(index_tail);

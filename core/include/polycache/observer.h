@@ -45,6 +45,13 @@ enum class Op : std::uint8_t {
   check_locks,    // whether the store may evict them
   use_limit,      // of a RateLimiter, where the store has LimitExtension; else it is an update
   forget_limit,
+  deque_push,  // of a Deque (polycache/deque.h)
+  deque_pop,
+  deque_read,  // also peeks, and pages of an iteration
+  deque_size,
+  deque_rotate,
+  deque_clear,
+  check_collections,  // whether the store may evict them
 };
 
 // "get_many".
@@ -67,7 +74,8 @@ struct Call {
   std::string_view alias;
   Op op;
   // The final key; of several keys the first; the pattern of final keys for scan() and
-  // erase_pattern(); a key of the library's own for tags, locks and limits; empty for clear()
+  // erase_pattern(); a key of the library's own for tags, locks, limits and collections; empty for
+  // clear()
   // and for the index of tags.
   std::string_view key;
   std::size_t keys = 1;  // how many

@@ -70,6 +70,20 @@ std::string_view name_of(Op op) noexcept {
       return "use_limit";
     case Op::forget_limit:
       return "forget_limit";
+    case Op::deque_push:
+      return "deque_push";
+    case Op::deque_pop:
+      return "deque_pop";
+    case Op::deque_read:
+      return "deque_read";
+    case Op::deque_size:
+      return "deque_size";
+    case Op::deque_rotate:
+      return "deque_rotate";
+    case Op::deque_clear:
+      return "deque_clear";
+    case Op::check_collections:
+      return "check_collections";
   }
   return "unknown";
 }

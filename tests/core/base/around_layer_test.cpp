@@ -169,6 +169,16 @@ void call_everything(Backend& session) {
   auto& limits = of<LimitExtension>(session);
   limits.use({.key = "r", .rate = hourly, .cost = 3});
   limits.forget("r");
+  auto& deques = of<DequeExtension>(session);
+  const std::array<std::string_view, 2> values{"x", "y"};
+  deques.push("q", DequeExtension::End::back, values, 5);
+  deques.pop("q", DequeExtension::End::front, ignore);
+  deques.at("q", -1, ignore);
+  deques.list("q", 0, 9, ignore);
+  deques.size("q");
+  deques.rotate("q", 2);
+  deques.erase_deque("q");
+  deques.keeping();
   session.clear();
 }
 
@@ -179,7 +189,8 @@ std::string text_of(const StoreCall& call) {
   for (std::size_t i = 0; i < call.size(); ++i) {
     text.append(" ").append(call.key(i));
     if (call.value(i)) text.append("=").append(*call.value(i));
-    if (call.ttl(i)) text.append("@").append(std::to_string(call.ttl(i)->value() / 1s));
+    if (call.ttl(i) && !call.ttl(i)->is_forever())
+      text.append("@").append(std::to_string(call.ttl(i)->value() / 1s));
   }
   if (call.expected) text.append(" if ").append(*call.expected);
   if (call.delta != 0) text += " by " + std::to_string(call.delta);
@@ -226,20 +237,22 @@ TEST(AroundLayer, SeesEveryCallAndItsAnswer) {
   ops.clear();
   call_everything(*session);
   EXPECT_THAT(
-      seen, ElementsAre("get r k -> [0 v] done", "contains r k -> [0 v] done",
-                        "get_many r k none -> [0 v]", "put w n=5@1 -> done",
-                        "put_many w new a=1@1 k=2@2 -> [1]", "touch w k@3 -> [0 v] done",
-                        "erase w a -> done", "erase_many w k none -> 1", "incr w n by 2 -> done 7",
-                        "get_with_ttl r n -> [0 7@1] done", "get_many_with_ttl r k none ->",
-                        "put_if_equal w n=8@4 if 7 -> done", "erase_if_equal w n if 7 ->",
-                        "pop w n -> [0 8] done", "erase_prefix w x -> 0", "check_health r ->",
-                        "scan r z* -> [0 z@9] 1", "erase_pattern w z* -> 1", "put w k=v@1 -> done",
-                        "get_and_renew w k@5 -> [0 v] done", "create_tag_index w -> done",
-                        "erase_tagged w -> 0", "drop_tag_index w -> done",
-                        "take_lock w l=t@3 -> done " + first_fence(),
-                        "renew_lock w l@4 if t -> done", "release_lock w l if u ->",
-                        "wait_for_lock r l ->", "use_limit w r by 3 -> done " + first_moment(),
-                        "forget_limit w r -> done", "clear w ->"));
+      seen,
+      ElementsAre(
+          "get r k -> [0 v] done", "contains r k -> [0 v] done", "get_many r k none -> [0 v]",
+          "put w n=5@1 -> done", "put_many w new a=1@1 k=2@2 -> [1]", "touch w k@3 -> [0 v] done",
+          "erase w a -> done", "erase_many w k none -> 1", "incr w n by 2 -> done 7",
+          "get_with_ttl r n -> [0 7@1] done", "get_many_with_ttl r k none ->",
+          "put_if_equal w n=8@4 if 7 -> done", "erase_if_equal w n if 7 ->",
+          "pop w n -> [0 8] done", "erase_prefix w x -> 0", "check_health r ->",
+          "scan r z* -> [0 z@9] 1", "erase_pattern w z* -> 1", "put w k=v@1 -> done",
+          "get_and_renew w k@5 -> [0 v] done", "create_tag_index w -> done", "erase_tagged w -> 0",
+          "drop_tag_index w -> done", "take_lock w l=t@3 -> done " + first_fence(),
+          "renew_lock w l@4 if t -> done", "release_lock w l if u ->", "wait_for_lock r l ->",
+          "use_limit w r by 3 -> done " + first_moment(), "forget_limit w r -> done",
+          "push_back w q=x q=y by 5 -> done", "pop_front w q -> [0 x] done",
+          "deque_at r q by -1 -> [0 y] done", "list_deque r q -> [0 y] 1", "deque_size r q -> 1",
+          "rotate_deque w q by 2 ->", "erase_deque w q -> done", "clear w ->"));
   std::sort(ops.begin(), ops.end());
   ops.erase(std::unique(ops.begin(), ops.end()), ops.end());
   for (std::size_t i = 0; i < ops.size(); ++i) EXPECT_EQ(static_cast<std::size_t>(ops[i]), i);
@@ -332,6 +345,16 @@ std::vector<std::string> answers_of(Backend& session) {
     note((used.allowed ? " yes " : " no ") + std::to_string(used.now));
   }
   note(limits.forget("r") ? "yes" : "no");
+  DequeExtension& deques = of<DequeExtension>(session);
+  const std::array<std::string_view, 2> values{"x", "y"};
+  deques.push("q", DequeExtension::End::back, values, 0);
+  note(deques.pop("q", DequeExtension::End::front, sink) ? "yes" : "no");
+  note(deques.at("q", 0, sink) ? "yes" : "no");
+  note(std::to_string(deques.list("q", 0, 9, sink)));
+  note(std::to_string(deques.size("q")));
+  deques.rotate("q", 1);
+  note(deques.erase_deque("q") ? "yes" : "no");
+  note(deques.keeping() == DequeExtension::Keeping::kept ? "kept" : "not kept");
   session.clear();
   return all;
 }
@@ -344,7 +367,8 @@ TEST(AroundLayer, ThatOverridesNothingChangesNoAnswer) {
                           "1v@8 ", "yes", "no", "no", "w yes", "no", "1", "1", "server yes",
                           "k1@9 5k2@9 5 then kk1", "2", "v yes", "no", "v@6 ", "no", "yes", "yes",
                           "0", "yes", "yes " + first_fence(), "3", "yes", "no", "yes", "no", "kept",
-                          " yes " + first_moment(), "f no " + first_moment(), "yes"));
+                          " yes " + first_moment(), "f no " + first_moment(), "yes", "x yes",
+                          "y yes", "y 1", "1", "yes", "kept"));
 }
 
 TEST(AroundLayer, OffersExactlyTheExtensionsOfTheStore) {
@@ -399,12 +423,13 @@ TEST(AroundLayer, MayAnswerInPlaceOfTheStore) {
         {.index = call.size() == 0 ? 0 : call.size() - 1, .value = "own", .left = Ttl(2s)});
     return StoreAnswer{.done = true, .number = 3};
   });
-  EXPECT_THAT(answers_of(*session),
-              ElementsAre("yes", "yes", "own yes", "own yes", "own yes", "1own ", "1 ", "3", "3",
-                          "own@2 yes", "1own@2 ", "yes", "yes", "yes", "own yes", "yes", "3", "3",
-                          "own@2 0own@2 0 then ", "3", "own yes", "own yes", "own@2 ", "no", "yes",
-                          "no", "3", "yes", "yes 3", "0", "yes", "yes", "yes", "yes", "kept",
-                          " yes 3", " yes 3", "yes"));
+  EXPECT_THAT(
+      answers_of(*session),
+      ElementsAre("yes", "yes", "own yes", "own yes", "own yes", "1own ", "1 ", "3", "3",
+                  "own@2 yes", "1own@2 ", "yes", "yes", "yes", "own yes", "yes", "3", "3",
+                  "own@2 0own@2 0 then ", "3", "own yes", "own yes", "own@2 ", "no", "yes", "no",
+                  "3", "yes", "yes 3", "0", "yes", "yes", "yes", "yes", "kept", " yes 3", " yes 3",
+                  "yes", "own yes", "own yes", "own 3", "3", "yes", "kept"));
 }
 
 // Not to be listed is what a layer may decide for each entry.

@@ -24,6 +24,7 @@ INSTANTIATE_TEST_SUITE_P(Folder, BackendConformance,
                                          .has_renew = false,
                                          .has_tag_index = false,
                                          .has_locks = false,
+                                         .has_deques = false,
                                          .has_maintenance = false}})),
                          case_name);
 

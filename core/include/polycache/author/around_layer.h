@@ -64,6 +64,13 @@ enum class StoreOp : std::uint8_t {
   wait_for_lock,
   use_limit,  // LimitExtension
   forget_limit,
+  push_deque,  // DequeExtension; name: "push_front" or "push_back"
+  pop_deque,   // name: "pop_front" or "pop_back"
+  deque_at,
+  list_deque,
+  deque_size,
+  rotate_deque,
+  erase_deque,
 };
 
 // One item of an answer, as the store delivers it:
@@ -71,6 +78,7 @@ enum class StoreOp : std::uint8_t {
 //   get_and_renew                                         an entry that was found
 //   contains, touch                                       the same; `value` is only its head
 //   put_many                                              an item that was not stored; no value
+//   pop_deque, deque_at, list_deque                       a value
 //   scan                                                  an entry that was found; `value` is its
 //                                                         key. A layer that delivers it does so
 //                                                         while the store lists it, or its size is
@@ -85,11 +93,13 @@ struct StoreItem {
 // What the store returns besides the items. Layout frozen, as above.
 struct StoreAnswer {
   // Operations with one key: whether it was found, stored, touched, erased, counted;
-  // create_tag_index, drop_tag_index, operations on locks and limits: what they return; use_limit:
-  // whether it was allowed. Otherwise false.
+  // create_tag_index, drop_tag_index, operations on locks and limits, pop_deque, deque_at,
+  // erase_deque: what they return; use_limit: whether it was allowed; push_deque: true. Otherwise
+  // false.
   bool done = false;
   // incr: the sum; erase_many, erase_prefix, erase_pattern, erase_tagged: how many; scan: how many
-  // in the page; take_lock: the fence; use_limit: the time that decided
+  // in the page; take_lock: the fence; use_limit: the time that decided; list_deque, deque_size:
+  // how many
   std::optional<std::int64_t> number = {};
 };
 
@@ -106,16 +116,18 @@ struct StoreCall {
   Access access;          // erasing, counting and renewing are writes
   std::string_view name;  // "get_with_ttl", as in StoreOp
 
-  // erase_prefix: the prefix; scan, erase_pattern: the pattern; put, put_many: none
+  // erase_prefix: the prefix; scan, erase_pattern: the pattern; put, put_many, push_deque: none
   std::span<const std::string_view> keys = {};
-  std::span<const Item> items = {};                // put, put_many
+  std::span<const Item> items = {};                // put, put_many; push_deque: one for each value
   PutMode mode = PutMode::always;                  // put, put_many
   std::optional<std::string_view> new_value = {};  // put_if_equal; take_lock: the token
   // put_if_equal, erase_if_equal; renew_lock, release_lock: the token
   std::optional<std::string_view> expected = {};
   // touch, put_if_equal, get_and_renew; take_lock, renew_lock: the lease
   std::optional<Ttl> new_ttl = {};
-  std::int64_t delta = 0;  // incr; use_limit: the cost
+  // incr; use_limit: the cost; push_deque: the most values that the deque may have; deque_at,
+  // list_deque: the place; rotate_deque: the steps
+  std::int64_t delta = 0;
 
   // Passes an item to the caller.
   StoreItemSink deliver = ignore;
@@ -157,8 +169,8 @@ class POLYCACHE_API AroundLayer : public Layer {
   // Called instead of each function of StoreOp. Calls go() once, or not at all and answers in place
   // of the store: by deliver() for each item, and by what it returns. May throw, before or after
   // go(); an exception that it throws is the caller's. Not called for AdmissionExtension,
-  // PaddedNumbersExtension, IdleExtension, TagIndexExtension::has_index and
-  // LockExtension::keeping, which reach no entry, nor for unknown extensions.
+  // PaddedNumbersExtension, IdleExtension, TagIndexExtension::has_index, LockExtension::keeping and
+  // DequeExtension::keeping, which reach no entry, nor for unknown extensions.
   //
   // A BackendError that it throws around check_health becomes a server that is not reachable, with
   // the name BackendError::server(), or "layer".

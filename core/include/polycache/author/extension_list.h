@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <string_view>
 
+#include "polycache/author/deque_extension.h"
 #include "polycache/author/extension.h"
 
 namespace polycache {
@@ -27,7 +28,7 @@ using SessionExtensions =
     ExtensionList<TtlExtension, CompareExtension, PopExtension, PaddedNumbersExtension,
                   ErasePrefixExtension, AdmissionExtension, HealthExtension, IdleExtension,
                   ScanExtension, ErasePatternExtension, RenewExtension, TagIndexExtension,
-                  LockExtension, LimitExtension>;
+                  LockExtension, LimitExtension, DequeExtension>;
 
 // Of a factory: BackendFactory::extension().
 using FactoryExtensions = ExtensionList<MaintenanceExtension>;

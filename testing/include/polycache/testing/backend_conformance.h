@@ -27,6 +27,7 @@
 #include "polycache/testing/computation_conformance.h"
 #include "polycache/testing/conformance_case.h"
 #include "polycache/testing/counter_conformance.h"
+#include "polycache/testing/deque_conformance.h"
 #include "polycache/testing/entry_conformance.h"
 #include "polycache/testing/extension_conformance.h"
 #include "polycache/testing/keeps_nothing_conformance.h"

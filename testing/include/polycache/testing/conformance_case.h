@@ -61,6 +61,8 @@ struct Quirks {
   bool keeps_locks = true;
   // It offers limit/1: rate limits in one step. Few stores do: others need nothing for them.
   bool has_limits = false;
+  // It offers deque/1: deques that all users of the store share, and that it never evicts.
+  bool has_deques = true;
   // Its factory offers maintenance/1.
   bool has_maintenance = true;
   // It has counters: an incr() of its own, or the default one over ttl and compare.

@@ -27,6 +27,7 @@
 
 #include "polycache/author/backend.h"
 #include "polycache/author/counter.h"
+#include "polycache/author/deque_table.h"
 #include "polycache/author/entry_tags.h"
 #include "polycache/author/extension.h"
 #include "polycache/author/glob.h"
@@ -112,6 +113,8 @@ class MemoryStore {
     return *locks_;
   }
 
+  DequeTable& deques() noexcept { return deques_; }
+
   // Returns whether there was one.
   bool set_tag_index(bool on) noexcept { return has_tag_index_.exchange(on); }
 
@@ -121,6 +124,7 @@ class MemoryStore {
   // Guarded by the mutex.
   std::map<std::string, Entry, std::less<>> entries_;
   std::optional<LockTable> locks_;
+  DequeTable deques_;  // has a mutex of its own
 };
 
 class MemorySession final : public Backend,
@@ -133,7 +137,8 @@ class MemorySession final : public Backend,
                             public RenewExtension,
                             public TagIndexExtension,
                             public LockExtension,
-                            public LimitExtension {
+                            public LimitExtension,
+                            public DequeExtension {
  public:
   MemorySession(std::shared_ptr<MemoryStore> store, const Clock& clock) noexcept
       : store_(std::move(store)), clock_(clock) {}
@@ -191,6 +196,7 @@ class MemorySession final : public Backend,
     if (id == TagIndexExtension::id) return static_cast<TagIndexExtension*>(this);
     if (id == LockExtension::id) return static_cast<LockExtension*>(this);
     if (id == LimitExtension::id) return static_cast<LimitExtension*>(this);
+    if (id == DequeExtension::id) return static_cast<DequeExtension*>(this);
     return nullptr;
   }
 
@@ -287,7 +293,6 @@ class MemorySession final : public Backend,
   }
   bool release(const Claim& claim) override { return store_->locks(clock_).release(claim); }
   bool wait(std::string_view, std::chrono::milliseconds) override { return false; }
-  Keeping keeping() override { return Keeping::kept; }
   Used use(const Use& use) override {
     Used used{.now = clock_.system_now().time_since_epoch() / std::chrono::microseconds(1)};
     store_->with(use.key, clock_, [&](auto& entries, auto it) {
@@ -304,6 +309,27 @@ class MemorySession final : public Backend,
     return used;
   }
   bool forget(std::string_view key) override { return erase(key); }
+  void push(std::string_view key, End end, std::span<const std::string_view> values,
+            std::uint64_t most) override {
+    store_->deques().push(key, end, values, most);
+  }
+  bool pop(std::string_view key, End end, ValueSink sink) override {
+    return store_->deques().pop(key, end, sink);
+  }
+  bool at(std::string_view key, std::int64_t place, ValueSink sink) override {
+    return store_->deques().at(key, place, sink);
+  }
+  std::size_t list(std::string_view key, std::uint64_t from, std::size_t at_most,
+                   ValueSink sink) override {
+    return store_->deques().list(key, from, at_most, sink);
+  }
+  std::uint64_t size(std::string_view key) override { return store_->deques().size(key); }
+  void rotate(std::string_view key, std::int64_t steps) override {
+    store_->deques().rotate(key, steps);
+  }
+  bool erase_deque(std::string_view key) override { return store_->deques().erase_deque(key); }
+  // LockExtension, DequeExtension
+  LockExtension::Keeping keeping() override { return LockExtension::Keeping::kept; }
 
  private:
   std::optional<MemoryStore::Entry> find(std::string_view key) {

@@ -49,13 +49,15 @@ struct RecordedCall {
   // get_many_with_ttl, put_if_equal, erase_if_equal, pop, erase_prefix, scan (one page; the key is
   // the pattern), erase_pattern, get_and_renew, create_tag_index, drop_tag_index, erase_tagged (by
   // versions of tags, which are no keys), take_lock, renew_lock, release_lock, wait_for_lock,
-  // use_limit, forget_limit
+  // use_limit, forget_limit, push_front, push_back, pop_front, pop_back, deque_at, list_deque,
+  // deque_size, rotate_deque, erase_deque
   std::string operation = {};
   std::vector<Item> items = {};              // in the order of the keys; none for clear
   std::optional<std::string> expected = {};  // put_if_equal, erase_if_equal
-  std::int64_t delta = 0;                    // incr; use_limit: the cost
+  std::int64_t delta = 0;  // incr; use_limit: the cost; of deques as StoreCall has it
   // incr: the sum; erase_many, erase_prefix, erase_pattern, erase_tagged: how many; scan: how many
-  // it listed; take_lock: the fence; use_limit: the time that decided
+  // it listed; take_lock: the fence; use_limit: the time that decided; list_deque, deque_size: how
+  // many
   std::optional<std::int64_t> number = {};
   std::string error = {};  // of the exception; empty if there was none
 
@@ -212,7 +214,8 @@ class RecordingLayer final : public AroundLayer {
   }
 
   static StoreAnswer proceed(const StoreCall& call, StoreGo go, RecordedCall& record) {
-    const bool reads = call.name.starts_with("get") || call.op == StoreOp::pop;
+    const bool reads = call.name.starts_with("get") || call.op == StoreOp::pop ||
+                       call.op == StoreOp::pop_deque || call.op == StoreOp::deque_at;
     std::vector<bool> failed(call.op == StoreOp::put_many ? call.size() : 0);
     const StoreAnswer answer = go([&](const StoreItem& item) {
       if (!failed.empty()) failed[item.index] = true;
