@@ -15,17 +15,11 @@
 #include <optional>
 #include <string>
 
+#include "polycache/evicting_store.h"
+
 namespace polycache {
 
 class CacheRegistry;
-
-// What to do with a store that may evict locks before their leases end, such as memcached, or redis
-// with a maxmemory-policy of allkeys-*.
-enum class EvictingStore : unsigned char {
-  refuse,
-  // Locks then limit work, and do not exclude for certain.
-  accept,
-};
 
 struct LockOptions {
   // How long the store keeps the lock if its owner does not renew it: the time that others wait

@@ -40,6 +40,7 @@
 #include <vector>
 
 #include "polycache/detail/binary_members.h"
+#include "polycache/detail/type_name.h"
 #include "polycache/error.h"
 #include "polycache/key.h"
 
@@ -325,14 +326,6 @@ void append(std::string& out, const T& value) {
   } else {
     refuse<T>();
   }
-}
-
-// The name of a type, as the compiler writes it.
-template <class T>
-constexpr std::string_view type_name() {
-  const std::string_view whole = __PRETTY_FUNCTION__;
-  const std::size_t begin = whole.find("T = ") + 4;
-  return whole.substr(begin, whole.find_first_of(";]", begin) - begin);
 }
 
 // Tells types apart, so that 1, 1u and "1" are different keys: a short word for what every compiler
