@@ -13,6 +13,7 @@
 #include "polycache/author/compressor.h"
 #include "polycache/author/deque_extension.h"
 #include "polycache/author/extension.h"
+#include "polycache/author/index_extension.h"
 #include "polycache/author/layer.h"
 #include "polycache/author/plugin.h"
 #include "polycache/error.h"
@@ -92,6 +93,13 @@ static_assert(sizeof(ScanExtension::Listed) == 40);
 static_assert(offsetof(ScanExtension::Listed, key) == 0);
 static_assert(offsetof(ScanExtension::Listed, size) == 16);
 static_assert(offsetof(ScanExtension::Listed, left) == 24);
+static_assert(sizeof(IndexExtension::Place) == 40);
+static_assert(sizeof(IndexExtension::Entry) == 40);
+static_assert(offsetof(IndexExtension::Entry, position) == 32);
+static_assert(sizeof(IndexExtension::Put) == 2);
+static_assert(sizeof(IndexExtension::Range) == 72);
+static_assert(offsetof(IndexExtension::Range, after) == 40);
+static_assert(offsetof(IndexExtension::Range, at_most) == 64);
 static_assert(sizeof(MaintenanceExtension::Counts) == 64);
 static_assert(offsetof(MaintenanceExtension::Counts, forever) == 48);
 static_assert(sizeof(SharedOption) == 48);
@@ -136,6 +144,8 @@ static_assert(static_cast<int>(StoreOp::use_limit) == 27);
 static_assert(static_cast<int>(StoreOp::forget_limit) == 28);
 static_assert(static_cast<int>(StoreOp::push_deque) == 29);
 static_assert(static_cast<int>(StoreOp::erase_deque) == 35);
+static_assert(static_cast<int>(StoreOp::find_in_index) == 36);
+static_assert(static_cast<int>(StoreOp::clear_index) == 42);
 
 // Of LimitExtension.
 static_assert(sizeof(rates::Rate) == 24);
@@ -254,6 +264,14 @@ TEST(VirtualTables, Extensions) {
   EXPECT_EQ(slot(&DequeExtension::rotate), 5);
   EXPECT_EQ(slot(&DequeExtension::erase_deque), 6);
   EXPECT_EQ(slot(&DequeExtension::keeping), 7);
+  EXPECT_EQ(slot(&IndexExtension::find), 0);
+  EXPECT_EQ(slot(&IndexExtension::put), 1);
+  EXPECT_EQ(slot(&IndexExtension::erase), 2);
+  EXPECT_EQ(slot(&IndexExtension::take), 3);
+  EXPECT_EQ(slot(&IndexExtension::list), 4);
+  EXPECT_EQ(slot(&IndexExtension::count), 5);
+  EXPECT_EQ(slot(&IndexExtension::clear), 6);
+  EXPECT_EQ(slot(&IndexExtension::keeping), 7);
   EXPECT_EQ(slot(&MaintenanceExtension::expire), 0);
   EXPECT_EQ(slot(&MaintenanceExtension::cull), 1);
   EXPECT_EQ(slot(&MaintenanceExtension::volume), 2);
@@ -274,6 +292,7 @@ TEST(Extensions, AreCalledAsEver) {
   EXPECT_EQ(LockExtension::id, "polycache.lock/1");
   EXPECT_EQ(LimitExtension::id, "polycache.limit/1");
   EXPECT_EQ(DequeExtension::id, "polycache.deque/1");
+  EXPECT_EQ(IndexExtension::id, "polycache.index/1");
   EXPECT_EQ(MaintenanceExtension::id, "polycache.maintenance/1");
 }
 

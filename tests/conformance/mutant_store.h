@@ -27,6 +27,7 @@
 #include "polycache/author/entry_tags.h"
 #include "polycache/author/extension.h"
 #include "polycache/author/glob.h"
+#include "polycache/author/index_table.h"
 #include "polycache/author/plugin.h"
 #include "polycache/error.h"
 
@@ -57,6 +58,7 @@ struct MutantTable {
   std::uint64_t fence = 0;
   std::map<std::string, std::string, std::less<>> limits;
   std::map<std::string, std::deque<std::string>, std::less<>> deques;
+  IndexTable indexes = {};  // has a mutex of its own
 };
 
 class MutantSession final : public Backend,
@@ -70,7 +72,8 @@ class MutantSession final : public Backend,
                             public TagIndexExtension,
                             public LockExtension,
                             public LimitExtension,
-                            public DequeExtension {
+                            public DequeExtension,
+                            public IndexExtension {
  public:
   static constexpr std::size_t most_bytes = std::size_t{2} << 20U;
 
@@ -229,6 +232,7 @@ class MutantSession final : public Backend,
     if (id == LockExtension::id) return static_cast<LockExtension*>(this);
     if (id == LimitExtension::id) return static_cast<LimitExtension*>(this);
     if (id == DequeExtension::id) return static_cast<DequeExtension*>(this);
+    if (id == IndexExtension::id) return static_cast<IndexExtension*>(this);
     if (id == TtlExtension::id || makes("every_extension_is_there")) {
       return static_cast<TtlExtension*>(this);
     }
@@ -519,10 +523,11 @@ class MutantSession final : public Backend,
     return was_there;
   }
 
-  // LockExtension, DequeExtension
+  // LockExtension, DequeExtension, IndexExtension
   LockExtension::Keeping keeping() override {
-    return makes("lock_says_that_it_is_evicted") ? LockExtension::Keeping::may_evict
-                                                 : LockExtension::Keeping::kept;
+    return makes("lock_says_that_it_is_evicted") || makes("index_says_that_it_is_evicted")
+               ? LockExtension::Keeping::may_evict
+               : LockExtension::Keeping::kept;
   }
 
   Used use(const Use& use) override {
@@ -552,9 +557,71 @@ class MutantSession final : public Backend,
     if (!makes("limit_is_never_forgotten")) return table_->limits.erase(std::string(key)) > 0;
     return table_->limits.contains(key);
   }
+  bool find(const Place& place, std::string_view key, ValueSink sink) override {
+    const auto deliver = [&](std::string_view value) {
+      sink(value);
+      if (makes("index_find_calls_the_sink_twice")) sink(value);
+    };
+    return table_->indexes.find(as_stored(place), key, deliver);
+  }
+  Put put(const Place& place, std::string_view key, std::string_view value, PutMode mode,
+          ValueSink sink) override {
+    if (makes("index_put_moves_to_the_end")) table_->indexes.erase(place, key, sink);
+    if (makes("index_put_has_one_mode")) mode = PutMode::always;
+    if (makes("index_put_is_two_steps") && mode == PutMode::if_absent) {
+      if (table_->indexes.find(place, key, sink)) return {.was_there = true};
+      clock_.steady_now();  // where a restless clock pauses
+      std::this_thread::yield();
+      mode = PutMode::always;
+      return {.stored = table_->indexes.put(place, key, value, mode, sink).stored};
+    }
+    return table_->indexes.put(as_stored(place), key, value, mode, sink);
+  }
+  bool erase(const Place& place, std::string_view key, ValueSink sink) override {
+    if (makes("index_erase_leaves_the_item")) return table_->indexes.find(place, key, sink);
+    return table_->indexes.erase(as_stored(place), key, sink);
+  }
+  bool take(const Place& place, Side side, EntrySink sink) override {
+    if (!makes("index_take_is_two_steps")) {
+      return table_->indexes.take(as_stored(place), side, sink);
+    }
+    std::string key;
+    const bool found =
+        shows_one(place, side, [&](const Entry& entry) { key = entry.key, sink(entry); });
+    clock_.steady_now();  // where a restless clock pauses
+    std::this_thread::yield();
+    table_->indexes.erase(place, key, [](std::string_view) {});
+    return found;
+  }
+  bool list(const Place& place, const Range& range, EntrySink sink) override {
+    Range other = range;
+    const std::string behind = std::string(range.to.value_or("")) + '\0';
+    if (makes("index_range_includes_its_end") && range.to) other.to = behind;
+    if (makes("index_lists_forwards_only")) other.side = Side::first;
+    const bool more = table_->indexes.list(as_stored(place), other, sink);
+    return more && !makes("index_says_that_there_is_no_more");
+  }
+  std::uint64_t count(const Place& place) override {
+    return table_->indexes.count(as_stored(place));
+  }
+  std::uint64_t clear(const Place& place) override { return table_->indexes.clear(place); }
 
  private:
   static constexpr std::int64_t no_deadline = std::numeric_limits<std::int64_t>::max();
+
+  static Place as_stored(Place place) {
+    if (makes("index_has_any_type")) place.type = "any";
+    if (makes("index_is_by_key_only")) place.order = Order::by_key;
+    return place;
+  }
+  bool shows_one(const Place& place, Side side, EntrySink sink) {
+    bool shown = false;
+    table_->indexes.list(place, {.side = side, .at_most = 1}, [&](const Entry& entry) {
+      shown = true;
+      sink(entry);
+    });
+    return shown;
+  }
 
   std::unique_lock<std::mutex> take_turn() const {
     if (makes("no_lock")) return {};

@@ -116,6 +116,7 @@ INSTANTIATE_TEST_SUITE_P(
                                                       .has_scan = false,
                                                       .has_renew = false,
                                                       .has_tag_index = false,
+                                                      .has_indexes = false,
                                                       .has_locks = false,
                                                       .has_deques = false,
                                                       .has_maintenance = false,

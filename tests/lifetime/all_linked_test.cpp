@@ -129,6 +129,7 @@ TEST(AllLinked, EachStoreOffersWhatTheBuildSaysOfIt) {
     }
   }
   EXPECT_EQ(stores_that_offer(TagIndexExtension::id), "dummy, locmem, sqlite");
+  EXPECT_EQ(stores_that_offer(IndexExtension::id), "locmem, redis, sqlite");
   EXPECT_EQ(stores_that_offer(LockExtension::id), "locmem, memcached, redis, sqlite");
   EXPECT_EQ(stores_that_offer(LimitExtension::id), "redis");
   EXPECT_EQ(stores_that_offer(DequeExtension::id), "locmem, redis, sqlite");

@@ -80,6 +80,7 @@ void* Session::extension(std::string_view id) noexcept {
   if (id == TagIndexExtension::id) return static_cast<TagIndexExtension*>(this);
   if (id == LockExtension::id) return static_cast<LockExtension*>(this);
   if (id == DequeExtension::id) return static_cast<DequeExtension*>(this);
+  if (id == IndexExtension::id) return static_cast<IndexExtension*>(this);
   return nullptr;
 }
 

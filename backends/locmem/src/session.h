@@ -28,7 +28,8 @@ class Session final : public Backend,
                       private RenewExtension,
                       private TagIndexExtension,
                       private LockExtension,
-                      private DequeExtension {
+                      private DequeExtension,
+                      private IndexExtension {
  public:
   explicit Session(std::shared_ptr<const Shared> shared) noexcept;
 
@@ -91,6 +92,24 @@ class Session final : public Backend,
   bool erase_deque(std::string_view key) override { return store_.deques().erase_deque(key); }
   // LockExtension, DequeExtension
   LockExtension::Keeping keeping() override { return LockExtension::Keeping::kept; }
+  bool find(const Place& place, std::string_view key, ValueSink sink) override {
+    return store_.indexes().find(place, key, sink);
+  }
+  Put put(const Place& place, std::string_view key, std::string_view value, PutMode mode,
+          ValueSink sink) override {
+    return store_.indexes().put(place, key, value, mode, sink);
+  }
+  bool erase(const Place& place, std::string_view key, ValueSink sink) override {
+    return store_.indexes().erase(place, key, sink);
+  }
+  bool take(const Place& place, Side side, EntrySink sink) override {
+    return store_.indexes().take(place, side, sink);
+  }
+  bool list(const Place& place, const Range& range, EntrySink sink) override {
+    return store_.indexes().list(place, range, sink);
+  }
+  std::uint64_t count(const Place& place) override { return store_.indexes().count(place); }
+  std::uint64_t clear(const Place& place) override { return store_.indexes().clear(place); }
 
   bool stored(PutResult result, std::string_view key, std::string_view value) const;
 

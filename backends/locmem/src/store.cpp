@@ -482,12 +482,14 @@ void Store::lock_for_fork() noexcept {
   tag_index_mutex_.lock();
   locks_.lock_for_fork();
   deques_.lock_for_fork();
+  indexes_.lock_for_fork();
   for (Shard& shard : shards_) shard.lock().lock();
 }
 
 void Store::unlock_after_fork() noexcept {
   for (Shard& shard : shards_) shard.lock().unlock();
   deques_.unlock_after_fork();
+  indexes_.unlock_after_fork();
   locks_.unlock_after_fork();
   tag_index_mutex_.unlock();
 }

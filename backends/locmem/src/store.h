@@ -28,6 +28,7 @@
 #include "polycache/author/deque_table.h"
 #include "polycache/author/extension.h"
 #include "polycache/author/glob.h"
+#include "polycache/author/index_table.h"
 #include "polycache/author/lock_table.h"
 #include "polycache/backends/locmem.h"
 #include "settings.h"
@@ -85,6 +86,8 @@ class Store final : public Forkable {
   LockTable& locks() noexcept { return locks_; }
   // Nor are deques.
   DequeTable& deques() noexcept { return deques_; }
+  // Likewise.
+  IndexTable& indexes() noexcept { return indexes_; }
 
   void listen(RemovalListener listener);
   Statistics statistics();
@@ -173,6 +176,7 @@ class Store final : public Forkable {
 
   LockTable locks_;
   DequeTable deques_;
+  IndexTable indexes_;
 
   // Stored with release after the listener is written, loaded with acquire before it is called.
   // Replaced listeners are kept, since a thread may be calling them.

@@ -34,6 +34,16 @@ std::optional<Answer> Session::run_script(Purpose purpose, Deadline deadline, co
                                           std::span<const std::string_view> arguments,
                                           const Expected& expected, ValueSink sink,
                                           std::size_t more_keys) {
+  const auto receive_one = [&](Connection& connection) { return receive(connection, sink); };
+  return run_script(purpose, deadline, Repeat::if_refused, script, key, arguments, expected,
+                    receive_one, more_keys);
+}
+
+std::optional<Answer> Session::run_script(Purpose purpose, Deadline deadline, Repeat repeat,
+                                          const Script& script, std::string_view key,
+                                          std::span<const std::string_view> arguments,
+                                          const Expected& expected, Receive receive,
+                                          std::size_t more_keys) {
   if (!owner_of(key).has(Feature::scripts)) return std::nullopt;
   const std::string keys = std::to_string(1 + more_keys);
   const auto compose = [&](std::string_view command, std::string_view what) {
@@ -47,14 +57,14 @@ std::optional<Answer> Session::run_script(Purpose purpose, Deadline deadline, co
   };
   std::optional<Answer> answer;
   std::string denied;
-  run(key, purpose, deadline, Repeat::if_refused, [&](Connection& connection) {
+  run(key, purpose, deadline, repeat, [&](Connection& connection) {
     compose("EVALSHA", script.sha1());
     connection.send(commands_.bytes(), commands_.count());
-    Answer first = receive(connection, sink);
+    Answer first = receive(connection);
     if (first.error.starts_with("NOSCRIPT")) {
       compose("EVAL", script.text);  // the server caches it under its name
       connection.send(commands_.bytes(), commands_.count());
-      first = receive(connection, sink);
+      first = receive(connection);
     }
     if (is_denied_command(first.error)) {
       denied = first.error;

@@ -251,6 +251,85 @@ end
 return steps
 )");
 
+// Text that each script of an index begins with.
+#define POLYCACHE_INDEX_SCRIPT(text)                     \
+  "\nlocal held = redis.call('HGET', KEYS[1], 'type')\n" \
+  "if held and held ~= ARGV[1] then return redis.error_reply('OTHERTYPE ' .. held) end" text
+
+constinit const Script find_in_index_script = script(POLYCACHE_INDEX_SCRIPT(R"(
+return redis.call('HGET', KEYS[3], ARGV[2])
+)"));
+
+constinit const Script put_in_index_script = script(POLYCACHE_INDEX_SCRIPT(R"(
+if redis.call('HEXISTS', KEYS[3], ARGV[2]) == 1 then
+  if ARGV[4] == 'if_absent' then return redis.call('HGET', KEYS[3], ARGV[2]) end
+  redis.call('HSET', KEYS[3], ARGV[2], ARGV[3])
+  return 2
+end
+if ARGV[4] == 'if_present' then return 0 end
+if not held then redis.call('HSET', KEYS[1], 'type', ARGV[1]) end
+local position = 0
+if ARGV[5] == '1' then position = redis.call('HINCRBY', KEYS[1], 'last', 1) end
+redis.call('ZADD', KEYS[2], position, ARGV[2])
+redis.call('HSET', KEYS[3], ARGV[2], ARGV[3])
+return 1
+)"));
+
+constinit const Script erase_from_index_script = script(POLYCACHE_INDEX_SCRIPT(R"(
+local value = redis.call('HGET', KEYS[3], ARGV[2])
+redis.call('HDEL', KEYS[3], ARGV[2])
+redis.call('ZREM', KEYS[2], ARGV[2])
+return value
+)"));
+
+// A server that evicts may have removed the values alone: a key without a value is no item.
+constinit const Script take_from_index_script = script(POLYCACHE_INDEX_SCRIPT(R"(
+local command = 'ZRANGE'
+if ARGV[2] == 'last' then command = 'ZREVRANGE' end
+while true do
+  local item = redis.call(command, KEYS[2], 0, 0, 'WITHSCORES')
+  if not item[1] then return {} end
+  local value = redis.call('HGET', KEYS[3], item[1])
+  redis.call('ZREM', KEYS[2], item[1])
+  redis.call('HDEL', KEYS[3], item[1])
+  if value then return {item[1], value, item[2]} end
+end
+)"));
+
+constinit const Script list_index_script = script(POLYCACHE_INDEX_SCRIPT(R"(
+local most = tonumber(ARGV[5])
+local by_key = string.find(ARGV[2], 'BYLEX', 1, true)
+local found
+if by_key then
+  found = redis.call(ARGV[2], KEYS[2], ARGV[3], ARGV[4], 'LIMIT', 0, most + 1)
+else
+  found = redis.call(ARGV[2], KEYS[2], ARGV[3], ARGV[4], 'WITHSCORES', 'LIMIT', 0, most + 1)
+end
+local step = by_key and 1 or 2
+local answer = {#found > most * step and '1' or '0'}
+for i = 1, math.min(#found, most * step), step do
+  local value = redis.call('HGET', KEYS[3], found[i])
+  if value then
+    answer[#answer + 1] = found[i]
+    answer[#answer + 1] = value
+    answer[#answer + 1] = by_key and '0' or found[i + 1]
+  end
+end
+return answer
+)"));
+
+constinit const Script count_index_script = script(POLYCACHE_INDEX_SCRIPT(R"(
+return redis.call('HLEN', KEYS[3])
+)"));
+
+#undef POLYCACHE_INDEX_SCRIPT
+
+constinit const Script clear_index_script = script(R"(
+local count = redis.call('HLEN', KEYS[3])
+redis.call('DEL', KEYS[1], KEYS[2], KEYS[3])
+return count
+)");
+
 // GETRANGE of an absent key returns an empty string.
 constinit const Script erase_other_type_script = script(R"(
 local first = redis.pcall('GETRANGE', KEYS[1], 0, 0)

@@ -54,6 +54,29 @@ extern const Script use_limit_script;
 // KEYS[1]: a list, ARGV[1]: how many of its values to move from its end to its start; if negative,
 // the other way.
 extern const Script rotate_script;
+// Indexes (IndexExtension). KEYS[1] is a hash with the field "type" and, by insertion, "last", the
+// last position; KEYS[2] is a sorted set of the keys, by key all with the score 0, by insertion
+// with their positions; KEYS[3] is a hash of the values. None has a lifetime. ARGV[1] is the type;
+// if the index has another one, they answer an error that begins with other_type_mark and that
+// type.
+inline constexpr std::string_view other_type_mark = "OTHERTYPE ";
+// ARGV[2]: the key. Answers the value, or nothing.
+extern const Script find_in_index_script;
+// ARGV[2]: the key, ARGV[3]: the value, ARGV[4]: "always", "if_absent", "if_present", ARGV[5]: 1 by
+// insertion. Answers 1 if the key is new, 2 if it was there, 0 if it is absent and should not be;
+// or the value that is there and was kept.
+extern const Script put_in_index_script;
+// ARGV[2]: the key. Answers the value that was removed, or nothing.
+extern const Script erase_from_index_script;
+// ARGV[2]: "first" or "last". Answers key, value and position, or an empty array.
+extern const Script take_from_index_script;
+// ARGV[2]: the command, ARGV[3] and ARGV[4]: its limits, ARGV[5]: how many at most. Answers whether
+// there are more, and key, value and position of each.
+extern const Script list_index_script;
+// Answers how many.
+extern const Script count_index_script;
+// Has no ARGV[1]. The same, of those that it removed.
+extern const Script clear_index_script;
 
 // KEYS[1]. Erases what is no string. Answers 1 if it did.
 extern const Script erase_other_type_script;

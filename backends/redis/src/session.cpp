@@ -215,6 +215,7 @@ void* Session::extension(std::string_view id) noexcept {
   if (id == LockExtension::id) return static_cast<LockExtension*>(this);
   if (id == LimitExtension::id) return static_cast<LimitExtension*>(this);
   if (id == DequeExtension::id) return static_cast<DequeExtension*>(this);
+  if (id == IndexExtension::id) return static_cast<IndexExtension*>(this);
   return nullptr;
 }
 

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <memory>
 #include <optional>
 #include <span>
@@ -20,6 +21,7 @@
 #include "polycache/author/deque_extension.h"
 #include "polycache/author/extension.h"
 #include "polycache/author/glob.h"
+#include "polycache/author/index_extension.h"
 #include "script.h"
 #include "server.h"
 #include "shared.h"
@@ -40,6 +42,7 @@ class Session final : public Backend,
                       public LockExtension,
                       public LimitExtension,
                       public DequeExtension,
+                      public IndexExtension,
                       public AdmissionExtension,
                       public HealthExtension,
                       public IdleExtension {
@@ -88,6 +91,16 @@ class Session final : public Backend,
   bool erase_deque(std::string_view key) override;
   // Of locks and of deques.
   LockExtension::Keeping keeping() override;
+  bool find(const IndexExtension::Place& place, std::string_view key, ValueSink sink) override;
+  IndexExtension::Put put(const IndexExtension::Place& place, std::string_view key,
+                          std::string_view value, PutMode mode, ValueSink sink) override;
+  bool erase(const IndexExtension::Place& place, std::string_view key, ValueSink sink) override;
+  bool take(const IndexExtension::Place& place, IndexExtension::Side side,
+            IndexExtension::EntrySink sink) override;
+  bool list(const IndexExtension::Place& place, const IndexExtension::Range& range,
+            IndexExtension::EntrySink sink) override;
+  std::uint64_t count(const IndexExtension::Place& place) override;
+  std::uint64_t clear(const IndexExtension::Place& place) override;
   bool admits(std::string_view key, Access access) const noexcept override;
   bool admits_all() const noexcept override;
   void check(FunctionRef<void(const HealthExtension::Server&)> sink) override;
@@ -100,6 +113,7 @@ class Session final : public Backend,
 
  private:
   using Server = redis::Server;
+  using Place = redis::Place;
   // When an operation may be repeated after it ended without a reply.
   enum class Repeat : std::uint8_t {
     never,
@@ -154,6 +168,13 @@ class Session final : public Backend,
                                    std::size_t more_keys = 0);
   // Throws what a denied script means. `what`: "locks need"
   [[noreturn]] void throw_no_scripts(std::string_view key, std::string_view what);
+  // The same; `receive` reads each reply. Returns nothing else than what it returned.
+  using Receive = FunctionRef<Answer(Connection&)>;
+  std::optional<Answer> run_script(Purpose purpose, Deadline deadline, Repeat repeat,
+                                   const Script& script, std::string_view key,
+                                   std::span<const std::string_view> arguments,
+                                   const Expected& expected, Receive receive,
+                                   std::size_t more_keys);
   // The same for a lock; throws if scripts are denied. Returns the script's number.
   std::int64_t run_lock_script(const Script& script, std::string_view key,
                                std::span<const std::string_view> arguments,
@@ -163,6 +184,11 @@ class Session final : public Backend,
   void push_and_trim(std::string_view key, End end, std::span<const std::string_view> values,
                      std::uint64_t most);
   void compose_push(std::string_view key, End end, std::span<const std::string_view> values);
+  // The same for an index. The strings of an array that the script answers go to parts_.
+  Answer run_index_script(const Script& script, const IndexExtension::Place& place,
+                          std::initializer_list<std::string_view> arguments, Purpose purpose,
+                          ValueSink sink);
+  std::size_t deliver_parts(std::size_t first, IndexExtension::EntrySink sink);
   // The content of a key.
   struct Held {
     std::optional<std::string> value = {};
@@ -229,8 +255,9 @@ class Session final : public Backend,
     std::uint64_t size;
     Ttl left;
   };
-  std::vector<Measured> listed_;  // of found_
-  std::size_t waiting_hint_ = 0;  // for the pool of those who wait
+  std::vector<Measured> listed_;    // of found_
+  std::vector<std::string> parts_;  // of an answer about an index
+  std::size_t waiting_hint_ = 0;    // for the pool of those who wait
 };
 
 }  // namespace polycache::redis

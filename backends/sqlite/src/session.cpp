@@ -202,8 +202,8 @@ bool Session::put(std::string_view key, std::string_view value, Ttl ttl, PutMode
 }
 
 // The entry and its rows in the index of tags are written together.
-template <class Put>
-bool Session::put_with_tags(Table& table, Put put) {
+template <class PutOne>
+bool Session::put_with_tags(Table& table, PutOne put) {
   if (!table.has_tag_index()) [[likely]]
     return put();
   Transaction transaction(table, Transaction::Kind::write);
@@ -453,6 +453,7 @@ void* Session::extension(std::string_view id) noexcept {
   if (id == TagIndexExtension::id) return static_cast<TagIndexExtension*>(this);
   if (id == LockExtension::id) return static_cast<LockExtension*>(this);
   if (id == DequeExtension::id) return static_cast<DequeExtension*>(this);
+  if (id == IndexExtension::id) return static_cast<IndexExtension*>(this);
   return nullptr;
 }
 

@@ -24,6 +24,7 @@
 #include "polycache/author/deque_extension.h"
 #include "polycache/author/extension.h"
 #include "polycache/author/glob.h"
+#include "polycache/author/index_extension.h"
 #include "store_share.h"
 #include "table.h"
 
@@ -81,7 +82,8 @@ class Session final : public Backend,
                       private RenewExtension,
                       private TagIndexExtension,
                       private LockExtension,
-                      private DequeExtension {
+                      private DequeExtension,
+                      private IndexExtension {
  public:
   explicit Session(std::shared_ptr<const Alias> alias) noexcept
       : alias_(std::move(alias)), patience_(alias_->table.busy_timeout) {}
@@ -151,6 +153,18 @@ class Session final : public Backend,
   void rotate(std::string_view key, std::int64_t steps) override;
   bool erase_deque(std::string_view key) override;
   // LockExtension, DequeExtension: eviction reaches neither
+  // IndexExtension, in the database of the collections
+  bool find(const IndexExtension::Place& place, std::string_view key, ValueSink sink) override;
+  IndexExtension::Put put(const IndexExtension::Place& place, std::string_view key,
+                          std::string_view value, PutMode mode, ValueSink sink) override;
+  bool erase(const IndexExtension::Place& place, std::string_view key, ValueSink sink) override;
+  bool take(const IndexExtension::Place& place, IndexExtension::Side side,
+            IndexExtension::EntrySink sink) override;
+  bool list(const IndexExtension::Place& place, const IndexExtension::Range& range,
+            IndexExtension::EntrySink sink) override;
+  std::uint64_t count(const IndexExtension::Place& place) override;
+  std::uint64_t clear(const IndexExtension::Place& place) override;
+  // Of locks and collections: eviction reaches none.
   LockExtension::Keeping keeping() override { return LockExtension::Keeping::kept; }
 
   // The session with the database of the collections; made at the first call, and its file at the
@@ -200,8 +214,8 @@ class Session final : public Backend,
   // Copies the keys of the next rows that match into the buffer, and the rest into rows_.
   std::optional<std::int64_t> list_rows(const Glob& glob, std::int64_t from, std::int64_t rows);
   bool put_one(Table& table, const Item& item, PutMode mode, const Moment& now);
-  template <class Put>
-  bool put_with_tags(Table& table, Put put);
+  template <class PutOne>
+  bool put_with_tags(Table& table, PutOne put);
   bool refuse(Table& table, const Item& item, PutMode mode, const Moment& now);
 
   const std::shared_ptr<const Alias> alias_;

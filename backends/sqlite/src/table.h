@@ -20,6 +20,7 @@
 
 #include "connection.h"
 #include "deque_rows.h"
+#include "index_rows.h"
 #include "key_hash.h"
 #include "patience.h"
 #include "polycache/author/backend.h"
@@ -215,6 +216,7 @@ class Table {
 
   // In a database of collections: its tables, made at the first call. REQUIRES: no transaction
   DequeRows& deques();
+  IndexRows& indexes();
 
   // Whether the file still has the schema that it was opened with: false once a newer library has
   // changed it.
@@ -303,6 +305,7 @@ class Table {
   std::optional<Statement> count_locks_, end_locks_, next_fence_, put_lock_, renew_lock_,
       release_lock_;
   std::optional<DequeRows> deques_;
+  std::optional<IndexRows> indexes_;
 };
 
 // `change` must check again: another process may have made the same change.

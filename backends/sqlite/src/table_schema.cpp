@@ -192,6 +192,20 @@ DequeRows& Table::deques() {
   return *deques_;
 }
 
+IndexRows& Table::indexes() {
+  if (indexes_) return *indexes_;
+  const std::string indexes = collections_table("indexes", IndexRows::columns_of_indexes);
+  const std::string items = collections_table("index", IndexRows::columns_of_items);
+  const std::string order = "polycache_index_order_" + settings_.name;
+  if (name_in_file("index", order).empty()) {
+    change_schema([&] {
+      connection_.execute("CREATE INDEX IF NOT EXISTS " + quote_identifier(order) + " ON " + items +
+                          IndexRows::index_of_positions);
+    });
+  }
+  return indexes_.emplace(connection_, indexes, items);
+}
+
 // The index's usual name may be another table's, or reserved by SQLite: "sqlite_written".
 void Table::create_index() {
   const std::string usual = settings_.name + std::string(index_tail);

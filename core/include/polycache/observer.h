@@ -52,6 +52,14 @@ enum class Op : std::uint8_t {
   deque_rotate,
   deque_clear,
   check_collections,  // whether the store may evict them
+  find_in_index,      // also Index::contains() (polycache/index.h)
+  put_in_index,
+  erase_from_index,  // also Index::pop()
+  take_from_index,   // Index::popitem()
+  list_index,        // one page
+  count_index,
+  clear_index,
+  check_index,  // whether the store may evict it
 };
 
 // "get_many".

@@ -84,6 +84,22 @@ std::string_view name_of(Op op) noexcept {
       return "deque_clear";
     case Op::check_collections:
       return "check_collections";
+    case Op::find_in_index:
+      return "find_in_index";
+    case Op::put_in_index:
+      return "put_in_index";
+    case Op::erase_from_index:
+      return "erase_from_index";
+    case Op::take_from_index:
+      return "take_from_index";
+    case Op::list_index:
+      return "list_index";
+    case Op::count_index:
+      return "count_index";
+    case Op::clear_index:
+      return "clear_index";
+    case Op::check_index:
+      return "check_index";
   }
   return "unknown";
 }

@@ -179,6 +179,17 @@ void call_everything(Backend& session) {
   deques.rotate("q", 2);
   deques.erase_deque("q");
   deques.keeping();
+  auto& indexes = of<IndexExtension>(session);
+  const IndexExtension::Place index{.key = "i", .type = "t"};
+  indexes.put(index, "a", "1", PutMode::if_absent, ignore);
+  indexes.put(index, "a", "2", PutMode::if_absent, ignore);
+  indexes.find(index, "a", ignore);
+  indexes.list(index, {}, [](const IndexExtension::Entry&) {});
+  indexes.take(index, IndexExtension::Side::first, [](const IndexExtension::Entry&) {});
+  indexes.erase(index, "a", ignore);
+  indexes.count(index);
+  indexes.clear(index);
+  indexes.keeping();
   session.clear();
 }
 
@@ -252,7 +263,11 @@ TEST(AroundLayer, SeesEveryCallAndItsAnswer) {
           "use_limit w r by 3 -> done " + first_moment(), "forget_limit w r -> done",
           "push_back w q=x q=y by 5 -> done", "pop_front w q -> [0 x] done",
           "deque_at r q by -1 -> [0 y] done", "list_deque r q -> [0 y] 1", "deque_size r q -> 1",
-          "rotate_deque w q by 2 ->", "erase_deque w q -> done", "clear w ->"));
+          "rotate_deque w q by 2 ->", "erase_deque w q -> done",
+          "put_in_index w new i=1 if a -> done", "put_in_index w new i=2 if a -> [0 1]",
+          "find_in_index r i if a -> [0 1] done", "list_index r i -> [0 1]",
+          "take_from_index w i -> [0 1] done", "erase_from_index w i if a ->",
+          "count_index r i -> 0", "clear_index w i -> 0", "clear w ->"));
   std::sort(ops.begin(), ops.end());
   ops.erase(std::unique(ops.begin(), ops.end()), ops.end());
   for (std::size_t i = 0; i < ops.size(); ++i) EXPECT_EQ(static_cast<std::size_t>(ops[i]), i);

@@ -71,6 +71,13 @@ enum class StoreOp : std::uint8_t {
   deque_size,
   rotate_deque,
   erase_deque,
+  find_in_index,  // IndexExtension
+  put_in_index,
+  erase_from_index,
+  take_from_index,
+  list_index,
+  count_index,
+  clear_index,
 };
 
 // One item of an answer, as the store delivers it:
@@ -83,6 +90,11 @@ enum class StoreOp : std::uint8_t {
 //                                                         key. A layer that delivers it does so
 //                                                         while the store lists it, or its size is
 //                                                         0
+//   find_in_index, put_in_index, erase_from_index,
+//   take_from_index, list_index                           an item of the index; `value` is its
+//                                                         value. A layer that delivers one of the
+//                                                         last two in place of the store has no
+//                                                         place for its key, which is empty then
 // Other operations deliver none. Passed in both directions, so its layout is frozen.
 struct StoreItem {
   std::size_t index = 0;  // of the call's key
@@ -93,13 +105,13 @@ struct StoreItem {
 // What the store returns besides the items. Layout frozen, as above.
 struct StoreAnswer {
   // Operations with one key: whether it was found, stored, touched, erased, counted;
-  // create_tag_index, drop_tag_index, operations on locks and limits, pop_deque, deque_at,
-  // erase_deque: what they return; use_limit: whether it was allowed; push_deque: true. Otherwise
-  // false.
+  // create_tag_index, drop_tag_index, operations on locks, limits and indexes, pop_deque, deque_at,
+  // erase_deque: what they return; use_limit: whether it was allowed; push_deque: true;
+  // put_in_index: whether it stored. Otherwise false.
   bool done = false;
   // incr: the sum; erase_many, erase_prefix, erase_pattern, erase_tagged: how many; scan: how many
-  // in the page; take_lock: the fence; use_limit: the time that decided; list_deque, deque_size:
-  // how many
+  // in the page; take_lock: the fence; use_limit: the time that decided; list_deque, deque_size,
+  // count_index, clear_index: how many
   std::optional<std::int64_t> number = {};
 };
 
@@ -116,12 +128,15 @@ struct StoreCall {
   Access access;          // erasing, counting and renewing are writes
   std::string_view name;  // "get_with_ttl", as in StoreOp
 
-  // erase_prefix: the prefix; scan, erase_pattern: the pattern; put, put_many, push_deque: none
+  // erase_prefix: the prefix; scan, erase_pattern: the pattern; put, put_many, push_deque: none;
+  // operations on indexes: the index
   std::span<const std::string_view> keys = {};
-  std::span<const Item> items = {};                // put, put_many; push_deque: one for each value
-  PutMode mode = PutMode::always;                  // put, put_many
-  std::optional<std::string_view> new_value = {};  // put_if_equal; take_lock: the token
-  // put_if_equal, erase_if_equal; renew_lock, release_lock: the token
+  std::span<const Item> items = {};  // put, put_many; push_deque: one for each value
+  PutMode mode = PutMode::always;    // put, put_many, put_in_index
+  // put_if_equal, put_in_index; take_lock: the token
+  std::optional<std::string_view> new_value = {};
+  // put_if_equal, erase_if_equal; renew_lock, release_lock: the token; find_in_index, put_in_index,
+  // erase_from_index: the key in the index
   std::optional<std::string_view> expected = {};
   // touch, put_if_equal, get_and_renew; take_lock, renew_lock: the lease
   std::optional<Ttl> new_ttl = {};
@@ -169,8 +184,8 @@ class POLYCACHE_API AroundLayer : public Layer {
   // Called instead of each function of StoreOp. Calls go() once, or not at all and answers in place
   // of the store: by deliver() for each item, and by what it returns. May throw, before or after
   // go(); an exception that it throws is the caller's. Not called for AdmissionExtension,
-  // PaddedNumbersExtension, IdleExtension, TagIndexExtension::has_index, LockExtension::keeping and
-  // DequeExtension::keeping, which reach no entry, nor for unknown extensions.
+  // PaddedNumbersExtension, IdleExtension, TagIndexExtension::has_index and keeping() of locks,
+  // deques and indexes, which reach no entry, nor for unknown extensions.
   //
   // A BackendError that it throws around check_health becomes a server that is not reachable, with
   // the name BackendError::server(), or "layer".

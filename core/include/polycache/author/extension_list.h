@@ -11,6 +11,7 @@
 
 #include "polycache/author/deque_extension.h"
 #include "polycache/author/extension.h"
+#include "polycache/author/index_extension.h"
 
 namespace polycache {
 
@@ -28,7 +29,7 @@ using SessionExtensions =
     ExtensionList<TtlExtension, CompareExtension, PopExtension, PaddedNumbersExtension,
                   ErasePrefixExtension, AdmissionExtension, HealthExtension, IdleExtension,
                   ScanExtension, ErasePatternExtension, RenewExtension, TagIndexExtension,
-                  LockExtension, LimitExtension, DequeExtension>;
+                  LockExtension, LimitExtension, DequeExtension, IndexExtension>;
 
 // Of a factory: BackendFactory::extension().
 using FactoryExtensions = ExtensionList<MaintenanceExtension>;

@@ -30,6 +30,7 @@
 #include "polycache/testing/deque_conformance.h"
 #include "polycache/testing/entry_conformance.h"
 #include "polycache/testing/extension_conformance.h"
+#include "polycache/testing/index_conformance.h"
 #include "polycache/testing/keeps_nothing_conformance.h"
 #include "polycache/testing/key_conformance.h"
 #include "polycache/testing/lifetime_conformance.h"

@@ -31,6 +31,7 @@
 #include "polycache/author/entry_tags.h"
 #include "polycache/author/extension.h"
 #include "polycache/author/glob.h"
+#include "polycache/author/index_table.h"
 #include "polycache/author/lock_table.h"
 #include "polycache/author/plugin.h"
 #include "polycache/author/text.h"
@@ -114,6 +115,7 @@ class MemoryStore {
   }
 
   DequeTable& deques() noexcept { return deques_; }
+  IndexTable& indexes() noexcept { return indexes_; }
 
   // Returns whether there was one.
   bool set_tag_index(bool on) noexcept { return has_tag_index_.exchange(on); }
@@ -124,7 +126,8 @@ class MemoryStore {
   // Guarded by the mutex.
   std::map<std::string, Entry, std::less<>> entries_;
   std::optional<LockTable> locks_;
-  DequeTable deques_;  // has a mutex of its own
+  DequeTable deques_;   // has a mutex of its own
+  IndexTable indexes_;  // has a mutex of its own
 };
 
 class MemorySession final : public Backend,
@@ -138,7 +141,8 @@ class MemorySession final : public Backend,
                             public TagIndexExtension,
                             public LockExtension,
                             public LimitExtension,
-                            public DequeExtension {
+                            public DequeExtension,
+                            public IndexExtension {
  public:
   MemorySession(std::shared_ptr<MemoryStore> store, const Clock& clock) noexcept
       : store_(std::move(store)), clock_(clock) {}
@@ -197,6 +201,7 @@ class MemorySession final : public Backend,
     if (id == LockExtension::id) return static_cast<LockExtension*>(this);
     if (id == LimitExtension::id) return static_cast<LimitExtension*>(this);
     if (id == DequeExtension::id) return static_cast<DequeExtension*>(this);
+    if (id == IndexExtension::id) return static_cast<IndexExtension*>(this);
     return nullptr;
   }
 
@@ -330,6 +335,24 @@ class MemorySession final : public Backend,
   bool erase_deque(std::string_view key) override { return store_->deques().erase_deque(key); }
   // LockExtension, DequeExtension
   LockExtension::Keeping keeping() override { return LockExtension::Keeping::kept; }
+  bool find(const Place& place, std::string_view key, ValueSink sink) override {
+    return store_->indexes().find(place, key, sink);
+  }
+  Put put(const Place& place, std::string_view key, std::string_view value, PutMode mode,
+          ValueSink sink) override {
+    return store_->indexes().put(place, key, value, mode, sink);
+  }
+  bool erase(const Place& place, std::string_view key, ValueSink sink) override {
+    return store_->indexes().erase(place, key, sink);
+  }
+  bool take(const Place& place, Side side, EntrySink sink) override {
+    return store_->indexes().take(place, side, sink);
+  }
+  bool list(const Place& place, const Range& range, EntrySink sink) override {
+    return store_->indexes().list(place, range, sink);
+  }
+  std::uint64_t count(const Place& place) override { return store_->indexes().count(place); }
+  std::uint64_t clear(const Place& place) override { return store_->indexes().clear(place); }
 
  private:
   std::optional<MemoryStore::Entry> find(std::string_view key) {

@@ -50,7 +50,8 @@ struct RecordedCall {
   // the pattern), erase_pattern, get_and_renew, create_tag_index, drop_tag_index, erase_tagged (by
   // versions of tags, which are no keys), take_lock, renew_lock, release_lock, wait_for_lock,
   // use_limit, forget_limit, push_front, push_back, pop_front, pop_back, deque_at, list_deque,
-  // deque_size, rotate_deque, erase_deque
+  // deque_size, rotate_deque, erase_deque, find_in_index, put_in_index (with the key in
+  // `expected`), erase_from_index, take_from_index, list_index, count_index, clear_index
   std::string operation = {};
   std::vector<Item> items = {};              // in the order of the keys; none for clear
   std::optional<std::string> expected = {};  // put_if_equal, erase_if_equal

@@ -1,0 +1,130 @@
+// Indexes, in the database of the collections.
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "index_rows.h"
+#include "polycache/error.h"
+#include "session.h"
+#include "session_operation.h"
+
+namespace polycache::sqlite {
+
+bool Session::find(const IndexExtension::Place& place, std::string_view key, ValueSink sink) {
+  const bool found = collections().read([&](Table& table, const Moment&, Turn&) {
+    IndexRows& indexes = table.indexes();
+    const Inside inside(table.connection());
+    return indexes.find(place, key, buffer_);
+  });
+  if (found) sink(buffer_);
+  give_back_buffer();
+  return found;
+}
+
+IndexExtension::Put Session::put(const IndexExtension::Place& place, std::string_view key,
+                                 std::string_view value, PutMode mode, ValueSink sink) {
+  const std::int64_t limit = alias_->max_value_bytes;
+  if (limit > 0 && key.size() + value.size() > static_cast<std::size_t>(limit)) {
+    throw ValueError("a key of " + std::to_string(key.size()) + " bytes with a value of " +
+                     std::to_string(value.size()) +
+                     " was not stored: both are larger than max_value_bytes");
+  }
+  const IndexExtension::Put put = collections().write(0, [&](Table& table, const Moment& now) {
+    IndexRows& indexes = table.indexes();
+    Transaction transaction(table, Transaction::Kind::write);
+    const IndexExtension::Put done = indexes.put(place, key, value, mode, now.order, buffer_);
+    transaction.commit();
+    return done;
+  });
+  if (!put.stored && put.was_there) sink(buffer_);
+  give_back_buffer();
+  return put;
+}
+
+bool Session::erase(const IndexExtension::Place& place, std::string_view key, ValueSink sink) {
+  const bool erased = collections().write(0, [&](Table& table, const Moment&) {
+    IndexRows& indexes = table.indexes();
+    Transaction transaction(table, Transaction::Kind::write);
+    const bool was_there = indexes.erase(place, key, buffer_);
+    transaction.commit();
+    return was_there;
+  });
+  if (erased) sink(buffer_);
+  give_back_buffer();
+  return erased;
+}
+
+bool Session::take(const IndexExtension::Place& place, IndexExtension::Side side,
+                   IndexExtension::EntrySink sink) {
+  IndexRows::Taken taken;
+  const bool done = collections().write(0, [&](Table& table, const Moment&) {
+    IndexRows& indexes = table.indexes();
+    Transaction transaction(table, Transaction::Kind::write);
+    const bool was_there = indexes.take(place, side, taken);
+    transaction.commit();
+    return was_there;
+  });
+  if (done) sink({.key = taken.key, .value = taken.value, .position = taken.position});
+  return done;
+}
+
+bool Session::list(const IndexExtension::Place& place, const IndexExtension::Range& range,
+                   IndexExtension::EntrySink sink) {
+  struct Item {
+    std::size_t key_end;
+    std::size_t value_end;
+    std::uint64_t position;
+  };
+  std::string bytes;
+  std::vector<Item> page;
+  const bool more = collections().read([&](Table& table, const Moment&, Turn&) {
+    IndexRows& indexes = table.indexes();
+    Transaction transaction(table, Transaction::Kind::read);
+    const Inside inside(table.connection());
+    bytes.clear();  // of a first try
+    page.clear();
+    const bool has_more = indexes.list(place, range, [&](const IndexExtension::Entry& entry) {
+      bytes.append(entry.key);
+      const std::size_t key_end = bytes.size();
+      bytes.append(entry.value);
+      page.push_back({key_end, bytes.size(), entry.position});
+    });
+    transaction.commit();
+    return has_more;
+  });
+  std::size_t begin = 0;
+  for (const Item& item : page) {
+    const std::string_view all = bytes;
+    sink({.key = all.substr(begin, item.key_end - begin),
+          .value = all.substr(item.key_end, item.value_end - item.key_end),
+          .position = item.position});
+    begin = item.value_end;
+  }
+  return more;
+}
+
+std::uint64_t Session::count(const IndexExtension::Place& place) {
+  return collections().read([&](Table& table, const Moment&, Turn&) {
+    IndexRows& indexes = table.indexes();
+    Transaction transaction(table, Transaction::Kind::read);
+    const Inside inside(table.connection());
+    const std::uint64_t count = indexes.count(place);
+    transaction.commit();
+    return count;
+  });
+}
+
+std::uint64_t Session::clear(const IndexExtension::Place& place) {
+  return collections().write(0, [&](Table& table, const Moment&) {
+    IndexRows& indexes = table.indexes();
+    Transaction transaction(table, Transaction::Kind::write);
+    const std::uint64_t count = indexes.clear(place);
+    transaction.commit();
+    return count;
+  });
+}
+
+}  // namespace polycache::sqlite
