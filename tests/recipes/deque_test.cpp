@@ -17,13 +17,13 @@
 #include <vector>
 
 #include "polycache/author/plugin.h"
-#include "polycache/author/transform.h"
 #include "polycache/backends/dummy.h"
 #include "polycache/polycache.h"
 #include "polycache/testing/chaos_layer.h"
 #include "polycache/testing/manual_clock.h"
 #include "polycache/testing/memory_store.h"
 #include "support/message_of.h"
+#include "support/mirror_transform.h"
 
 namespace polycache::testing {
 namespace {
@@ -56,25 +56,6 @@ struct polycache::Codec<polycache::testing::Picky> {
 
 namespace polycache::testing {
 namespace {
-
-// Turns every bit of a value around, and is required.
-class Mirror final : public Transform {
- public:
-  bool apply(std::string_view value, const TransformContext&, std::string& out) override {
-    for (const char c : value) out.push_back(static_cast<char>(~c));
-    return true;
-  }
-  bool revert(std::string_view stored, const TransformContext& context, std::string& out) override {
-    return apply(stored, context, out);
-  }
-  bool reads_plain() const noexcept override { return false; }
-  TransformEffect effect() const noexcept override { return TransformEffect::encrypts; }
-};
-
-constexpr PluginDescriptor mirror = transform_plugin(
-    "mirror", "1.0", [](const OptionReader&, const BackendContext&) -> std::unique_ptr<Transform> {
-      return std::make_unique<Mirror>();
-    });
 
 class DequeTest : public ::testing::Test {
  protected:

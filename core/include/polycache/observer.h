@@ -59,7 +59,6 @@ enum class Op : std::uint8_t {
   list_index,        // one page
   count_index,
   clear_index,
-  check_index,  // whether the store may evict it
 };
 
 // "get_many".

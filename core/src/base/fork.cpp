@@ -34,11 +34,6 @@ const int registered = pthread_atfork(before_fork, after_fork_in_parent, after_f
 
 }  // namespace
 
-std::mutex& cold_mutex() noexcept {
-  static constinit std::mutex mutex;
-  return mutex;
-}
-
 std::uint32_t fork_count() noexcept {
   static_cast<void>(registered);
   return forks.load(std::memory_order_relaxed);

@@ -98,8 +98,6 @@ std::string_view name_of(Op op) noexcept {
       return "count_index";
     case Op::clear_index:
       return "clear_index";
-    case Op::check_index:
-      return "check_index";
   }
   return "unknown";
 }

@@ -9,25 +9,20 @@
 namespace polycache::detail {
 namespace {
 
-constexpr std::string_view lack_of_indexes = "has no indexes";
+constexpr Collection::Kind index_kind{.what = "index", .lack = "has no indexes", .head = "i."};
 
 }  // namespace
 
 IndexCore::IndexCore(Cache* cache, KeyView name, Order order, const std::string& keys,
-                     std::string_view values, IndexOptions options)
-    : name_(name.text()),
-      stored_as_("i." + name_),
+                     std::string_view values, const CollectionOptions& options)
+    : collection_(cache, index_kind, name, std::string(values), options),
       order_(order),
-      type_(keys + " to " + std::string(values) +
-            (order == Order::by_key ? ", by key" : ", by insertion")),
-      options_(std::move(options)),
-      cache_(cache != nullptr ? CacheHandle(*cache)
-                              : CacheHandle(options_.cache, options_.registry)) {
-  if (name_.empty()) throw ValueError("index: the name is empty; give it one");
-  check_store();
+      type_(keys + " to " + (options.type.empty() ? std::string(values) : options.type) +
+            (order == Order::by_key ? ", by key" : ", by insertion")) {
+  collection_.check_store<IndexExtension>();
 }
 
-std::string IndexCore::start() const { return "index " + quote(name_) + ": "; }
+std::string IndexCore::start() const { return "index " + quote(name()) + ": "; }
 
 void IndexCore::must_be_by_key(std::string_view function) const {
   if (order_ == Order::by_key) return;
@@ -41,40 +36,15 @@ void IndexCore::throw_unreadable(std::string_view what) const {
                    quote(type_) + "; use the types and the codec with which it was made");
 }
 
-// --- The store ---
-
-void IndexCore::refuse_if_evicting(IndexExtension& indexes) const {
-  if (is_checked_.load(std::memory_order_relaxed)) return;
-  if (indexes.keeping() == LockExtension::Keeping::may_evict &&
-      options_.evicting_store == EvictingStore::refuse) {
-    throw ConfigError(start() +
-                      "the store may evict its items; use locmem, sqlite, or a redis whose "
-                      "maxmemory-policy is none of allkeys-*, or set "
-                      "IndexOptions::evicting_store to accept");
-  }
-  is_checked_.store(true, std::memory_order_relaxed);
-}
-
 // f(extension, place) as one operation of the cache.
 template <class F>
 bool IndexCore::call(Op op, F f) const {
   try {
-    return cache_.get().with_extension<IndexExtension>(
-        op, stored_as_, lack_of_indexes, [&](IndexExtension& indexes, std::string_view key) {
-          refuse_if_evicting(indexes);
-          return f(indexes, IndexExtension::Place{.key = key, .type = type_, .order = order_});
-        });
+    return collection_.run<IndexExtension>(op, [&](IndexExtension& indexes, std::string_view key) {
+      return f(indexes, IndexExtension::Place{.key = key, .type = type_, .order = order_});
+    });
   } catch (const ValueError& error) {
     throw ValueError(error.kind(), start() + error.what());
-  }
-}
-
-// A store that fails now is asked again by the first operation.
-void IndexCore::check_store() const {
-  try {
-    call(Op::check_index, [](IndexExtension&, const IndexExtension::Place&) { return true; });
-  } catch (const BackendError& error) {
-    if (error.kind() == BackendError::Kind::unsupported) throw;
   }
 }
 

@@ -168,7 +168,7 @@ using Items = Index<std::int64_t, std::int64_t>;
 
 // k: by key, o: by insertion, c: by key, for keys that all insert and that none pops.
 Items index_of(CacheRegistry& registry, char name) {
-  const IndexOptions options{.registry = &registry};
+  const CollectionOptions options{.registry = &registry};
   if (name == 'o') return Items::by_insertion("by insertion", options);
   return Items(name == 'k' ? "by key" : "contested", options);
 }

@@ -25,11 +25,13 @@
 #include "polycache/backends/locmem.h"
 #include "polycache/polycache.h"
 #include "support/message_of.h"
+#include "support/mirror_transform.h"
 
 namespace polycache::testing {
 namespace {
 
 using Keeping = LockExtension::Keeping;
+using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Pair;
@@ -110,14 +112,15 @@ class IndexTest : public ::testing::Test {
     behaviour.is_down = false;
   }
 
-  IndexOptions options() { return {.registry = &registry_}; }
+  CollectionOptions options() { return {.registry = &registry_}; }
   Cache& cache() { return registry_["default"]; }
 
   CacheRegistry registry_{
       {.caches = {{"default", {.backend = "locmem", .layers = {{.name = "behaving"}}}},
                   {"other", {.backend = "locmem", .location = {"other"}, .key_prefix = "p"}},
+                  {"mirrored", {.backend = "locmem", .transform = {{"mirror"}}}},
                   {"none", {.backend = "dummy"}}}},
-      {.linked_plugins = {&locmem::plugin, &dummy::plugin, &behaving_layer}}};
+      {.linked_plugins = {&locmem::plugin, &dummy::plugin, &behaving_layer, &mirror}}};
 };
 
 template <class Range>
@@ -319,6 +322,22 @@ TEST_F(IndexTest, AValueThatCannotBeReadIsAnError) {
   large.insert(1'000'000, 1);
   EXPECT_THAT(message_of<ValueError>([&] { with_small_keys.peekitem(); }),
               HasSubstr("the key of an item cannot be read"));
+}
+
+TEST_F(IndexTest, TheTransformsOfItsAliasChangeItsValues) {
+  Index<int, std::string> mirrored("hidden", {.cache = "mirrored", .registry = &registry_});
+  EXPECT_TRUE(mirrored.insert(1, "secret"));
+  EXPECT_EQ(mirrored.setdefault(1, "other"), "secret");
+  EXPECT_EQ(mirrored.setdefault(2, ""), "");
+  EXPECT_THAT(all_of(mirrored), ElementsAre(Pair(1, "secret"), Pair(2, "")));
+
+  Index<int, std::string> plain("hidden", options());  // the same one
+  EXPECT_THAT(message_of<ValueError>([&] { plain.find(1); }),
+              AllOf(HasSubstr("index \"hidden\""), HasSubstr("\"mirror\"")));
+  EXPECT_TRUE(plain.insert_or_assign(3, "plain"));
+  EXPECT_THAT(message_of<ValueError>([&] { mirrored.find(3); }),
+              HasSubstr("without the transform \"mirror\""));
+  EXPECT_EQ(mirrored.popitem(IndexEnd::first), std::pair(1, std::string("secret")));
 }
 
 TEST_F(IndexTest, NaNIsNoKey) {

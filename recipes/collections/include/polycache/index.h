@@ -39,8 +39,8 @@
 
 #include "polycache/cache.h"
 #include "polycache/codec.h"
+#include "polycache/collection_options.h"
 #include "polycache/detail/index_core.h"
-#include "polycache/index_options.h"
 #include "polycache/key.h"
 #include "polycache/ordered_key.h"
 
@@ -101,17 +101,17 @@ class Index {
   // Two objects are one index if they have one name, one store and one prefix. Throws ValueError
   // for an empty name; BackendError (Kind::unsupported) if the store has no indexes, ConfigError if
   // it may evict them. A store that cannot be reached now is asked later.
-  explicit Index(KeyView name, IndexOptions options = {})
+  explicit Index(KeyView name, CollectionOptions options = {})
       : Index(nullptr, name, detail::IndexCore::Order::by_key, std::move(options)) {}
-  Index(Cache& cache, KeyView name, IndexOptions options = {})
+  Index(Cache& cache, KeyView name, CollectionOptions options = {})
       : Index(&cache, name, detail::IndexCore::Order::by_key, std::move(options)) {}
 
   // An index whose items are in the order in which their keys came, as in Python's diskcache. A new
   // value keeps the place of its key; a key that is erased and inserted again comes last.
-  static Index by_insertion(KeyView name, IndexOptions options = {}) {
+  static Index by_insertion(KeyView name, CollectionOptions options = {}) {
     return Index(nullptr, name, detail::IndexCore::Order::by_insertion, std::move(options));
   }
-  static Index by_insertion(Cache& cache, KeyView name, IndexOptions options = {}) {
+  static Index by_insertion(Cache& cache, KeyView name, CollectionOptions options = {}) {
     return Index(&cache, name, detail::IndexCore::Order::by_insertion, std::move(options));
   }
 
@@ -180,17 +180,18 @@ class Index {
  private:
   friend class IndexRange<K, V>;
 
-  Index(Cache* cache, KeyView name, detail::IndexCore::Order order, IndexOptions options)
+  Index(Cache* cache, KeyView name, detail::IndexCore::Order order, CollectionOptions options)
       : core_(cache, name, order, detail::ordered::type_text<K>(), detail::value_text<V>(),
               std::move(options)) {}
 
   detail::IndexCore::Put put(const K& key, const V& value, PutMode mode) {
     std::string scratch;
-    return core_.put(ordered_bytes(key), encode_value(value, scratch), mode);
+    return core_.put(ordered_bytes(key), core_.pack(encode_value(value, scratch)), mode);
   }
   V value_of(std::string_view bytes) const { return value_of(core_, bytes); }
   static V value_of(const detail::IndexCore& core, std::string_view bytes) {
-    std::optional<V> value = Codec<V>::decode(bytes);
+    const std::string unpacked = core.unpack(bytes);
+    std::optional<V> value = Codec<V>::decode(unpacked);
     if (!value) core.throw_unreadable("value");
     return *std::move(value);
   }

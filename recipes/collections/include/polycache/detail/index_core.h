@@ -3,7 +3,6 @@
 
 #pragma once
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -13,9 +12,9 @@
 
 #include "polycache/author/index_extension.h"
 #include "polycache/cache.h"
-#include "polycache/cache_handle.h"
 #include "polycache/codec.h"
-#include "polycache/index_options.h"
+#include "polycache/collection_options.h"
+#include "polycache/detail/collection.h"
 #include "polycache/key.h"
 
 namespace polycache::detail {
@@ -65,11 +64,14 @@ class IndexCore {
 
   // `cache`: null if the options name an alias. `keys`, `values`: what it holds, in words.
   IndexCore(Cache* cache, KeyView name, Order order, const std::string& keys,
-            std::string_view values, IndexOptions options);
+            std::string_view values, const CollectionOptions& options);
   IndexCore(const IndexCore&) = delete;
   IndexCore& operator=(const IndexCore&) = delete;
 
-  const std::string& name() const noexcept { return name_; }
+  const std::string& name() const noexcept { return collection_.name(); }
+  // Between the bytes of a codec and those that the store keeps.
+  std::string pack(std::string_view bytes) const { return collection_.pack(bytes); }
+  std::string unpack(std::string_view stored) const { return collection_.unpack(stored); }
   Order order() const noexcept { return order_; }
 
   std::optional<std::string> find(std::string_view key) const;
@@ -89,17 +91,11 @@ class IndexCore {
  private:
   template <class F>
   bool call(Op op, F f) const;
-  void refuse_if_evicting(IndexExtension& indexes) const;
-  void check_store() const;
   std::string start() const;  // of messages: index "name"
 
-  const std::string name_;
-  const std::string stored_as_;
+  const Collection collection_;
   const Order order_;
   const std::string type_;
-  const IndexOptions options_;
-  const CacheHandle cache_;
-  mutable std::atomic<bool> is_checked_{false};  // that the store keeps it
 };
 
 }  // namespace polycache::detail
