@@ -3,6 +3,8 @@
 
 #pragma once
 
+#include "polycache/detail/export.h"
+
 namespace polycache {
 
 // What to do with a store that may evict locks before their leases end, or collections, such as

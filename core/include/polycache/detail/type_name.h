@@ -5,6 +5,8 @@
 #include <cstddef>
 #include <string_view>
 
+#include "polycache/detail/export.h"
+
 namespace polycache::detail {
 
 // As the compiler writes it: two compilers may differ.
