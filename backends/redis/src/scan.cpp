@@ -22,7 +22,7 @@ using Kind = BackendError::Kind;
 using Type = Element::Type;
 
 constexpr std::size_t most_of_page = 500;  // of one SCAN: the server serves others in between
-constexpr std::size_t most_steps = std::size_t{1} << 32U;
+constexpr std::size_t most_scans = std::size_t{1} << 32U;
 
 // redis tries every way of dividing a key among the stars of a pattern, so it gets few of them.
 constexpr int most_stars = 3;
@@ -89,7 +89,7 @@ std::size_t Session::erase_prefix(std::string_view prefix) {
 std::size_t Session::erase_matching(Place place, std::string_view pattern, const Glob* glob) {
   std::uint64_t cursor = 0;
   std::size_t erased = 0;
-  for (std::size_t step = 0; step < most_steps; ++step) {
+  for (std::size_t step = 0; step < most_scans; ++step) {
     const Deadline limit = deadline();  // of each step
     find_keys(place, Purpose::erase, pattern, most_of_page, cursor, limit);
     if (glob != nullptr) look_at_found(place, Purpose::erase, *glob, limit);

@@ -46,6 +46,9 @@ Behaviour behaviour;
 class BehavingLayer final : public AroundLayer, private IndexExtension {
  public:
   using AroundLayer::AroundLayer;
+  using AroundLayer::clear;
+  using AroundLayer::erase;
+  using AroundLayer::put;
 
   StoreAnswer around(const StoreCall& call, StoreGo go) override {
     if (behaviour.is_down) {
