@@ -109,7 +109,12 @@ LockCore::LockCore(Cache* cache, std::string_view what, KeyView name, std::uint3
                      std::to_string(settings_.lease.count()) +
                      " ms; give a longer time, such as 30 s");
   }
-  check_store(this->cache());
+  try {
+    check_store(this->cache());
+  } catch (...) {
+    delete here_.load(std::memory_order_relaxed);  // no destructor runs, and no thread knows it
+    throw;
+  }
 }
 
 LockCore::~LockCore() {
