@@ -186,11 +186,12 @@ using Types = ::testing::Types<
     bool, char, signed char, unsigned char, short, int, unsigned, long, unsigned long long, float,
     double, std::string, shop::Size, shop::Item, shop::Version, std::chrono::milliseconds,
     std::chrono::duration<double>, std::chrono::system_clock::time_point, std::optional<int>,
-    std::optional<std::string>, std::optional<std::optional<bool>>, std::pair<std::string, int>,
-    std::pair<std::string, std::string>, std::tuple<int, double, std::string>,
-    std::tuple<std::optional<std::string>, std::string>, std::array<short, 3>,
-    std::variant<int, std::string>, std::vector<std::string>, std::vector<std::optional<int>>,
-    std::vector<bool>, std::tuple<std::vector<std::string>, std::variant<double, shop::Item>>>;
+    std::optional<std::string>, std::optional<std::optional<std::string>>,
+    std::pair<std::string, int>, std::pair<std::string, std::string>,
+    std::tuple<int, double, std::string>, std::tuple<std::optional<std::string>, std::string>,
+    std::array<short, 3>, std::variant<int, std::string>, std::vector<std::string>,
+    std::vector<std::optional<int>>, std::vector<bool>,
+    std::tuple<std::vector<std::string>, std::variant<double, shop::Item>>>;
 TYPED_TEST_SUITE(OrderedKeys, Types);
 
 TYPED_TEST(OrderedKeys, BytesAreOrderedAsValuesAre) {

@@ -433,8 +433,8 @@ std::string ordered_bytes(const T& key) {
 // The key of these bytes; empty if they are those of no T.
 template <Orderable T>
 std::optional<T> from_ordered_bytes(std::string_view bytes) {
-  std::optional<T> key(std::in_place);
-  if (!detail::ordered::read(bytes, *key) || !bytes.empty()) key.reset();
+  T key{};
+  if (!detail::ordered::read(bytes, key) || !bytes.empty()) return std::nullopt;
   return key;
 }
 
