@@ -191,7 +191,7 @@ class IndexTable {
     void visit(const Range& range, Keep keep) {
       if (is_by_key()) {
         if (range.to && *range.to <= range.from) return;
-        const Item last_item = range.to ? items.lower_bound(*range.to) : items.end();
+        const auto last_item = range.to ? items.lower_bound(*range.to) : items.end();
         walk(items.lower_bound(range.from), last_item, range.side, keep);
       } else if (range.after < range.before) {
         walk(by_position.upper_bound(range.after), by_position.lower_bound(range.before),
