@@ -44,16 +44,10 @@ bool becomes_true(const std::function<bool()>& condition) {
   return true;
 }
 
-class LockStores : public ::testing::TestWithParam<ProcessStore> {
+class LockStores : public StoresTest {
  protected:
-  Config config(OptionMap options = {}) const {
-    options.merge(patient_options(GetParam().name));
-    return {.caches = {{"default",
-                        {.backend = GetParam().name,
-                         .location = GetParam().location(),
-                         .key_prefix = "locks",
-                         .options = std::move(options)}}}};
-  }
+  LockStores() : StoresTest("locks") {}
+
   Environment environment() {
     Environment all = environment_of_all_stores();
     all.on_warning = [this](const Warning& warning) {
@@ -61,17 +55,11 @@ class LockStores : public ::testing::TestWithParam<ProcessStore> {
     };
     return all;
   }
-  // Each test has locks of its own.
-  std::string name() const {
-    return ::testing::UnitTest::GetInstance()->current_test_info()->name() +
-           std::to_string(::getpid());
-  }
   LockOptions options(CacheRegistry& registry, std::chrono::milliseconds lease = 30s) const {
     return {.lease = lease,
             .evicting_store = evicts() ? EvictingStore::accept : EvictingStore::refuse,
             .registry = &registry};
   }
-  bool is(const char* store) const { return std::string(GetParam().name) == store; }
   bool evicts() const { return is("memcached"); }
   // clear() keeps locks.
   bool keeps_when_cleared() const { return is("locmem") || is("sqlite"); }

@@ -4,12 +4,14 @@
 
 #include <gtest/gtest.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <functional>
 #include <new>
 #include <ostream>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "polycache/backends/dummy.h"
@@ -81,6 +83,30 @@ inline Environment environment_of_all_stores() {
   return {.linked_plugins = {&dummy::plugin, &locmem::plugin, &memcached::plugin, &redis::plugin,
                              &sqlite::plugin}};
 }
+
+// A test of what a recipe keeps in the alias "default" of each store.
+class StoresTest : public ::testing::TestWithParam<ProcessStore> {
+ protected:
+  explicit StoresTest(std::string key_prefix) : key_prefix_(std::move(key_prefix)) {}
+
+  Config config(OptionMap options = {}) const {
+    options.merge(patient_options(GetParam().name));
+    return {.caches = {{"default",
+                        {.backend = GetParam().name,
+                         .location = GetParam().location(),
+                         .key_prefix = key_prefix_,
+                         .options = std::move(options)}}}};
+  }
+  // Each test has locks and collections of its own.
+  static std::string name() {
+    return ::testing::UnitTest::GetInstance()->current_test_info()->name() +
+           std::to_string(::getpid());
+  }
+  static bool is(const char* store) { return std::string(GetParam().name) == store; }
+
+ private:
+  const std::string key_prefix_;
+};
 
 inline std::string name_of(const ::testing::TestParamInfo<ProcessStore>& test) {
   return test.param.name;

@@ -342,8 +342,6 @@ TEST_P(IndexProcesses, LoseNothingAndGiveNothingTwice) {
   }
 }
 
-const ProcessStore locmem_store{"locmem", [] { return std::vector<std::string>(); }, true};
-
 INSTANTIATE_TEST_SUITE_P(Stores, IndexProcesses,
                          ::testing::Values(locmem_store, sqlite_store, redis_store), name_of);
 

@@ -24,24 +24,9 @@ namespace {
 
 using ::testing::HasSubstr;
 
-const ProcessStore locmem_store{"locmem", [] { return std::vector<std::string>(); }, true};
-
-class IndexStores : public ::testing::TestWithParam<ProcessStore> {
+class IndexStores : public StoresTest {
  protected:
-  Config config(OptionMap options = {}) const {
-    options.merge(patient_options(GetParam().name));
-    return {.caches = {{"default",
-                        {.backend = GetParam().name,
-                         .location = GetParam().location(),
-                         .key_prefix = "indexes",
-                         .options = std::move(options)}}}};
-  }
-  // Each test has indexes of its own.
-  static std::string name() {
-    return ::testing::UnitTest::GetInstance()->current_test_info()->name() +
-           std::to_string(::getpid());
-  }
-  bool is(const char* store) const { return std::string(GetParam().name) == store; }
+  IndexStores() : StoresTest("indexes") {}
 };
 
 using Key = std::tuple<int, std::string, std::optional<double>>;

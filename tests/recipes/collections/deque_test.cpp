@@ -1,5 +1,5 @@
 // Deques in one process, on the simplest store. Stores behind files and servers:
-// tests/recipes/deque_stores_test.cpp; threads and processes: deque_process_test.cpp.
+// tests/recipes/collections/deque_stores_test.cpp; threads and processes: deque_process_test.cpp.
 
 #include "polycache/deque.h"
 

@@ -28,22 +28,9 @@ using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-class DequeStores : public ::testing::TestWithParam<ProcessStore> {
+class DequeStores : public StoresTest {
  protected:
-  Config config(OptionMap options = {}) const {
-    options.merge(patient_options(GetParam().name));
-    return {.caches = {{"default",
-                        {.backend = GetParam().name,
-                         .location = GetParam().location(),
-                         .key_prefix = "deques",
-                         .options = std::move(options)}}}};
-  }
-  // Each test has deques of its own.
-  static std::string name() {
-    return ::testing::UnitTest::GetInstance()->current_test_info()->name() +
-           std::to_string(::getpid());
-  }
-  bool is(const char* store) const { return std::string(GetParam().name) == store; }
+  DequeStores() : StoresTest("deques") {}
 };
 
 TEST_P(DequeStores, ClearOfTheCacheKeepsADequeExceptOnRedis) {
