@@ -8,16 +8,11 @@
 
 #include <polycache/backends/locmem.h>
 #include <polycache/polycache.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include <cstdio>
-#include <cstdlib>
-#include <memory>
 #include <string>
 
 #include "duel.h"
+#include "python.h"
 
 namespace {
 
@@ -54,76 +49,12 @@ for line in sys.stdin:
     print(now() - begin, flush=True)
 )";
 
-class Django {
- public:
-  Django(const char* python, bool cpu) {
-    int ends[2];
-    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) {
-      duel::give_up("cannot make a pair of sockets");
-    }
-    child_ = ::fork();
-    if (child_ < 0) duel::give_up("cannot fork");
-    if (child_ == 0) {
-      ::dup2(ends[1], STDIN_FILENO);
-      ::dup2(ends[1], STDOUT_FILENO);
-      const std::string keys = std::to_string(key_count);
-      ::execlp(python, python, "-c", script, cpu ? "cpu" : "wall", keys.c_str(), nullptr);
-      ::_exit(77);
-    }
-    ::close(ends[1]);
-    to_ = ::fdopen(ends[0], "w");
-    from_ = ::fdopen(::dup(ends[0]), "r");
-    if (to_ == nullptr || from_ == nullptr) duel::give_up("cannot open a socket as a file");
-    version_ = answer();
-  }
-  Django(const Django&) = delete;
-  Django& operator=(const Django&) = delete;
-  ~Django() {
-    std::fclose(to_);
-    std::fclose(from_);
-    ::waitpid(child_, nullptr, 0);
-  }
-
-  // Empty: Django is not there.
-  const std::string& version() const noexcept { return version_; }
-
-  duel::Contender contender(const char* operation) {
-    return [this, operation](const duel::Stopwatch&, std::size_t first, std::size_t operations) {
-      std::fprintf(to_, "%s %zu %zu\n", operation, first, operations);
-      std::fflush(to_);
-      const std::string took = answer();
-      if (took.empty()) duel::give_up("Django's process has ended");
-      return std::stod(took);
-    };
-  }
-
- private:
-  std::string answer() {
-    char line[100];
-    if (std::fgets(line, sizeof line, from_) == nullptr) return {};
-    std::string text = line;
-    while (!text.empty() && text.back() == '\n') text.pop_back();
-    return text;
-  }
-
-  pid_t child_ = -1;
-  std::FILE* to_ = nullptr;
-  std::FILE* from_ = nullptr;
-  std::string version_;
-};
-
-// Debian installs Django for its own Python, which need not be the first one in PATH.
-std::unique_ptr<Django> find_django(const duel::Options& options) {
-  for (const char* const python : {"python3", "/usr/bin/python3"}) {
-    auto django = std::make_unique<Django>(python, options.cpu);
-    if (!django->version().empty()) return django;
-  }
-  std::puts("django: python3-django is not installed; left out");
-  std::exit(77);
-}
-
 bool run_all(const duel::Options& options) {
-  const std::unique_ptr<Django> django = find_django(options);
+  const auto django = duel::find_python({.script = script,
+                                         .argument = std::to_string(key_count),
+                                         .name = "django",
+                                         .package = "python3-django"},
+                                        options);
   polycache::Config config;
   config.caches = {{"default", {.backend = "locmem", .key_prefix = "bench"}}};
   polycache::configure(std::move(config), {.linked_plugins = {&polycache::locmem::plugin}});

@@ -9,16 +9,12 @@
 #include <polycache/backends/sqlite.h>
 #include <polycache/index.h>
 #include <polycache/polycache.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <cstdio>
-#include <cstdlib>
-#include <memory>
 #include <string>
 
 #include "duel.h"
+#include "python.h"
 #include "support/server.h"
 
 namespace {
@@ -60,76 +56,13 @@ for line in sys.stdin:
     print(now() - begin, flush=True)
 )";
 
-class Diskcache {
- public:
-  Diskcache(const char* python, bool cpu, const std::string& folder) {
-    int ends[2];
-    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) {
-      duel::give_up("cannot make a pair of sockets");
-    }
-    child_ = ::fork();
-    if (child_ < 0) duel::give_up("cannot fork");
-    if (child_ == 0) {
-      ::dup2(ends[1], STDIN_FILENO);
-      ::dup2(ends[1], STDOUT_FILENO);
-      ::execlp(python, python, "-c", script, cpu ? "cpu" : "wall", folder.c_str(), nullptr);
-      ::_exit(77);
-    }
-    ::close(ends[1]);
-    to_ = ::fdopen(ends[0], "w");
-    from_ = ::fdopen(::dup(ends[0]), "r");
-    if (to_ == nullptr || from_ == nullptr) duel::give_up("cannot open a socket as a file");
-    version_ = answer();
-  }
-  Diskcache(const Diskcache&) = delete;
-  Diskcache& operator=(const Diskcache&) = delete;
-  ~Diskcache() {
-    std::fclose(to_);
-    std::fclose(from_);
-    ::waitpid(child_, nullptr, 0);
-  }
-
-  // Empty: diskcache is not there.
-  const std::string& version() const noexcept { return version_; }
-
-  duel::Contender contender(const char* operation) {
-    return [this, operation](const duel::Stopwatch&, std::size_t first, std::size_t operations) {
-      std::fprintf(to_, "%s %zu %zu\n", operation, first, operations);
-      std::fflush(to_);
-      const std::string took = answer();
-      if (took.empty()) duel::give_up("diskcache's process has ended");
-      return std::stod(took);
-    };
-  }
-
- private:
-  std::string answer() {
-    char line[100];
-    if (std::fgets(line, sizeof line, from_) == nullptr) return {};
-    std::string text = line;
-    while (!text.empty() && text.back() == '\n') text.pop_back();
-    return text;
-  }
-
-  pid_t child_ = -1;
-  std::FILE* to_ = nullptr;
-  std::FILE* from_ = nullptr;
-  std::string version_;
-};
-
-// Debian installs diskcache for its own Python, which need not be the first one in PATH.
-std::unique_ptr<Diskcache> find_diskcache(const duel::Options& options, const std::string& folder) {
-  for (const char* const python : {"python3", "/usr/bin/python3"}) {
-    auto diskcache = std::make_unique<Diskcache>(python, options.cpu, folder);
-    if (!diskcache->version().empty()) return diskcache;
-  }
-  std::puts("index: python3-diskcache is not installed; left out");
-  std::exit(77);
-}
-
 bool run_all(const duel::Options& options) {
   const polycache::testing::TemporaryFolder folder;
-  const auto diskcache = find_diskcache(options, folder.path() / "theirs");
+  const auto diskcache = duel::find_python({.script = script,
+                                            .argument = folder.path() / "theirs",
+                                            .name = "index",
+                                            .package = "python3-diskcache"},
+                                           options);
   polycache::Config config;
   config.caches = {{"default", {.backend = "sqlite", .location = {folder.path() / "ours.db"}}}};
   polycache::configure(std::move(config), {.linked_plugins = {&polycache::sqlite::plugin}});
