@@ -11,7 +11,6 @@
 #include <array>
 #include <chrono>
 #include <cstdint>
-#include <fstream>
 #include <iostream>
 #include <map>
 #include <random>
@@ -23,6 +22,7 @@
 #include "polycache/polycache.h"
 #include "polycache/rate_limiter.h"
 #include "process_model.h"
+#include "support/process_log.h"
 
 namespace polycache::testing {
 namespace {
@@ -49,18 +49,12 @@ struct Line {
 
 std::string text_of(const Line& line) {
   std::ostringstream text;
-  text << line.what << ' ' << line.kind << ' ' << line.owner << ' ' << line.cost << ' ' << line.sum
-       << '\n';
+  text << line.what << ' ' << line.kind << ' ' << line.owner << ' ' << line.cost << ' ' << line.sum;
   return text.str();
 }
 
-std::vector<Line> read_lines(const std::string& path) {
-  std::vector<Line> lines;
-  std::ifstream file(path);
-  for (Line line; file >> line.what >> line.kind >> line.owner >> line.cost >> line.sum;) {
-    lines.push_back(line);
-  }
-  return lines;
+std::istream& operator>>(std::istream& in, Line& line) {
+  return in >> line.what >> line.kind >> line.owner >> line.cost >> line.sum;
 }
 
 // What the log says of one kind.
@@ -217,7 +211,7 @@ TEST_P(CounterProcesses, LoseNoCountAndCountNothingTwice) {
       totals.at(static_cast<std::size_t>(kind)) = limit - limiters.of(kind).peek("all").left;
     }
   });
-  const auto counts = counts_of(read_lines(path));
+  const auto counts = counts_of(read_process_log<Line>(path));
   std::int64_t unknown = 0;
   for (int kind = 0; kind < kinds; ++kind) {
     const auto i = static_cast<std::size_t>(kind);

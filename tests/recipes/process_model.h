@@ -7,7 +7,6 @@
 
 #pragma once
 
-#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -28,6 +27,7 @@
 #include <vector>
 
 #include "polycache/polycache.h"
+#include "support/process_log.h"
 #include "support/process_stores.h"
 
 #ifdef __SANITIZE_THREAD__
@@ -40,11 +40,6 @@ extern "C" [[gnu::visibility("default")]] const char* __tsan_default_options() {
 
 namespace polycache::testing {
 
-inline std::int64_t number_from_environment(const char* name, std::int64_t fallback) {
-  const char* const text = std::getenv(name);
-  return text == nullptr ? fallback : std::strtoll(text, nullptr, 10);
-}
-
 using Nanoseconds = std::int64_t;
 
 // The same in all processes.
@@ -52,39 +47,22 @@ inline Nanoseconds now() {
   return std::chrono::steady_clock::now().time_since_epoch() / std::chrono::nanoseconds(1);
 }
 
-// A file to which several processes append lines.
-class ProcessLog {
- public:
-  explicit ProcessLog(const std::string& path)
-      : file_(::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600)) {
-    if (file_ < 0) throw std::runtime_error("no log");
-  }
-  ProcessLog(const ProcessLog&) = delete;
-  ProcessLog& operator=(const ProcessLog&) = delete;
-  ~ProcessLog() { ::close(file_); }
-
-  // In one piece. `line` ends with a line feed.
-  void append(const std::string& line) const {
-    if (::write(file_, line.data(), line.size()) != static_cast<ssize_t>(line.size())) ::_exit(9);
-  }
-
- private:
-  int file_;
-};
-
 // Every stock store that keeps something.
 inline const auto stores_of_processes =
     ::testing::Values(locmem_store, sqlite_store, redis_store, memcached_store);
 
 class ProcessModel : public ::testing::TestWithParam<ProcessStore> {
  protected:
-  static constexpr int process_count = 8;
-  static constexpr int threads_of_process = 4;
+  struct Size {
+    int processes = 8;
+    int threads = 4;  // of each process
+  };
 
   // `turns`: how many all processes together do.
-  ProcessModel(std::string key_prefix, std::int64_t turns)
+  ProcessModel(std::string key_prefix, std::int64_t turns, Size size = {8, 4})
       : key_prefix_(std::move(key_prefix)),
         turns_(turns),
+        size_(size),
         seed_(static_cast<std::uint32_t>(
             number_from_environment("POLYCACHE_SEED", std::random_device()()))) {}
 
@@ -113,7 +91,7 @@ class ProcessModel : public ::testing::TestWithParam<ProcessStore> {
     static_cast<void>(GetParam().location());  // its server is this process's
     if (GetParam().is_private) {
       CacheRegistry registry(config(), environment_of_all_stores());
-      work_on_threads(registry, process_count * threads_of_process, 1);
+      work_on_threads(registry, size_.processes * size_.threads, 1);
       after(registry);
     } else {
       run_and_kill();
@@ -160,7 +138,7 @@ class ProcessModel : public ::testing::TestWithParam<ProcessStore> {
     if (child != 0) return child;
     {
       CacheRegistry registry(config(), environment_of_all_stores());
-      work_on_threads(registry, threads_of_process, number);
+      work_on_threads(registry, size_.threads, number);
     }
     ::_exit(0);
   }
@@ -168,7 +146,7 @@ class ProcessModel : public ::testing::TestWithParam<ProcessStore> {
   void run_and_kill() {
     std::mt19937 random(seed_);
     std::vector<pid_t> children;
-    for (int i = 0; i < process_count; ++i) children.push_back(start_process());
+    for (int i = 0; i < size_.processes; ++i) children.push_back(start_process());
     while (!is_done() && totals_->failures == 0) {
       std::this_thread::sleep_for(std::chrono::milliseconds(20 + random() % 300));
       pid_t& victim = children.at(random() % children.size());
@@ -186,6 +164,7 @@ class ProcessModel : public ::testing::TestWithParam<ProcessStore> {
 
   const std::string key_prefix_;
   const std::int64_t turns_;
+  const Size size_;
   const std::uint32_t seed_;
   const TemporaryFolder folder_;
   const std::string path_ = folder_.path() / "log";

@@ -5,48 +5,27 @@
 // on locmem 18 threads. POLYCACHE_INDEX_TURNS is how many operations there are, POLYCACHE_SEED
 // chooses the same kills again, as far as the machine runs the threads alike.
 
-#include <fcntl.h>
 #include <gtest/gtest.h>
-#include <signal.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
+#include <array>
 #include <atomic>
-#include <chrono>
 #include <cstdint>
-#include <cstdlib>
-#include <fstream>
 #include <iostream>
 #include <map>
 #include <random>
 #include <set>
 #include <stdexcept>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "polycache/index.h"
 #include "polycache/polycache.h"
+#include "recipes/process_model.h"
+#include "support/process_log.h"
 #include "support/process_stores.h"
-
-#ifdef __SANITIZE_THREAD__
-// Children start threads here, at which ThreadSanitizer would end them if a test before this one
-// has had threads.
-extern "C" [[gnu::visibility("default")]] const char* __tsan_default_options() {
-  return "die_after_fork=0";
-}
-#endif
 
 namespace polycache::testing {
 namespace {
-
-constexpr int process_count = 6;
-constexpr int threads_of_process = 3;
-
-std::int64_t number_from_environment(const char* name, std::int64_t fallback) {
-  const char* const text = std::getenv(name);
-  return text == nullptr ? fallback : std::strtoll(text, nullptr, 10);
-}
 
 // A line of the log: what a thread did to a key of an index.
 //   i key   will insert a key of its own     I key   has inserted it
@@ -60,35 +39,15 @@ struct Line {
   std::int64_t key = 0;
 };
 
-class Log {
- public:
-  explicit Log(const std::string& path)
-      : file_(::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600)) {
-    if (file_ < 0) throw std::runtime_error("no log");
-  }
-  Log(const Log&) = delete;
-  Log& operator=(const Log&) = delete;
-  ~Log() { ::close(file_); }
+std::string text_of(const Line& line) {
+  std::ostringstream text;
+  text << line.what << ' ' << line.index << ' ' << line.thread << ' ' << line.key;
+  return text.str();
+}
 
-  // In one piece.
-  void append(const Line& line) const {
-    const std::string bytes = std::string() + line.what + ' ' + line.index + ' ' +
-                              std::to_string(line.thread) + ' ' + std::to_string(line.key) + '\n';
-    if (::write(file_, bytes.data(), bytes.size()) != static_cast<ssize_t>(bytes.size())) _exit(9);
-  }
-
-  static std::vector<Line> read(const std::string& path) {
-    std::vector<Line> lines;
-    std::ifstream file(path);
-    for (Line line; file >> line.what >> line.index >> line.thread >> line.key;) {
-      lines.push_back(line);
-    }
-    return lines;
-  }
-
- private:
-  int file_;
-};
+std::istream& operator>>(std::istream& in, Line& line) {
+  return in >> line.what >> line.index >> line.thread >> line.key;
+}
 
 // What one index must have been through. `left`: what it has at the end.
 std::vector<std::string> problems_of(const std::vector<Line>& log, char index,
@@ -173,31 +132,29 @@ Items index_of(CacheRegistry& registry, char name) {
   return Items(name == 'k' ? "by key" : "contested", options);
 }
 
-class Worker {
+// The calls of one thread.
+class Calls {
  public:
-  Worker(CacheRegistry& registry, const Log& log, Totals& totals, std::int64_t turns,
-         std::uint64_t number)
+  Calls(CacheRegistry& registry, const ProcessLog& log, std::atomic<std::int64_t>& contested_keys,
+        std::uint64_t thread)
       : log_(log),
-        totals_(totals),
-        turns_(turns),
-        number_(number),
+        contested_keys_(contested_keys),
+        thread_(thread),
         by_key_(index_of(registry, 'k')),
         by_insertion_(index_of(registry, 'o')),
         contested_(index_of(registry, 'c')) {}
 
-  void run() {
-    while (totals_.turns++ < turns_) {
-      switch (random_() % 5) {
-        case 0:
-          contest();
-          break;
-        case 1:
-        case 2:
-          work_on(by_key_, 'k');
-          break;
-        default:
-          work_on(by_insertion_, 'o');
-      }
+  void call_one() {
+    switch (random_() % 5) {
+      case 0:
+        contest();
+        break;
+      case 1:
+      case 2:
+        work_on(by_key_, 'k');
+        break;
+      default:
+        work_on(by_insertion_, 'o');
     }
   }
 
@@ -207,15 +164,15 @@ class Worker {
     if (choice < 8) {
       // Unique, and spread, so that threads insert between one another's keys.
       const auto key =
-          static_cast<std::int64_t>((++turn_ * 100 + random_() % 100) * 1'000'000 + number_);
-      log_.append({'i', name, number_, key});
+          static_cast<std::int64_t>((++turn_ * 100 + random_() % 100) * 1'000'000 + thread_);
+      note('i', name, key);
       if (!index.insert(key, -key)) throw std::runtime_error("a new key was there");
-      log_.append({'I', name, number_, key});
+      note('I', name, key);
     } else if (choice < 15) {
-      log_.append({'p', name, number_, 0});
+      note('p', name, 0);
       const auto item = index.popitem(random_() % 2 == 0 ? IndexEnd::first : IndexEnd::last);
       if (item && item->second != -item->first) throw std::runtime_error("another's value");
-      log_.append({'P', name, number_, item ? item->first : 0});
+      note('P', name, item ? item->first : 0);
     } else {
       look_at(index, name);
     }
@@ -223,9 +180,9 @@ class Worker {
 
   // About six threads try each key.
   void contest() {
-    const std::int64_t key = 1 + totals_.contested_keys++ / 6;
-    log_.append({'w', 'c', number_, key});
-    if (contested_.insert(key, -key)) log_.append({'W', 'c', number_, key});
+    const std::int64_t key = 1 + contested_keys_++ / 6;
+    note('w', 'c', key);
+    if (contested_.insert(key, -key)) note('W', 'c', key);
   }
 
   void look_at(const Items& index, char name) {
@@ -240,105 +197,53 @@ class Worker {
     }
   }
 
-  const Log& log_;
-  Totals& totals_;
-  const std::int64_t turns_;
-  const std::uint64_t number_;
+  void note(char what, char name, std::int64_t key) {
+    log_.append(text_of({what, name, thread_, key}));
+  }
+
+  const ProcessLog& log_;
+  std::atomic<std::int64_t>& contested_keys_;
+  const std::uint64_t thread_;
   Items by_key_;
   Items by_insertion_;
   Items contested_;
   std::uint64_t turn_ = 0;
-  std::minstd_rand random_{static_cast<std::uint32_t>(number_) * 7919U + 1U};
+  std::minstd_rand random_{static_cast<std::uint32_t>(thread_) * 7919U + 1U};
 };
 
-class IndexProcesses : public ::testing::TestWithParam<ProcessStore> {
+class IndexProcesses : public ProcessModel {
  protected:
-  Config config() const {
-    return {.caches = {{"default",
-                        {.backend = GetParam().name,
-                         .location = GetParam().location(),
-                         .key_prefix = "processes",
-                         .options = patient_options(GetParam().name)}}}};
+  IndexProcesses()
+      : ProcessModel("processes", number_from_environment("POLYCACHE_INDEX_TURNS", 6000),
+                     {.processes = 6, .threads = 3}) {}
+
+  void work(CacheRegistry& registry, const ProcessLog& log, std::uint64_t thread) override {
+    Calls calls(registry, log, *contested_keys_.operator->(), thread);
+    while (!is_done()) {
+      calls.call_one();
+      did_turn();
+    }
   }
 
-  // The threads of one process.
-  void work(CacheRegistry& registry, int threads, std::uint64_t number) {
-    const Log log(path_);
-    std::vector<std::thread> all;
-    for (int i = 0; i < threads; ++i) {
-      all.emplace_back([&, i] {
-        try {
-          Worker(registry, log, *totals_.operator->(), turns_,
-                 number * 100 + static_cast<std::uint64_t>(i))
-              .run();
-        } catch (const std::exception& error) {
-          std::cerr << error.what() << '\n';
-          ++totals_->failures;
-        }
-      });
-    }
-    for (std::thread& thread : all) thread.join();
-  }
-
-  pid_t start_process() {
-    const std::uint64_t number = ++processes_;
-    const pid_t child = ::fork();
-    if (child != 0) return child;
-    {
-      CacheRegistry registry(config(), environment_of_all_stores());
-      work(registry, threads_of_process, number);
-    }
-    ::_exit(0);
-  }
-
-  // Until the turns are done. Returns how many were killed.
-  int run_and_kill(std::mt19937& random) {
-    std::vector<pid_t> children;
-    for (int i = 0; i < process_count; ++i) children.push_back(start_process());
-    int killed = 0;
-    while (totals_->turns < turns_ && totals_->failures == 0) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(20 + random() % 200));
-      pid_t& victim = children.at(random() % children.size());
-      ::kill(victim, SIGKILL);
-      ::waitpid(victim, nullptr, 0);
-      ++killed;
-      victim = start_process();
-    }
-    for (const pid_t child : children) {
-      int status = 0;
-      EXPECT_EQ(::waitpid(child, &status, 0), child);
-      EXPECT_EQ(status, 0);
-    }
-    return killed;
-  }
-
-  const TemporaryFolder folder_;
-  const std::string path_ = folder_.path() / "log";
-  const Shared<Totals> totals_;
-  const std::int64_t turns_ = number_from_environment("POLYCACHE_INDEX_TURNS", 6000);
-  std::uint64_t processes_ = 0;
+ private:
+  const Shared<std::atomic<std::int64_t>> contested_keys_;
 };
 
 TEST_P(IndexProcesses, LoseNothingAndGiveNothingTwice) {
-  const auto seed =
-      static_cast<std::uint32_t>(number_from_environment("POLYCACHE_SEED", std::random_device()()));
-  std::mt19937 random(seed);
-  static_cast<void>(GetParam().location());  // its server is this process's
-  int killed = 0;
-  if (!GetParam().is_private) killed = run_and_kill(random);
-  CacheRegistry registry(config(), environment_of_all_stores());
-  if (GetParam().is_private) work(registry, process_count * threads_of_process, 1);
-  const std::vector<Line> log = Log::read(path_);
-  std::cout << GetParam().name << ": seed " << seed << ", " << log.size() << " lines, " << killed
-            << " processes killed\n";
-  EXPECT_EQ(totals_->failures, 0);
-  for (const char name : {'k', 'o', 'c'}) {
-    const Items index = index_of(registry, name);
-    std::vector<std::int64_t> left;
-    for (const auto& [key, value] : index) left.push_back(key);
-    EXPECT_EQ(index.size(), left.size()) << "what it counts is what it lists";
-    const std::vector<std::string> problems = problems_of(log, name, left);
-    EXPECT_LE(problems.size(), 0U) << name << ": " << problems.front() << "; seed " << seed;
+  constexpr std::array names{'k', 'o', 'c'};
+  std::map<char, std::vector<std::int64_t>> left;
+  const std::string path = run([&](CacheRegistry& registry) {
+    for (const char name : names) {
+      const Items index = index_of(registry, name);
+      for (const auto& [key, value] : index) left[name].push_back(key);
+      EXPECT_EQ(index.size(), left[name].size()) << "what it counts is what it lists";
+    }
+  });
+  const std::vector<Line> log = read_process_log<Line>(path);
+  std::cout << summary() << ", " << log.size() << " records\n";
+  for (const char name : names) {
+    const std::vector<std::string> problems = problems_of(log, name, left[name]);
+    EXPECT_LE(problems.size(), 0U) << name << ": " << problems.front() << "; seed " << seed();
   }
 }
 
