@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cassert>
 #include <cerrno>
 #include <chrono>
+#include <cstdint>
 #include <cstring>
 #include <memory>
 #include <optional>
@@ -296,6 +298,42 @@ int Connection::wait_for_readers(void* self, int) noexcept {
   if (!connection.patience_.pause(std::chrono::microseconds(200))) return 0;
   left -= std::chrono::steady_clock::now() - start;
   return 1;
+}
+
+// A commit writes the second copy of the header, then the first. Readers go the other way, so two
+// equal copies are of one commit.
+bool Connection::read_log_stamp(LogStamp& stamp) noexcept {
+  constexpr int region = 32 * 1024;  // of the index; the first has the header
+  constexpr std::uint32_t known_format = 3007000;
+  constexpr std::size_t words = 12;  // of a copy
+  if (log_index_ == nullptr) {
+    sqlite3_file* file = nullptr;
+    const int code = sqlite3_file_control(handle_, "main", SQLITE_FCNTL_FILE_POINTER, &file);
+    if (code != SQLITE_OK || file == nullptr || file->pMethods == nullptr) return false;
+    if (file->pMethods->iVersion < 2 || file->pMethods->xShmMap == nullptr) return false;
+    volatile void* mapped = nullptr;
+    if (file->pMethods->xShmMap(file, 0, region, 0, &mapped) != SQLITE_OK) return false;
+    if (mapped == nullptr) return false;
+    log_index_ = mapped;
+  }
+  const auto* const shared = static_cast<const volatile std::uint32_t*>(log_index_);
+  std::array<std::uint32_t, words> first{};
+  std::array<std::uint32_t, words> second{};
+  for (std::size_t i = 0; i < words; ++i) first[i] = shared[i];
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  for (std::size_t i = 0; i < words; ++i) second[i] = shared[words + i];
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  if (first != second || first[0] != known_format) return false;
+  std::array<unsigned char, 4> flags{};
+  std::memcpy(flags.data(), &first[3], flags.size());
+  if (flags[0] != 1) return false;  // the index is not made yet
+  const auto pair = [&](std::size_t i, std::size_t j) {
+    return static_cast<std::uint64_t>(first[i]) << 32U | first[j];
+  };
+  stamp.commits = pair(2, 4);
+  stamp.checksum = pair(6, 7);
+  stamp.salts = pair(8, 9);
+  return true;
 }
 
 void Connection::fail(int code) const {

@@ -13,6 +13,7 @@
 #include <string_view>
 #include <utility>
 
+#include "log_stamp.h"
 #include "patience.h"
 #include "polycache/author/fork_gate.h"
 #include "polycache/error.h"
@@ -105,6 +106,12 @@ class Connection {
   // Whether the file layer has shared memory, which the write-ahead log requires.
   bool has_shared_memory();
 
+  // The stamp of the file's content now, without its `opening`; false if it cannot be told: there
+  // is no write-ahead log, another process is committing at this moment, or SQLite has another
+  // format than the one known here. No system call. REQUIRES: the caller is Inside, and the file
+  // has a write-ahead log and was read
+  bool read_log_stamp(LogStamp& stamp) noexcept;
+
   // Whether the path no longer leads to the open file.
   bool file_has_moved();
 
@@ -129,6 +136,8 @@ class Connection {
   std::int64_t log_pages_ = 0;
   std::chrono::nanoseconds readers_may_take_{};
 
+  // The index of the log in shared memory; valid while the connection is open.
+  const volatile void* log_index_ = nullptr;
   sqlite3* handle_ = nullptr;            // null once dropped in a child
   ForkPass pass_{drop_inherited, this};  // constructed after the handle, destroyed before it
 };

@@ -206,6 +206,21 @@ std::int64_t read_max_value_bytes(const OptionReader& options) {
   return most;
 }
 
+// Null without the option.
+std::unique_ptr<NearTier> read_near_tier(const OptionReader& options, const std::string& location) {
+  const std::int64_t bytes = options.bytes("near", 0, 64 * 1024);
+  if (bytes == 0) return nullptr;
+  const std::int64_t memory =
+      std::int64_t{::sysconf(_SC_PHYS_PAGES)} * std::int64_t{::sysconf(_SC_PAGESIZE)};
+  if (in_memory(location)) {
+    options.reject("near", "a store in memory is near; remove the option");
+  } else if (memory > 0 && bytes > memory) {
+    options.reject("near", "must be at most the memory of this machine, " +
+                               std::to_string(memory >> 20U) + "MiB");
+  }
+  return std::make_unique<NearTier>(static_cast<std::size_t>(bytes));
+}
+
 // The name of a store among those of the process.
 std::string id_of(const std::string& location, const BackendContext& context) {
   std::ostringstream id;
@@ -307,6 +322,7 @@ Factory::Factory(const OptionReader& options, const BackendContext& context, Key
                 .table = read_table_settings(options),
                 .max_value_bytes = read_max_value_bytes(options),
                 .move_damaged = options.choice("on_corrupt", {"move", "throw"}, "move") == "move",
+                .near = read_near_tier(options, location),
                 .clock = context.clock,
                 .report = context.report,
                 .share = share_of(location, context)});

@@ -47,6 +47,7 @@ std::optional<FileIdentity> identify_file(const std::string& path) noexcept;
 struct OpenFiles {
   FileIdentity file;
   FileIdentity shared_memory;
+  friend bool operator==(const OpenFiles&, const OpenFiles&) = default;
 };
 
 // Empty if one of them is missing.

@@ -65,11 +65,20 @@ bool Session::read_one(std::string_view key, Deliver deliver) {
     bool found = false;
     {
       const Inside inside(table.connection());
-      const Table::Row row = table.find(key, now);
-      if (row) {
-        found = true;
-        expires = row.expires();
-        buffer_.assign(row.value());
+      const std::optional<LogStamp> before = near_stamp(table);
+      found = before && alias_->near->find(key, *before, now.milliseconds, buffer_, expires);
+      if (!found) {
+        const Table::Row row = table.find(key, now);
+        if (row) {
+          found = true;
+          expires = row.expires();
+          buffer_.assign(row.value());
+        }
+        // A commit between the stamp and the read leaves a newer value with an older stamp, which
+        // no later read has.
+        if (row && before) {
+          alias_->near->keep(key, buffer_, expires, *before, now.milliseconds);
+        }
       }
     }
     if (!found) {
@@ -114,6 +123,34 @@ bool Session::contains(std::string_view key, ValueSink head) {
   });
 }
 
+std::optional<LogStamp> Session::near_stamp(Table& table) noexcept {
+  if (alias_->near == nullptr) [[likely]]
+    return std::nullopt;
+  LogStamp stamp{.opening = opening_};
+  // Without a write-ahead log, readers block writers.
+  if (table.readers_block_writers() || !table.connection().read_log_stamp(stamp)) {
+    return std::nullopt;
+  }
+  return stamp;
+}
+
+bool Session::copy_near_values(Table& table, std::span<const std::string_view> keys,
+                               const Moment& now) {
+  const Inside inside(table.connection());
+  const std::optional<LogStamp> stamp = near_stamp(table);
+  if (!stamp) return false;
+  buffer_.clear();
+  hits_.clear();
+  std::string value;
+  std::int64_t expires = 0;
+  for (std::size_t i = 0; i < keys.size() && buffer_.size() <= many_bytes; ++i) {
+    if (!alias_->near->find(keys[i], *stamp, now.milliseconds, value, expires)) return false;
+    buffer_.append(value);
+    hits_.push_back({i, expires, buffer_.size()});
+  }
+  return hits_.size() == keys.size();
+}
+
 // Copies the values of keys from `from` on into the buffer, up to about `bytes`. Returns where to
 // continue.
 std::size_t Session::copy_values(Table& table, std::span<const std::string_view> keys,
@@ -140,6 +177,19 @@ void Session::read_many(std::span<const std::string_view> keys, Deliver deliver)
   read([&](Table& table, const Moment& now, Turn& turn) {
     // Foreign sinks run in a transaction only if no writer waits for its end.
     const std::size_t bytes = table.readers_block_writers() ? SIZE_MAX : many_bytes;
+    const auto deliver_hits = [&] {
+      std::size_t begin = 0;
+      for (const Hit& hit : hits_) {
+        const std::string_view value(buffer_.data() + begin, hit.end - begin);
+        deliver(hit.index, value, hit.expires, now);
+        begin = hit.end;
+      }
+    };
+    if (delivered == 0 && copy_near_values(table, keys, now)) {
+      deliver_hits();
+      give_back_buffer();
+      return;
+    }
     std::optional<Transaction> transaction(std::in_place, table, Transaction::Kind::read);
     for (std::size_t next = delivered; next < keys.size();) {
       next = copy_values(table, keys, next, bytes, now);
@@ -148,12 +198,7 @@ void Session::read_many(std::span<const std::string_view> keys, Deliver deliver)
         transaction.reset();
         if (turn.owns_lock()) turn.unlock();
       }
-      std::size_t begin = 0;
-      for (const Hit& hit : hits_) {
-        const std::string_view value(buffer_.data() + begin, hit.end - begin);
-        deliver(hit.index, value, hit.expires, now);
-        begin = hit.end;
-      }
+      deliver_hits();
       delivered = next;
     }
     give_back_buffer();

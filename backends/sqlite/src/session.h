@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "location.h"
+#include "near_tier.h"
 #include "patience.h"
 #include "polycache/author/backend.h"
 #include "polycache/author/deque_extension.h"
@@ -43,6 +44,7 @@ struct Alias {
   TableSettings table;
   std::int64_t max_value_bytes = 0;  // 0: SQLite's limit
   bool move_damaged = true;
+  std::unique_ptr<NearTier> near = {};  // null without the option
   const Clock& clock;
   std::function<void(const Warning&)> report;
   std::shared_ptr<StoreShare> share;
@@ -204,6 +206,11 @@ class Session final : public Backend,
   }
   void report_damage(Table& table, std::string_view key) const;
 
+  // The content of the file now; empty without a near tier, or if it cannot be told. REQUIRES: the
+  // caller is Inside
+  std::optional<LogStamp> near_stamp(Table& table) noexcept;
+  // Reads all values into the buffer from the near tier, or none.
+  bool copy_near_values(Table& table, std::span<const std::string_view> keys, const Moment& now);
   std::size_t copy_values(Table& table, std::span<const std::string_view> keys, std::size_t from,
                           std::size_t bytes, const Moment& now);
   void give_back_buffer() noexcept;
@@ -227,6 +234,7 @@ class Session final : public Backend,
   std::int64_t room_made_ = 0;            // when that was last tried
   std::size_t until_sweep_ = 0;
   std::uint32_t tag_index_seen_ = 0;  // ProcessShare::tag_index_changes()
+  std::uint64_t opening_ = 0;         // ProcessShare::opening() of the open file
 
   // Values to be passed to a sink, copied out of SQLite since the sink may fork.
   struct Hit {

@@ -104,6 +104,7 @@ void Session::open(const Moment& now) {
   } else {
     make_table(Absent::make, false);
   }
+  opening_ = share_->opening();
   checked_ = now.milliseconds;
   if (table_->table.fell_back()) {
     alias_->warn(Warning::Kind::degraded, {},

@@ -1,5 +1,6 @@
 #include "store_share.h"
 
+#include <atomic>
 #include <sstream>
 #include <utility>
 
@@ -19,8 +20,13 @@ ProcessShare::ProcessShare(std::uint32_t fork, const std::string& memory_name,
 }
 
 void ProcessShare::after_opening(const std::string& path) {
-  open_.fetch_add(1, std::memory_order_relaxed);
-  files_ = identify_open_files(path);
+  static std::atomic<std::uint64_t> openings{0};
+  const std::optional<OpenFiles> files = identify_open_files(path);
+  const bool was_open = open_.fetch_add(1, std::memory_order_relaxed) > 0;
+  if (!was_open || !files || files != files_) {
+    opening_ = openings.fetch_add(1, std::memory_order_relaxed) + 1;
+  }
+  files_ = files;
 }
 
 void ProcessShare::clear_way(const std::string& path, const FileIdentity& mine,

@@ -33,6 +33,9 @@ class ProcessShare {
   void after_opening(const std::string& path);
   void after_closing() noexcept { open_.fetch_sub(1, std::memory_order_relaxed); }
   bool is_open() const noexcept { return open_.load(std::memory_order_relaxed) > 0; }
+  // A number of the file as it is open now: another one, which no file of this process had before,
+  // once all sessions had closed it, or opened another file. For a session in its turn.
+  std::uint64_t opening() const noexcept { return opening_; }
 
   // Whether a write-ahead log is possible.
   bool has_shared_memory() const noexcept {
@@ -77,6 +80,7 @@ class ProcessShare {
   std::atomic<std::uint32_t> tag_index_changes_{0};  // orders nothing: changed and read in turn
   LongLog long_log_;                                 // guarded by turn_
   std::optional<OpenFiles> files_;                   // what they were opened on; guarded by turn_
+  std::uint64_t opening_ = 0;                        // guarded by turn_
 };
 
 // Thread-safe.

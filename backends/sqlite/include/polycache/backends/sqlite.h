@@ -16,6 +16,11 @@
 //                   readers make the log grow a quarter beyond that, a write empties it, and waits
 //                   for them for up to 200 ms (or a quarter of busy_timeout)
 //   page_cache      memory for pages, for each thread's session
+//   near            memory of this process for entries that were read, such as "64MiB"; default:
+//                   none. A read that finds one there calls no function of SQLite, and is never
+//                   older than a write, of any process, that was acknowledged before it began. Any
+//                   commit to the file makes all of them invalid, so it is for files that are read
+//                   far more often than written. At least 64KiB; not for a store in memory
 //   checksum        true: entries carry a checksum; an entry whose bytes have changed on disk is
 //                   absent to reads, with a warning; default false. Adds a column to the file,
 //                   which programs without the option can still use
