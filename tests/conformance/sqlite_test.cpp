@@ -51,6 +51,17 @@ INSTANTIATE_TEST_SUITE_P(SqliteFileWithChecksums, BackendConformance,
                              .variant = KeyVariant::plain}),
                          case_name);
 
+INSTANTIATE_TEST_SUITE_P(SqliteFileWithNearTier, BackendConformance,
+                         ::testing::Values(ConformanceCase{
+                             .store = {.name = "Linked",
+                                       .backend = "sqlite",
+                                       .location = fresh_file,
+                                       .options = {{"near", std::string("16MiB")},
+                                                   {"busy_timeout", std::string("1m")}},
+                                       .linked_plugins = {&sqlite::plugin}},
+                             .variant = KeyVariant::plain}),
+                         case_name);
+
 INSTANTIATE_TEST_SUITE_P(
     SqliteMemory, BackendConformance,
     ::testing::ValuesIn(conformance_cases({.name = "Linked",
