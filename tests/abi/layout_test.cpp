@@ -249,6 +249,7 @@ TEST(VirtualTables, Extensions) {
   EXPECT_EQ(slot(&TagIndexExtension::create_index), 1);
   EXPECT_EQ(slot(&TagIndexExtension::drop_index), 2);
   EXPECT_EQ(slot(&TagIndexExtension::erase_tagged), 3);
+  EXPECT_EQ(slot(&TagStampExtension::tag_stamp), 0);
   EXPECT_EQ(slot(&LockExtension::take), 0);
   EXPECT_EQ(slot(&LockExtension::renew), 1);
   EXPECT_EQ(slot(&LockExtension::release), 2);
@@ -289,6 +290,7 @@ TEST(Extensions, AreCalledAsEver) {
   EXPECT_EQ(ErasePatternExtension::id, "polycache.erase_pattern/1");
   EXPECT_EQ(RenewExtension::id, "polycache.renew/1");
   EXPECT_EQ(TagIndexExtension::id, "polycache.tag_index/1");
+  EXPECT_EQ(TagStampExtension::id, "polycache.tag_stamp/1");
   EXPECT_EQ(LockExtension::id, "polycache.lock/1");
   EXPECT_EQ(LimitExtension::id, "polycache.limit/1");
   EXPECT_EQ(DequeExtension::id, "polycache.deque/1");

@@ -135,6 +135,11 @@ NOTICED_BY = {
     "tag_index_counts_expired": "AnEntryThatNoLongerCarriesATagIsNotRemovedWithIt",
     "tag_index_has_old_rows": "AnEntryThatNoLongerCarriesATagIsNotRemovedWithIt",
     "tag_index_only_counts": "EraseTagRemovesAndCountsTheEntriesOfTheIndex",
+    "tag_stamp_has_ended_versions":
+        "AStampOfTagsDiffersOnceTheStoreSaysThatAVersionHasEnded",
+    "tag_stamp_has_no_values": "AStampOfTagsDiffersOnceAVersionIsGone",
+    "tag_stamp_is_new_each_time": "AStampOfTagsStaysTheSameWhileEntriesAreRead",
+    "tag_stamp_never_changes": "AStampOfTagsDiffersOnceAVersionIsGone",
     "touch_creates": "AnAbsentKeyIsAMissOfEveryOperation",
     "touch_empties": "TouchGivesANewLifetime",
     "touch_keeps_the_lifetime": "TouchGivesANewLifetime",

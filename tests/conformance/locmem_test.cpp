@@ -9,6 +9,7 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::ValuesIn(linked_and_loaded({.backend = "locmem",
                                            .options = {{"max_bytes", std::string("8MiB")}},
                                            .quirks = {.shared_between_processes = false,
+                                                      .has_tag_stamps = true,
                                                       .refuses_value_of = std::size_t{9} << 20U}},
                                           locmem::plugin)),
     case_name);

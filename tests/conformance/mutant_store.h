@@ -70,6 +70,7 @@ class MutantSession final : public Backend,
                             public ErasePatternExtension,
                             public RenewExtension,
                             public TagIndexExtension,
+                            public TagStampExtension,
                             public LockExtension,
                             public LimitExtension,
                             public DequeExtension,
@@ -229,6 +230,7 @@ class MutantSession final : public Backend,
 
   void* extension(std::string_view id) noexcept override {
     if (id == TagIndexExtension::id) return static_cast<TagIndexExtension*>(this);
+    if (id == TagStampExtension::id) return static_cast<TagStampExtension*>(this);
     if (id == LockExtension::id) return static_cast<LockExtension*>(this);
     if (id == LimitExtension::id) return static_cast<LimitExtension*>(this);
     if (id == DequeExtension::id) return static_cast<DequeExtension*>(this);
@@ -396,6 +398,20 @@ class MutantSession final : public Backend,
       return takes && !makes("tag_index_only_counts");
     });
     return erased;
+  }
+
+  // A sum over all versions.
+  std::uint64_t tag_stamp() override {
+    if (makes("tag_stamp_never_changes")) return 1;
+    const auto turn = take_turn();
+    std::uint64_t sum = 0;
+    for (const auto& [key, entry] : table_->entries) {
+      if (!is_tag_version(key, entry.value.size())) continue;
+      if (entry.deadline <= now() && !makes("tag_stamp_has_ended_versions")) continue;
+      sum += std::hash<std::string>()(makes("tag_stamp_has_no_values") ? key : key + entry.value);
+    }
+    if (makes("tag_stamp_is_new_each_time")) sum += ++stamps_;
+    return sum;
   }
 
   Taken take(const Claim& claim, std::chrono::milliseconds lease) override {
@@ -777,6 +793,7 @@ class MutantSession final : public Backend,
   const Clock& clock_;
   std::function<void(const Warning&)> report_;
   std::map<std::string, std::string, std::less<>> remembered_;
+  std::uint64_t stamps_ = 0;
 };
 
 class MutantFactory final : public BackendFactory, private MaintenanceExtension {

@@ -98,6 +98,7 @@ StoreUnderTest mutant_under_test() {
           .linked_plugins = {&mutant},
           .quirks = {.lateness = std::chrono::milliseconds(0),
                      .shared_between_processes = false,
+                     .has_tag_stamps = true,
                      .has_limits = true,
                      .refuses_value_of = MutantSession::most_bytes + 1},
           .time_limit = std::chrono::seconds(makes("sink_under_the_lock") ? 3 : 60)};

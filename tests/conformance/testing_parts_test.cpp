@@ -14,8 +14,11 @@ std::vector<ConformanceCase> cases() {
                        .linked_plugins = {&memory_store, &recording_layer, &chaos_layer},
                        .quirks = {.lateness = std::chrono::milliseconds(0),
                                   .shared_between_processes = false,
+                                  .has_tag_stamps = true,
                                   .has_limits = true}};
   std::vector<ConformanceCase> all = conformance_cases(store);
+  // These layers see every call.
+  store.quirks.has_tag_stamps = false;
   store.name = "Recorded";
   store.layers = {{.name = "recording"}};
   for (const ConformanceCase& c : conformance_cases(store)) all.push_back(c);

@@ -70,6 +70,7 @@ std::size_t Session::erase_many(std::span<const std::string_view> keys) {
 }
 
 void* Session::extension(std::string_view id) noexcept {
+  if (id == TagStampExtension::id) return static_cast<TagStampExtension*>(this);
   if (id == TtlExtension::id) return static_cast<TtlExtension*>(this);
   if (id == CompareExtension::id) return static_cast<CompareExtension*>(this);
   if (id == PopExtension::id) return static_cast<PopExtension*>(this);

@@ -27,6 +27,7 @@ class Session final : public Backend,
                       private ErasePatternExtension,
                       private RenewExtension,
                       private TagIndexExtension,
+                      private TagStampExtension,
                       private LockExtension,
                       private DequeExtension,
                       private IndexExtension {
@@ -63,6 +64,7 @@ class Session final : public Backend,
   std::size_t erase_tagged(std::span<const std::uint64_t> versions) override {
     return store_.erase_tagged(versions);
   }
+  std::uint64_t tag_stamp() override { return store_.tag_stamp(); }
   Taken take(const Claim& claim, std::chrono::milliseconds lease) override {
     return store_.locks().take(claim, lease);
   }

@@ -18,14 +18,15 @@ Amount amount_of(const Entry& entry) noexcept {
 }  // namespace
 
 Shard::Shard(const Settings& settings, std::size_t shards, const KeyHash& hash,
-             const DeadlineClock& clock, PageSource& pages)
+             const DeadlineClock& clock, PageSource& pages, TagStamp& tag_stamp)
     : is_s3_fifo_(settings.policy == Policy::s3_fifo),
       table_(hash, pages),
       settings_(settings),
       shards_(static_cast<std::int64_t>(shards)),
       clock_(clock),
       heap_(pages, lock_),
-      order_(Order::make(settings.policy)) {}
+      order_(Order::make(settings.policy)),
+      tag_stamp_(tag_stamp) {}
 
 Shard::~Shard() {
   while (Entry* const entry = order_->pick()) {
@@ -83,6 +84,8 @@ PutResult Shard::assign(Entry* found, Write& write, OperationScope& operation) n
 }
 
 bool Shard::overwrite(Entry& entry, std::string_view value) noexcept {
+  if (TagStamp::is_version(entry)) [[unlikely]]
+    tag_stamp_.raise();
   if (!tags_) [[likely]]
     return entry.overwrite(value);
   tags_->remove(entry);
@@ -208,6 +211,8 @@ void Shard::remove(std::uint64_t hash, Entry& entry, Removal cause,
 }
 
 void Shard::take_away(Entry& entry, Removal cause, OperationScope& operation) noexcept {
+  if (TagStamp::is_version(entry)) [[unlikely]]
+    tag_stamp_.raise();
   if (tags_) [[unlikely]]
     tags_->remove(entry);
   bytes_ -= entry.charge();

@@ -19,6 +19,7 @@
 #include "spin_lock.h"
 #include "table.h"
 #include "tag_rows.h"
+#include "tag_stamp.h"
 
 namespace polycache::locmem {
 
@@ -45,7 +46,7 @@ class alignas(64) Shard {
  public:
   // One of `shards`.
   Shard(const Settings& settings, std::size_t shards, const KeyHash& hash,
-        const DeadlineClock& clock, PageSource& pages);
+        const DeadlineClock& clock, PageSource& pages, TagStamp& tag_stamp);
   ~Shard();
 
   SpinLock& lock() noexcept { return lock_; }
@@ -144,6 +145,7 @@ class alignas(64) Shard {
 
   std::array<std::uint64_t, removal_kinds> removals_{};
   std::unique_ptr<TagRows> tags_;  // null: no index
+  TagStamp& tag_stamp_;            // of the store
 };
 
 template <class Visit, class Enough>

@@ -57,7 +57,7 @@ Store::Store(const Settings& settings, const Clock& clock, ForkGuard& fork_guard
       shards_(shard_count(settings)),
       locks_(clock) {
   const std::size_t count = shard_count(settings);
-  while (shards_.size() < count) shards_.add(settings_, count, hash_, clock_, pages_);
+  while (shards_.size() < count) shards_.add(settings_, count, hash_, clock_, pages_, tag_stamp_);
   shard_shift_ = 63 - static_cast<unsigned>(std::countr_zero(count));
   fork_guard_.add(*this);
 }

@@ -34,6 +34,7 @@
 #include "settings.h"
 #include "shard.h"
 #include "snapshot.h"
+#include "tag_stamp.h"
 
 namespace polycache::locmem {
 
@@ -81,6 +82,9 @@ class Store final : public Forkable {
   bool create_tag_index();
   bool drop_tag_index();
   std::size_t erase_tagged(std::span<const std::uint64_t> versions);
+
+  // As TagStampExtension says. Without a lock.
+  std::uint64_t tag_stamp() const noexcept { return tag_stamp_.value(); }
 
   // Locks are no entries: they are neither evicted nor cleared, and do not count for the limits.
   LockTable& locks() noexcept { return locks_; }
@@ -166,6 +170,7 @@ class Store final : public Forkable {
   std::atomic<bool> has_lifetimes_{false};  // some entry has or had one; orders nothing
   Budget budget_;
   PageSource pages_;
+  TagStamp tag_stamp_;
   Shards shards_;         // their number is a power of two
   unsigned shard_shift_;  // 63 - log2 of that
   std::atomic<std::size_t> next_to_sweep_{0};

@@ -19,6 +19,10 @@ template <>
 struct Hook<IdleExtension> : NoHook {
   using NoHook::NoHook;
 };
+template <>
+struct Hook<TagStampExtension> : NoHook {
+  using NoHook::NoHook;
+};
 
 template <>
 struct Hook<TtlExtension> : HookOf<TtlExtension> {
@@ -314,7 +318,8 @@ AroundLayer::~AroundLayer() = default;
 StoreAnswer AroundLayer::around(const StoreCall& call, StoreGo go) { return go(call.deliver); }
 
 void* AroundLayer::extension(std::string_view id) noexcept {
-  if (id == AdmissionExtension::id && !transparency_.early_refusals) return nullptr;
+  const bool spares_calls = id == AdmissionExtension::id || id == TagStampExtension::id;
+  if (spares_calls && !transparency_.early_refusals) return nullptr;
   void* const of_store = inner().extension(id);
   if (of_store == nullptr) return nullptr;
   if (SessionExtensions::has(id)) return hooks_->offer(id, of_store);

@@ -24,6 +24,9 @@ std::unique_ptr<Backend> AliasShared::connect() const {
   if (session->extension(PaddedNumbersExtension::id) != nullptr) {
     store_pads_numbers_.store(true, std::memory_order_relaxed);
   }
+  if (!tag_versions_ && session->extension(TagStampExtension::id) != nullptr) {
+    has_tag_stamps_.store(true, std::memory_order_relaxed);
+  }
   return session;
 }
 

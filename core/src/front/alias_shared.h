@@ -76,6 +76,9 @@ class AliasShared {
   bool store_pads_numbers() const noexcept {
     return store_pads_numbers_.load(std::memory_order_relaxed);
   }
+  // Whether the core asks the sessions for stamps of tags (TagStampExtension). False until one has
+  // been opened, and if versions are remembered: these may be outdated.
+  bool has_tag_stamps() const noexcept { return has_tag_stamps_.load(std::memory_order_relaxed); }
 
   // "redis (/usr/lib/polycache/polycache_redis.so)": names the plugin whose code threw.
   std::string plugin() const;
@@ -88,6 +91,7 @@ class AliasShared {
   Retries retries_;
   const std::unique_ptr<TagVersionCache> tag_versions_;
   mutable std::atomic<bool> store_pads_numbers_{false};
+  mutable std::atomic<bool> has_tag_stamps_{false};
 };
 
 }  // namespace polycache

@@ -19,18 +19,6 @@
 namespace polycache {
 namespace {
 
-// An entry of a bulk read whose tags are to be checked.
-using Tagged = std::pair<std::size_t, Reading>;
-
-std::vector<EntryTag> tags_of(const std::vector<Tagged>& entries) {
-  std::vector<EntryTag> all;
-  for (const Tagged& entry : entries) {
-    const auto tags = read_tags(entry.second.tags());
-    if (tags) all.insert(all.end(), tags->begin(), tags->end());
-  }
-  return all;
-}
-
 std::vector<std::string> keys_of(std::span<const ItemView> items) {
   std::vector<std::string> keys;
   keys.reserve(items.size());
@@ -49,7 +37,7 @@ void Cache::get_many_bytes(std::span<const std::string_view> keys, ReadOptions o
   const std::vector<std::string_view> views = final_keys.views();
   Operation operation(*this, Op::get_many, views);
   std::vector<std::pair<std::size_t, Reading>> unreadable;
-  std::vector<Tagged> tagged;
+  TaggedReadings tagged;
   std::size_t hits = 0;
   std::vector<std::size_t> found;  // if they are to be renewed
   const bool renews = !options.touch.is_default();
@@ -71,13 +59,8 @@ void Cache::get_many_bytes(std::span<const std::string_view> keys, ReadOptions o
     });
     if (tagged.empty()) [[likely]]
       return true;
-    KnownVersions known(*state_);
-    known.read(session, tags_of(tagged));
-    for (auto& [i, reading] : tagged) {
-      const std::string_view content = reading.tags();
-      reading.check_tags([&] { return known.are_current(content); });
-      count(i, reading);
-    }
+    check_tags_of(operation, session, tagged);
+    for (auto& [i, reading] : tagged) count(i, reading);
     return true;
   });
   for (const auto& [i, reading] : tagged) {

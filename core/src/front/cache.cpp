@@ -8,6 +8,7 @@
 
 #include "front/cache_state.h"
 #include "front/collection.h"
+#include "front/current_tags.h"
 #include "front/find.h"
 #include "front/lease.h"
 #include "front/live_entry.h"
@@ -75,13 +76,16 @@ void find_and_renew(Operation& operation, const Timeout& touch, Reading& reading
 
 }  // namespace
 
-Cache::Cache(std::shared_ptr<CacheState> state) : state_(std::move(state)), tally_(new Tally) {
+Cache::Cache(std::shared_ptr<CacheState> state)
+    : state_(std::move(state)), tally_(new Tally), current_tags_(new CurrentTags) {
   tally_->join(&state_->tallies());
 }
 
 Cache::~Cache() = default;
 
 void Cache::DestroyTally::operator()(Tally* tally) const noexcept { delete tally; }
+
+void Cache::DestroyCurrentTags::operator()(CurrentTags* tags) const noexcept { delete tags; }
 
 bool Cache::busy() const noexcept {
   return depth_ != 0 || std::any_of(collections_.begin(), collections_.end(),
@@ -112,6 +116,7 @@ void Cache::move_to(std::shared_ptr<CacheState> state) {
   // this cache, which must already have the new state.
   tally_->join(&state->tallies());
   const std::shared_ptr<CacheState> old = std::exchange(state_, std::move(state));
+  current_tags_->forget();
   const std::unique_ptr<Backend> session = std::move(session_);
   for (auto& [collection, its_state] : collections) collection->move_to(std::move(its_state));
 }
@@ -213,7 +218,7 @@ bool Cache::pop_bytes(KeyView key, KeyOptions options, Decode decode) {
   state_->outdate(id);
   const bool removed = operation.must([&](Backend& session) {
     const bool done = remove(session);
-    if (reading.outcome == Outcome::tagged) check_tags(session, *state_, reading);
+    if (reading.outcome == Outcome::tagged) check_tags(operation, session, reading);
     return done;
   });
   if (removed) tally_->erased.add();

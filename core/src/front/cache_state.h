@@ -95,6 +95,9 @@ class CacheState {
   // Whether the store is in this process, and is asked for the version of a tag each time: several
   // calls for several tags then cost no more than one.
   bool is_local() const noexcept { return is_local_; }
+  // Whether versions that a call will need are better read together with its entry: they need a
+  // request, which a stamp rarely saves.
+  bool reads_versions_early() const noexcept { return !is_local_ && !shared_->has_tag_stamps(); }
   // Whether the store's plain reads never lag behind.
   bool reads_latest() const noexcept { return reads_latest_; }
   const std::string& alias() const noexcept { return shared_->alias(); }

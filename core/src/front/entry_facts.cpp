@@ -108,7 +108,7 @@ detail::EntryFacts Cache::get_entry_bytes(KeyView key, const ReadOptions& option
       } else {
         session.get(id, take);
       }
-      if (look.reading.outcome == Outcome::tagged) check_tags(session, *state_, look.reading);
+      if (look.reading.outcome == Outcome::tagged) check_tags(operation, session, look.reading);
       return true;
     });
   } catch (const BackendError& error) {
@@ -163,7 +163,7 @@ detail::EntryFacts Cache::pop_entry_bytes(KeyView key, KeyOptions options, Decod
           pop != nullptr && !can_take
               ? pop->pop(id, [&](std::string_view stored) { take(stored, std::nullopt); })
               : take_entry(session, id, take);
-      if (look.reading.outcome == Outcome::tagged) check_tags(session, *state_, look.reading);
+      if (look.reading.outcome == Outcome::tagged) check_tags(operation, session, look.reading);
       return done;
     });
   } catch (const BackendError& error) {

@@ -22,7 +22,7 @@ template <class Operation>
     const bool there = session.get(
         id, [&](std::string_view stored) { read_entry(state, id, reading, stored, decode); });
     if (reading.outcome == Outcome::tagged) [[unlikely]]
-      check_tags(session, state, reading);
+      check_tags(operation, session, reading);
     return there;
   });
 }

@@ -523,7 +523,7 @@ bool Cache::get_or_set_bytes(KeyView key, const LoadOptions& options, detail::Lo
   Operation operation(*this, Op::get_or_set, key.text(), options.version);
   const bool is_plain = !says_anything(options) && !state_->has_load_policy() &&
                         !task.may_be_nothing && !task.takes_load;
-  const bool reads_versions = !options.tags.empty() && !state_->is_local();
+  const bool reads_versions = !options.tags.empty() && state_->reads_versions_early();
   if (is_plain && !reads_versions) [[likely]] {
     Reading reading;
     find(operation, reading, [&](std::string_view bytes) { return task.decode(bytes); });

@@ -49,7 +49,7 @@ void Cache::GetOrSetMany::read(std::span<const std::size_t> which, Where where) 
   if (which.empty() || operation_.failed()) return;
   std::vector<std::string_view> views;
   for (const std::size_t i : which) views.push_back(keys_[i]);
-  std::vector<std::pair<std::size_t, Reading>> tagged;
+  TaggedReadings tagged;
   operation_.run_many<bool>(Access::read, views, false, [&](Backend& session) {
     const auto sink = [&](std::size_t n, std::string_view stored) {
       const std::size_t i = which[n];
@@ -62,7 +62,7 @@ void Cache::GetOrSetMany::read(std::span<const std::size_t> which, Where where) 
     } else {
       session.get_many(views, sink);
     }
-    if (!tagged.empty()) check_tags(session, tagged);
+    if (!tagged.empty()) check_tags_of(operation_, session, tagged);
     return true;
   });
   for (auto& [i, reading] : tagged) {
@@ -102,21 +102,6 @@ void Cache::GetOrSetMany::keep(std::size_t i, Reading& reading) {
     seen.stale = seen.old;
   } else {
     seen.old.reset();
-  }
-}
-
-void Cache::GetOrSetMany::check_tags(Backend& session,
-                                     std::vector<std::pair<std::size_t, Reading>>& tagged) {
-  std::vector<EntryTag> all;
-  for (const auto& [i, reading] : tagged) {
-    const auto tags = read_tags(reading.tags());
-    if (tags) all.insert(all.end(), tags->begin(), tags->end());
-  }
-  KnownVersions known(state_);
-  known.read(session, all);
-  for (auto& one : tagged) {
-    Reading& reading = one.second;
-    reading.check_tags([&] { return known.are_current(reading.tags()); });
   }
 }
 

@@ -77,7 +77,6 @@ class Cache::GetOrSetMany {
   // `now`: when the entry was judged.
   bool decode(std::size_t i, std::string_view bytes, std::int64_t now);
   void keep(std::size_t i, Reading& reading);
-  void check_tags(Backend& session, std::vector<std::pair<std::size_t, Reading>>& tagged);
   void count(std::span<const std::size_t> unique);
   void warn_of(std::size_t i);
 

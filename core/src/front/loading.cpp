@@ -77,7 +77,7 @@ void Cache::Loading::look(Where where, Seen& seen, Flights::Landing* landing) {
     read_entry(state_, key_, reading, stored, decode);
   };
   operation_.read(false, [&](Backend& session) {
-    if (!options_.tags.empty() && !state_.is_local()) [[unlikely]] {
+    if (!options_.tags.empty() && state_.reads_versions_early()) [[unlikely]] {
       Versions named(options_.tags.list_->names.size());
       read_with_versions(session, take, named);
       if (reading.outcome == Outcome::tagged) {
@@ -88,7 +88,7 @@ void Cache::Loading::look(Where where, Seen& seen, Flights::Landing* landing) {
     const bool there = is_authoritative ? read_authoritative(session, key_, state_, take)
                                         : session.get(key_, take);
     if (reading.outcome == Outcome::tagged) [[unlikely]]
-      check_tags(session, state_, reading);
+      check_tags(operation_, session, reading);
     return there;
   });
   if (reading.has_dead_value()) [[unlikely]]
@@ -145,8 +145,7 @@ bool Cache::Loading::is_current(std::string_view tags) {
 }
 
 void Cache::Loading::record(std::string_view content) const {
-  if (content.empty() || !is_recording()) return;
-  if (const auto tags = read_tags(content)) record_tags(state_, *tags);
+  if (!content.empty() && is_recording()) record_content(state_, content);
 }
 
 // --- Whose turn it is. ---

@@ -12,6 +12,7 @@
 
 #include "front/backend_call.h"
 #include "front/cache_state.h"
+#include "front/current_tags.h"
 #include "front/tally.h"
 #include "polycache/author/extension.h"
 #include "polycache/cache.h"
@@ -67,6 +68,7 @@ class Cache::Operation {
   // Stays the same: a busy cache is not moved to another one.
   CacheState& state() const noexcept { return *busy_.cache().state_; }
   Tally& tally() const noexcept { return *busy_.cache().tally_; }
+  CurrentTags& current_tags() const noexcept { return *busy_.cache().current_tags_; }
 
   // One step: runs f(session). If the store fails or its breaker refuses the call, returns
   // `instead` or throws a BackendError, depending on the alias's "on_error" for that access.

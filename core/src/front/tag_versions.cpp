@@ -171,9 +171,8 @@ bool local_tags_are_current(Backend& session, const CacheState& state, std::stri
                 [&](std::string_view stored) { current = parse_version(stored) == tag->version; });
     if (!current) return false;
   }
-  if (is_recording()) [[unlikely]] {
-    if (const auto tags = read_tags(content)) record_tags(state, *tags);
-  }
+  if (is_recording()) [[unlikely]]
+    record_content(state, content);
   return true;
 }
 
@@ -246,6 +245,45 @@ bool tags_are_current(Backend& session, const CacheState& state, std::string_vie
   for (const std::size_t i : too_short) session.touch(keys[i], generous(*lasting));
   record_tags(state, tags.all());
   return true;
+}
+
+void check_tags(Backend& session, const CacheState& state, CurrentTags& remembered,
+                Reading& reading) {
+  reading.check_tags([&] {
+    const TagsNow now(session, state, remembered);
+    if (now.are_current(reading.tags())) [[likely]]
+      return true;
+    if (!tags_are_current(session, state, reading.tags())) return false;
+    now.remember(reading.tags());
+    return true;
+  });
+}
+
+void check_tags_of(Backend& session, const CacheState& state, CurrentTags& remembered,
+                   TaggedReadings& entries) {
+  const TagsNow now(session, state, remembered);
+  std::vector<Reading*> unknown;
+  std::vector<EntryTag> tags;
+  for (auto& entry : entries) {
+    Reading& reading = entry.second;
+    if (now.are_current(reading.tags())) {
+      reading.check_tags([] { return true; });
+      continue;
+    }
+    unknown.push_back(&reading);
+    const auto its = read_tags(reading.tags());
+    if (its) tags.insert(tags.end(), its->begin(), its->end());
+  }
+  if (unknown.empty()) return;
+  KnownVersions known(state);
+  known.read(session, tags);
+  for (Reading* const reading : unknown) {
+    reading->check_tags([&] {
+      if (!known.are_current(reading->tags())) return false;
+      now.remember(reading->tags());
+      return true;
+    });
+  }
 }
 
 std::vector<std::uint64_t> take_versions(Backend& session, const CacheState& state,

@@ -14,9 +14,11 @@
 
 #include "base/small_array.h"
 #include "front/cache_state.h"
+#include "front/current_tags.h"
 #include "front/entry.h"
 #include "front/reading.h"
 #include "polycache/author/backend.h"
+#include "polycache/author/extension.h"
 #include "polycache/tags.h"
 
 namespace polycache {
@@ -85,6 +87,8 @@ bool tags_are_current(Backend& session, const CacheState& state, std::string_vie
 bool is_recording() noexcept;
 // Tells this thread's recorders that the entry was read.
 void record_tags(const CacheState& state, std::span<const EntryTag> tags);
+// The same for the content of a field.
+void record_content(const CacheState& state, std::string_view content);
 
 // The versions of those tags for an entry that lives for `ttl`. Makes those that are missing, and
 // lengthens the lives of those that would end before the entry.
@@ -95,9 +99,53 @@ std::vector<std::uint64_t> take_versions(Backend& session, const CacheState& sta
 void lengthen_versions(Backend& session, const CacheState& state, std::span<const EntryTag> tags,
                        Ttl ttl);
 
+// What is known of the tags of entries that were just read, without reading their versions. Made
+// after the entries were read, so that a tag that was erased before does not count as current; and
+// before their versions are, so that nothing is remembered of a tag that is erased meanwhile.
+class TagsNow {
+ public:
+  TagsNow(Backend& session, const CacheState& state, CurrentTags& remembered)
+      : state_(state), remembered_(remembered) {
+    if (!state.shared().has_tag_stamps()) return;
+    auto* const stamps = static_cast<TagStampExtension*>(session.extension(TagStampExtension::id));
+    if (stamps != nullptr) stamp_ = stamps->tag_stamp();
+  }
+
+  // Whether these tags are known to be current. Tells this thread's recorders if so.
+  bool are_current(std::string_view content) const {
+    if (!stamp_ || !remembered_.has(content, *stamp_)) return false;
+    if (is_recording()) [[unlikely]]
+      record_content(state_, content);
+    return true;
+  }
+  // Their versions have been read since, from the store itself, and were current.
+  void remember(std::string_view content) const noexcept {
+    if (stamp_) remembered_.remember(content, *stamp_);
+  }
+
+ private:
+  const CacheState& state_;
+  CurrentTags& remembered_;
+  std::optional<std::uint64_t> stamp_;
+};
+
 // Finds out whether an entry with Outcome::tagged counts.
-inline void check_tags(Backend& session, const CacheState& state, Reading& reading) {
-  reading.check_tags([&] { return tags_are_current(session, state, reading.tags()); });
+void check_tags(Backend& session, const CacheState& state, CurrentTags& remembered,
+                Reading& reading);
+template <class Operation>
+void check_tags(const Operation& operation, Backend& session, Reading& reading) {
+  check_tags(session, operation.state(), operation.current_tags(), reading);
+}
+
+// Entries of a bulk read with Outcome::tagged, with their places in the call.
+using TaggedReadings = std::vector<std::pair<std::size_t, Reading>>;
+
+// Finds out which of them count. Reads all versions that are needed in one call.
+void check_tags_of(Backend& session, const CacheState& state, CurrentTags& remembered,
+                   TaggedReadings& entries);
+template <class Operation>
+void check_tags_of(const Operation& operation, Backend& session, TaggedReadings& entries) {
+  check_tags_of(session, operation.state(), operation.current_tags(), entries);
 }
 
 // The tags of a write, checked. Throws ValueError for an empty name, a long one, or too many;

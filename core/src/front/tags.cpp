@@ -83,6 +83,10 @@ void record_tags(const CacheState& state, std::span<const EntryTag> tags) {
   if (innermost != nullptr) TagAccess::record(state.keys().reserved_head(), tags);
 }
 
+void record_content(const CacheState& state, std::string_view content) {
+  if (const auto tags = read_tags(content)) record_tags(state, *tags);
+}
+
 std::optional<std::string> Cache::tags_for(Operation& operation, const Tags& tags, Ttl ttl) {
   if (tags.empty()) return std::string();
   const detail::TagList& list = checked_tags(*state_, tags.list_, operation.what());

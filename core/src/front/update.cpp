@@ -48,7 +48,7 @@ bool Cache::update_bytes(KeyView key, Decode decode, Renew make, const WriteOpti
         found.stored = stored;
         read_entry(*state_, id, found.reading, stored, decode);
       });
-      if (found.reading.outcome == Outcome::tagged) check_tags(session, *state_, found.reading);
+      if (found.reading.outcome == Outcome::tagged) check_tags(operation, session, found.reading);
       return found;
     });
   };

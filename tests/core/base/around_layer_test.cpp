@@ -413,6 +413,7 @@ TEST(AroundLayer, LetsTheStorePredictRefusalsUnlessItMustSeeThem) {
 
   TestLayerFactory seeing(store, {.early_refusals = false});
   EXPECT_EQ(seeing.connect()->extension(AdmissionExtension::id), nullptr);
+  EXPECT_EQ(seeing.connect()->extension(TagStampExtension::id), nullptr) << "it omits reads";
   EXPECT_EQ(seeing.traits().breaker, nullptr);
   EXPECT_TRUE(seeing.traits().breaks_circuits);
   EXPECT_EQ(seeing.traits().key_rules, KeyRules::strict);

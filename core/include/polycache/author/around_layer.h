@@ -169,8 +169,9 @@ struct Transparency {
   bool unknown_extensions = true;
 
   // Lets the core refuse a call before the layer sees it, if a circuit breaker of the store is open
-  // (AdmissionExtension, StoreTraits::breaker). False for a layer that must see every call, or that
-  // may answer without the store.
+  // (AdmissionExtension, StoreTraits::breaker), and omit the reads of versions of tags that have
+  // not changed (TagStampExtension). False for a layer that must see every call, or that may answer
+  // without the store.
   bool early_refusals = true;
 };
 
@@ -184,8 +185,8 @@ class POLYCACHE_API AroundLayer : public Layer {
   // Called instead of each function of StoreOp. Calls go() once, or not at all and answers in place
   // of the store: by deliver() for each item, and by what it returns. May throw, before or after
   // go(); an exception that it throws is the caller's. Not called for AdmissionExtension,
-  // PaddedNumbersExtension, IdleExtension, TagIndexExtension::has_index and keeping() of locks,
-  // deques and indexes, which reach no entry, nor for unknown extensions.
+  // PaddedNumbersExtension, IdleExtension, TagStampExtension, TagIndexExtension::has_index and
+  // keeping() of locks, deques and indexes, which reach no entry, nor for unknown extensions.
   //
   // A BackendError that it throws around check_health becomes a server that is not reachable, with
   // the name BackendError::server(), or "layer".

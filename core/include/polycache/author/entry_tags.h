@@ -1,9 +1,10 @@
 // What a store may know of the tags (polycache/tags.h) of the entries that it keeps, for stores
-// with an index of them (TagIndexExtension). Nothing else of a store depends on the format of
-// stored bytes.
+// with an index of them (TagIndexExtension) or with stamps (TagStampExtension). Nothing else of a
+// store depends on the format of stored bytes.
 
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string_view>
 
@@ -18,5 +19,11 @@ namespace polycache {
 // throws.
 POLYCACHE_API void visit_tag_versions(std::string_view stored,
                                       FunctionRef<void(std::uint64_t version)> each);
+
+// Whether an entry with that key and a value of that size may be the version of a tag: true for
+// each of them, false for nearly all other entries. For TagStampExtension. Thread-safe.
+inline bool is_tag_version(std::string_view key, std::size_t value_size) noexcept {
+  return value_size == sizeof(std::uint64_t) && key.find(":~t") != std::string_view::npos;
+}
 
 }  // namespace polycache

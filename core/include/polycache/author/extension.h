@@ -212,6 +212,27 @@ struct TagIndexExtension {
   ~TagIndexExtension() = default;
 };
 
+// Lets the core confirm the tags of an entry without reading their versions again. A store offers
+// it if it can say cheaply that none of the versions that it keeps has changed. It recognises them
+// by is_tag_version() (entry_tags.h), or counts every write. A layer that changes keys, or that may
+// answer without the store, must hide it.
+struct TagStampExtension {
+  static constexpr std::string_view id = "polycache.tag_stamp/1";
+  // Returns a number for the versions that the store had at some moment between the beginning of
+  // the latest operation of this session and the end of this call. If two calls return the same
+  // number, in any sessions of one factory, then between their moments no version was replaced or
+  // removed: by any process, by erasure, overwriting, eviction or clear(), nor with the store
+  // itself. The number may change without a reason. A version whose life has ended is removed at
+  // the latest when the store says of it that it is absent, or stores another one.
+  //
+  // Called after most reads of entries with tags, so it takes nanoseconds: it makes no system call,
+  // and takes no lock that a write of another session holds.
+  virtual std::uint64_t tag_stamp() = 0;
+
+ protected:
+  ~TagStampExtension() = default;
+};
+
 // Locks between threads and processes, for recipes. A lock has a key and at most `permits` holders,
 // each with a token of its own and a lease, after which the store gives its place to others. The
 // keys come from Cache::with_extension(), so no key of a user meets them; a store may append up to

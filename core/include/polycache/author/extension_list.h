@@ -29,7 +29,7 @@ using SessionExtensions =
     ExtensionList<TtlExtension, CompareExtension, PopExtension, PaddedNumbersExtension,
                   ErasePrefixExtension, AdmissionExtension, HealthExtension, IdleExtension,
                   ScanExtension, ErasePatternExtension, RenewExtension, TagIndexExtension,
-                  LockExtension, LimitExtension, DequeExtension, IndexExtension>;
+                  LockExtension, LimitExtension, DequeExtension, IndexExtension, TagStampExtension>;
 
 // Of a factory: BackendFactory::extension().
 using FactoryExtensions = ExtensionList<MaintenanceExtension>;

@@ -43,5 +43,6 @@
 #include "polycache/testing/store_fixture.h"
 #include "polycache/testing/tag_conformance.h"
 #include "polycache/testing/tag_index_conformance.h"
+#include "polycache/testing/tag_stamp_conformance.h"
 #include "polycache/testing/thread_conformance.h"
 #include "polycache/testing/value_conformance.h"

@@ -53,6 +53,8 @@ struct Quirks {
   bool has_renew = true;
   // It offers tag_index/1: an index of the tags that its entries carry.
   bool has_tag_index = true;
+  // It offers tag_stamp/1, so that the core need not read versions of tags again. Few stores do.
+  bool has_tag_stamps = false;
   // It offers index/1: ordered maps between all users of the store.
   bool has_indexes = true;
   // It offers lock/1: locks between all users of the store.

@@ -52,6 +52,7 @@ class MemoryStore {
   void clear() {
     const std::lock_guard lock(mutex_);
     entries_.clear();
+    ++tag_stamp_;
   }
 
   // Runs f(entries, live) under the lock; `live` is the entry of that key, or the end. An expired
@@ -65,12 +66,15 @@ class MemoryStore {
             std::chrono::floor<std::chrono::milliseconds>(clock.steady_now().time_since_epoch())) {
       entries_.erase(entry);
       entry = entries_.end();
+      ++tag_stamp_;
     }
+    const VersionWatch watch(*this, key, entry);
     return std::invoke(std::forward<F>(f), entries_, entry);
   }
 
   std::size_t erase_prefix(std::string_view prefix) {
     const std::lock_guard lock(mutex_);
+    ++tag_stamp_;
     return std::erase_if(entries_,
                          [&](const auto& entry) { return entry.first.starts_with(prefix); });
   }
@@ -80,6 +84,7 @@ class MemoryStore {
   std::size_t erase_if(Matches matches, Counts counts) {
     std::size_t count = 0;
     const std::lock_guard lock(mutex_);
+    ++tag_stamp_;
     std::erase_if(entries_, [&](const auto& entry) {
       if (!matches(entry)) return false;
       count += counts(entry) ? 1 : 0;
@@ -106,6 +111,8 @@ class MemoryStore {
     return page;
   }
 
+  std::uint64_t tag_stamp() const noexcept { return tag_stamp_; }
+
   bool has_tag_index() const noexcept { return has_tag_index_; }
   // All users of a store have one clock.
   LockTable& locks(const Clock& clock) {
@@ -121,10 +128,36 @@ class MemoryStore {
   bool set_tag_index(bool on) noexcept { return has_tag_index_.exchange(on); }
 
  private:
+  using Entries = std::map<std::string, Entry, std::less<>>;
+
+  // Changes the stamp if the entry is the version of a tag, and is removed or replaced meanwhile.
+  // REQUIRES: the lock is held
+  class VersionWatch {
+   public:
+    VersionWatch(MemoryStore& store, std::string_view key, Entries::const_iterator entry)
+        : store_(store), key_(key) {
+      if (entry == store.entries_.end()) return;
+      if (is_tag_version(key, entry->second.value.size())) before_ = entry->second.value;
+    }
+    VersionWatch(const VersionWatch&) = delete;
+    VersionWatch& operator=(const VersionWatch&) = delete;
+    ~VersionWatch() {
+      if (!before_) return;
+      const auto now = store_.entries_.find(key_);
+      if (now == store_.entries_.end() || now->second.value != *before_) ++store_.tag_stamp_;
+    }
+
+   private:
+    MemoryStore& store_;
+    const std::string_view key_;
+    std::optional<std::string> before_;
+  };
+
   std::atomic<bool> has_tag_index_{false};
+  std::atomic<std::uint64_t> tag_stamp_{1};  // changed under the mutex
   std::mutex mutex_;
   // Guarded by the mutex.
-  std::map<std::string, Entry, std::less<>> entries_;
+  Entries entries_;
   std::optional<LockTable> locks_;
   DequeTable deques_;   // has a mutex of its own
   IndexTable indexes_;  // has a mutex of its own
@@ -139,6 +172,7 @@ class MemorySession final : public Backend,
                             public ErasePatternExtension,
                             public RenewExtension,
                             public TagIndexExtension,
+                            public TagStampExtension,
                             public LockExtension,
                             public LimitExtension,
                             public DequeExtension,
@@ -198,6 +232,7 @@ class MemorySession final : public Backend,
     if (id == ErasePatternExtension::id) return static_cast<ErasePatternExtension*>(this);
     if (id == RenewExtension::id) return static_cast<RenewExtension*>(this);
     if (id == TagIndexExtension::id) return static_cast<TagIndexExtension*>(this);
+    if (id == TagStampExtension::id) return static_cast<TagStampExtension*>(this);
     if (id == LockExtension::id) return static_cast<LockExtension*>(this);
     if (id == LimitExtension::id) return static_cast<LimitExtension*>(this);
     if (id == DequeExtension::id) return static_cast<DequeExtension*>(this);
@@ -290,6 +325,7 @@ class MemorySession final : public Backend,
     };
     return store_->erase_if(carries_one, [&](const auto& entry) { return !is_over(entry.second); });
   }
+  std::uint64_t tag_stamp() override { return store_->tag_stamp(); }
   Taken take(const Claim& claim, std::chrono::milliseconds lease) override {
     return store_->locks(clock_).take(claim, lease);
   }

@@ -1,0 +1,65 @@
+// Tags that a Cache has found to be current, and the stamp (TagStampExtension) at which they were:
+// while the store returns the same stamp, no version is read again (docs/adr/0043).
+
+#pragma once
+
+#include <array>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <string_view>
+
+namespace polycache {
+
+// Owned by one Cache, and used by its thread. A bounded number of places; the contents of a field
+// of tags (entry.h) share one with others of the same hash, and the latest stays.
+class CurrentTags {
+ public:
+  // Whether these tags were current at that stamp. Also false after most_confirmations, so that the
+  // versions are read once in a while: a store that evicts what is not used must see that they are.
+  bool has(std::string_view content, std::uint64_t stamp) noexcept {
+    if (!places_) return false;
+    Place& place = (*places_)[index_of(content)];
+    if (place.stamp != stamp || place.left == 0 || place.content != content) return false;
+    --place.left;
+    return true;
+  }
+  // `stamp`: taken before their versions were read. Remembers nothing of a long content.
+  void remember(std::string_view content, std::uint64_t stamp) noexcept;
+  // Of another store.
+  void forget() noexcept { places_.reset(); }
+
+  static constexpr std::size_t place_count = 64;
+  static constexpr std::size_t longest_content = 256;
+  static constexpr std::uint32_t most_confirmations = 32;
+
+ private:
+  struct Place {
+    std::uint64_t stamp = 0;
+    std::uint32_t left = 0;  // confirmations
+    std::string content;     // empty: none
+  };
+
+  // Contents that differ have different names or versions. Versions are random, so it suffices to
+  // combine all bytes.
+  static std::size_t index_of(std::string_view content) noexcept {
+    std::uint64_t mixed = content.size();
+    while (content.size() >= sizeof(std::uint64_t)) {
+      std::uint64_t word = 0;
+      std::memcpy(&word, content.data(), sizeof word);
+      mixed = std::rotl(mixed, 5) ^ word;
+      content.remove_prefix(sizeof word);
+    }
+    for (const char c : content) mixed = std::rotl(mixed, 5) ^ static_cast<unsigned char>(c);
+    constexpr std::uint64_t golden = 0x9e3779b97f4a7c15;  // spreads all bits to the upper ones
+    return static_cast<std::size_t>(mixed * golden >> 58U);
+  }
+  static_assert(place_count == std::size_t{1} << (64U - 58U));
+
+  std::unique_ptr<std::array<Place, place_count>> places_;
+};
+
+}  // namespace polycache
