@@ -30,14 +30,14 @@ const OptionMap options{{"max_value_bytes", std::string("2MiB")},
 
 }  // namespace
 
-INSTANTIATE_TEST_SUITE_P(
-    SqliteFile, BackendConformance,
-    ::testing::ValuesIn(linked_and_loaded({.backend = "sqlite",
-                                           .location = fresh_file,
-                                           .options = options,
-                                           .quirks = {.refuses_value_of = too_large}},
-                                          sqlite::plugin)),
-    case_name);
+INSTANTIATE_TEST_SUITE_P(SqliteFile, BackendConformance,
+                         ::testing::ValuesIn(linked_and_loaded(
+                             {.backend = "sqlite",
+                              .location = fresh_file,
+                              .options = options,
+                              .quirks = {.has_tag_stamps = true, .refuses_value_of = too_large}},
+                             sqlite::plugin)),
+                         case_name);
 
 INSTANTIATE_TEST_SUITE_P(SqliteFileWithChecksums, BackendConformance,
                          ::testing::Values(ConformanceCase{
@@ -47,7 +47,8 @@ INSTANTIATE_TEST_SUITE_P(SqliteFileWithChecksums, BackendConformance,
                                        .options = {{"checksum", true},
                                                    {"busy_timeout", std::string("1m")},
                                                    {"max_entries", std::int64_t{1'000'000}}},
-                                       .linked_plugins = {&sqlite::plugin}},
+                                       .linked_plugins = {&sqlite::plugin},
+                                       .quirks = {.has_tag_stamps = true}},
                              .variant = KeyVariant::plain}),
                          case_name);
 
@@ -70,6 +71,7 @@ INSTANTIATE_TEST_SUITE_P(
                                            .options = options,
                                            .linked_plugins = {&sqlite::plugin},
                                            .quirks = {.shared_between_processes = false,
+                                                      .has_tag_stamps = true,
                                                       .refuses_value_of = too_large}})),
     case_name);
 

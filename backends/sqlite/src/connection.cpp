@@ -377,6 +377,14 @@ bool Connection::in_transaction() noexcept {
   return handle_ != nullptr && sqlite3_get_autocommit(handle_) == 0;
 }
 
+std::uint32_t Connection::data_version() noexcept {
+  std::uint32_t version = 0;
+  [[maybe_unused]] const int code =
+      sqlite3_file_control(handle_, "main", SQLITE_FCNTL_DATA_VERSION, &version);
+  assert(code == SQLITE_OK);
+  return version;
+}
+
 std::int64_t Connection::last_insert() const noexcept { return sqlite3_last_insert_rowid(handle_); }
 
 void Connection::forget_insert(std::int64_t none) noexcept {

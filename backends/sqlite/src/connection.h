@@ -72,6 +72,10 @@ class Connection {
   std::int64_t changes() const noexcept;
   bool in_transaction() noexcept;
 
+  // A number that changes with every commit to the file, by whatever connection, as it was in the
+  // latest transaction of this one. REQUIRES: the caller is Inside
+  std::uint32_t data_version() noexcept;
+
   // The row inserted (not updated) since the last forget_insert(), or `none`. REQUIRES: the caller
   // is Inside
   std::int64_t last_insert() const noexcept;

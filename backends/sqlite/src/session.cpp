@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "polycache/author/counter.h"
+#include "polycache/author/fork.h"
 #include "polycache/author/text.h"
 #include "session_operation.h"
 
@@ -80,6 +81,7 @@ bool Session::read_one(std::string_view key, Deliver deliver) {
           alias_->near->keep(key, buffer_, expires, *before, now.milliseconds);
         }
       }
+      if (found) note_version(key, buffer_.size(), expires);
     }
     if (!found) {
       report_damage(table, key);
@@ -146,6 +148,7 @@ bool Session::copy_near_values(Table& table, std::span<const std::string_view> k
   for (std::size_t i = 0; i < keys.size() && buffer_.size() <= many_bytes; ++i) {
     if (!alias_->near->find(keys[i], *stamp, now.milliseconds, value, expires)) return false;
     buffer_.append(value);
+    note_version(keys[i], value.size(), expires);
     hits_.push_back({i, expires, buffer_.size()});
   }
   return hits_.size() == keys.size();
@@ -164,7 +167,9 @@ std::size_t Session::copy_values(Table& table, std::span<const std::string_view>
       report_damage(table, keys[from]);
       continue;
     }
-    buffer_.append(row.value());
+    const std::string_view value = row.value();
+    buffer_.append(value);
+    note_version(keys[from], value.size(), row.expires());
     hits_.push_back({from, row.expires(), buffer_.size()});
   }
   return from;
@@ -460,6 +465,26 @@ std::size_t Session::erase_tagged(std::span<const std::uint64_t> versions) {
   return live;
 }
 
+// --- stamps of tags ---
+
+// In a forked child the connection is the parent's until the next operation.
+std::uint64_t Session::tag_stamp() {
+  if (table_ == nullptr || share_->fork() != fork_count()) {
+    tag_stamps_.renew();
+    return tag_stamps_.stamp(0);
+  }
+  Connection& connection = table_->table.connection();
+  const Inside inside(connection);
+  if (alias_->near == nullptr || table_->table.readers_block_writers()) {
+    return tag_stamps_.stamp(connection.data_version());
+  }
+  // A hit in the near tier begins no transaction, so the data version may be older than the hit.
+  const std::optional<LogStamp> now = near_stamp(table_->table);
+  if (!now || *now != tagged_at_) tag_stamps_.renew();
+  if (now) tagged_at_ = *now;
+  return tag_stamps_.stamp(0);
+}
+
 // --- locks ---
 
 // Whether one is taken is read before the file is locked, so that those who wait for one delay
@@ -488,6 +513,7 @@ bool Session::release(const Claim& claim) {
 }
 
 void* Session::extension(std::string_view id) noexcept {
+  if (id == TagStampExtension::id) return static_cast<TagStampExtension*>(this);
   if (id == TtlExtension::id) return static_cast<TtlExtension*>(this);
   if (id == CompareExtension::id) return static_cast<CompareExtension*>(this);
   if (id == PopExtension::id) return static_cast<PopExtension*>(this);

@@ -23,11 +23,13 @@
 #include "patience.h"
 #include "polycache/author/backend.h"
 #include "polycache/author/deque_extension.h"
+#include "polycache/author/entry_tags.h"
 #include "polycache/author/extension.h"
 #include "polycache/author/glob.h"
 #include "polycache/author/index_extension.h"
 #include "store_share.h"
 #include "table.h"
+#include "tag_stamps.h"
 
 namespace polycache::sqlite {
 
@@ -83,6 +85,7 @@ class Session final : public Backend,
                       private ErasePatternExtension,
                       private RenewExtension,
                       private TagIndexExtension,
+                      private TagStampExtension,
                       private LockExtension,
                       private DequeExtension,
                       private IndexExtension {
@@ -139,6 +142,8 @@ class Session final : public Backend,
   bool create_index() override;
   bool drop_index() override;
   std::size_t erase_tagged(std::span<const std::uint64_t> versions) override;
+  // TagStampExtension
+  std::uint64_t tag_stamp() override;
   // LockExtension
   Taken take(const Claim& claim, std::chrono::milliseconds lease) override;
   bool renew(const Claim& claim, std::chrono::milliseconds lease) override;
@@ -205,6 +210,10 @@ class Session final : public Backend,
     tag_index_seen_ = changes;
   }
   void report_damage(Table& table, std::string_view key) const;
+  void note_version(std::string_view key, std::size_t value_size, std::int64_t expires) noexcept {
+    if (is_tag_version(key, value_size)) [[unlikely]]
+      tag_stamps_.note_version(expires);
+  }
 
   // The content of the file now; empty without a near tier, or if it cannot be told. REQUIRES: the
   // caller is Inside
@@ -252,6 +261,9 @@ class Session final : public Backend,
     Ttl left;
   };
   std::vector<Row> rows_;
+
+  TagStamps tag_stamps_;
+  LogStamp tagged_at_;  // the file's content at the latest of them, with a near tier
 
   std::unique_ptr<Session> collections_;
 };

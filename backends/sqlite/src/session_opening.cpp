@@ -97,6 +97,7 @@ void Session::leave_replaced_file() {
 
 void Session::open(const Moment& now) {
   share_ = &alias_->share->here();
+  tag_stamps_.renew();
   const Turn turn = take_turn();
   identity_.reset();
   if (alias_->place == Connection::Place::file) {

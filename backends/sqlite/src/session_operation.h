@@ -36,6 +36,7 @@ auto Session::read(Operation operation) {
   return perform([&] {
     const Moment now = moment(0);
     Table& table = open_table(now);
+    tag_stamps_.note_read(now.milliseconds);
     Turn turn = alias_->place == Connection::Place::memory ? take_turn() : Turn();
     return operation(table, now, turn);
   });
