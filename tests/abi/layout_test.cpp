@@ -277,6 +277,7 @@ TEST(VirtualTables, Extensions) {
   EXPECT_EQ(slot(&MaintenanceExtension::cull), 1);
   EXPECT_EQ(slot(&MaintenanceExtension::volume), 2);
   EXPECT_EQ(slot(&MaintenanceExtension::counts), 3);
+  EXPECT_EQ(slot(&DumpExtension::save), 0);
 }
 
 // The names are part of the interface too: a number at the end is raised when one changes.
@@ -296,6 +297,7 @@ TEST(Extensions, AreCalledAsEver) {
   EXPECT_EQ(DequeExtension::id, "polycache.deque/1");
   EXPECT_EQ(IndexExtension::id, "polycache.index/1");
   EXPECT_EQ(MaintenanceExtension::id, "polycache.maintenance/1");
+  EXPECT_EQ(DumpExtension::id, "polycache.dump/1");
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 
+#include <cstdlib>
 #include <memory>
 
 namespace polycache::locmem {
@@ -36,7 +37,14 @@ void ForkGuard::register_handlers(ForkGuard& guard) {
     guards_mutex.unlock();
   };
   const std::lock_guard lock(guards_mutex);
-  if (guards == nullptr) pthread_atfork(before, after, after);
+  if (guards == nullptr) {
+    pthread_atfork(before, after, after);
+    static constexpr auto at_exit = [] {
+      const std::lock_guard exiting(guards_mutex);
+      for (ForkGuard* g = guards; g != nullptr; g = g->next_) g->before_exit();
+    };
+    static_cast<void>(std::atexit(at_exit));
+  }
   guard.next_ = guards;
   guards = &guard;
 }
@@ -54,6 +62,12 @@ void ForkGuard::remove(Forkable& store) noexcept {
 void ForkGuard::before_fork() noexcept {
   mutex_.lock();
   for (Forkable* store : stores_) store->lock_for_fork();
+}
+
+// Other threads may go on; one that makes or drops a store waits.
+void ForkGuard::before_exit() noexcept {
+  const std::lock_guard lock(mutex_);
+  for (Forkable* store : stores_) store->before_exit();
 }
 
 void ForkGuard::after_fork() noexcept {

@@ -1,5 +1,6 @@
 // Prevents fork() from copying a store in the middle of a change: the stores' locks are taken
-// before a fork and released on both sides, so that a child can use the inherited stores.
+// before a fork and released on both sides, so that a child can use the inherited stores. Also
+// tells them that the process exits.
 
 #pragma once
 
@@ -16,6 +17,8 @@ class Forkable {
  public:
   virtual void lock_for_fork() noexcept = 0;
   virtual void unlock_after_fork() noexcept = 0;
+  // Called when the process exits by exit() or from main().
+  virtual void before_exit() noexcept {}
 
  protected:
   ~Forkable() = default;
@@ -34,6 +37,7 @@ class ForkGuard {
   static void register_handlers(ForkGuard& guard);
   void before_fork() noexcept;
   void after_fork() noexcept;
+  void before_exit() noexcept;
 
   std::shared_ptr<ForkGuard> self_;
   std::once_flag registered_;

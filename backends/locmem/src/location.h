@@ -2,12 +2,14 @@
 
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <mutex>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "persistence.h"
 #include "polycache/author/backend.h"
 #include "settings.h"
 #include "store.h"
@@ -18,6 +20,10 @@ namespace polycache::locmem {
 struct Claim {
   Settings settings;
   std::shared_ptr<Store> store;
+  std::chrono::milliseconds interval{};           // between two saves
+  std::shared_ptr<Persistence> persistence = {};  // null: the store is not saved
+  std::shared_ptr<const Report> report = {};      // where its warnings go
+  std::string problem = {};                       // why a dump was not loaded, if so
 };
 
 // Stored in BackendContext::process_wide while an alias uses it. Thread-safe.
@@ -32,12 +38,19 @@ class Location {
   // Returns the store for an alias with these settings: the existing one, or a new one. There are
   // two only while a reconfiguration changes the limits, since all configured aliases agree
   // (BackendContext::agree).
-  std::shared_ptr<const Claim> claim(const Settings& settings);
+  // A new store is loaded from its file.
+  std::shared_ptr<const Claim> claim(const Settings& settings, const Persistent& persistent,
+                                     std::shared_ptr<const Report> report);
+
+  // The claim ends. If it was the last of its file, saves the store, and returns why it could not.
+  std::string leave(std::shared_ptr<const Claim> claim);
 
   // The claim is in use: its store becomes the location's store.
   void keep(const Claim& claim);
 
  private:
+  std::shared_ptr<Persistence> persistence_of(const std::string& file);
+
   const Clock& clock_;
   ForkGuard& fork_guard_;
 

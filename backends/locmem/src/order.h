@@ -2,10 +2,12 @@
 
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 
 #include "entry.h"
+#include "entry_list.h"
 #include "settings.h"
 
 namespace polycache::locmem {
@@ -37,6 +39,13 @@ class Order {
   virtual void prefetch(std::uint64_t) const noexcept {}
   // Discards what is remembered about removed entries.
   virtual void forget() noexcept {}
+  // Its lists in the order of eviction, roughly; in each, the oldest entry goes first.
+  virtual std::size_t lists() const noexcept = 0;
+  virtual const EntryList& list(std::size_t index) const noexcept = 0;
+  // What it knows of an entry besides its place in a list, for another process.
+  virtual std::uint8_t standing(const Entry&) const noexcept { return 0; }
+  // Gives an entry that was just added the standing that it had in another process.
+  virtual void restore(Entry&, std::uint8_t /*standing*/) noexcept {}
   // Evicts the entry that pick() returned.
   virtual void evict(Entry& entry, std::uint64_t hash) noexcept;
 };

@@ -25,6 +25,12 @@ void LfuOrder::replace(Entry& old, Entry& fresh) noexcept {
   list_of(old).replace(old, fresh);
 }
 
+void LfuOrder::restore(Entry& entry, std::uint8_t standing) noexcept {
+  list_of(entry).remove(entry);
+  entry.set_mark(standing);
+  list_of(entry).push_newest(entry);
+}
+
 Entry* LfuOrder::pick() noexcept {
   for (; least_ < by_uses_.size(); ++least_) {
     if (!by_uses_[least_].empty()) return by_uses_[least_].oldest();

@@ -18,6 +18,10 @@ class LfuOrder final : public Order {
   void remove(Entry& entry) noexcept override;
   void replace(Entry& old, Entry& fresh) noexcept override;
   Entry* pick() noexcept override;
+  std::size_t lists() const noexcept override { return by_uses_.size(); }
+  const EntryList& list(std::size_t index) const noexcept override { return by_uses_[index]; }
+  std::uint8_t standing(const Entry& entry) const noexcept override { return entry.mark(); }
+  void restore(Entry& entry, std::uint8_t standing) noexcept override;
 
  private:
   // An entry's mark is its number of uses.

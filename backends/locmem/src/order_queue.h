@@ -20,6 +20,8 @@ class QueueOrder final : public Order {
   void remove(Entry& entry) noexcept override { queue_.remove(entry); }
   void replace(Entry& old, Entry& fresh) noexcept override { queue_.replace(old, fresh); }
   Entry* pick() noexcept override { return queue_.oldest(); }
+  std::size_t lists() const noexcept override { return 1; }
+  const EntryList& list(std::size_t) const noexcept override { return queue_; }
   const Entry* likely_next() const noexcept override { return queue_.oldest(); }
 
  private:

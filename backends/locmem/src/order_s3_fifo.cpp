@@ -82,6 +82,17 @@ void S3FifoOrder::replace(Entry& old, Entry& fresh) noexcept {
   list_of(old).replace(old, fresh);
 }
 
+void S3FifoOrder::restore(Entry& entry, std::uint8_t standing) noexcept {
+  if ((standing & in_main_bit) != 0 && !is_in_main(entry)) {
+    small_.remove(entry);
+    entry.set_mark(in_main_bit);
+    main_.push_newest(entry);
+  }
+  if ((standing & used_bit) != 0) {
+    entry.set_mark(static_cast<std::uint8_t>(entry.mark() | used_bit));
+  }
+}
+
 // Terminates, since each round moves an entry out of the small queue or clears a use.
 Entry* S3FifoOrder::pick() noexcept {
   for (;;) {

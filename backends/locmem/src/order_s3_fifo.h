@@ -47,6 +47,14 @@ class S3FifoOrder final : public Order {
   void prefetch(std::uint64_t hash) const noexcept override;
   void evict(Entry& entry, std::uint64_t hash) noexcept override;
   void forget() noexcept override { history_.clear(); }
+  std::size_t lists() const noexcept override { return 2; }
+  const EntryList& list(std::size_t index) const noexcept override {
+    return index == 0 ? small_ : main_;
+  }
+  std::uint8_t standing(const Entry& entry) const noexcept override {
+    return entry.mark() & (used_bit | in_main_bit);
+  }
+  void restore(Entry& entry, std::uint8_t standing) noexcept override;
 
  private:
   // An entry's mark. In the small queue, the upper six bits are the epoch of its arrival.

@@ -2,8 +2,11 @@
 
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <limits>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "polycache/author/backend.h"
@@ -27,7 +30,18 @@ struct Settings {
   // The options that all aliases of one location must agree on.
   std::vector<SharedOption> shared() const;
 
+  std::string_view policy_name() const noexcept;
+
   friend bool operator==(const Settings&, const Settings&) = default;
+};
+
+// Where a store is kept while no process has it. Apart from Settings, since it changes no store.
+struct Persistent {
+  std::string file;                      // an absolute path; empty: nowhere
+  std::chrono::milliseconds interval{};  // between two saves; 0: only at the end and on request
+
+  static Persistent read(const OptionReader& options);
+  void add_to(std::vector<SharedOption>& shared) const;
 };
 
 }  // namespace polycache::locmem

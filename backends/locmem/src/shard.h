@@ -5,6 +5,7 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <string_view>
 
 #include "deadline_clock.h"
@@ -83,6 +84,22 @@ class alignas(64) Shard {
   template <class Visit, class Enough>
   std::uint64_t visit_from(std::uint64_t point, Visit visit, Enough enough) const;
 
+  // A walk through the entries in the order of eviction, in several steps.
+  struct Walk {
+    std::size_t list = 0;
+    // The entry at which it stopped, and what was older; none at the beginning of a list. Only
+    // compared, since they may be gone.
+    const Entry* last = nullptr;
+    const Entry* older = nullptr;
+    std::string key = {};  // of `last`
+  };
+  // Calls visit(entry) for about so many entries; returns whether there may be more. If the place
+  // is lost because its entry has moved, the rest of that list is left out.
+  template <class Visit>
+  bool walk_on(Walk& walk, std::size_t at_most, Visit visit) const;
+  std::uint8_t standing(const Entry& entry) const noexcept { return order_->standing(entry); }
+  void restore(Entry& entry, std::uint8_t standing) noexcept { order_->restore(entry, standing); }
+
   // Begins to index the tags of what is written from now on.
   void start_tag_index() {
     if (!tags_) tags_ = std::make_unique<TagRows>();
@@ -159,6 +176,31 @@ std::uint64_t Shard::visit_from(std::uint64_t point, Visit visit, Enough enough)
     if (enough()) break;
   }
   return point;
+}
+
+template <class Visit>
+bool Shard::walk_on(Walk& walk, std::size_t at_most, Visit visit) const {
+  const Entry* next = nullptr;
+  if (walk.last == nullptr) {
+    next = order_->list(walk.list).oldest();
+  } else {
+    const Entry* const last = table_.find(table_.hash_of(walk.key), walk.key);
+    if (last == walk.last && last->older == walk.older) next = last->newer;
+  }
+  const Entry* last = nullptr;
+  for (std::size_t n = 0; n < at_most && next != nullptr; ++n) {
+    last = next;
+    next = next->newer;
+    visit(*last);
+  }
+  if (next == nullptr) {
+    walk.last = nullptr;
+    return ++walk.list < order_->lists();
+  }
+  walk.last = last;
+  walk.older = last->older;
+  walk.key = last->key();
+  return true;
 }
 
 template <class Predicate>

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -33,6 +34,7 @@
 #include "polycache/backends/locmem.h"
 #include "settings.h"
 #include "shard.h"
+#include "shard_copy.h"
 #include "snapshot.h"
 #include "tag_stamp.h"
 
@@ -76,6 +78,14 @@ class Store final : public Forkable {
   // As MaintenanceExtension says. The limits always hold.
   std::size_t expire();
   MaintenanceExtension::Counts counts();
+
+  // For dumps. Replaces the content of `copy`; holds the lock for some tens of microseconds at a
+  // time. Throws bad_alloc.
+  std::size_t shards() const noexcept { return shards_.size(); }
+  std::string_view policy_name() const noexcept { return settings_.policy_name(); }
+  void copy_shard(std::size_t index, ShardCopy& copy);
+  // Stores an entry of another process, with what its policy knew of it, unless there is one.
+  void restore(std::string_view key, std::string_view value, Ttl ttl, std::uint8_t standing);
 
   // As TagIndexExtension says.
   bool has_tag_index() const noexcept { return has_tag_index_.load(std::memory_order_relaxed); }

@@ -35,6 +35,7 @@ class Table {
 
   std::size_t size() const noexcept { return size_; }
   std::uint64_t hash(const Entry& entry) const noexcept { return hash_(entry.key()); }
+  std::uint64_t hash_of(std::string_view key) const noexcept { return hash_(key); }
 
   // Null if there is none.
   Entry* find(std::uint64_t hash, std::string_view key) const noexcept;

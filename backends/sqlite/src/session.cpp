@@ -480,9 +480,9 @@ std::uint64_t Session::tag_stamp() {
   }
   // A hit in the near tier begins no transaction, so the data version may be older than the hit.
   const std::optional<LogStamp> now = near_stamp(table_->table);
-  if (!now || *now != tagged_at_) tag_stamps_.renew();
+  if ((!now || *now != tagged_at_) && ++tagged_version_ == 0) tag_stamps_.renew();
   if (now) tagged_at_ = *now;
-  return tag_stamps_.stamp(0);
+  return tag_stamps_.stamp(tagged_version_);
 }
 
 // --- locks ---

@@ -1,4 +1,4 @@
-// Care of a whole store: removing what is expired, and how much there is.
+// Care of a whole store: removing what is expired, how much there is, and saving it.
 //
 //   const polycache::Maintenance store = cache.maintenance();
 //   const std::size_t gone = store.expire();
@@ -52,6 +52,14 @@ class POLYCACHE_API Maintenance {
   // Counts the entries. What the library keeps for itself, such as versions of tags, is counted as
   // well.
   StoreCounts counts() const;
+
+  // Saves the entries in the file that the configuration names (locmem: the option "persist"), and
+  // returns how many. Other threads never wait for more than a step. When it returns, the file
+  // survives a crash of the machine; if it throws, the file is the older one. Entries that change
+  // meanwhile are saved as they were before or after. Also throws BackendError: Kind::unsupported
+  // if the store cannot save or no file is configured; Kind::denied if the file belongs to another
+  // process or is none that the store may replace.
+  std::uint64_t save() const;
 
  private:
   friend class Cache;

@@ -24,7 +24,8 @@ struct Warning {
     breaker_closed,
     reload_failed,  // CacheRegistry::reload() kept the old configuration
     other,
-    lock_lost,  // its lease ended, or the store lost it, while its owner had it
+    lock_lost,    // its lease ended, or the store lost it, while its owner had it
+    dump_failed,  // a store did not load its dump, or could not save it
   };
   Kind kind = Kind::other;
   std::string_view alias = {};
@@ -45,8 +46,8 @@ POLYCACHE_API std::string_view to_string(Warning::Kind kind) noexcept;
 using WarningHandler = std::function<void(const Warning&)>;
 
 // The default handler: prints one line on std::clog for the first warning of each kind per alias.
-// For the kinds from degraded to reload_failed, which describe the current state of the store, up
-// to eight lines in 50 s. Thread-safe.
+// For dump_failed and the kinds from degraded to reload_failed, which describe the state of the
+// store, up to eight lines in 50 s. Thread-safe.
 POLYCACHE_API void log_first_of_each_kind(const Warning& warning);
 
 }  // namespace polycache

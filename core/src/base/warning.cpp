@@ -41,6 +41,8 @@ std::string_view to_string(Warning::Kind kind) noexcept {
       return "other";
     case Warning::Kind::lock_lost:
       return "lock_lost";
+    case Warning::Kind::dump_failed:
+      return "dump_failed";
   }
   return "unknown";
 }
@@ -51,7 +53,7 @@ namespace {
 bool comes_and_goes(Warning::Kind kind) noexcept {
   return kind == Warning::Kind::degraded || kind == Warning::Kind::recovered ||
          kind == Warning::Kind::breaker_opened || kind == Warning::Kind::breaker_closed ||
-         kind == Warning::Kind::reload_failed;
+         kind == Warning::Kind::reload_failed || kind == Warning::Kind::dump_failed;
 }
 
 // Maximum of lines for one kind and alias within lines_window.

@@ -67,6 +67,17 @@ StoreCounts Maintenance::counts() const {
   return counts;
 }
 
+std::uint64_t Maintenance::save() const {
+  auto* const dump =
+      static_cast<DumpExtension*>(state_->shared().factory()->extension(DumpExtension::id));
+  if (dump == nullptr) {
+    throw_unsupported(state_->shared(), "save", "cannot save its entries", DumpExtension::id);
+  }
+  std::uint64_t entries = 0;
+  run("save", [&] { entries = dump->save(); });
+  return entries;
+}
+
 Maintenance Cache::maintenance() const { return Maintenance(state_); }
 
 }  // namespace polycache

@@ -333,4 +333,18 @@ struct MaintenanceExtension {
   ~MaintenanceExtension() = default;
 };
 
+// Saves the entries of a store in a file, from which its next process loads them. An extension of
+// the factory, so it is thread-safe.
+struct DumpExtension {
+  static constexpr std::string_view id = "polycache.dump/1";
+  // Writes the file anew; returns how many entries it has. Sessions never wait for more than a
+  // step. When it returns, the file survives a crash of the machine; if it throws, the file is the
+  // older one. Throws BackendError: unsupported if the configuration names no file, denied if the
+  // file belongs to another process or must not be replaced, storage if it cannot be written.
+  virtual std::uint64_t save() = 0;
+
+ protected:
+  ~DumpExtension() = default;
+};
+
 }  // namespace polycache

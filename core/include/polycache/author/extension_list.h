@@ -32,6 +32,6 @@ using SessionExtensions =
                   LockExtension, LimitExtension, DequeExtension, IndexExtension, TagStampExtension>;
 
 // Of a factory: BackendFactory::extension().
-using FactoryExtensions = ExtensionList<MaintenanceExtension>;
+using FactoryExtensions = ExtensionList<MaintenanceExtension, DumpExtension>;
 
 }  // namespace polycache

@@ -1,4 +1,5 @@
-// The store in this process's own memory: the fastest. Its content is lost when the process ends.
+// The store in this process's own memory: the fastest. Its content is lost when the process ends,
+// or saved.
 //
 //   "default": {"backend": "locmem", "location": "pages", "options": {"max_bytes": "256MiB"}}
 //
@@ -13,6 +14,15 @@
 //                   adapts to the access pattern), lru, fifo, lfu, django (culls a fraction of
 //                   all entries; for ported tests)
 //   cull_frequency  policy django: a cull evicts one entry in this many, 0 evicts all; 3
+//   persist         the path of a file in which the store is saved and from which its next process
+//                   loads it; not saved. In an existing folder; one process at a time
+//   persist_interval  between two saves; 0: only on request and at the end; 5min
+//
+// With "persist", the file is loaded when a configuration names the store, without what has expired
+// by the wall clock, and saved on Cache::maintenance().save(), at intervals, when no configuration
+// names the store any more, and when the process exits by exit() or from main(). A file that is
+// damaged, foreign or old is ignored with a warning (dump_failed). The child of a fork never saves.
+// Locks, deques and indexes are not saved. docs/stores.md says more.
 //
 // Limits hold at every moment. A value that does not fit into max_bytes is refused. Expired
 // entries are absent to the millisecond; later writes release their memory.
@@ -61,7 +71,7 @@ class Factory : public BackendFactory {
 
   std::unique_ptr<Backend> connect() override;
   StoreTraits traits() const noexcept override;
-  // MaintenanceExtension.
+  // MaintenanceExtension, DumpExtension.
   void* extension(std::string_view id) noexcept override;
 
   // Both concern the whole store, which other factories may share. A store has one listener: a new
