@@ -197,6 +197,17 @@ TEST_F(Limits, AnEntryGoesWhenItSaysNothingAnyMore) {
   }
 }
 
+TEST_F(Limits, ANullPointerAsATextIsAnInvalidKey) {
+  const char* const null = nullptr;
+  EXPECT_THROW(RateLimiter(null, {.limit = 1, .period = 1s}), InvalidKey);
+  EXPECT_THROW(Throttle(null, [] {}, {.limit = 1, .period = 1s}), InvalidKey);
+  EXPECT_THROW(Averager{null}, InvalidKey);
+  const RateLimiter api = limiter(RateAlgorithm::token_bucket, 3, 3s);
+  EXPECT_THROW(api.allow(null), InvalidKey);
+  EXPECT_THROW(api.peek(null), InvalidKey);
+  EXPECT_THROW(api.reset(null), InvalidKey);
+}
+
 TEST_F(Limits, AStoreThatDecidesItselfHasNoEntry) {
   ASSERT_NE(registry_["default"].extension<LimitExtension>(), nullptr);
   ASSERT_EQ(registry_["real"].extension<LimitExtension>(), nullptr);

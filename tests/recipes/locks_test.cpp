@@ -710,6 +710,13 @@ TEST_F(LocksTest, BadInputIsAnErrorThatSaysWhat) {
   EXPECT_THROW(barrier(registry_["none"], "b", [] {}), BackendError);
 }
 
+TEST_F(LocksTest, ANullPointerAsATokenIsAnInvalidKey) {
+  const char* const null = nullptr;
+  Lock lock("l", with(30s));
+  EXPECT_THROW(lock.adopt(null), InvalidKey);
+  EXPECT_THROW(Lock(null, with(30s)), InvalidKey);
+}
+
 TEST_F(LocksTest, AStoreThatFailsNowIsAskedLater) {
   const auto chaos = Chaos::named("default", clock_);
   chaos->set({.fail = 1});

@@ -263,6 +263,26 @@ TEST_F(Pages, FieldsOfTheConnectionAreNotStored) {
 
 // --- Vary ---
 
+TEST(PageHeadersTest, ANullPointerAsANameIsAnInvalidKey) {
+  const char* const null = nullptr;
+  PageHeaders headers{{"Age", "1"}};
+  EXPECT_THROW(headers.add(null, "1"), InvalidKey);
+  EXPECT_THROW(headers.set(null, "1"), InvalidKey);
+  EXPECT_THROW(headers.erase(null), InvalidKey);
+  EXPECT_THROW(static_cast<void>(headers.contains(null)), InvalidKey);
+  EXPECT_THROW(static_cast<void>(headers.find(null)), InvalidKey);
+  EXPECT_THROW(headers.all(null), InvalidKey);
+  EXPECT_EQ(headers.size(), 1U);
+}
+
+TEST(PageHeadersTest, AFieldIsReplacedUnderItsOwnName) {
+  PageHeaders headers{{"Content-Disposition-Of-The-Page", "inline"}, {"Age", "1"}};
+  headers.set(headers.fields()[0].first, "attachment");
+  EXPECT_EQ(headers.fields(),
+            (std::vector<PageHeaders::Field>{{"Age", "1"},
+                                             {"Content-Disposition-Of-The-Page", "attachment"}}));
+}
+
 TEST_F(Pages, EachValueOfAFieldInVaryHasItsPage) {
   const PageCache all = pages();
   const auto ask = [&](PageHeaders headers) {

@@ -323,5 +323,13 @@ TEST_F(SessionsTest, ThreadsLoseNoSaveAndShareNoId) {
   EXPECT_EQ(count, 1U);
 }
 
+TEST_F(SessionsTest, ANullPointerAsATextIsAnInvalidKey) {
+  const char* const null = nullptr;
+  EXPECT_THROW(sessions_.load(null), InvalidKey);
+  EXPECT_THROW(sessions_.load_or_create(null), InvalidKey);
+  EXPECT_THROW(sessions_.erase(null), InvalidKey);
+  EXPECT_THROW(ada().get<std::string>(null), InvalidKey);
+}
+
 }  // namespace
 }  // namespace polycache

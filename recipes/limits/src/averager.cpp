@@ -45,15 +45,14 @@ std::optional<double> mean_of(const std::string& key, const std::optional<std::s
 
 }  // namespace
 
-Averager::Averager(std::string key, AveragerOptions options)
-    : Averager(CacheHandle(std::move(options.cache), options.registry), std::move(key),
-               options.timeout) {}
+Averager::Averager(KeyView key, AveragerOptions options)
+    : Averager(CacheHandle(std::move(options.cache), options.registry), key, options.timeout) {}
 
-Averager::Averager(Cache& cache, std::string key, const AveragerOptions& options)
-    : Averager(CacheHandle(cache), std::move(key), options.timeout) {}
+Averager::Averager(Cache& cache, KeyView key, const AveragerOptions& options)
+    : Averager(CacheHandle(cache), key, options.timeout) {}
 
-Averager::Averager(CacheHandle cache, std::string key, Timeout timeout)
-    : cache_(std::move(cache)), key_(std::move(key)), timeout_(timeout) {
+Averager::Averager(CacheHandle cache, KeyView key, Timeout timeout)
+    : cache_(std::move(cache)), key_(key.text()), timeout_(timeout) {
   limits::check_name("Averager", key_);
 }
 

@@ -66,25 +66,25 @@ RateVerdict update_entry(Cache& cache, const std::string& key, const Rate& rate,
 
 }  // namespace
 
-RateLimiter::RateLimiter(std::string name, const RateLimiterOptions& options)
-    : RateLimiter(CacheHandle(options.cache, options.registry), std::move(name), options) {}
+RateLimiter::RateLimiter(KeyView name, const RateLimiterOptions& options)
+    : RateLimiter(CacheHandle(options.cache, options.registry), name, options) {}
 
-RateLimiter::RateLimiter(Cache& cache, std::string name, RateLimiterOptions options)
-    : RateLimiter(CacheHandle(cache), std::move(name), std::move(options)) {}
+RateLimiter::RateLimiter(Cache& cache, KeyView name, RateLimiterOptions options)
+    : RateLimiter(CacheHandle(cache), name, std::move(options)) {}
 
-RateLimiter::RateLimiter(CacheHandle cache, std::string name, RateLimiterOptions options)
-    : cache_(std::move(cache)), name_(std::move(name)), options_(std::move(options)) {
+RateLimiter::RateLimiter(CacheHandle cache, KeyView name, RateLimiterOptions options)
+    : cache_(std::move(cache)), name_(name.text()), options_(std::move(options)) {
   limits::check_name("RateLimiter", name_);
   limits::check_rate("RateLimiter", name_, options_.limit, options_.period);
 }
 
-RateVerdict RateLimiter::use(std::string_view subject, std::int64_t cost) const {
+RateVerdict RateLimiter::use(KeyView subject, std::int64_t cost) const {
   Cache& cache = cache_.get();
   const bool by_store = cache.extension<LimitExtension>() != nullptr;
   return (by_store ? use_limit : update_entry)(cache, key_of(subject), rate_of(options_), cost);
 }
 
-RateVerdict RateLimiter::allow(std::string_view subject, std::int64_t cost) const {
+RateVerdict RateLimiter::allow(KeyView subject, std::int64_t cost) const {
   if (cost < 1 || cost > options_.limit) {
     throw limits::refused("RateLimiter", name_,
                           "a cost of " + std::to_string(cost) +
@@ -94,9 +94,9 @@ RateVerdict RateLimiter::allow(std::string_view subject, std::int64_t cost) cons
   return use(subject, cost);
 }
 
-RateVerdict RateLimiter::peek(std::string_view subject) const { return use(subject, 0); }
+RateVerdict RateLimiter::peek(KeyView subject) const { return use(subject, 0); }
 
-bool RateLimiter::reset(std::string_view subject) const {
+bool RateLimiter::reset(KeyView subject) const {
   Cache& cache = cache_.get();
   const std::string key = key_of(subject);
   if (cache.extension<LimitExtension>() == nullptr) return cache.erase(key);

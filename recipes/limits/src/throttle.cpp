@@ -17,11 +17,11 @@ RateLimiterOptions options_of(ThrottleOptions options) {
 
 }  // namespace
 
-ThrottleTurns::ThrottleTurns(std::string name, ThrottleOptions options)
-    : limiter_(std::move(name), options_of(std::move(options))) {}
+ThrottleTurns::ThrottleTurns(KeyView name, ThrottleOptions options)
+    : limiter_(name, options_of(std::move(options))) {}
 
-ThrottleTurns::ThrottleTurns(Cache& cache, std::string name, ThrottleOptions options)
-    : limiter_(cache, std::move(name), options_of(std::move(options))) {}
+ThrottleTurns::ThrottleTurns(Cache& cache, KeyView name, ThrottleOptions options)
+    : limiter_(cache, name, options_of(std::move(options))) {}
 
 bool ThrottleTurns::try_take() const { return limiter_.allow(everything).allowed; }
 

@@ -108,10 +108,10 @@ Session Sessions::create() const {
   return session;
 }
 
-std::optional<Session> Sessions::load(std::string_view id) const {
-  if (!is_id(id)) return std::nullopt;
+std::optional<Session> Sessions::load(KeyView id) const {
+  if (!is_id(id.text())) return std::nullopt;
   Cache& cache = cache_.get();
-  const std::string key = key_of(id);
+  const std::string key = key_of(id.text());
   Entry<json> entry = cache.get_entry<json>(key);
   if (entry.status == EntryStatus::error) {
     throw BackendError(BackendError::Kind::unreachable, "", entry.error);
@@ -120,7 +120,7 @@ std::optional<Session> Sessions::load(std::string_view id) const {
   const std::optional<Record> record = read(*entry.value);
   if (!record) return std::nullopt;
   Session session;
-  session.id_ = id;
+  session.id_ = id.text();
   session.created_ = SystemClock::time_point(milliseconds(record->created));
   session.revision_ = record->revision;
   session.data_ = *record->data;
@@ -135,7 +135,7 @@ std::optional<Session> Sessions::load(std::string_view id) const {
   return session;
 }
 
-Session Sessions::load_or_create(std::string_view id) const {
+Session Sessions::load_or_create(KeyView id) const {
   if (auto session = load(id)) return *std::move(session);
   return create();
 }
@@ -219,8 +219,8 @@ SaveResult Sessions::rotate(Session& session) const {
   return result;
 }
 
-bool Sessions::erase(std::string_view id) const {
-  return is_id(id) && cache_.get().erase(key_of(id));
+bool Sessions::erase(KeyView id) const {
+  return is_id(id.text()) && cache_.get().erase(key_of(id.text()));
 }
 
 }  // namespace polycache

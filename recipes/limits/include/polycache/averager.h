@@ -19,6 +19,7 @@
 #include <string_view>
 
 #include "polycache/cache_handle.h"
+#include "polycache/key.h"
 #include "polycache/options.h"
 
 namespace polycache {
@@ -31,10 +32,11 @@ struct AveragerOptions {
 
 class Averager {
  public:
-  // `key` is the key of the entry. Does not look at the store. Throws ValueError for an empty one.
-  explicit Averager(std::string key, AveragerOptions options = {});
+  // `key` is the key of the entry. Does not look at the store. Throws ValueError for an empty one,
+  // InvalidKey for a null pointer.
+  explicit Averager(KeyView key, AveragerOptions options = {});
   // With one thread's cache; `cache` and `registry` of the options are not used.
-  Averager(Cache& cache, std::string key, const AveragerOptions& options = {});
+  Averager(Cache& cache, KeyView key, const AveragerOptions& options = {});
 
   // Throws ValueError for a value that is not finite, or with which the sum would not be; and if
   // the entry is something else.
@@ -48,7 +50,7 @@ class Averager {
   std::optional<double> pop() const;
 
  private:
-  Averager(CacheHandle cache, std::string key, Timeout timeout);
+  Averager(CacheHandle cache, KeyView key, Timeout timeout);
 
   CacheHandle cache_;
   std::string key_;

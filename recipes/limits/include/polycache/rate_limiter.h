@@ -28,7 +28,7 @@
 
 #include "polycache/author/rate.h"  // IWYU pragma: export
 #include "polycache/cache_handle.h"
-#include "polycache/detail/export.h"
+#include "polycache/key.h"
 
 namespace polycache {
 
@@ -44,32 +44,32 @@ class RateLimiter {
  public:
   // `name` begins the keys: two limiters need two names. Does not look at the store. Throws
   // ValueError for an empty name, a limit of zero or less or over 10^9, and a period of zero or
-  // less or over 10 years.
-  RateLimiter(std::string name, const RateLimiterOptions& options);
+  // less or over 10 years; InvalidKey for a null pointer, as do the functions below.
+  RateLimiter(KeyView name, const RateLimiterOptions& options);
   // With one thread's cache; `cache` and `registry` of the options are not used.
-  RateLimiter(Cache& cache, std::string name, RateLimiterOptions options);
+  RateLimiter(Cache& cache, KeyView name, RateLimiterOptions options);
 
   // Uses the subject's limit `cost` times if that is allowed, in one step: of all programs that
   // ask, no more are allowed than the limit. What is not allowed counts for nothing. Throws
   // ValueError for a cost below one or over the limit, which would never be allowed; BackendError
   // as above.
-  RateVerdict allow(std::string_view subject, std::int64_t cost = 1) const;
+  RateVerdict allow(KeyView subject, std::int64_t cost = 1) const;
 
   // Whether a use would be allowed now, and how many; uses nothing. Throws BackendError as above.
-  RateVerdict peek(std::string_view subject) const;
+  RateVerdict peek(KeyView subject) const;
 
   // Forgets the uses of a subject. Returns whether there were any. With LimitExtension, throws
   // BackendError as above; otherwise does what "on_error" says, as erase() does.
-  bool reset(std::string_view subject) const;
+  bool reset(KeyView subject) const;
 
   const std::string& name() const noexcept { return name_; }
 
  private:
-  RateLimiter(CacheHandle cache, std::string name, RateLimiterOptions options);
+  RateLimiter(CacheHandle cache, KeyView name, RateLimiterOptions options);
 
-  std::string key_of(std::string_view subject) const { return name_ + ':' + std::string(subject); }
+  std::string key_of(KeyView subject) const { return name_ + ':' + std::string(subject.text()); }
   // Uses the limit `cost` times, in the way that the store has.
-  RateVerdict use(std::string_view subject, std::int64_t cost) const;
+  RateVerdict use(KeyView subject, std::int64_t cost) const;
 
   CacheHandle cache_;
   std::string name_;

@@ -17,6 +17,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "polycache/key.h"
 #include "polycache/rate_limiter.h"
 
 namespace polycache {
@@ -40,8 +41,8 @@ class ThrottleTurns {
   void wait() const;
 
  protected:
-  ThrottleTurns(std::string name, ThrottleOptions options);
-  ThrottleTurns(Cache& cache, std::string name, ThrottleOptions options);
+  ThrottleTurns(KeyView name, ThrottleOptions options);
+  ThrottleTurns(Cache& cache, KeyView name, ThrottleOptions options);
 
   bool try_take() const;
 
@@ -54,11 +55,11 @@ class ThrottleTurns {
 template <class F>
 class Throttle : public detail::ThrottleTurns {
  public:
-  // Throws ValueError as RateLimiter's constructor does.
-  Throttle(std::string name, F function, ThrottleOptions options)
-      : ThrottleTurns(std::move(name), std::move(options)), function_(std::move(function)) {}
-  Throttle(Cache& cache, std::string name, F function, ThrottleOptions options)
-      : ThrottleTurns(cache, std::move(name), std::move(options)), function_(std::move(function)) {}
+  // Throws as RateLimiter's constructor does.
+  Throttle(KeyView name, F function, ThrottleOptions options)
+      : ThrottleTurns(name, std::move(options)), function_(std::move(function)) {}
+  Throttle(Cache& cache, KeyView name, F function, ThrottleOptions options)
+      : ThrottleTurns(cache, name, std::move(options)), function_(std::move(function)) {}
 
   // Waits for a turn, then calls the function and returns its result. A call that throws has used
   // its turn.

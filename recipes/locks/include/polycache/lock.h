@@ -30,7 +30,6 @@
 #include <optional>
 #include <stop_token>
 #include <string>
-#include <string_view>
 #include <utility>
 
 #include "polycache/cache.h"
@@ -93,8 +92,9 @@ class Lock {
   // keeps it for what its lease has left. Returns the token for the other one's adopt(). Throws
   // CacheError if this thread does not have it.
   std::string detach() { return core_.detach(); }
-  // Takes over the lock of that token, with a new lease. Returns false if it has ended.
-  bool adopt(std::string_view token) { return core_.adopt(token); }
+  // Takes over the lock of that token, with a new lease. Returns false if it has ended. Throws
+  // InvalidKey for a null pointer.
+  bool adopt(KeyView token) { return core_.adopt(token.text()); }
 
   const std::string& name() const noexcept { return core_.name(); }
 

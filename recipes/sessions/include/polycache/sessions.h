@@ -22,6 +22,7 @@
 //   store that does not evict.
 // - A store that fails: load(), save(), rotate() and erase() throw BackendError, whatever
 //   "on_error" is, so that an outage does not end every session.
+// - A null pointer as an id or as the name of a member throws InvalidKey.
 //
 // An object that is made with an alias may be used by all threads at once; one that is made with a
 // Cache belongs to that cache's thread. Neither must be used after its registry has ended. A
@@ -37,6 +38,7 @@
 #include <string_view>
 
 #include "polycache/cache_handle.h"
+#include "polycache/key.h"
 
 namespace polycache {
 
@@ -63,7 +65,7 @@ class Session {
   const nlohmann::json& data() const noexcept { return data_; }
   // A member of it; empty if there is none, or if it is not a T.
   template <class T>
-  std::optional<T> get(std::string_view name) const;
+  std::optional<T> get(KeyView name) const;
 
   // When it began.
   std::chrono::system_clock::time_point created() const noexcept { return created_; }
@@ -103,10 +105,10 @@ class Sessions {
 
   // The session with that id; empty if there is none, and for a text that is no id. Throws
   // BackendError if the store fails.
-  std::optional<Session> load(std::string_view id) const;
+  std::optional<Session> load(KeyView id) const;
 
   // The same, or a new one with an id of its own.
-  Session load_or_create(std::string_view id) const;
+  Session load_or_create(KeyView id) const;
 
   // Stores what changed since the session was loaded or saved, and lengthens its life. A new one
   // without data is not stored. Never stores over a session that was changed elsewhere, nor one
@@ -122,7 +124,7 @@ class Sessions {
 
   // Ends the session. Returns whether the store had it. Throws BackendError if the store fails.
   bool erase(const Session& session) const { return erase(session.id()); }
-  bool erase(std::string_view id) const;
+  bool erase(KeyView id) const;
 
  private:
   Sessions(CacheHandle cache, SessionsOptions options);
@@ -136,9 +138,9 @@ class Sessions {
 };
 
 template <class T>
-std::optional<T> Session::get(std::string_view name) const {
+std::optional<T> Session::get(KeyView name) const {
   if (!data_.is_object()) return std::nullopt;
-  const auto member = data_.find(std::string(name));
+  const auto member = data_.find(std::string(name.text()));
   if (member == data_.end()) return std::nullopt;
   try {
     return member->get<T>();
