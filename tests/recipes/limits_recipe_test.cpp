@@ -197,6 +197,20 @@ TEST_F(Limits, AnEntryGoesWhenItSaysNothingAnyMore) {
   }
 }
 
+// RateLimiter("a:b") with "c" and RateLimiter("a") with "b:c" once had one key.
+TEST_F(Limits, NamesAndSubjectsWithColonsShareNoLimit) {
+  for (const std::string cache : {"default", "real"}) {
+    const RateLimiterOptions once{
+        .limit = 1, .period = 10s, .cache = cache, .registry = &registry_};
+    const RateLimiter longer("a:b", once);
+    const RateLimiter shorter("a", once);
+    EXPECT_TRUE(longer.allow("c").allowed);
+    EXPECT_TRUE(shorter.allow("b:c").allowed);
+    EXPECT_TRUE(shorter.allow("b%3Ac").allowed);
+    EXPECT_FALSE(shorter.peek("b:c").allowed);
+  }
+}
+
 TEST_F(Limits, ANullPointerAsATextIsAnInvalidKey) {
   const char* const null = nullptr;
   EXPECT_THROW(RateLimiter(null, {.limit = 1, .period = 1s}), InvalidKey);

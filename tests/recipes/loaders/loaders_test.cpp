@@ -1,6 +1,7 @@
 // Loaders that are declared in code.
 
 #include "fixture.h"
+#include "polycache/memoize.h"
 #include "polycache/testing/scoped_caches.h"
 
 namespace polycache {
@@ -59,6 +60,22 @@ TEST_F(LoadersTest, ALabelIsUsedOnce) {
         << label;
   }
   EXPECT_THROW(loaders_.add(std::string(101, 'a'), area()), ConfigError);
+}
+
+// memoize("a:b", f) and a loader "a" with the argument "b@1" once had one key.
+TEST_F(LoadersTest, ALoaderSharesNoKeyWithAMemoizedFunction) {
+  const auto text = [](const std::string& argument) { return argument; };
+  const Loader loader = loaders_.add("a", text);
+  const auto none = memoize("a:b", [] { return std::string("f"); }, {}, {.registry = &registry_});
+  const auto one = memoize("a:b", text, {}, {.registry = &registry_});
+  EXPECT_EQ(none(), "f");
+  EXPECT_EQ(loader.get<std::string>("b@1"), "b@1");
+  EXPECT_EQ(none.key(), "a:b@1");
+  EXPECT_EQ(loader.key("b@1"), "a:b%401");
+  EXPECT_EQ(loader.key("b%401"), "a:b%25401");
+  EXPECT_EQ(one.key("@"), "a:b@1:%40");
+  const char* const null = nullptr;
+  EXPECT_THROW(loader.key(null), ValueError);
 }
 
 TEST_F(LoadersTest, ACallThatDoesNotFitTheGetterShowsBothSignatures) {

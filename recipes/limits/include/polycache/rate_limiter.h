@@ -5,10 +5,11 @@
 //   if (!verdict.allowed) return too_many_requests(verdict.retry_after);
 //
 // Each subject ("ip:192.0.2.7") has a limit of its own, in one entry of the cache, which goes when
-// it says nothing any more. Works on every store. On one that keeps nothing (dummy) everything is
-// allowed; where the store evicts the entry, or a program clears it, the subject begins anew, so
-// that more is allowed, never less. Programs on several machines compare their clocks: what these
-// differ by, a period may be longer or shorter.
+// it says nothing any more. The entry's key is that of polycache::key(name, subject), so that
+// different pairs of a name and a subject never share a limit. Works on every store. On one that
+// keeps nothing (dummy) everything is allowed; where the store evicts the entry, or a program
+// clears it, the subject begins anew, so that more is allowed, never less. Programs on several
+// machines compare their clocks: what these differ by, a period may be longer or shorter.
 //
 // A store with LimitExtension (redis) does all of that itself, in one round trip and by its own
 // clock, which is the same for all programs. It keeps a subject under a key of the library's own,
@@ -67,7 +68,7 @@ class RateLimiter {
  private:
   RateLimiter(CacheHandle cache, KeyView name, RateLimiterOptions options);
 
-  std::string key_of(KeyView subject) const { return name_ + ':' + std::string(subject.text()); }
+  std::string key_of(KeyView subject) const { return key(name_, subject.text()); }
   // Uses the limit `cost` times, in the way that the store has.
   RateVerdict use(KeyView subject, std::int64_t cost) const;
 

@@ -347,11 +347,15 @@ void append_kind(std::string& out) {
   }
 }
 
-// As one part of a key that polycache::key() makes: a text looks as it does there.
+// As one part of a key that polycache::key() makes: a text looks as it does there, but for '@'. A
+// recipe that writes "@1" behind a name has the only '@' of its keys there, so that none of them is
+// one of a recipe that does not: memoize("a:b", f) has "a:b@1", a loader "a" has "a:b%401".
 template <class T>
 void append_part(std::string& out, const T& value) {
   if constexpr (Text<T> && !HasOwnKey<T>) {
+    std::size_t at = out.size();
     append_key_part(out, KeyView(value).text());
+    while ((at = out.find('@', at)) != std::string::npos) out.replace(at, 1, "%40");
   } else {
     out += ':';
     append(out, value);
