@@ -34,8 +34,13 @@ IndexExtension::Put Session::put(const IndexExtension::Place& place, std::string
   }
   const IndexExtension::Put put = collections().write(0, [&](Table& table, const Moment& now) {
     IndexRows& indexes = table.indexes();
+    const auto try_to_put = [&] {
+      return indexes.put(place, key, value, mode, now.order, buffer_);
+    };
+    if (const auto done = try_to_put()) return *done;
     Transaction transaction(table, Transaction::Kind::write);
-    const IndexExtension::Put done = indexes.put(place, key, value, mode, now.order, buffer_);
+    indexes.make(place);
+    const IndexExtension::Put done = try_to_put().value();
     transaction.commit();
     return done;
   });
@@ -45,13 +50,8 @@ IndexExtension::Put Session::put(const IndexExtension::Place& place, std::string
 }
 
 bool Session::erase(const IndexExtension::Place& place, std::string_view key, ValueSink sink) {
-  const bool erased = collections().write(0, [&](Table& table, const Moment&) {
-    IndexRows& indexes = table.indexes();
-    Transaction transaction(table, Transaction::Kind::write);
-    const bool was_there = indexes.erase(place, key, buffer_);
-    transaction.commit();
-    return was_there;
-  });
+  const bool erased = collections().write(
+      0, [&](Table& table, const Moment&) { return table.indexes().erase(place, key, buffer_); });
   if (erased) sink(buffer_);
   give_back_buffer();
   return erased;
@@ -60,13 +60,8 @@ bool Session::erase(const IndexExtension::Place& place, std::string_view key, Va
 bool Session::take(const IndexExtension::Place& place, IndexExtension::Side side,
                    IndexExtension::EntrySink sink) {
   IndexRows::Taken taken;
-  const bool done = collections().write(0, [&](Table& table, const Moment&) {
-    IndexRows& indexes = table.indexes();
-    Transaction transaction(table, Transaction::Kind::write);
-    const bool was_there = indexes.take(place, side, taken);
-    transaction.commit();
-    return was_there;
-  });
+  const bool done = collections().write(
+      0, [&](Table& table, const Moment&) { return table.indexes().take(place, side, taken); });
   if (done) sink({.key = taken.key, .value = taken.value, .position = taken.position});
   return done;
 }
@@ -82,18 +77,15 @@ bool Session::list(const IndexExtension::Place& place, const IndexExtension::Ran
   std::vector<Item> page;
   const bool more = collections().read([&](Table& table, const Moment&, Turn&) {
     IndexRows& indexes = table.indexes();
-    Transaction transaction(table, Transaction::Kind::read);
     const Inside inside(table.connection());
     bytes.clear();  // of a first try
     page.clear();
-    const bool has_more = indexes.list(place, range, [&](const IndexExtension::Entry& entry) {
+    return indexes.list(place, range, [&](const IndexExtension::Entry& entry) {
       bytes.append(entry.key);
       const std::size_t key_end = bytes.size();
       bytes.append(entry.value);
       page.push_back({key_end, bytes.size(), entry.position});
     });
-    transaction.commit();
-    return has_more;
   });
   std::size_t begin = 0;
   for (const Item& item : page) {
@@ -109,11 +101,8 @@ bool Session::list(const IndexExtension::Place& place, const IndexExtension::Ran
 std::uint64_t Session::count(const IndexExtension::Place& place) {
   return collections().read([&](Table& table, const Moment&, Turn&) {
     IndexRows& indexes = table.indexes();
-    Transaction transaction(table, Transaction::Kind::read);
     const Inside inside(table.connection());
-    const std::uint64_t count = indexes.count(place);
-    transaction.commit();
-    return count;
+    return indexes.count(place);
   });
 }
 

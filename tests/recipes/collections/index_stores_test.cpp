@@ -10,6 +10,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <thread>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -107,6 +108,97 @@ TEST_P(IndexStores, ShareAnIndexBetweenProcesses) {
   Index<std::string, std::string> of_other_keys(of_both, {.registry = &registry});
   EXPECT_THROW(of_other_keys.size(), ValueError);
   index.clear();
+}
+
+// A session may remember where an index is: here it reads before each change by another thread or
+// process.
+template <class Other>
+void expect_that_a_remade_index_is_seen(CacheRegistry& registry, const std::string& name,
+                                        Other elsewhere) {
+  using Texts = Index<std::string, std::string>;
+  using Numbers = Index<std::string, std::int64_t>;
+  for (const bool by_key : {true, false}) {
+    const CollectionOptions options{.registry = &registry};
+    Texts texts = by_key ? Texts(name, options) : Texts::by_insertion(name, options);
+    const auto remake = [&](bool of_numbers) {
+      elsewhere([&name, by_key, of_numbers](CacheRegistry& its_registry) {
+        const CollectionOptions there{.registry = &its_registry};
+        Numbers numbers = by_key ? Numbers(name, there) : Numbers::by_insertion(name, there);
+        numbers.clear();
+        if (of_numbers) return numbers.insert("a", 1) && numbers.insert("b", 2);
+        Texts fresh = by_key ? Texts(name, there) : Texts::by_insertion(name, there);
+        return fresh.insert("b", "new") && fresh.insert("c", "new");
+      });
+    };
+    const auto size = [&] {
+      std::size_t seen = 0;
+      for (const auto& item : texts) seen += item.second == "new" ? 1 : 0;
+      return seen;
+    };
+    texts.clear();
+    EXPECT_TRUE(texts.insert("a", "old"));
+    EXPECT_EQ(texts.find("a"), "old");
+    remake(true);
+    EXPECT_THROW(texts.find("a"), ValueError);
+    EXPECT_THROW(texts.contains("x"), ValueError);
+    EXPECT_THROW(texts.insert("a", "mine"), ValueError);
+    EXPECT_THROW(texts.insert_or_assign("a", "mine"), ValueError);
+    EXPECT_THROW(texts.insert_or_assign("x", "mine"), ValueError);
+    EXPECT_THROW(texts.erase("a"), ValueError);
+    EXPECT_THROW(texts.popitem(), ValueError);
+    EXPECT_THROW(texts.size(), ValueError);
+    EXPECT_THROW(size(), ValueError);
+    remake(false);
+    EXPECT_EQ(texts.find("a"), std::nullopt);
+    EXPECT_EQ(texts.find("b"), "new");
+    remake(false);
+    EXPECT_EQ(size(), 2U);
+    remake(false);
+    EXPECT_EQ(texts.popitem(IndexEnd::first), (std::pair<std::string, std::string>("b", "new")));
+    remake(false);
+    EXPECT_FALSE(texts.insert("b", "mine"));
+    remake(false);
+    EXPECT_TRUE(texts.insert("a", "new"));
+    EXPECT_EQ(size(), 3U);
+    remake(false);
+    EXPECT_FALSE(texts.insert_or_assign("c", "mine"));
+    EXPECT_EQ(size(), 1U);
+    remake(false);
+    EXPECT_TRUE(texts.insert_or_assign("d", "new"));
+    EXPECT_EQ(texts.size(), 3U);
+    remake(false);
+    EXPECT_TRUE(texts.erase("c"));
+    EXPECT_EQ(texts.size(), 1U);
+    texts.clear();
+    EXPECT_TRUE(texts.insert("a", "again"));
+    EXPECT_EQ(texts.popitem(), (std::pair<std::string, std::string>("a", "again")));
+    texts.clear();
+  }
+}
+
+TEST_P(IndexStores, SeeAnIndexThatAnotherThreadHasClearedAndMadeAgain) {
+  CacheRegistry registry(config(), environment_of_all_stores());
+  expect_that_a_remade_index_is_seen(registry, name(), [&](const auto& f) {
+    bool done = false;
+    std::thread([&] { done = f(registry); }).join();
+    EXPECT_TRUE(done);
+  });
+}
+
+TEST_P(IndexStores, SeeAnIndexThatAnotherProcessHasClearedAndMadeAgain) {
+  if (GetParam().is_private) return;
+  const Config shared = config();
+  CacheRegistry registry(shared, environment_of_all_stores());
+  expect_that_a_remade_index_is_seen(registry, name(), [&](const auto& f) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      CacheRegistry of_child(shared, environment_of_all_stores());
+      ::_exit(f(of_child) ? 0 : 1);
+    }
+    int status = 0;
+    ASSERT_EQ(::waitpid(child, &status, 0), child);
+    EXPECT_EQ(status, 0);
+  });
 }
 
 TEST_P(IndexStores, RefuseAValueThatIsTooLarge) {
