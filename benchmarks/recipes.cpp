@@ -6,6 +6,7 @@
 // function that finds its result costs at most 1.3 times as much.
 
 #include <polycache/backends/locmem.h>
+#include <polycache/loaders.h>
 #include <polycache/memoize.h>
 #include <polycache/polycache.h>
 
@@ -63,6 +64,17 @@ bool run_all(const duel::Options& options) {
   contest("memoized, hit, against get(key(...))", {},
           duel::each([&](std::size_t i) { duel::keep(of_mine(static_cast<int>(i % entries))); }),
           made_key);
+  const polycache::Loader loader =
+      polycache::global_loaders().add("profile", [&value](int) { return value; }, {.expires = 1h});
+  for (int i = 0; i < entries; ++i) duel::expect(loader.get<std::string>(i) == value);
+  contest("loader, hit", {}, duel::each([&](std::size_t i) {
+            duel::keep(loader.get<std::string>(static_cast<int>(i % entries)));
+          }),
+          get);
+  contest("loader, hit, by label", {}, duel::each([&](std::size_t i) {
+            duel::keep(polycache::load<std::string>("profile", static_cast<int>(i % entries)));
+          }),
+          get);
   return table.met();
 }
 
