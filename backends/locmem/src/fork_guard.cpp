@@ -39,11 +39,13 @@ void ForkGuard::register_handlers(ForkGuard& guard) {
   const std::lock_guard lock(guards_mutex);
   if (guards == nullptr) {
     pthread_atfork(before, after, after);
-    static constexpr auto at_exit = [] {
+    static constexpr auto at_exit = [](int, void*) {
       const std::lock_guard exiting(guards_mutex);
       for (ForkGuard* g = guards; g != nullptr; g = g->next_) g->before_exit();
     };
-    static_cast<void>(std::atexit(at_exit));
+    // Of the GNU library. Not atexit(), which in a plugin cannot be told from the destructor of a
+    // static object, and no plugin may have one.
+    static_cast<void>(::on_exit(at_exit, nullptr));
   }
   guard.next_ = guards;
   guards = &guard;
