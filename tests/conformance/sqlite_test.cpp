@@ -59,7 +59,8 @@ INSTANTIATE_TEST_SUITE_P(SqliteFileWithNearTier, BackendConformance,
                                        .location = fresh_file,
                                        .options = {{"near", std::string("16MiB")},
                                                    {"busy_timeout", std::string("1m")}},
-                                       .linked_plugins = {&sqlite::plugin}},
+                                       .linked_plugins = {&sqlite::plugin},
+                                       .quirks = {.has_tag_stamps = true}},
                              .variant = KeyVariant::plain}),
                          case_name);
 

@@ -232,7 +232,8 @@ class LocmemShardMemory : public ::testing::Test {
   Budget budget_{settings_.max_entries, settings_.max_bytes};
   PageSource pages_{map_unless_out};
   const RemovalListener* listener_ = nullptr;
-  Shard shard_{settings_, 1, hash_, clock_, pages_};
+  TagStamp tag_stamp_;
+  Shard shard_{settings_, 1, hash_, clock_, pages_, tag_stamp_};
 };
 
 TEST_F(LocmemShardMemory, NoSizeKeepsMemoryFromAnother) {

@@ -263,7 +263,7 @@ class Session final : public Backend,
   std::vector<Row> rows_;
 
   TagStamps tag_stamps_;
-  LogStamp tagged_at_;  // the file's content at the latest of them, with a near tier
+  LogStamp tagged_at_;                // the file's content at the latest of them, with a near tier
   std::uint32_t tagged_version_ = 0;  // its number
 
   std::unique_ptr<Session> collections_;

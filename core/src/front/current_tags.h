@@ -4,7 +4,6 @@
 #pragma once
 
 #include <array>
-#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -14,8 +13,8 @@
 
 namespace polycache {
 
-// Owned by one Cache, and used by its thread. A bounded number of places; the contents of a field
-// of tags (entry.h) share one with others of the same hash, and the latest stays.
+// Owned by one Cache, and used by its thread. A bounded number of places; the contents of fields of
+// tags (entry.h) share them, and the latest stays.
 class CurrentTags {
  public:
   // Whether these tags were current at that stamp. Also false after most_confirmations, so that the
@@ -43,19 +42,12 @@ class CurrentTags {
     std::string content;     // empty: none
   };
 
-  // Contents that differ have different names or versions. Versions are random, so it suffices to
-  // combine all bytes.
+  // A content ends with the version of its last tag, which is random.
   static std::size_t index_of(std::string_view content) noexcept {
-    std::uint64_t mixed = content.size();
-    while (content.size() >= sizeof(std::uint64_t)) {
-      std::uint64_t word = 0;
-      std::memcpy(&word, content.data(), sizeof word);
-      mixed = std::rotl(mixed, 5) ^ word;
-      content.remove_prefix(sizeof word);
-    }
-    for (const char c : content) mixed = std::rotl(mixed, 5) ^ static_cast<unsigned char>(c);
-    constexpr std::uint64_t golden = 0x9e3779b97f4a7c15;  // spreads all bits to the upper ones
-    return static_cast<std::size_t>(mixed * golden >> 58U);
+    std::uint64_t version = 0;
+    if (content.size() < sizeof version) return 0;
+    std::memcpy(&version, content.data() + content.size() - sizeof version, sizeof version);
+    return static_cast<std::size_t>(version >> 58U);
   }
   static_assert(place_count == std::size_t{1} << (64U - 58U));
 
