@@ -28,6 +28,7 @@
 #include "polycache/author/extension.h"
 #include "polycache/backends/sqlite.h"
 #include "polycache/error.h"
+#include "polycache/polycache.h"
 #include "polycache/testing/manual_clock.h"
 #include "polycache/testing/test_context.h"
 #include "support/process_log.h"
