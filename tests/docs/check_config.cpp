@@ -29,7 +29,9 @@ using polycache::Config;
 
 void move_to_this_machine(Config& config) {
   for (auto& [alias, cache] : config.caches) {
-    if (cache.backend == "sqlite" || cache.backend == "db") cache.location = {":memory:"};
+    if (cache.backend == "sqlite" || cache.backend == "db") {
+      cache.location = {(std::filesystem::temp_directory_path() / "polycache-docs.db").string()};
+    }
     if (cache.key_function.find('/') != std::string::npos) cache.key_function = "default";
     if (cache.backend == "folder") {
       cache.location = {(std::filesystem::temp_directory_path() / "polycache-docs").string()};

@@ -212,7 +212,7 @@ std::unique_ptr<NearTier> read_near_tier(const OptionReader& options, const std:
   if (bytes == 0) return nullptr;
   const std::int64_t memory =
       std::int64_t{::sysconf(_SC_PHYS_PAGES)} * std::int64_t{::sysconf(_SC_PAGESIZE)};
-  if (in_memory(location)) {
+  if (in_memory(location) && location != refused_location) {
     options.reject("near", "a store in memory is near; remove the option");
   } else if (memory > 0 && bytes > memory) {
     options.reject("near", "must be at most the memory of this machine, " +

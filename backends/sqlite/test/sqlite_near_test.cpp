@@ -237,6 +237,7 @@ TEST_F(SqliteNear, WrongOptionsAreRefused) {
   EXPECT_THAT(problem(file(), "8000000TiB"), HasSubstr("near"));
   EXPECT_THAT(problem(file(), "100TiB"), HasSubstr("at most the memory of this machine"));
   EXPECT_THAT(problem(":memory:", "1MiB"), HasSubstr("a store in memory is near"));
+  EXPECT_THAT(problem("redis://here", "1MiB"), ::testing::Not(HasSubstr("near")));
 }
 
 TEST(NearTier, KeepsNoMoreThanItsBytesAndTheEntriesUsedLast) {
