@@ -1,6 +1,5 @@
-// Entries of the file in this process's memory (the option "near"). Each is valid only while nobody
-// has committed to the file since it was read. A reader compares the stamps, so nothing has to be
-// told of a write.
+// Entries of the file in this process's memory (the option "near"). Each is valid until the next
+// commit to the file, by whatever process. A reader compares stamps, so a writer tells no one.
 
 #pragma once
 
