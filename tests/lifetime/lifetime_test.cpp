@@ -192,6 +192,30 @@ TEST(Fork, WhileOtherThreadsWorkTheChildCanUseItsCaches) {
 }
 #endif
 
+#if !defined(__SANITIZE_ADDRESS__)
+// Opening a cache takes a lock of the store's location, which a child needs for its own registry.
+TEST(Fork, WhileOtherThreadsOpenCachesTheChildCanUseTheLocation) {
+  CacheRegistry registry(loaded_locmem());
+  std::atomic<bool> stop{false};
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 3; ++i) {
+    threads.emplace_back([&] {
+      while (!stop) registry.open("default")->backend();
+    });
+  }
+  for (int round = 0; round < 200; ++round) {
+    ASSERT_EQ(status_of([] {
+                alarm(100);  // a deadlock ends as a failure
+                CacheRegistry own(loaded_locmem());
+                _exit(own["default"].set("k", 1) ? 0 : 1);
+              }),
+              0);
+  }
+  stop = true;
+  for (std::thread& thread : threads) thread.join();
+}
+#endif
+
 TEST(Fork, AComputationUnderWayIsNotTheChilds) {
   CacheRegistry registry(loaded_locmem());
   registry["default"].clear();

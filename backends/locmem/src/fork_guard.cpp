@@ -61,7 +61,19 @@ void ForkGuard::remove(Forkable& store) noexcept {
   stores_.erase(&store);
 }
 
+void ForkGuard::add_outer(Forkable& location) {
+  const std::lock_guard lock(outer_mutex_);
+  locations_.insert(&location);
+}
+
+void ForkGuard::remove_outer(Forkable& location) noexcept {
+  const std::lock_guard lock(outer_mutex_);
+  locations_.erase(&location);
+}
+
 void ForkGuard::before_fork() noexcept {
+  outer_mutex_.lock();
+  for (Forkable* location : locations_) location->lock_for_fork();
   mutex_.lock();
   for (Forkable* store : stores_) store->lock_for_fork();
 }
@@ -75,6 +87,8 @@ void ForkGuard::before_exit() noexcept {
 void ForkGuard::after_fork() noexcept {
   for (Forkable* store : stores_) store->unlock_after_fork();
   mutex_.unlock();
+  for (Forkable* location : locations_) location->unlock_after_fork();
+  outer_mutex_.unlock();
 }
 
 }  // namespace polycache::locmem

@@ -32,6 +32,9 @@ class ForkGuard {
 
   void add(Forkable& store);
   void remove(Forkable& store) noexcept;
+  // Likewise an object under whose lock stores are added and removed: its lock is taken first.
+  void add_outer(Forkable& location);
+  void remove_outer(Forkable& location) noexcept;
 
  private:
   static void register_handlers(ForkGuard& guard);
@@ -43,7 +46,10 @@ class ForkGuard {
   std::once_flag registered_;
   ForkGuard* next_ = nullptr;
 
-  std::mutex mutex_;  // guards what follows
+  std::mutex outer_mutex_;  // guards what follows
+  std::set<Forkable*> locations_;
+
+  std::mutex mutex_;  // guards what follows; taken after the locks of locations
   std::set<Forkable*> stores_;
 };
 

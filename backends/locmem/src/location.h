@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "fork_guard.h"
 #include "persistence.h"
 #include "polycache/author/backend.h"
 #include "settings.h"
@@ -27,13 +28,18 @@ struct Claim {
 };
 
 // Stored in BackendContext::process_wide while an alias uses it. Thread-safe.
-class Location {
+class Location final : public Forkable {
  public:
   // The process-wide id of a location with that name and clock.
   static std::string id_of(std::string_view name, const Clock& clock);
   static std::shared_ptr<Location> named(const std::string& id, const BackendContext& context);
 
-  Location(const Clock& clock, ForkGuard& fork_guard) : clock_(clock), fork_guard_(fork_guard) {}
+  Location(const Clock& clock, ForkGuard& fork_guard) : clock_(clock), fork_guard_(fork_guard) {
+    fork_guard_.add_outer(*this);
+  }
+  Location(const Location&) = delete;
+  Location& operator=(const Location&) = delete;
+  ~Location() { fork_guard_.remove_outer(*this); }
 
   // Returns the store for an alias with these settings: the existing one, or a new one. There are
   // two only while a reconfiguration changes the limits, since all configured aliases agree
@@ -47,6 +53,9 @@ class Location {
 
   // The claim is in use: its store becomes the location's store.
   void keep(const Claim& claim);
+
+  void lock_for_fork() noexcept override { mutex_.lock(); }
+  void unlock_after_fork() noexcept override { mutex_.unlock(); }
 
  private:
   std::shared_ptr<Persistence> persistence_of(const std::string& file);
