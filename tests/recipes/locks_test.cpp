@@ -323,6 +323,21 @@ TEST_F(LocksTest, ALeaseIsRenewedAtAThirdOfIt) {
   EXPECT_THAT(lost(), IsEmpty());
 }
 
+// The thread that renews sleeps by then. The short lock wakes it, and is released before it looks.
+TEST_F(LocksTest, ALockAfterAPauseAndAShortLockIsRenewed) {
+  Lock lock("l", with(30s));
+  for (int i = 1; i <= 2; ++i) {
+    std::this_thread::sleep_for(1500ms);
+    lock.lock();
+    lock.unlock();
+    std::this_thread::sleep_for(50ms);
+    lock.lock();
+    clock_.advance(11s);
+    ASSERT_TRUE(becomes_true([&] { return counts_->renewals == i; })) << i;
+    EXPECT_TRUE(lock.release());
+  }
+}
+
 TEST_F(LocksTest, AStoreThatRecoversInTimeLosesNoLock) {
   const auto chaos = Chaos::named("default", clock_);
   Lock lock("l", with(30s));

@@ -233,10 +233,14 @@ void Keeper::watch() {
       continue;
     }
     idle = holds_.empty() ? idle + 1 : 0;
-    sleeps_ = idle > idle_rounds;
-    if (sleeps_) {
-      watched_.wait(lock, [this] { return is_ending_ || !holds_.empty(); });
+    if (idle > idle_rounds) {
+      // The hold it was woken for may have ended by now; then it must be woken for the next one.
+      while (!is_ending_ && holds_.empty()) {
+        sleeps_ = true;
+        watched_.wait(lock);
+      }
       sleeps_ = false;
+      idle = 0;
       continue;
     }
     wakes_at_ = std::chrono::steady_clock::now() + rest;
