@@ -153,6 +153,26 @@ TEST(Reconfigure, UnderLoadEveryThreadMovesToTheNewOne) {
   EXPECT_EQ(registry["default"].final_key("k"), "100:1:k");
 }
 
+// ThreadSanitizer ends a process in which a thread holds 64 mutexes at once.
+TEST(Fork, WithManyLocationsEndsNoProcess) {
+  Config config{.plugin_path = {POLYCACHE_PLUGIN_FOLDER}};
+  for (int i = 0; i < 100; ++i) {
+    const std::string name = "a" + std::to_string(i);
+    config.caches[name] = {.backend = "locmem", .location = {name}};
+  }
+  CacheRegistry registry(config);
+  for (const auto& [name, alias] : config.caches) registry[name].set("k", 1);
+  EXPECT_EQ(status_of([&] {
+              alarm(100);  // a deadlock ends as a failure
+              bool good = true;
+              for (const auto& [name, alias] : config.caches)
+                good &= registry[name].get<int>("k") == 1;
+              _exit(good ? 0 : 1);
+            }),
+            0);
+  for (const auto& [name, alias] : config.caches) registry[name].set("k", 2);
+}
+
 // g++ 12's AddressSanitizer does not hold its allocator's locks over a fork: a child may wait in
 // malloc() for ever, whatever we do.
 #if !defined(__SANITIZE_ADDRESS__)

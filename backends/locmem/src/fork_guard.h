@@ -9,6 +9,7 @@
 #include <set>
 
 #include "polycache/author/backend.h"
+#include "polycache/author/spin_lock.h"
 
 namespace polycache::locmem {
 
@@ -46,10 +47,10 @@ class ForkGuard {
   std::once_flag registered_;
   ForkGuard* next_ = nullptr;
 
-  std::mutex outer_mutex_;  // guards what follows
+  SpinLock outer_mutex_;  // guards what follows
   std::set<Forkable*> locations_;
 
-  std::mutex mutex_;  // guards what follows; taken after the locks of locations
+  SpinLock mutex_;  // guards what follows; taken after the locks of locations
   std::set<Forkable*> stores_;
 };
 

@@ -12,6 +12,7 @@
 #include "fork_guard.h"
 #include "persistence.h"
 #include "polycache/author/backend.h"
+#include "polycache/author/spin_lock.h"
 #include "settings.h"
 #include "store.h"
 
@@ -63,7 +64,7 @@ class Location final : public Forkable {
   const Clock& clock_;
   ForkGuard& fork_guard_;
 
-  std::mutex mutex_;  // guards what follows
+  SpinLock mutex_;  // guards what follows
   std::vector<std::weak_ptr<const Claim>> claims_;
   Settings kept_settings_;
   std::shared_ptr<Store> kept_;

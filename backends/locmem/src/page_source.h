@@ -12,7 +12,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "spin_lock.h"
+#include "polycache/author/spin_lock.h"
 
 namespace polycache::locmem {
 

@@ -31,6 +31,7 @@
 #include "polycache/author/glob.h"
 #include "polycache/author/index_table.h"
 #include "polycache/author/lock_table.h"
+#include "polycache/author/spin_lock.h"
 #include "polycache/backends/locmem.h"
 #include "settings.h"
 #include "shard.h"
@@ -187,7 +188,7 @@ class Store final : public Forkable {
   std::atomic<std::size_t> next_to_give_{0};  // the shard that evicts next
 
   std::atomic<bool> has_tag_index_{false};  // orders nothing: the shards' locks do
-  std::mutex tag_index_mutex_;              // held while it is made or dropped
+  SpinLock tag_index_mutex_;                // held while it is made or dropped
 
   LockTable locks_;
   DequeTable deques_;

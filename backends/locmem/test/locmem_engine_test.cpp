@@ -20,10 +20,10 @@
 #include "deadline_clock.h"
 #include "history.h"
 #include "key_hash.h"
+#include "polycache/author/spin_lock.h"
 #include "polycache/backends/locmem.h"
 #include "polycache/testing/manual_clock.h"
 #include "polycache/testing/test_context.h"
-#include "spin_lock.h"
 #include "table.h"
 
 using namespace std::chrono_literals;

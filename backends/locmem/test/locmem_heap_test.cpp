@@ -18,6 +18,7 @@
 #include "operation_scope.h"
 #include "page_source.h"
 #include "poison.h"
+#include "polycache/author/spin_lock.h"
 #include "settings.h"
 #include "shard.h"
 #include "store.h"

@@ -1,10 +1,11 @@
-#include "spin_lock.h"
+#include "polycache/author/spin_lock.h"
 
+#include <pthread.h>
 #include <sched.h>
 
 #include <ctime>
 
-namespace polycache::locmem {
+namespace polycache {
 namespace {
 
 // Tells the processor that this is a waiting loop.
@@ -34,9 +35,12 @@ void SpinLock::wait() noexcept {
     } else {
       // The lock is held for long, or the holder's priority is below ours.
       constexpr timespec nap{.tv_sec = 0, .tv_nsec = 50'000};
+      int state = 0;
+      pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);  // nothing may be thrown here
       nanosleep(&nap, nullptr);
+      pthread_setcancelstate(state, nullptr);
     }
   }
 }
 
-}  // namespace polycache::locmem
+}  // namespace polycache

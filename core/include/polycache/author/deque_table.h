@@ -24,6 +24,7 @@
 
 #include "polycache/author/backend.h"
 #include "polycache/author/deque_extension.h"
+#include "polycache/author/spin_lock.h"
 
 namespace polycache {
 
@@ -135,7 +136,7 @@ class DequeTable {
     return value;
   }
 
-  std::mutex mutex_;
+  SpinLock mutex_;
   std::map<std::string, Values, std::less<>> deques_;  // guarded by the mutex; none is empty
 };
 

@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "polycache/author/index_extension.h"
+#include "polycache/author/spin_lock.h"
 #include "polycache/author/text.h"
 #include "polycache/error.h"
 
@@ -219,7 +220,7 @@ class IndexTable {
         .first->second;
   }
 
-  std::mutex mutex_;  // guards what follows
+  SpinLock mutex_;  // guards what follows
   std::map<std::string, Index, std::less<>> indexes_;
 };
 

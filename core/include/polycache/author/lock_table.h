@@ -23,6 +23,7 @@
 #include "polycache/author/clock.h"
 #include "polycache/author/extension.h"
 #include "polycache/author/fork.h"
+#include "polycache/author/spin_lock.h"
 
 namespace polycache {
 
@@ -128,7 +129,7 @@ class LockTable {
   }
 
   const Clock& clock_;
-  std::mutex mutex_;  // guards what follows
+  SpinLock mutex_;  // guards what follows
   std::map<std::string, Holders, std::less<>> locks_;
   std::uint64_t fence_;  // the last one: one counter for all locks
   std::size_t sweep_at_ = least_sweep;

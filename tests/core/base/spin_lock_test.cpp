@@ -1,0 +1,60 @@
+#include "polycache/author/spin_lock.h"
+
+#include <gtest/gtest.h>
+#include <pthread.h>
+
+#include <atomic>
+#include <chrono>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace polycache {
+namespace {
+
+using namespace std::chrono_literals;
+
+TEST(SpinLock, OneThreadHasIt) {
+  SpinLock lock;
+  int count = 0;
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([&] {
+      for (int turn = 0; turn < 1000; ++turn) {
+        const std::lock_guard guard(lock);
+        ++count;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(count, 4000);
+  EXPECT_TRUE(lock.try_lock());
+  EXPECT_FALSE(lock.try_lock());
+  lock.unlock();
+}
+
+// Its sleep is no point of cancellation: an exception would end the process there.
+TEST(SpinLock, AThreadThatIsCancelledWhileItWaitsGetsTheLockFirst) {
+  SpinLock lock;
+  lock.lock();
+  std::atomic<bool> waits{false};
+  std::atomic<bool> had_it{false};
+  std::thread thread([&] {
+    waits = true;
+    lock.lock();
+    had_it = true;
+    lock.unlock();
+    pthread_testcancel();
+    ADD_FAILURE() << "was not cancelled";
+  });
+  while (!waits) std::this_thread::yield();
+  std::this_thread::sleep_for(20ms);
+  EXPECT_EQ(pthread_cancel(thread.native_handle()), 0);
+  std::this_thread::sleep_for(20ms);
+  lock.unlock();
+  thread.join();
+  EXPECT_TRUE(had_it);
+}
+
+}  // namespace
+}  // namespace polycache
