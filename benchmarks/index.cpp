@@ -140,9 +140,14 @@ bool run_all(const duel::Options& options) {
                                             .package = "python3-diskcache"},
                                            options);
   polycache::Config config;
-  config.caches = {{"default", {.backend = "sqlite", .location = {folder.path() / "ours.db"}}}};
+  config.caches = {{"default", {.backend = "sqlite", .location = {folder.path() / "ours.db"}}},
+                   {"near",
+                    {.backend = "sqlite",
+                     .location = {folder.path() / "near.db"},
+                     .options = {{"near", "8MiB"}}}}};
   polycache::configure(std::move(config), {.linked_plugins = {&polycache::sqlite::plugin}});
   auto index = polycache::Index<std::string, std::string>::by_insertion("index");
+  auto near = polycache::Index<std::string, std::string>::by_insertion("index", {.cache = "near"});
   const std::string value(100, 'v');
   std::vector<std::string> keys;
   for (std::size_t i = 0; i < key_count; ++i) {
@@ -150,6 +155,7 @@ bool run_all(const duel::Options& options) {
     std::snprintf(key, sizeof key, "user:%06zu", i);
     keys.emplace_back(key);
     duel::expect(index.insert(keys.back(), value));
+    duel::expect(near.insert(keys.back(), value));
   }
 
   duel::Table table(options,
@@ -167,6 +173,9 @@ bool run_all(const duel::Options& options) {
   };
   table.add(contest("find 100 B", "find", 500, duel::each([&](std::size_t i) {
                       duel::expect(index.find(keys[i % key_count]).has_value());
+                    })));
+  table.add(contest("find 100 B, near", "find", 500, duel::each([&](std::size_t i) {
+                      duel::expect(near.find(keys[i % key_count]).has_value());
                     })));
   table.add(contest("assign 100 B", "assign", 200, duel::each([&](std::size_t i) {
                       duel::expect(!index.insert_or_assign(keys[i % key_count], value));

@@ -278,6 +278,8 @@ std::shared_ptr<const Alias> collections_of(const Alias& alias, const BackendCon
   std::string location = alias.shown + (is_file ? "-collections" : " collections");
   // A place that cannot be used is an error of the first operation that needs it.
   if (is_file && !alias.shown.empty()) location = find_place(location).file.string();
+  // Their items may take as much memory as the entries.
+  auto near = alias.near ? std::make_unique<NearTier>(alias.near->bytes()) : nullptr;
   TableSettings table = alias.table;
   table.max_entries = 0;
   table.checksum = false;
@@ -286,6 +288,7 @@ std::shared_ptr<const Alias> collections_of(const Alias& alias, const BackendCon
                                                 .shown = location,
                                                 .table = std::move(table),
                                                 .move_damaged = false,
+                                                .near = std::move(near),
                                                 .clock = alias.clock,
                                                 .report = alias.report,
                                                 .share = share_of(location, context)});

@@ -22,6 +22,8 @@ class NearTier {
   // `bytes`: of keys, values, and what is needed for each entry; the entries used longest ago go.
   explicit NearTier(std::size_t bytes) noexcept : bytes_of_shard_(bytes / shards) {}
 
+  std::size_t bytes() const noexcept { return bytes_of_shard_ * shards; }
+
   // Writes the value and the expiry of an entry to `value` and `expires`. Returns whether there is
   // one that was read from the file at this stamp and has not expired at `now` (milliseconds). If
   // the clock was set back since it was read, the file has to be asked.

@@ -266,6 +266,7 @@ class Session final : public Backend,
   LogStamp tagged_at_;                // the file's content at the latest of them, with a near tier
   std::uint32_t tagged_version_ = 0;  // its number
 
+  std::string near_key_;
   std::unique_ptr<Session> collections_;
 };
 

@@ -2,22 +2,46 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "index_rows.h"
+#include "near_tier.h"
 #include "polycache/error.h"
 #include "session.h"
 #include "session_operation.h"
 
 namespace polycache::sqlite {
+namespace {
+
+// The key of an item in the near tier of the collections. Texts of other lengths make other keys.
+void write_near_key(std::string& out, const IndexExtension::Place& place, std::string_view key) {
+  out.clear();
+  for (const std::string_view text : {place.key, place.type}) {
+    const auto size = static_cast<std::uint64_t>(text.size());
+    out.append(reinterpret_cast<const char*>(&size), sizeof size).append(text);
+  }
+  out.append(key);
+}
+
+}  // namespace
 
 bool Session::find(const IndexExtension::Place& place, std::string_view key, ValueSink sink) {
-  const bool found = collections().read([&](Table& table, const Moment&, Turn&) {
+  Session& own = collections();
+  const bool found = own.read([&](Table& table, const Moment& now, Turn&) {
     IndexRows& indexes = table.indexes();
     const Inside inside(table.connection());
-    return indexes.find(place, key, buffer_);
+    const std::optional<LogStamp> before = own.near_stamp(table);
+    if (!before) return indexes.find(place, key, buffer_);
+    NearTier& near = *own.alias_->near;
+    write_near_key(near_key_, place, key);
+    std::int64_t expires = 0;
+    if (near.find(near_key_, *before, now.milliseconds, buffer_, expires)) return true;
+    if (!indexes.find(place, key, buffer_)) return false;
+    near.keep(near_key_, buffer_, no_expiry, *before, now.milliseconds);
+    return true;
   });
   if (found) sink(buffer_);
   give_back_buffer();

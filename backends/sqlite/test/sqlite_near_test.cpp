@@ -26,6 +26,7 @@
 
 #include "near_tier.h"
 #include "polycache/author/extension.h"
+#include "polycache/author/index_extension.h"
 #include "polycache/backends/sqlite.h"
 #include "polycache/error.h"
 #include "polycache/polycache.h"
@@ -119,6 +120,39 @@ TEST_F(SqliteNear, AHitRunsNoStatement) {
   EXPECT_GT(statements_, opened) << "the file has changed";
   EXPECT_EQ(get(*session, "k"), "v");
   EXPECT_EQ(statements_, opened + 1);
+}
+
+TEST_F(SqliteNear, AnItemOfAnIndexIsReadAgainAfterACommit) {
+  const auto session = make(near())->connect();
+  auto& index = *static_cast<IndexExtension*>(session->extension(IndexExtension::id));
+  const auto find = [](IndexExtension& from, const IndexExtension::Place& place,
+                       std::string_view key) -> std::optional<std::string> {
+    std::optional<std::string> result;
+    from.find(place, key, [&](std::string_view value) { result.emplace(value); });
+    return result;
+  };
+  const auto put_into = [](IndexExtension& to, const IndexExtension::Place& place,
+                           std::string_view key, std::string_view value) {
+    to.put(place, key, value, PutMode::always, [](std::string_view) {});
+  };
+  const IndexExtension::Place users{.key = "users", .type = "t"};
+  const IndexExtension::Place longer{.key = "users1", .type = "t"};
+  put_into(index, users, "1k", "v");
+  put_into(index, longer, "k", "w");
+  EXPECT_EQ(find(index, users, "1k"), "v");
+  EXPECT_EQ(find(index, longer, "k"), "w");
+  const std::int64_t before = statements_;
+  EXPECT_EQ(find(index, users, "1k"), "v");
+  EXPECT_EQ(find(index, longer, "k"), "w");
+  EXPECT_EQ(statements_, before);
+  EXPECT_EQ(find(index, users, "k"), std::nullopt);
+  elsewhere([&](Backend& other) {
+    put_into(*static_cast<IndexExtension*>(other.extension(IndexExtension::id)), users, "1k", "x");
+  });
+  EXPECT_EQ(find(index, users, "1k"), "x");
+  EXPECT_EQ(find(index, longer, "k"), "w");
+  index.clear(users);
+  EXPECT_EQ(find(index, users, "1k"), std::nullopt);
 }
 
 TEST_F(SqliteNear, AHitTellsWhatIsLeftOfTheLifetime) {
