@@ -198,6 +198,20 @@ EntryState state_now(const EntryHead& head, const Clock& clock, std::int64_t& no
 
 }  // namespace
 
+std::string_view tags_of_simple_frame(std::string_view stored) noexcept {
+  constexpr std::string_view beginning("\xC1pc\x01\x04", 5);
+  constexpr std::size_t field_head = 2;  // the id, and a length of one byte
+  constexpr std::size_t at = entry_head_size + field_head;
+  if (stored.size() < at || !stored.starts_with(beginning)) return {};
+  const auto size = static_cast<unsigned char>(stored[at - 1]);
+  const bool is_simple = static_cast<unsigned char>(stored[at - 2]) == tags_field_id &&
+                         size < 0x80 && read_number<std::size_t>(stored, 5, 3) == at + size &&
+                         stored.size() >= at + size;
+  if (!is_simple) return {};
+  const std::string_view content = stored.substr(at, size);
+  return are_tags(content) ? content : std::string_view();
+}
+
 EntryState judge_simple_frame(std::string_view stored, const Clock& clock, EntryHead& head,
                               std::int64_t& now) noexcept {
   read_fixed(stored, head);

@@ -96,8 +96,10 @@ inline bool is_simple_frame(std::string_view stored) noexcept {
   constexpr std::string_view beginning("\xC1pc\x01\0\x20\0\0", 8);
   return stored.size() >= entry_head_size && stored.starts_with(beginning);
 }
-// Evaluates such a frame, whose payload follows the fixed part of the head: live, stale or dead.
-// `now`: as in JudgedEntry.
+// The field of tags of a frame of this format that has no other flag and no other field, as most
+// entries with tags are; its payload follows. Empty for every other entry, damaged ones included.
+std::string_view tags_of_simple_frame(std::string_view stored) noexcept;
+// Evaluates one of either kind: live, stale or dead. `now`: as in JudgedEntry.
 EntryState judge_simple_frame(std::string_view stored, const Clock& clock, EntryHead& head,
                               std::int64_t& now) noexcept;
 

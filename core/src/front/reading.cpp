@@ -79,45 +79,74 @@ void read_judged(const CacheState& state, std::string_view final_key, Reading& r
   if (reading.is_stale && reading.has_value()) reading.outcome = Outcome::stale;
 }
 
-void read_simple(const CacheState& state, Reading& reading, std::string_view stored,
-                 FunctionRef<bool(std::string_view)> decode) noexcept {
+// Whether a frame without any field but tags counts, as far as its head says.
+bool is_found(const CacheState& state, Reading& reading, std::string_view stored) noexcept {
   EntryHead head;
   EntryHead& shown = reading.head != nullptr ? *reading.head : head;
   const EntryState judged = judge_simple_frame(stored, state.clock(), shown, reading.now);
   reading.is_stale = judged == EntryState::stale;
-  if (judged != EntryState::live && !(reading.is_stale && reading.head != nullptr)) {
-    reading.outcome = Outcome::not_live;
-    return;
-  }
-  read_untransformed(state, reading, stored.substr(entry_head_size), decode);
+  if (judged == EntryState::live || (reading.is_stale && reading.head != nullptr)) return true;
+  reading.outcome = Outcome::not_live;
+  return false;
+}
+
+void read_simple(const CacheState& state, Reading& reading, std::string_view payload,
+                 FunctionRef<bool(std::string_view)> decode) noexcept {
+  read_untransformed(state, reading, payload, decode);
   if (reading.is_stale && reading.has_value()) reading.outcome = Outcome::stale;
+}
+
+// The value is decoded; whether it counts is found out later.
+void await_tags(Reading& reading) noexcept {
+  reading.decoded = reading.outcome;
+  reading.outcome = Outcome::tagged;
+}
+
+// Of an entry that is live, but for its tags.
+bool keep_tags(Reading& reading, std::string_view tags) noexcept {
+  try {
+    reading.keep_tags(tags);
+    return true;
+  } catch (...) {  // out of memory: a miss
+    return false;
+  }
+}
+
+// A frame whose only field has those tags.
+void read_simple_tagged(const CacheState& state, Reading& reading, std::string_view stored,
+                        std::string_view tags,
+                        FunctionRef<bool(std::string_view)> decode) noexcept {
+  if (!is_found(state, reading, stored) || !keep_tags(reading, tags)) return;
+  const auto head_size = static_cast<std::size_t>(tags.data() + tags.size() - stored.data());
+  read_simple(state, reading, stored.substr(head_size), decode);
+  await_tags(reading);
 }
 
 }  // namespace
 
 void read_special(const CacheState& state, std::string_view final_key, Reading& reading,
                   std::string_view stored, FunctionRef<bool(std::string_view)> decode) noexcept {
-  if (is_simple_frame(stored) && state.reads_plain()) [[likely]]
-    return read_simple(state, reading, stored, decode);
+  if (state.reads_plain()) [[likely]] {
+    if (is_simple_frame(stored)) {
+      if (is_found(state, reading, stored)) {
+        read_simple(state, reading, stored.substr(entry_head_size), decode);
+      }
+      return;
+    }
+    const std::string_view tags = tags_of_simple_frame(stored);
+    if (!tags.empty()) return read_simple_tagged(state, reading, stored, tags, decode);
+  }
   const JudgedEntry entry = judge_entry(stored, state.clock());
-  const bool is_found = entry.state == EntryState::live ||
-                        (reading.head != nullptr &&
-                         (entry.state == EntryState::stale || entry.state == EntryState::negative));
-  if (!is_found) {
+  const bool counts = entry.state == EntryState::live ||
+                      (reading.head != nullptr &&
+                       (entry.state == EntryState::stale || entry.state == EntryState::negative));
+  if (!counts) {
     reading.outcome = entry.state == EntryState::unreadable ? Outcome::damaged : Outcome::not_live;
     return;
   }
-  if (!entry.tags.empty()) {
-    try {
-      reading.keep_tags(entry.tags);
-    } catch (...) {  // out of memory: a miss
-      return;
-    }
-  }
+  if (!entry.tags.empty() && !keep_tags(reading, entry.tags)) return;
   read_judged(state, final_key, reading, entry, decode);
-  if (entry.tags.empty()) return;
-  reading.decoded = reading.outcome;
-  reading.outcome = Outcome::tagged;
+  if (!entry.tags.empty()) await_tags(reading);
 }
 
 void warn_unreadable(const CacheState& state, std::string_view final_key, const Reading& reading) {
