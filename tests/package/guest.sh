@@ -4,8 +4,11 @@
 # "add_subdirectory" has a folder for each configuration, if the generator can do that, and builds
 # and runs the host. "fetch_content" leads to the same targets: it configures, and compiles the host's
 # source against them.
+#
+#   guest.sh WAY COMPILER
 set -euo pipefail
 way=$1
+export CXX=$2
 rm -rf "$WORK"
 
 fail() {
