@@ -278,6 +278,8 @@ TEST(VirtualTables, Extensions) {
   EXPECT_EQ(slot(&MaintenanceExtension::volume), 2);
   EXPECT_EQ(slot(&MaintenanceExtension::counts), 3);
   EXPECT_EQ(slot(&DumpExtension::save), 0);
+  EXPECT_EQ(slot(&CheckExtension::check), 0);
+  EXPECT_EQ(slot(&VacuumExtension::vacuum), 0);
 }
 
 // The names are part of the interface too: a number at the end is raised when one changes.
@@ -298,6 +300,8 @@ TEST(Extensions, AreCalledAsEver) {
   EXPECT_EQ(IndexExtension::id, "polycache.index/1");
   EXPECT_EQ(MaintenanceExtension::id, "polycache.maintenance/1");
   EXPECT_EQ(DumpExtension::id, "polycache.dump/1");
+  EXPECT_EQ(CheckExtension::id, "polycache.check/1");
+  EXPECT_EQ(VacuumExtension::id, "polycache.vacuum/1");
 }
 
 }  // namespace

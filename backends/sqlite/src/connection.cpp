@@ -252,6 +252,26 @@ int Connection::wait_for_lock(void* self, int attempt) noexcept {
   return connection.patience_.pause(pause) ? 1 : 0;
 }
 
+int Connection::look_for_forks(void* self) noexcept {
+  constexpr int most_in_a_row = 3;
+  auto& connection = *static_cast<Connection*>(self);
+  if (connection.yielded_ == most_in_a_row || !ForkPass::fork_is_waiting()) return 0;
+  ++connection.yielded_;
+  connection.interrupted_ = connection.yields_now_ = true;
+  return 1;
+}
+
+Connection::YieldsToForks::YieldsToForks(Connection& connection) noexcept
+    : connection_(connection) {
+  constexpr int steps = 10'000;  // of SQLite's virtual machine: a millisecond
+  sqlite3_progress_handler(connection_.handle_, steps, look_for_forks, &connection_);
+}
+
+Connection::YieldsToForks::~YieldsToForks() {
+  sqlite3_progress_handler(connection_.handle_, 0, nullptr, nullptr);
+  if (!std::exchange(connection_.yields_now_, false)) connection_.yielded_ = 0;
+}
+
 // SQLite has a single commit hook, which its automatic checkpoint uses; this replaces it.
 void Connection::checkpoint_every(std::int64_t pages) {
   const Inside inside(*this);
@@ -338,9 +358,8 @@ bool Connection::read_log_stamp(LogStamp& stamp) noexcept {
 
 void Connection::fail(int code) const {
   Translation to = translate(code);
-  if ((code & 0xff) == SQLITE_BUSY && std::exchange(interrupted_, false)) {
-    to.cause = Cause::interrupted;
-  }
+  const bool may_be_a_fork = (code & 0xff) == SQLITE_BUSY || (code & 0xff) == SQLITE_INTERRUPT;
+  if (may_be_a_fork && std::exchange(interrupted_, false)) to.cause = Cause::interrupted;
   std::string message = "sqlite " + quote_path(shown_) + ": ";
   message += handle_ == nullptr ? sqlite3_errstr(code) : sqlite3_errmsg(handle_);
   const int reason = handle_ == nullptr ? 0 : sqlite3_system_errno(handle_);

@@ -119,6 +119,20 @@ class Connection {
   // Whether the path no longer leads to the open file.
   bool file_has_moved();
 
+  // While it exists, a long statement ends as `interrupted` when a fork waits for it, so that it is
+  // run again afterwards; after a few times in a row, the fork waits instead. REQUIRES: the caller
+  // is Inside
+  class YieldsToForks {
+   public:
+    explicit YieldsToForks(Connection& connection) noexcept;
+    YieldsToForks(const YieldsToForks&) = delete;
+    YieldsToForks& operator=(const YieldsToForks&) = delete;
+    ~YieldsToForks();
+
+   private:
+    Connection& connection_;
+  };
+
   // REQUIRES: `code` is an error code of this connection
   [[noreturn]] void fail(int code) const;
 
@@ -127,6 +141,7 @@ class Connection {
   friend class Statement;
   static int wait_for_lock(void* self, int attempt) noexcept;
   static int wait_for_readers(void* self, int attempt) noexcept;
+  static int look_for_forks(void* self) noexcept;
   static int after_commit(void* self, sqlite3* handle, const char* database, int pages) noexcept;
   static void drop_inherited(void* self, ForkPass::Inherited how) noexcept;
   [[noreturn]] void fail_as_dropped() const;
@@ -134,6 +149,8 @@ class Connection {
   std::string shown_;
   Patience& patience_;
   mutable bool interrupted_ = false;  // by a fork, in the latest wait
+  int yielded_ = 0;                   // statements in a row
+  bool yields_now_ = false;           // the running one was ended for a fork
 
   std::int64_t checkpoint_every_ = 0;
   std::int64_t checkpoint_at_ = 0;  // pages of the log

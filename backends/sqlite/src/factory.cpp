@@ -299,11 +299,15 @@ std::shared_ptr<const Alias> collections_of(const Alias& alias, const BackendCon
 const PluginDescriptor plugin = backend_plugin("sqlite", POLYCACHE_VERSION, create);
 const PluginDescriptor db_plugin = backend_plugin("db", POLYCACHE_VERSION, create);
 
-class Factory::Impl final : private MaintenanceExtension {
+class Factory::Impl final : private MaintenanceExtension,
+                            private CheckExtension,
+                            private VacuumExtension {
  public:
   Impl(KeyRules its_rules, std::shared_ptr<const Alias> its_alias) noexcept
       : rules(its_rules), alias(std::move(its_alias)) {}
   MaintenanceExtension& maintenance() noexcept { return *this; }
+  CheckExtension& check() noexcept { return *this; }
+  VacuumExtension& vacuum() noexcept { return *this; }
 
   const KeyRules rules;
   const std::shared_ptr<const Alias> alias;
@@ -314,6 +318,10 @@ class Factory::Impl final : private MaintenanceExtension {
   std::size_t cull() override { return Session(alias).cull(); }
   std::optional<std::uint64_t> volume() override { return Session(alias).volume(); }
   Counts counts() override { return Session(alias).counts(); }
+  void check(Fix fix, FunctionRef<void(const Problem&)> found) override {
+    Session(alias).check(fix, found);
+  }
+  std::uint64_t vacuum(How how) override { return Session(alias).vacuum(how); }
 };
 
 Factory::Factory(const OptionReader& options, const BackendContext& context, KeyRules rules) {
@@ -340,7 +348,10 @@ Factory::~Factory() = default;
 std::unique_ptr<Backend> Factory::connect() { return std::make_unique<Session>(impl_->alias); }
 
 void* Factory::extension(std::string_view id) noexcept {
-  return id == MaintenanceExtension::id ? &impl_->maintenance() : nullptr;
+  if (id == MaintenanceExtension::id) return &impl_->maintenance();
+  if (id == CheckExtension::id) return &impl_->check();
+  if (id == VacuumExtension::id) return &impl_->vacuum();
+  return nullptr;
 }
 
 StoreTraits Factory::traits() const noexcept {

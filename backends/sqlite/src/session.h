@@ -111,10 +111,21 @@ class Session final : public Backend,
   std::size_t cull();
   std::uint64_t volume();
   MaintenanceExtension::Counts counts();
+  // As CheckExtension and VacuumExtension say.
+  using FoundProblem = FunctionRef<void(const CheckExtension::Problem&)>;
+  void check(CheckExtension::Fix fix, FoundProblem found);
+  std::uint64_t vacuum(VacuumExtension::How how);
 
  private:
   using Absent = Connection::Absent;
   using Turn = std::unique_lock<std::timed_mutex>;
+
+  class Problems;  // of session_check.cpp
+  void check(CheckExtension::Fix fix, Problems& problems);
+  bool check_structure(CheckExtension::Fix fix, Problems& problems);
+  void check_rows(CheckExtension::Fix fix, Problems& problems);
+  void check_tag_index(CheckExtension::Fix fix, Problems& problems);
+  bool has_collections() const;
 
   // How many entries of one bulk write get an order of their own: a microsecond each.
   static constexpr std::size_t most_orders = 1'000'000;
@@ -267,6 +278,9 @@ class Session final : public Backend,
   std::uint32_t tagged_version_ = 0;  // its number
 
   std::string near_key_;
+
+  bool is_checking_ = false;   // damage is only reported
+  bool found_damage_ = false;  // while checking
   std::unique_ptr<Session> collections_;
 };
 

@@ -177,7 +177,8 @@ bool Session::repair(const DatabaseError& error) {
   switch (error.cause()) {
     case DatabaseError::Cause::damaged:
       table_.reset();
-      if (!alias_->move_damaged) return false;
+      found_damage_ = is_checking_;
+      if (!alias_->move_damaged || is_checking_) return false;
       move_damaged_file(error);
       return true;
     case DatabaseError::Cause::stale:

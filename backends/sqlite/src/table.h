@@ -17,6 +17,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "connection.h"
 #include "deque_rows.h"
@@ -168,6 +169,33 @@ class Table {
   std::optional<std::int64_t> count(std::int64_t from, const Moment& now, Counts& counts);
   // The size of the database, without its log.
   std::int64_t bytes();
+
+  // What SQLite finds wrong in the structure of the whole file, at most so many lines. REQUIRES of
+  // all these functions: the caller is Inside
+  std::vector<std::string> structure_problems(std::int64_t most);
+  // Makes all indexes of the file anew.
+  void rebuild_indexes();
+  // What is wrong with an entry of the table.
+  enum class Wrong : unsigned char {
+    place,      // it is not in the row of its key, so no operation finds it
+    columns,    // they have values of types that no version of this library writes
+    checksum,   // its bytes have changed
+    tag_index,  // a tag is missing in the index
+  };
+  using FoundWrong = FunctionRef<void(std::int64_t id, std::string_view key, Wrong wrong)>;
+  // Looks at the next rows, whose ids are at least `from`, and calls found() for each that is
+  // wrong. Returns the least id of the rows that follow; empty after the last.
+  std::optional<std::int64_t> check(std::int64_t from, FoundWrong found);
+  // Removes an entry that no operation finds, or completes what is known of it. REQUIRES: a
+  // transaction around it
+  void fix(std::int64_t id, Wrong wrong);
+  // Counts rows of the index of tags that belong to no entry among the next ones, of ids that are
+  // at least `from`, and removes them if `removes`. Returns as check() does.
+  std::optional<std::int64_t> orphaned_tags(std::int64_t from, bool removes, std::int64_t& count);
+  // Gives up to so many free pages back. Returns by how many bytes the file is shorter.
+  std::int64_t free_pages(std::int64_t most);
+  // Writes the file anew. Returns by how many bytes it is shorter.
+  std::int64_t rewrite();
 
   // Whether the write-ahead log has grown by a quarter beyond the pages at which it is copied back,
   // and further since the last try to empty it: overlapping readers prevent it from restarting.

@@ -1,4 +1,5 @@
-// Care of a whole store: removing what is expired, how much there is, and saving it.
+// Care of a whole store: removing what is expired, how much there is, saving it, and looking for
+// damage.
 //
 //   const polycache::Maintenance store = cache.maintenance();
 //   const std::size_t gone = store.expire();
@@ -17,8 +18,10 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "polycache/author/extension.h"
 #include "polycache/author/function_ref.h"
@@ -27,6 +30,16 @@
 namespace polycache {
 
 class CacheState;
+
+// Something wrong that Maintenance::check() has found.
+struct StoreProblem {
+  std::string text;  // what, and where
+  bool is_fixed = false;
+};
+// Whether check() repairs what it finds: Fix::no, Fix::yes.
+using Fix = CheckExtension::Fix;
+// How vacuum() works: Vacuum::in_steps, Vacuum::full.
+using Vacuum = VacuumExtension::How;
 
 // total, expired, unexpired, forever; empty where the store cannot tell. redis and memcached only
 // tell the total, with entries that are over and still kept.
@@ -61,12 +74,31 @@ class POLYCACHE_API Maintenance {
   // process or is none that the store may replace.
   std::uint64_t save() const;
 
+  // Looks for damage in what the store has, and returns what it has found, at most 1,000 problems;
+  // empty: everything is whole. Fix::yes repairs what can be repaired without loss, and removes
+  // entries that no operation finds; Fix::no changes nothing. Entries that an operation would find
+  // stay. If the store fails after something was found, the last problem says so. Also throws
+  // BackendError: Kind::unsupported if the store cannot check itself. sqlite can; a damaged
+  // structure is found and not repaired, and the file stays: "on_corrupt" decides what the next
+  // operation does with it.
+  std::vector<StoreProblem> check(Fix fix = Fix::no) const;
+
+  // Gives space that removed entries have left in the store's file back to the file system, and
+  // returns how many bytes the database has shrunk by; the file itself gets shorter when no reader
+  // uses its log. Vacuum::full writes the database anew, which needs twice as much space for a
+  // while, and other writers wait for all of it, up to their "busy_timeout". Vacuum::in_steps lets
+  // others write between steps, and moves pages to the gaps; it returns 0 until the file had a
+  // Vacuum::full. Also throws BackendError: Kind::unsupported if the store cannot do that.
+  std::uint64_t vacuum(Vacuum how = Vacuum::in_steps) const;
+
  private:
   friend class Cache;
   // Throws BackendError (Kind::unsupported) if the store has no such ability.
   explicit Maintenance(std::shared_ptr<CacheState> state);
 
   void run(std::string_view operation, FunctionRef<void()> call) const;
+  template <class Extension>
+  Extension& ability(std::string_view operation, std::string_view lack) const;
 
   std::shared_ptr<CacheState> state_;
   MaintenanceExtension* store_;  // of the state's factory

@@ -67,15 +67,36 @@ StoreCounts Maintenance::counts() const {
   return counts;
 }
 
+template <class Extension>
+Extension& Maintenance::ability(std::string_view operation, std::string_view lack) const {
+  void* const found = state_->shared().factory()->extension(Extension::id);
+  if (found == nullptr) throw_unsupported(state_->shared(), operation, lack, Extension::id);
+  return *static_cast<Extension*>(found);
+}
+
 std::uint64_t Maintenance::save() const {
-  auto* const dump =
-      static_cast<DumpExtension*>(state_->shared().factory()->extension(DumpExtension::id));
-  if (dump == nullptr) {
-    throw_unsupported(state_->shared(), "save", "cannot save its entries", DumpExtension::id);
-  }
+  auto& dump = ability<DumpExtension>("save", "cannot save its entries");
   std::uint64_t entries = 0;
-  run("save", [&] { entries = dump->save(); });
+  run("save", [&] { entries = dump.save(); });
   return entries;
+}
+
+std::vector<StoreProblem> Maintenance::check(Fix fix) const {
+  auto& store = ability<CheckExtension>("check", "cannot check itself");
+  std::vector<StoreProblem> problems;
+  run("check", [&] {
+    store.check(fix, [&](const CheckExtension::Problem& problem) {
+      problems.push_back({std::string(problem.text), problem.is_fixed});
+    });
+  });
+  return problems;
+}
+
+std::uint64_t Maintenance::vacuum(Vacuum how) const {
+  auto& store = ability<VacuumExtension>("vacuum", "has no space to give back");
+  std::uint64_t bytes = 0;
+  run("vacuum", [&] { bytes = store.vacuum(how); });
+  return bytes;
 }
 
 Maintenance Cache::maintenance() const { return Maintenance(state_); }

@@ -347,4 +347,39 @@ struct DumpExtension {
   ~DumpExtension() = default;
 };
 
+// Looks for damage in what a store has. An extension of the factory, so it is thread-safe.
+struct CheckExtension {
+  static constexpr std::string_view id = "polycache.check/1";
+  enum class Fix : unsigned char { no, yes };
+  struct Problem {
+    std::string_view text;  // what is wrong, and where
+    bool is_fixed = false;
+  };
+  // Calls found(problem) for everything that is wrong, at most 1,000 times: the last one then says
+  // that there may be more. Fix::yes repairs what can be repaired without loss, and removes entries
+  // that no operation finds; Fix::no changes nothing. Works in steps between which sessions use the
+  // store, where it can. Throws BackendError if the store fails before something was found; later,
+  // the failure is a problem.
+  virtual void check(Fix fix, FunctionRef<void(const Problem&)> found) = 0;
+
+ protected:
+  ~CheckExtension() = default;
+};
+
+// Gives space that removed entries have left back to the file system. An extension of the factory,
+// so it is thread-safe.
+struct VacuumExtension {
+  static constexpr std::string_view id = "polycache.vacuum/1";
+  enum class How : unsigned char {
+    in_steps,  // free pages only, in steps between which sessions use the store
+    full,      // writes everything anew, without gaps; other writers wait for it
+  };
+  // Returns how many bytes the store has shrunk by, without its log. Throws BackendError if the
+  // store fails; then it is as it was, or smaller.
+  virtual std::uint64_t vacuum(How how) = 0;
+
+ protected:
+  ~VacuumExtension() = default;
+};
+
 }  // namespace polycache

@@ -32,6 +32,7 @@ using SessionExtensions =
                   LockExtension, LimitExtension, DequeExtension, IndexExtension, TagStampExtension>;
 
 // Of a factory: BackendFactory::extension().
-using FactoryExtensions = ExtensionList<MaintenanceExtension, DumpExtension>;
+using FactoryExtensions =
+    ExtensionList<MaintenanceExtension, DumpExtension, CheckExtension, VacuumExtension>;
 
 }  // namespace polycache

@@ -30,6 +30,23 @@ TEST_P(BackendConformance, AStoreWithoutMaintenanceSaysWhichStoresHaveIt) {
   }
 }
 
+// Of a new store, which is whole.
+TEST_P(BackendConformance, AStoreChecksItselfOrSaysWhichStoresCan) {
+  if (!quirks().has_maintenance) return;
+  const Maintenance maintenance = store().maintenance();
+  store().set("k", "v");
+  try {
+    for (const StoreProblem& problem : maintenance.check(Fix::yes)) ADD_FAILURE() << problem.text;
+    maintenance.vacuum();
+    maintenance.vacuum(Vacuum::full);
+  } catch (const BackendError& error) {
+    EXPECT_EQ(error.kind(), BackendError::Kind::unsupported) << error.what();
+    EXPECT_NE(std::string(error.what()).find("these can: sqlite"), std::string::npos)
+        << error.what();
+  }
+  EXPECT_EQ(store().get<std::string>("k"), "v");
+}
+
 // A store may be unable to tell a number, but tells no wrong one.
 TEST_P(BackendConformance, MaintenanceCountsEntriesAndRemovesExpiredOnes) {
   if (!quirks().has_maintenance) return;

@@ -55,7 +55,7 @@ class Factory : public BackendFactory {
 
   std::unique_ptr<Backend> connect() override;
   StoreTraits traits() const noexcept override;
-  // MaintenanceExtension.
+  // MaintenanceExtension, CheckExtension, VacuumExtension.
   void* extension(std::string_view id) noexcept override;
 
  private:
