@@ -76,6 +76,11 @@ void check_functions(std::string_view bytes) {
           "what was wrapped did not come out");
   const polycache::JudgedEntry judged = polycache::judge_entry(bytes, clock);
   require(judged.payload.size() <= bytes.size(), "a payload beyond its frame");
+  const std::string_view tags = polycache::tags_of_simple_frame(bytes);
+  require(tags.empty() ||
+              (judged.state != EntryState::unreadable && judged.tags == tags &&
+               judged.transforms.empty() && judged.payload.data() == tags.data() + tags.size()),
+          "the tags of a simple frame are not those of the frame");
   for (const std::size_t shown : {std::size_t{64}, bytes.size()}) {
     const auto by_head = polycache::judge_head(bytes.substr(0, shown), clock);
     require(!by_head || *by_head == judged.state, "the head says something else than the entry");
@@ -85,7 +90,8 @@ void check_functions(std::string_view bytes) {
 void check_cache() {
   using polycache::EntryState;
   const polycache::JudgedEntry judged = polycache::judge_entry(stored, polycache::Clock::real());
-  const bool live = judged.state == EntryState::live;
+  // No tag has its version, since the store has the same bytes under the version's key.
+  const bool live = judged.state == EntryState::live && judged.tags.empty();
   // The alias has no transform, so it cannot read what one has changed.
   const bool readable = live && judged.transforms.empty();
   const auto text = cache().get<std::string>("k");

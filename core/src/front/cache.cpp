@@ -158,7 +158,10 @@ void Cache::warn(Warning::Kind kind, std::string_view key, std::string_view mess
 }
 
 Backend& Cache::backend() {
-  if (!session_) session_ = state_->shared().connect();
+  if (!session_) {
+    session_ = state_->shared().connect();
+    current_tags_->forget_session();
+  }
   return *session_;
 }
 

@@ -11,6 +11,9 @@
 #include <string>
 #include <string_view>
 
+#include "polycache/author/backend.h"
+#include "polycache/author/extension.h"
+
 namespace polycache {
 
 // Owned by one Cache, and used by its thread. A bounded number of places; the contents of fields of
@@ -22,14 +25,31 @@ class CurrentTags {
   bool has(std::string_view content, std::uint64_t stamp) noexcept {
     if (!places_) return false;
     Place& place = (*places_)[index_of(content)];
-    if (place.stamp != stamp || place.left == 0 || place.content != content) return false;
+    if (place.stamp != stamp || place.left == 0 || place.content.size() != content.size() ||
+        std::memcmp(place.content.data(), content.data(), content.size()) != 0) {
+      return false;
+    }
     --place.left;
     return true;
   }
   // `stamp`: taken before their versions were read. Remembers nothing of a long content.
   void remember(std::string_view content, std::uint64_t stamp) noexcept;
   // Of another store.
-  void forget() noexcept { places_.reset(); }
+  void forget() noexcept {
+    places_.reset();
+    session_ = nullptr;
+  }
+
+  // The stamps of a session of the Cache, if it has any. They are the same as long as it lives.
+  TagStampExtension* stamps_of(Backend& session) noexcept {
+    if (&session != session_) [[unlikely]] {
+      session_ = &session;
+      stamps_ = static_cast<TagStampExtension*>(session.extension(TagStampExtension::id));
+    }
+    return stamps_;
+  }
+  // A session was opened, which may have the address of an older one.
+  void forget_session() noexcept { session_ = nullptr; }
 
   static constexpr std::size_t place_count = 64;
   static constexpr std::size_t longest_content = 256;
@@ -52,6 +72,8 @@ class CurrentTags {
   static_assert(place_count == std::size_t{1} << (64U - 58U));
 
   std::unique_ptr<std::array<Place, place_count>> places_;
+  const Backend* session_ = nullptr;  // that stamps_ belongs to
+  TagStampExtension* stamps_ = nullptr;
 };
 
 }  // namespace polycache

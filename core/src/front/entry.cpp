@@ -16,7 +16,6 @@ constexpr std::size_t shown_bytes = 64;  // bytes of an entry that Backend::cont
 constexpr std::uint8_t understood_flags =
     flag_negative | flag_marked_stale | flag_tagged | flag_transformed | flag_leased;
 constexpr unsigned char transforms_field_id = 0x80;
-constexpr unsigned char tags_field_id = 0x81;
 constexpr std::int64_t clock_skew = 10'000;  // milliseconds that two machines' clocks may differ
 
 template <class Number>
@@ -77,13 +76,6 @@ std::optional<EntryTag> take_long_tag(std::string_view& content) noexcept {
 }
 
 namespace {
-
-bool are_tags(std::string_view content) noexcept {
-  while (!content.empty()) {
-    if (!take_tag(content)) return false;
-  }
-  return true;
-}
 
 struct Fields {
   std::string_view transforms = {};
@@ -197,20 +189,6 @@ EntryState state_now(const EntryHead& head, const Clock& clock, std::int64_t& no
 }
 
 }  // namespace
-
-std::string_view tags_of_simple_frame(std::string_view stored) noexcept {
-  constexpr std::string_view beginning("\xC1pc\x01\x04", 5);
-  constexpr std::size_t field_head = 2;  // the id, and a length of one byte
-  constexpr std::size_t at = entry_head_size + field_head;
-  if (stored.size() < at || !stored.starts_with(beginning)) return {};
-  const auto size = static_cast<unsigned char>(stored[at - 1]);
-  const bool is_simple = static_cast<unsigned char>(stored[at - 2]) == tags_field_id &&
-                         size < 0x80 && read_number<std::size_t>(stored, 5, 3) == at + size &&
-                         stored.size() >= at + size;
-  if (!is_simple) return {};
-  const std::string_view content = stored.substr(at, size);
-  return are_tags(content) ? content : std::string_view();
-}
 
 EntryState judge_simple_frame(std::string_view stored, const Clock& clock, EntryHead& head,
                               std::int64_t& now) noexcept {

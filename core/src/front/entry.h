@@ -65,6 +65,7 @@ struct EntryHead {
 };
 
 inline constexpr std::string_view entry_magic = "\xC1pc";
+inline constexpr unsigned char tags_field_id = 0x81;
 inline constexpr std::size_t entry_head_size = 32;
 
 inline bool is_framed(std::string_view stored) noexcept { return stored.starts_with(entry_magic); }
@@ -96,10 +97,8 @@ inline bool is_simple_frame(std::string_view stored) noexcept {
   constexpr std::string_view beginning("\xC1pc\x01\0\x20\0\0", 8);
   return stored.size() >= entry_head_size && stored.starts_with(beginning);
 }
-// The field of tags of a frame of this format that has no other flag and no other field, as most
-// entries with tags are; its payload follows. Empty for every other entry, damaged ones included.
-std::string_view tags_of_simple_frame(std::string_view stored) noexcept;
-// Evaluates one of either kind: live, stale or dead. `now`: as in JudgedEntry.
+// Evaluates such a frame, or one that has tags (tags_of_simple_frame): live, stale or dead. `now`:
+// as in JudgedEntry.
 EntryState judge_simple_frame(std::string_view stored, const Clock& clock, EntryHead& head,
                               std::int64_t& now) noexcept;
 
@@ -151,6 +150,30 @@ inline std::optional<EntryTag> take_tag(std::string_view& content) noexcept {
   std::memcpy(&tag.version, content.data() + 1 + size, sizeof tag.version);
   content.remove_prefix(1 + size + sizeof tag.version);
   return tag;
+}
+
+inline bool are_tags(std::string_view content) noexcept {
+  while (!content.empty()) {
+    if (!take_tag(content)) return false;
+  }
+  return true;
+}
+
+// The content of the field of tags of a frame of this format that has no other flag and no other
+// field, as most entries with tags are; its payload follows. Empty for every other entry, damaged
+// ones included.
+inline std::string_view tags_of_simple_frame(std::string_view stored) noexcept {
+  constexpr std::string_view beginning("\xC1pc\x01\x04", 5);  // with flag_tagged
+  constexpr std::size_t at = entry_head_size + 2;             // the id, and a length of one byte
+  if (stored.size() < at || !stored.starts_with(beginning)) return {};
+  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(stored[i]); };
+  const std::size_t size = byte(at - 1);
+  const std::size_t head = byte(5) | std::size_t{byte(6)} << 8U | std::size_t{byte(7)} << 16U;
+  const bool is_simple =
+      byte(at - 2) == tags_field_id && size < 0x80 && head == at + size && stored.size() >= head;
+  if (!is_simple) return {};
+  const std::string_view content = stored.substr(at, size);
+  return are_tags(content) ? content : std::string_view();
 }
 
 // Puts a frame around a value. REQUIRES: head and fields take less than 16 MiB

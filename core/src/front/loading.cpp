@@ -159,7 +159,7 @@ void Cache::Loading::Seen::drop_value() noexcept {
 void Cache::Loading::Seen::clear() {
   reading.outcome = Outcome::absent;
   reading.details.reset();
-  reading.keep_tags({});
+  reading.keep_tags({}, {});
   reading.now = 0;
   reading.is_stale = false;
   head = {};

@@ -181,8 +181,10 @@ class Cache::Operation {
     // Null if none was opened yet.
     Backend* get() const noexcept { return session_.get(); }
     Backend& open() {
-      if (!session_) [[unlikely]]
+      if (!session_) [[unlikely]] {
         session_ = cache_.state_->shared().connect();
+        cache_.current_tags_->forget_session();
+      }
       return *session_;
     }
 

@@ -103,9 +103,11 @@ void await_tags(Reading& reading) noexcept {
 }
 
 // Of an entry that is live, but for its tags.
-bool keep_tags(Reading& reading, std::string_view tags) noexcept {
+bool keep_tags(Reading& reading, std::string_view tags, std::string_view stored) noexcept {
+  const std::string_view rest =
+      stored.substr(static_cast<std::size_t>(tags.data() - stored.data()));
   try {
-    reading.keep_tags(tags);
+    reading.keep_tags(tags, rest);
     return true;
   } catch (...) {  // out of memory: a miss
     return false;
@@ -116,9 +118,12 @@ bool keep_tags(Reading& reading, std::string_view tags) noexcept {
 void read_simple_tagged(const CacheState& state, Reading& reading, std::string_view stored,
                         std::string_view tags,
                         FunctionRef<bool(std::string_view)> decode) noexcept {
-  if (!is_found(state, reading, stored) || !keep_tags(reading, tags)) return;
-  const auto head_size = static_cast<std::size_t>(tags.data() + tags.size() - stored.data());
-  read_simple(state, reading, stored.substr(head_size), decode);
+  if (!is_found(state, reading, stored)) return;
+  const auto from = static_cast<std::size_t>(tags.data() - stored.data());
+  const bool kept =
+      reading.keep_few_tags(tags, stored.substr(from)) || keep_tags(reading, tags, stored);
+  if (!kept) return;
+  read_simple(state, reading, stored.substr(from + tags.size()), decode);
   await_tags(reading);
 }
 
@@ -144,7 +149,7 @@ void read_special(const CacheState& state, std::string_view final_key, Reading& 
     reading.outcome = entry.state == EntryState::unreadable ? Outcome::damaged : Outcome::not_live;
     return;
   }
-  if (!entry.tags.empty() && !keep_tags(reading, entry.tags)) return;
+  if (!entry.tags.empty() && !keep_tags(reading, entry.tags, stored)) return;
   read_judged(state, final_key, reading, entry, decode);
   if (!entry.tags.empty()) await_tags(reading);
 }

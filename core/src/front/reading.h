@@ -5,6 +5,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <exception>
 #include <memory>
 #include <string>
@@ -61,13 +62,23 @@ struct Reading {
     if (tags_size_ <= few_tags_.size()) return {few_tags_.data(), tags_size_};
     return details->tags;
   }
-  void keep_tags(std::string_view content) {
-    if (content.size() > few_tags_.size()) {
-      more().tags = content;
+  // `stored`: the bytes from there to the end of the entry.
+  void keep_tags(std::string_view content, std::string_view stored) {
+    if (keep_few_tags(content, stored)) return;
+    more().tags = content;
+    tags_size_ = content.size();
+  }
+  // The same without an allocation. Returns false, and keeps nothing, if they are many.
+  bool keep_few_tags(std::string_view content, std::string_view stored) noexcept {
+    if (content.size() > few_tags_.size()) [[unlikely]]
+      return false;
+    if (stored.size() >= few_tags_.size()) [[likely]] {
+      std::memcpy(few_tags_.data(), stored.data(), few_tags_.size());  // a size that is known
     } else {
       content.copy(few_tags_.data(), content.size());
     }
     tags_size_ = content.size();
+    return true;
   }
   // Of an entry with Outcome::tagged: asks `are_current()`. If that throws, the entry does not
   // count.

@@ -107,7 +107,7 @@ class TagsNow {
   TagsNow(Backend& session, const CacheState& state, CurrentTags& remembered)
       : state_(state), remembered_(remembered) {
     if (!state.shared().has_tag_stamps()) return;
-    auto* const stamps = static_cast<TagStampExtension*>(session.extension(TagStampExtension::id));
+    TagStampExtension* const stamps = remembered.stamps_of(session);
     if (stamps != nullptr) stamp_ = stamps->tag_stamp();
   }
 

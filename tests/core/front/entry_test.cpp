@@ -179,6 +179,41 @@ TEST_F(EntryTest, TagsAndTheirFlagComeTogether) {
 }
 
 // Only the store knows whether the tags are current, so no part of an entry says that it is live.
+// There is a direct path for frames that have tags and nothing else.
+TEST_F(EntryTest, TagsOfASimpleFrameAreThoseOfTheFrame) {
+  const std::string field = tags_field(tags_content(std::vector<EntryTag>{{"a", 1}, {"bc", 2}}));
+  const std::string frame = make_frame({.flags = flag_tagged, .created = 5}, field, "payload");
+  const std::string_view tags = tags_of_simple_frame(frame);
+  ASSERT_FALSE(tags.empty());
+  EXPECT_EQ(tags, judge_entry(frame, clock_).tags);
+  EXPECT_EQ(std::string_view(tags.data() + tags.size()), "payload");
+  for (std::size_t size = 0; size < frame.size(); ++size) {
+    const std::string cut = frame.substr(0, size);
+    if (!tags_of_simple_frame(cut).empty()) {
+      EXPECT_EQ(tags_of_simple_frame(cut), judge_entry(cut, clock_).tags) << size;
+    }
+  }
+  for (std::size_t at = 0; at < frame.size(); ++at) {
+    std::string damaged = frame;
+    damaged[at] = static_cast<char>(damaged[at] ^ 0x15);
+    const std::string_view found = tags_of_simple_frame(damaged);
+    if (!found.empty()) {
+      EXPECT_EQ(found, judge_entry(damaged, clock_).tags) << at;
+    }
+  }
+  const std::string long_field =
+      tags_field(tags_content(std::vector<EntryTag>{{std::string(200, 'l'), 1}}));
+  const std::vector<std::string> others{
+      "",
+      "plain",
+      make_frame({}, {}, "value"),
+      make_frame({.flags = flag_tagged}, long_field, "v"),
+      make_frame({.flags = flag_tagged | flag_negative}, field, ""),
+      make_frame({.flags = flag_tagged}, std::string("\x01\x01x") + field, "v"),
+      make_frame({.flags = flag_tagged}, field + "\x01\x01x", "v")};
+  for (const std::string& other : others) EXPECT_EQ(tags_of_simple_frame(other), "") << other;
+}
+
 TEST_F(EntryTest, AHeadWithTagsSaysNothingUnlessTheEntryIsDeadAnyway) {
   const std::vector<EntryTag> tags{{"t", 1}};
   const std::string field = tags_field(tags_content(tags));
