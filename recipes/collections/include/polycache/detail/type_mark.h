@@ -26,10 +26,13 @@ std::string type_mark() {
   if constexpr (std::same_as<T, std::vector<std::byte>>) return "bytes";
   if constexpr (std::same_as<T, bool>) return "bool";
   if constexpr (std::same_as<T, char>) return "char";
-  if constexpr (std::floating_point<T>) return "f" + std::to_string(sizeof(T) * 8);
-  if constexpr (std::integral<T>) {
-    return (std::is_signed_v<T> ? "i" : "u") + std::to_string(sizeof(T) * 8);
-  }
+  // Appended, since g++ 12 takes "f" + std::to_string(n) for a mistake at -O3 (PR 105651), and
+  // warns the user.
+  const auto with_bits = [](const char* kind) {
+    return std::string(kind).append(std::to_string(sizeof(T) * 8));
+  };
+  if constexpr (std::floating_point<T>) return with_bits("f");
+  if constexpr (std::integral<T>) return with_bits(std::is_signed_v<T> ? "i" : "u");
   return short_mark(type_name<T>());
 }
 
