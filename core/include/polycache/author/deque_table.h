@@ -42,7 +42,9 @@ class DequeTable {
             std::uint64_t most) {
     Values added(values.begin(), values.end());  // all of them, or none if there is no memory
     const std::lock_guard lock(mutex_);
-    Values& all = deques_.try_emplace(std::string(key)).first->second;
+    const auto at = deques_.try_emplace(std::string(key)).first;
+    const EraseIfEmpty erase{deques_, at};  // also if there is no memory for them
+    Values& all = at->second;
     if (end == End::back) {
       all.insert(all.end(), std::move_iterator(added.begin()), std::move_iterator(added.end()));
       while (most > 0 && all.size() > most) all.pop_front();
@@ -118,6 +120,15 @@ class DequeTable {
 
  private:
   using Values = std::deque<std::string>;
+  using Deques = std::map<std::string, Values, std::less<>>;
+
+  struct EraseIfEmpty {
+    Deques& deques;
+    const Deques::iterator at;
+    ~EraseIfEmpty() {
+      if (at->second.empty()) deques.erase(at);
+    }
+  };
 
   std::optional<std::string> take(std::string_view key, End end) {
     const std::lock_guard lock(mutex_);
@@ -137,7 +148,7 @@ class DequeTable {
   }
 
   SpinLock mutex_;
-  std::map<std::string, Values, std::less<>> deques_;  // guarded by the mutex; none is empty
+  Deques deques_;  // guarded by the mutex; none is empty
 };
 
 }  // namespace polycache
