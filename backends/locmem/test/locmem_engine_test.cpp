@@ -4,7 +4,6 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <cstdlib>
 #include <map>
@@ -278,40 +277,6 @@ TEST(LocmemDeadlines, RecentTimeIsNotOld) {
   const std::int64_t before = clock.now();
   std::this_thread::sleep_for(25ms);  // the kernel's own clock cannot be injected
   EXPECT_GT(clock.recent(), before);
-}
-
-TEST(LocmemLock, AdmitsOneThreadAtATime) {
-  SpinLock lock;
-  long counter = 0;
-  std::vector<std::thread> threads;
-  for (int t = 0; t < 4; ++t) {
-    threads.emplace_back([&] {
-      for (int i = 0; i < 5000; ++i) {
-        const std::lock_guard guard(lock);
-        ++counter;
-      }
-    });
-  }
-  for (auto& thread : threads) thread.join();
-  EXPECT_EQ(counter, 20'000);
-  EXPECT_TRUE(lock.try_lock());
-  EXPECT_FALSE(lock.try_lock());
-  lock.unlock();
-}
-
-TEST(LocmemLock, WaitsForALongHolder) {
-  SpinLock lock;
-  lock.lock();
-  std::atomic<bool> entered{false};
-  std::thread waiter([&] {
-    const std::lock_guard guard(lock);
-    entered = true;
-  });
-  std::this_thread::sleep_for(20ms);  // long enough that the waiter naps
-  EXPECT_FALSE(entered);
-  lock.unlock();
-  waiter.join();
-  EXPECT_TRUE(entered);
 }
 
 // --- memory is short ---

@@ -14,23 +14,38 @@ namespace {
 
 using namespace std::chrono_literals;
 
-TEST(SpinLock, OneThreadHasIt) {
+TEST(SpinLock, AdmitsOneThreadAtATime) {
   SpinLock lock;
-  int count = 0;
+  long counter = 0;
   std::vector<std::thread> threads;
-  for (int i = 0; i < 4; ++i) {
+  for (int t = 0; t < 4; ++t) {
     threads.emplace_back([&] {
-      for (int turn = 0; turn < 1000; ++turn) {
+      for (int i = 0; i < 5000; ++i) {
         const std::lock_guard guard(lock);
-        ++count;
+        ++counter;
       }
     });
   }
-  for (std::thread& thread : threads) thread.join();
-  EXPECT_EQ(count, 4000);
+  for (auto& thread : threads) thread.join();
+  EXPECT_EQ(counter, 20'000);
   EXPECT_TRUE(lock.try_lock());
   EXPECT_FALSE(lock.try_lock());
   lock.unlock();
+}
+
+TEST(SpinLock, WaitsForALongHolder) {
+  SpinLock lock;
+  lock.lock();
+  std::atomic<bool> entered{false};
+  std::thread waiter([&] {
+    const std::lock_guard guard(lock);
+    entered = true;
+  });
+  std::this_thread::sleep_for(20ms);  // long enough that the waiter naps
+  EXPECT_FALSE(entered);
+  lock.unlock();
+  waiter.join();
+  EXPECT_TRUE(entered);
 }
 
 // Its sleep is no point of cancellation: an exception would end the process there.
