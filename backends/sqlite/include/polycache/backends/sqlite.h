@@ -20,7 +20,8 @@
 //                   none. A read that finds one there calls no function of SQLite, and is never
 //                   older than a write, of any process, that was acknowledged before it began. Any
 //                   commit to the file makes all of them invalid, so it is for files that are read
-//                   far more often than written. At least 64KiB; not for a store in memory
+//                   far more often than written. Items that indexes find may take as much memory
+//                   again. At least 64KiB; not for a store in memory
 //   checksum        true: entries carry a checksum; an entry whose bytes have changed on disk is
 //                   absent to reads, with a warning; default false. Adds a column to the file,
 //                   which programs without the option can still use
