@@ -174,6 +174,8 @@ TEST_F(Data, AnEntryOfANewerFormatIsAMissAndStaysUntilTheFunctionRuns) {
       {"a flag to come", std::string("\xC1pc\x01\x40\x20\0\0", 8) + std::string(24, '\0') + "new"},
       {"a field that must be understood",
        std::string("\xC1pc\x01\0\x23\0\0", 8) + std::string(24, '\0') + "\x80\x01x" + "new"},
+      {"tags that cannot be read", std::string("\xC1pc\x01\x04\x25\0\0", 8) +
+                                       std::string(24, '\0') + "\x81\x03\x05\x61\x62" + "new"},
   };
   for (const auto& [what, bytes] : newer) {
     SCOPED_TRACE(what);

@@ -17,9 +17,11 @@
 
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <initializer_list>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -39,6 +41,29 @@ struct TagList {
   std::vector<std::string> names;            // sorted, each once
   std::vector<std::uint64_t> versions = {};  // of the names; empty: not read yet
   std::string space = {};                    // with versions: how the keys of tags begin
+};
+
+// A few short names in place, sorted, each once: they are copied with every call's options, and a
+// copy that counts references takes longer.
+class POLYCACHE_API ShortNames {
+ public:
+  ShortNames() noexcept {}  // NOLINT(modernize-use-equals-default): bytes_ needs no value
+  // Empty if the names do not fit. REQUIRES: sorted, each once
+  explicit ShortNames(std::span<const std::string_view> names) noexcept;
+  ShortNames(const ShortNames& other) noexcept { *this = other; }
+  ShortNames& operator=(const ShortNames& other) noexcept {
+    size_ = other.size_;
+    if (size_ != 0) bytes_ = other.bytes_;
+    return *this;
+  }
+  ~ShortNames() = default;
+
+  bool empty() const noexcept { return size_ == 0; }
+  std::vector<std::string> names() const;
+
+ private:
+  unsigned char size_ = 0;      // of what is used
+  std::array<char, 47> bytes_;  // for each name its size as one byte, and its bytes
 };
 
 }  // namespace detail
@@ -61,9 +86,9 @@ class POLYCACHE_API TagSnapshot {
   std::shared_ptr<const detail::TagList> list_;
 };
 
-// The tags of a write: their names, or a snapshot of their versions. Cheap to copy; allocates
-// nothing while empty. A write refuses an empty name, one of more than 1024 bytes, and more than 64
-// names (ValueError).
+// The tags of a write: their names, or a snapshot of their versions. Cheap to copy. Allocates
+// nothing for names that take at most 47 bytes, with one more for each. A write refuses an empty
+// name, one of more than 1024 bytes, and more than 64 names (ValueError).
 class POLYCACHE_API Tags {
  public:
   Tags() noexcept = default;
@@ -75,14 +100,19 @@ class POLYCACHE_API Tags {
   Tags(const TagSnapshot& snapshot) noexcept : list_(snapshot.list_) {}
   // NOLINTEND(google-explicit-constructor)
 
-  bool empty() const noexcept { return list_ == nullptr; }
+  bool empty() const noexcept { return few_.empty() && list_ == nullptr; }
   // Sorted, each once.
   std::vector<std::string> names() const;
 
  private:
   friend class Cache;
 
+  void assign(std::span<std::string_view> names);
+  // REQUIRES: not empty
+  std::shared_ptr<const detail::TagList> list() const;
+
   std::shared_ptr<const detail::TagList> list_;
+  detail::ShortNames few_;  // in place of the list
 };
 
 // Collects the tags of every entry that caches of this thread read while it lives, so that what is

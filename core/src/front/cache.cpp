@@ -235,7 +235,7 @@ bool Cache::put_bytes(KeyView key, Encode encode, const WriteOptions& options, P
   if (mode == PutMode::always) state_->outdate(id);
   const std::optional<Ttl> ttl = state_->resolve(options.timeout);
   if (!ttl) {
-    if (!options.tags.empty()) checked_tags(*state_, options.tags.list_, operation.what());
+    if (!options.tags.empty()) check_tag_names(*state_, *options.tags.list(), operation.what());
     if (mode == PutMode::always) {
       operation.has_erased(operation.must([&](Backend& session) { return session.erase(id); }));
       return operation.ends(true);

@@ -97,6 +97,14 @@ inline bool is_simple_frame(std::string_view stored) noexcept {
   constexpr std::string_view beginning("\xC1pc\x01\0\x20\0\0", 8);
   return stored.size() >= entry_head_size && stored.starts_with(beginning);
 }
+// Whether a frame says when it was made or how long it is fresh. REQUIRES: at least its fixed part
+inline bool has_times(std::string_view stored) noexcept {
+  std::int64_t created = 0;
+  std::int64_t fresh_until = 0;
+  std::memcpy(&created, stored.data() + 8, sizeof created);
+  std::memcpy(&fresh_until, stored.data() + 16, sizeof fresh_until);
+  return (created | fresh_until) != 0;
+}
 // Evaluates such a frame, or one that has tags (tags_of_simple_frame): live, stale or dead. `now`:
 // as in JudgedEntry.
 EntryState judge_simple_frame(std::string_view stored, const Clock& clock, EntryHead& head,
@@ -160,8 +168,8 @@ inline bool are_tags(std::string_view content) noexcept {
 }
 
 // The content of the field of tags of a frame of this format that has no other flag and no other
-// field, as most entries with tags are; its payload follows. Empty for every other entry, damaged
-// ones included.
+// field, as most entries with tags are; its payload follows. Empty for every other entry. Whether
+// it are_tags() is not checked: a read that finds the same bytes as before need not.
 inline std::string_view tags_of_simple_frame(std::string_view stored) noexcept {
   constexpr std::string_view beginning("\xC1pc\x01\x04", 5);  // with flag_tagged
   constexpr std::size_t at = entry_head_size + 2;             // the id, and a length of one byte
@@ -171,9 +179,7 @@ inline std::string_view tags_of_simple_frame(std::string_view stored) noexcept {
   const std::size_t head = byte(5) | std::size_t{byte(6)} << 8U | std::size_t{byte(7)} << 16U;
   const bool is_simple =
       byte(at - 2) == tags_field_id && size < 0x80 && head == at + size && stored.size() >= head;
-  if (!is_simple) return {};
-  const std::string_view content = stored.substr(at, size);
-  return are_tags(content) ? content : std::string_view();
+  return is_simple ? stored.substr(at, size) : std::string_view();
 }
 
 // Puts a frame around a value. REQUIRES: head and fields take less than 16 MiB

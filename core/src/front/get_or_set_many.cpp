@@ -66,7 +66,8 @@ void Cache::GetOrSetMany::read(std::span<const std::size_t> which, Where where) 
     return true;
   });
   for (auto& [i, reading] : tagged) {
-    if (reading.has_dead_value()) reading.outcome = Outcome::not_live;  // or the store failed
+    if (reading.outcome == Outcome::tagged)
+      reading.outcome = Outcome::not_live;  // the store failed
     keep(i, reading);
   }
 }

@@ -78,10 +78,12 @@ void Cache::Loading::look(Where where, Seen& seen, Flights::Landing* landing) {
   };
   operation_.read(false, [&](Backend& session) {
     if (!options_.tags.empty() && state_.reads_versions_early()) [[unlikely]] {
-      Versions named(options_.tags.list_->names.size());
-      read_with_versions(session, take, named);
+      const auto tags = options_.tags.list();
+      Versions versions(tags->names.size());
+      read_with_versions(session, take, tags->names, versions);
       if (reading.outcome == Outcome::tagged) {
-        reading.check_tags([&] { return are_current(session, reading.tags(), named); });
+        reading.check_tags(
+            [&] { return are_current(session, reading.tags(), tags->names, versions); });
       }
       return true;
     }
@@ -103,8 +105,9 @@ void Cache::Loading::look(Where where, Seen& seen, Flights::Landing* landing) {
 }
 
 // Reads the entry and those versions, in one round trip.
-void Cache::Loading::read_with_versions(Backend& session, ValueSink take, Versions& versions) {
-  TagKeys tags(state_, options_.tags.list_->names);
+void Cache::Loading::read_with_versions(Backend& session, ValueSink take,
+                                        std::span<const std::string> names, Versions& versions) {
+  TagKeys tags(state_, names);
   SmallArray<std::string_view, TagKeys::few + 1> keys(versions.size() + 1);
   keys[0] = key_;
   std::copy(tags.views().begin(), tags.views().end(), keys.begin() + 1);
@@ -123,8 +126,7 @@ void Cache::Loading::read_with_versions(Backend& session, ValueSink take, Versio
 
 // Whether the tags of an entry are current. Asks the store if it has others than the named ones.
 bool Cache::Loading::are_current(Backend& session, std::string_view content,
-                                 Versions& named) const {
-  const std::vector<std::string>& names = options_.tags.list_->names;
+                                 std::span<const std::string> names, Versions& versions) const {
   for (std::string_view rest = content; !rest.empty();) {
     const auto tag = take_tag(rest);
     if (!tag) return false;
@@ -132,7 +134,7 @@ bool Cache::Loading::are_current(Backend& session, std::string_view content,
     if (name == names.end() || *name != tag->name) {
       return tags_are_current(session, state_, content);
     }
-    if (named[static_cast<std::size_t>(name - names.begin())] != tag->version) return false;
+    if (versions[static_cast<std::size_t>(name - names.begin())] != tag->version) return false;
   }
   record(content);
   return true;
@@ -151,7 +153,7 @@ void Cache::Loading::record(std::string_view content) const {
 // --- Whose turn it is. ---
 
 void Cache::Loading::Seen::drop_value() noexcept {
-  reading.outcome = Outcome::not_live;
+  if (reading.outcome == Outcome::tagged) reading.outcome = Outcome::not_live;  // the store failed
   is_due = false;
   bytes.reset();
 }

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -172,13 +173,15 @@ class Cache::Loading {
                             const LoadRules& rules);
 
  private:
-  // Of the tags that the options name, in that order; empty: the store has none.
+  // Of the tags that the options name, in that order; an empty one: the store has none.
   using Versions = SmallArray<std::optional<std::uint64_t>, TagKeys::few>;
 
   // Whether more than a plain value is wanted.
   bool is_detailed() const noexcept { return rules_ != nullptr; }
-  void read_with_versions(Backend& session, ValueSink take, Versions& versions);
-  bool are_current(Backend& session, std::string_view content, Versions& named) const;
+  void read_with_versions(Backend& session, ValueSink take, std::span<const std::string> names,
+                          Versions& versions);
+  bool are_current(Backend& session, std::string_view content, std::span<const std::string> names,
+                   Versions& versions) const;
 
   std::optional<std::string> versions_of_tags();
   // The tags of the entry: the given ones, those that were recorded, those of the Load.

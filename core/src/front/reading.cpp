@@ -81,6 +81,8 @@ void read_judged(const CacheState& state, std::string_view final_key, Reading& r
 
 // Whether a frame without any field but tags counts, as far as its head says.
 bool is_found(const CacheState& state, Reading& reading, std::string_view stored) noexcept {
+  if (reading.head == nullptr && !has_times(stored)) [[likely]]
+    return true;
   EntryHead head;
   EntryHead& shown = reading.head != nullptr ? *reading.head : head;
   const EntryState judged = judge_simple_frame(stored, state.clock(), shown, reading.now);

@@ -80,17 +80,22 @@ struct Reading {
     tags_size_ = content.size();
     return true;
   }
-  // Of an entry with Outcome::tagged: asks `are_current()`. If that throws, the entry does not
-  // count.
+  // Of an entry with Outcome::tagged: asks `are_current()`, which is false for damaged tags. If
+  // that throws, the entry does not count.
   template <class AreCurrent>
   void check_tags(AreCurrent&& are_current) {
     outcome = Outcome::not_live;
-    if (are_current()) outcome = decoded;
+    if (are_current()) {
+      outcome = decoded;
+    } else if (!are_tags(tags())) {
+      outcome = Outcome::damaged;
+    }
   }
   // Whether a value was decoded that must not be used: its tags are not current, or not known to
   // be.
   bool has_dead_value() const noexcept {
-    return tags_size_ != 0 && (outcome == Outcome::not_live || outcome == Outcome::tagged);
+    return tags_size_ != 0 && (outcome == Outcome::not_live || outcome == Outcome::tagged ||
+                               outcome == Outcome::damaged);
   }
 
  private:

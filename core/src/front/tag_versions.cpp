@@ -336,27 +336,24 @@ void lengthen_versions(Backend& session, const CacheState& state, std::span<cons
   for (const std::size_t i : too_short) session.touch(keys[i], generous(ttl));
 }
 
-const detail::TagList& checked_tags(const CacheState& state,
-                                    const std::shared_ptr<const detail::TagList>& tags,
-                                    std::string_view what) {
+void check_tag_names(const CacheState& state, const detail::TagList& tags, std::string_view what) {
   const auto refuse = [&](const std::string& problem) {
     throw ValueError(state.alias() + ": " + std::string(what) + ": " + problem);
   };
-  if (tags->versions.empty() && tags->names.size() > most_tags) {
-    refuse(std::to_string(tags->names.size()) + " tags, more than " + std::to_string(most_tags) +
+  if (tags.versions.empty() && tags.names.size() > most_tags) {
+    refuse(std::to_string(tags.names.size()) + " tags, more than " + std::to_string(most_tags) +
            "; give one tag to entries that are always erased together");
   }
-  for (const std::string& name : tags->names) {
+  for (const std::string& name : tags.names) {
     if (name.empty()) refuse("a tag is empty; a tag is a text such as \"posts\"");
     if (name.size() > longest_tag) {
       refuse("the tag " + quote(name) + " is " + std::to_string(name.size()) +
              " bytes long, more than " + std::to_string(longest_tag) + "; shorten it");
     }
   }
-  if (!tags->versions.empty() && tags->space != state.keys().reserved_head()) {
+  if (!tags.versions.empty() && tags.space != state.keys().reserved_head()) {
     refuse("its tags were read through a cache with another prefix; read them through this one");
   }
-  return *tags;
 }
 
 }  // namespace polycache

@@ -148,10 +148,8 @@ void check_tags_of(const Operation& operation, Backend& session, TaggedReadings&
   check_tags_of(session, operation.state(), operation.current_tags(), entries);
 }
 
-// The tags of a write, checked. Throws ValueError for an empty name, a long one, or too many;
-// `what` begins the message.
-const detail::TagList& checked_tags(const CacheState& state,
-                                    const std::shared_ptr<const detail::TagList>& tags,
-                                    std::string_view what);
+// Throws ValueError for the tags of a write with an empty name, a long one, or too many; `what`
+// begins the message.
+void check_tag_names(const CacheState& state, const detail::TagList& tags, std::string_view what);
 
 }  // namespace polycache

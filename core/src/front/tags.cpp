@@ -5,6 +5,7 @@
 #include <optional>
 #include <utility>
 
+#include "base/small_array.h"
 #include "front/live_entry.h"
 #include "front/operation.h"
 #include "front/tag_versions.h"
@@ -20,15 +21,11 @@ constinit thread_local TagRecorder* innermost = nullptr;
 // How long versions live that are read before it is known for how long an entry needs them.
 constexpr Ttl unknown_life{std::chrono::hours{1}};
 
-std::shared_ptr<const detail::TagList> list_of(std::vector<std::string> names) {
-  if (names.empty()) return nullptr;
+// Sorts them, and keeps each once.
+template <class Names>
+std::size_t sort_names(Names& names) {
   std::sort(names.begin(), names.end());
-  names.erase(std::unique(names.begin(), names.end()), names.end());
-  return std::make_shared<const detail::TagList>(detail::TagList{std::move(names)});
-}
-
-std::vector<std::string> names_in(const std::shared_ptr<const detail::TagList>& list) {
-  return list ? list->names : std::vector<std::string>();
+  return static_cast<std::size_t>(std::unique(names.begin(), names.end()) - names.begin());
 }
 
 std::vector<EntryTag> entry_tags(const detail::TagList& list,
@@ -40,16 +37,65 @@ std::vector<EntryTag> entry_tags(const detail::TagList& list,
 
 }  // namespace
 
-std::vector<std::string> TagSnapshot::names() const { return names_in(list_); }
-std::vector<std::string> Tags::names() const { return names_in(list_); }
+namespace detail {
 
-Tags::Tags(std::initializer_list<KeyView> names) {
-  std::vector<std::string> texts;
-  for (const KeyView name : names) texts.emplace_back(name.text());
-  list_ = list_of(std::move(texts));
+ShortNames::ShortNames(std::span<const std::string_view> names) noexcept {
+  std::size_t size = names.size();
+  for (const std::string_view name : names) size += name.size();
+  if (size > bytes_.size()) return;
+  size_ = static_cast<unsigned char>(size);
+  bytes_.fill('\0');
+  char* at = bytes_.data();
+  for (const std::string_view name : names) {
+    *at++ = static_cast<char>(name.size());
+    at = std::copy(name.begin(), name.end(), at);
+  }
 }
 
-Tags::Tags(const std::vector<std::string>& names) : list_(list_of(names)) {}
+std::vector<std::string> ShortNames::names() const {
+  std::vector<std::string> names;
+  for (std::string_view rest(bytes_.data(), size_); !rest.empty();) {
+    const auto size = static_cast<unsigned char>(rest.front());
+    names.emplace_back(rest.substr(1, size));
+    rest.remove_prefix(1U + size);
+  }
+  return names;
+}
+
+}  // namespace detail
+
+std::vector<std::string> TagSnapshot::names() const {
+  return list_ ? list_->names : std::vector<std::string>();
+}
+
+std::vector<std::string> Tags::names() const { return list_ ? list_->names : few_.names(); }
+
+Tags::Tags(std::initializer_list<KeyView> names) {
+  SmallArray<std::string_view, TagKeys::few> texts(names.size());
+  std::transform(names.begin(), names.end(), texts.begin(),
+                 [](const KeyView& name) { return name.text(); });
+  assign(texts.all());
+}
+
+Tags::Tags(const std::vector<std::string>& names) {
+  SmallArray<std::string_view, TagKeys::few> texts(names.size());
+  std::copy(names.begin(), names.end(), texts.begin());
+  assign(texts.all());
+}
+
+void Tags::assign(std::span<std::string_view> names) {
+  const auto unique = names.first(sort_names(names));
+  if (unique.empty()) return;
+  few_ = detail::ShortNames(unique);
+  if (!few_.empty()) return;
+  list_ = std::make_shared<const detail::TagList>(
+      detail::TagList{std::vector<std::string>(unique.begin(), unique.end())});
+}
+
+std::shared_ptr<const detail::TagList> Tags::list() const {
+  if (list_) return list_;
+  return std::make_shared<const detail::TagList>(detail::TagList{few_.names()});
+}
 
 TagRecorder::TagRecorder() noexcept : outer_(std::exchange(innermost, this)) {}
 
@@ -58,7 +104,8 @@ TagRecorder::~TagRecorder() { innermost = outer_; }
 std::vector<std::string> TagRecorder::names() const {
   std::vector<std::string> names;
   for (const Recorded& one : recorded_) names.push_back(one.name);
-  return names_in(list_of(std::move(names)));
+  names.resize(sort_names(names));
+  return names;
 }
 
 // What the library may do with a recorder.
@@ -89,7 +136,9 @@ void record_content(const CacheState& state, std::string_view content) {
 
 std::optional<std::string> Cache::tags_for(Operation& operation, const Tags& tags, Ttl ttl) {
   if (tags.empty()) return std::string();
-  const detail::TagList& list = checked_tags(*state_, tags.list_, operation.what());
+  const auto checked = tags.list();
+  const detail::TagList& list = *checked;
+  check_tag_names(*state_, list, operation.what());
   std::string content;
   const bool done = operation.write(false, [&](Backend& session) {
     if (list.versions.empty()) {
@@ -127,8 +176,8 @@ TagSnapshot Cache::tags(const Tags& names) {
   std::string key = state_->keys().reserved_head();
   const std::string_view view = key;
   Operation operation(*this, Op::tags, {&view, 1});
-  auto list =
-      std::make_shared<detail::TagList>(checked_tags(*state_, names.list_, operation.what()));
+  auto list = std::make_shared<detail::TagList>(*names.list());
+  check_tag_names(*state_, *list, operation.what());
   const Ttl ttl = state_->resolve({}).value_or(unknown_life);
   const bool done = operation.write(false, [&](Backend& session) {
     list->versions = take_versions(session, *state_, list->names, ttl);
@@ -181,8 +230,9 @@ std::optional<std::size_t> Cache::erase_tags(const Tags& tags) {
   if (tags.empty()) return std::nullopt;
   const Busy busy(*this);
   std::vector<std::string> keys;
-  const detail::TagList& list = checked_tags(*state_, tags.list_, name_of(Op::erase_tags));
-  for (const std::string& name : list.names) keys.push_back(state_->tag_key(name));
+  const auto list = tags.list();
+  check_tag_names(*state_, *list, name_of(Op::erase_tags));
+  for (const std::string& name : list->names) keys.push_back(state_->tag_key(name));
   const std::vector<std::string_view> views(keys.begin(), keys.end());
   Operation operation(*this, Op::erase_tags, views);
   // Whatever the store says, the versions may be gone.

@@ -189,16 +189,18 @@ TEST_F(EntryTest, TagsOfASimpleFrameAreThoseOfTheFrame) {
   EXPECT_EQ(std::string_view(tags.data() + tags.size()), "payload");
   for (std::size_t size = 0; size < frame.size(); ++size) {
     const std::string cut = frame.substr(0, size);
-    if (!tags_of_simple_frame(cut).empty()) {
-      EXPECT_EQ(tags_of_simple_frame(cut), judge_entry(cut, clock_).tags) << size;
+    const std::string_view found = tags_of_simple_frame(cut);
+    if (!found.empty()) {
+      EXPECT_EQ(found, judge_entry(cut, clock_).tags) << size;
     }
   }
   for (std::size_t at = 0; at < frame.size(); ++at) {
     std::string damaged = frame;
     damaged[at] = static_cast<char>(damaged[at] ^ 0x15);
     const std::string_view found = tags_of_simple_frame(damaged);
+    const JudgedEntry judged = judge_entry(damaged, clock_);
     if (!found.empty()) {
-      EXPECT_EQ(found, judge_entry(damaged, clock_).tags) << at;
+      EXPECT_EQ(are_tags(found) ? found : "", judged.tags) << at;
     }
   }
   const std::string long_field =

@@ -8,6 +8,7 @@
 #include <chrono>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "polycache/backends/locmem.h"
@@ -180,4 +181,34 @@ TEST(Tags, AThreadThatWaitsForAValueRecordsItsTags) {
 }
 
 }  // namespace
+// Short names are held in place, others are shared.
+TEST(TagNames, AreSortedAndEachOnceHoweverLongTheyAre) {
+  const std::vector<std::vector<std::string>> lists{
+      {},
+      {""},
+      {"", "a"},
+      {"posts"},
+      {"posts", "user:7"},
+      {std::string(46, 'x')},
+      {std::string(47, 'x')},
+      {std::string(20, 'a'), std::string(25, 'b')},
+      {std::string(20, 'a'), std::string(26, 'b')},
+      {"a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o", "p", "q"},
+      {"a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m",
+       "n", "o", "p", "q", "r", "s", "t", "u", "v", "w", "x", "y"}};
+  for (const std::vector<std::string>& names : lists) {
+    std::vector<std::string> given(names.rbegin(), names.rend());
+    given.insert(given.end(), names.begin(), names.end());
+    const Tags tags(given);
+    EXPECT_EQ(tags.names(), names);
+    EXPECT_EQ(tags.empty(), names.empty());
+    Tags copy{"other"};
+    copy = tags;
+    EXPECT_EQ(Tags(copy).names(), names);
+    EXPECT_EQ(Tags(std::move(copy)).names(), names);
+  }
+  EXPECT_EQ((Tags{"b", "a", "b"}.names()), (std::vector<std::string>{"a", "b"}));
+  EXPECT_EQ(Tags("one").names(), (std::vector<std::string>{"one"}));
+}
+
 }  // namespace polycache
