@@ -11,7 +11,10 @@
 //
 // Goals: D1, get and get_many(100) at least 0.95 times as fast as the bare interface; D3, set
 // and set_many at least 0.9 times. N2, with a near tier: get at least 8 times as fast as without,
-// and with one write in a thousand operations on keys of a Zipf distribution 1.4 times.
+// and with one write in a thousand operations on keys of a Zipf distribution 1.4 times. D6, with a
+// limit of a million entries: a set that overwrites takes at most 1.15 times as long as without;
+// with a limit that is reached, a set that makes room for a new entry takes at most 1.5 times as
+// long as one that adds an entry without limits.
 
 #include <polycache/backends/sqlite.h>
 #include <polycache/polycache.h>
@@ -20,6 +23,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -244,6 +248,54 @@ void run_near(duel::Table& table) {
   }
 }
 
+// An alias with limits that are far away, and one that is full and makes room for each new key.
+void run_limits(duel::Table& table) {
+  using polycache::Cache;
+  constexpr std::size_t keys = 100'000;
+  const std::string value(100, 'v');
+  const auto key = [](std::size_t i) { return "k" + std::to_string(i); };
+  for (const char* const alias : {"with limits", "without limits", "with a full table",
+                                  "with a size limit", "without a size limit"}) {
+    std::map<std::string, std::string> items;
+    for (std::size_t i = 0; i < keys; ++i) {
+      items.emplace(key(i), value);
+      if (items.size() < 1000) continue;
+      polycache::caches[alias].set_many(items);
+      items.clear();
+    }
+  }
+  // SQLite writes no page whose content stays the same.
+  const auto overwrite = [=](Cache& cache, std::size_t i) {
+    return cache.set(key(i % keys), std::to_string(100'000'000 + i) + value.substr(9));
+  };
+  duel::Contest below = with_and_without("limits", "100 B set, overwriting", 1500, overwrite);
+  below.average = duel::Average::sum;
+  below.goal = duel::at_least("D6", 1 / 1.15);
+  table.add(below);
+  const auto resize = [=](Cache& cache, std::size_t i) {
+    return cache.set(key(i % keys), std::string(80 + i % 41, static_cast<char>('a' + i % 26)));
+  };
+  for (const char* const limit : {"limits", "a size limit"}) {
+    below = with_and_without(limit, std::string("about 100 B set, other sizes, with ") + limit,
+                             1500, resize);
+    below.average = duel::Average::sum;
+    if (limit == std::string_view("limits")) below.goal = duel::at_least("D6", 1 / 1.15);
+    table.add(below);
+  }
+  const auto add = [=](Cache& cache, std::size_t i) { return cache.set(key(keys + i), value); };
+  const auto on = [&](const char* alias) {
+    return duel::each(
+        [add, &cache = polycache::caches[alias]](std::size_t i) { duel::expect(add(cache, i)); });
+  };
+  table.add({.name = "100 B set of a new key, making room",
+             .operations = 100,
+             .slices = 1500,
+             .average = duel::Average::sum,
+             .goal = duel::at_least("D6", 1 / 1.5),
+             .ours = on("with a full table"),
+             .theirs = on("without limits")});
+}
+
 void run_checksums(duel::Table& table) {
   using polycache::Cache;
   for (const auto& [size, bytes, keys] :
@@ -279,11 +331,19 @@ bool run_all(const duel::Options& options) {
                    {"limited", alias_at(file("limited.db"))},
                    {"with near", alias_at(file("near.db"))},
                    {"without near", alias_at(file("far.db"))},
+                   {"with limits", alias_at(file("below.db"))},
+                   {"with a size limit", alias_at(file("sized.db"))},
+                   {"without a size limit", alias_at(file("unsized.db"))},
+                   {"with a full table", alias_at(file("full.db"))},
+                   {"without limits", alias_at(file("free.db"))},
                    {"with checksums", alias_at(file("with.db"))},
                    {"without checksums", alias_at(file("without.db"))}};
   config.caches["with checksums"].options = {{"checksum", true}};
   config.caches["with near"].options = {{"near", "64MiB"}};
   config.caches["limited"].options = {{"max_entries", entry_limit}};
+  config.caches["with limits"].options = {{"max_entries", 1'000'000}};
+  config.caches["with a size limit"].options = {{"max_entries", 1'000'000}, {"size_limit", "1GiB"}};
+  config.caches["with a full table"].options = {{"max_entries", 100'000}};
   polycache::configure(std::move(config), {.linked_plugins = {&polycache::sqlite::plugin}});
   duel::Table table(
       options,
@@ -314,11 +374,14 @@ bool run_all(const duel::Options& options) {
   }
   duel::Table near(options, {.title = "sqlite, with a near tier", .theirs = "without"});
   run_near(near);
+  duel::Table limits(options,
+                     {.title = "sqlite with limits, against sqlite without", .theirs = "without"});
+  run_limits(limits);
   duel::Table checksums(
       options, {.title = "sqlite with checksums, against sqlite without", .theirs = "without"});
   run_checksums(checksums);
   polycache::global_registry().close_all();
-  return table.met() && near.met();
+  return table.met() && near.met() && limits.met();
 }
 
 }  // namespace

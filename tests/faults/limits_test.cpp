@@ -41,6 +41,8 @@ std::vector<Limit> limits() {
       {"locmem", "max_entries", {zero, negative}},
       {"locmem", "cull_frequency", {negative}, {{"policy", std::string("django")}}},
       {"sqlite", "max_entries", {zero, negative}},
+      {"sqlite", "size_limit", {zero, negative}},
+      {"sqlite", "cull_limit", {negative}},
       {"sqlite", "busy_timeout", {zero, negative, no_time, negative_time, for_ever}},
       {"sqlite", "page_cache", {zero, negative, huge}},
       {"sqlite", "wal_autocheckpoint", {zero, negative}},

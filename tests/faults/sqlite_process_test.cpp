@@ -570,13 +570,13 @@ TEST_F(SqliteProcesses, AFileThatANewerLibraryUpgradesIsNotChanged) {
   const auto registry = make_registry();
   Cache& cache = (*registry)["c"];
   ASSERT_TRUE(cache.set("k", "v"));
-  Database(path()).execute("PRAGMA user_version=2");
+  Database(path()).execute("PRAGMA user_version=3");
   clock_.advance(1s);
   EXPECT_EQ(cache.get("k"), std::nullopt);
   EXPECT_FALSE(cache.set("k", "w"));
   EXPECT_THROW(cache.clear(), BackendError);
   EXPECT_EQ(Database(path()).text("SELECT value FROM cache"), "v");
-  EXPECT_EQ(Database(path()).text("PRAGMA user_version"), "2");
+  EXPECT_EQ(Database(path()).text("PRAGMA user_version"), "3");
   EXPECT_THROW(make_registry(), ConfigError);
   Database(path()).execute("PRAGMA user_version=1");
   EXPECT_TRUE(serves(cache));

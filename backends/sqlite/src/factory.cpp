@@ -190,6 +190,14 @@ TableSettings read_table_settings(const OptionReader& options) {
   settings.wal_autocheckpoint = options.integer("wal_autocheckpoint", 10'000, 1, 1'000'000);
   settings.page_cache = options.bytes("page_cache", std::int64_t{8} << 20, 64 * 1024);
   settings.max_entries = options.integer("max_entries", 0, 1);
+  settings.size_limit = options.bytes("size_limit", 0, 4096);
+  const std::string policy =
+      options.choice("eviction_policy", {"least-recently-stored", "none"}, "least-recently-stored");
+  settings.policy =
+      policy == "none" ? TableSettings::Policy::none : TableSettings::Policy::least_recently_stored;
+  settings.exact_order =
+      options.choice("eviction_order", {"approximate", "exact"}, "approximate") == "exact";
+  settings.cull_limit = options.integer("cull_limit", 10, 0);
   settings.checksum = options.boolean("checksum", false);
   settings.busy_timeout = options.duration("busy_timeout", milliseconds(1000));
   if (settings.page_cache > largest_page_cache)
@@ -265,9 +273,16 @@ void agree_on_limits(const std::string& location, const TableSettings& table,
                      const BackendContext& context) {
   std::string id = "sqlite/limits/1:" + location + "/" + table.name;
   if (in_memory(location)) id.append("@").append(std::to_string(context.clock.identity()));
-  const std::array shared{SharedOption{"max_entries", table.max_entries == 0
-                                                          ? std::string("without limit")
-                                                          : std::to_string(table.max_entries)}};
+  const auto limit = [](std::int64_t most) {
+    return most == 0 ? std::string("without limit") : std::to_string(most);
+  };
+  const bool evicts = table.policy != TableSettings::Policy::none;
+  const std::array shared{
+      SharedOption{"max_entries", limit(table.max_entries)},
+      SharedOption{"size_limit", limit(table.size_limit)},
+      SharedOption{"eviction_policy", evicts ? "least-recently-stored" : "none"},
+      SharedOption{"eviction_order", table.exact_order ? "exact" : "approximate"},
+      SharedOption{"cull_limit", std::to_string(table.cull_limit)}};
   context.agree(id, "the table " + quote(table.name) + " of " + quote_path(location), shared);
 }
 
@@ -282,6 +297,7 @@ std::shared_ptr<const Alias> collections_of(const Alias& alias, const BackendCon
   auto near = alias.near ? std::make_unique<NearTier>(alias.near->bytes()) : nullptr;
   TableSettings table = alias.table;
   table.max_entries = 0;
+  table.size_limit = 0;
   table.checksum = false;
   // NOLINTNEXTLINE(modernize-make-shared): make_shared takes no member names
   return std::shared_ptr<const Alias>(new Alias{.place = alias.place,

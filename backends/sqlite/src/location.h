@@ -15,7 +15,11 @@
 namespace polycache::sqlite {
 
 inline constexpr std::uint32_t own_application_id = 0x706c7963;  // "plyc"
-inline constexpr std::uint32_t own_schema_version = 1;
+// Of a new file. A table with limits counts its entries (table_limits.cpp), which older versions of
+// this library would make wrong.
+inline constexpr std::uint32_t first_schema_version = 1;
+inline constexpr std::uint32_t counting_schema_version = 2;
+inline constexpr std::uint32_t own_schema_version = counting_schema_version;
 
 enum class FileState : unsigned char {
   absent,   // or empty: to be created

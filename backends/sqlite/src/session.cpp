@@ -41,8 +41,8 @@ std::int64_t first_id(std::string_view cursor) {
 
 std::string too_large(const Alias& alias, std::size_t size) {
   return "sqlite " + quote_path(alias.shown) + ": a value of " + std::to_string(size) +
-         " bytes is larger than the store allows (max_value_bytes); it was not stored, and an "
-         "older value of its key was removed";
+         " bytes is larger than the store allows (max_value_bytes, size_limit); it was not stored, "
+         "and an older value of its key was removed";
 }
 
 }  // namespace
@@ -232,7 +232,8 @@ bool Session::refuse(Table& table, const Item& item, PutMode mode, const Moment&
 
 bool Session::put_one(Table& table, const Item& item, PutMode mode, const Moment& now) {
   const std::int64_t limit = alias_->max_value_bytes;
-  if (limit > 0 && item.value.size() > static_cast<std::size_t>(limit)) {
+  if ((limit > 0 && item.value.size() > static_cast<std::size_t>(limit)) ||
+      !table.fits_alone(item.key, item.value)) {
     return refuse(table, item, mode, now);
   }
   try {
@@ -247,17 +248,18 @@ bool Session::put_one(Table& table, const Item& item, PutMode mode, const Moment
 
 bool Session::put(std::string_view key, std::string_view value, Ttl ttl, PutMode mode) {
   return write(1, [&](Table& table, const Moment& now) {
-    return put_with_tags(table, [&] { return put_one(table, {key, value, ttl}, mode, now); });
+    return put_whole(table, now, [&] { return put_one(table, {key, value, ttl}, mode, now); });
   });
 }
 
-// The entry and its rows in the index of tags are written together.
+// Together with the entry's rows in the index of tags, and with what goes to make room for it.
 template <class PutOne>
-bool Session::put_with_tags(Table& table, PutOne put) {
-  if (!table.has_tag_index()) [[likely]]
+bool Session::put_whole(Table& table, const Moment& now, PutOne put) {
+  if (!table.has_tag_index() && !table.has_limits()) [[likely]]
     return put();
   Transaction transaction(table, Transaction::Kind::write);
   const bool stored = put();
+  if (stored && table.has_limits()) table.keep_limits(now);
   transaction.commit();
   return stored;
 }
@@ -300,7 +302,11 @@ void Session::put_many(std::span<const Item> items, PutMode mode, IndexSink on_f
     Moment now = first;
     Transaction transaction(table, Transaction::Kind::write);
     for (std::size_t i = 0; i < items.size(); ++i) {
-      if (!put_one(table, items[i], mode, now)) failed.push_back(i);
+      if (!put_one(table, items[i], mode, now)) {
+        failed.push_back(i);
+      } else if (table.has_limits()) {
+        table.keep_limits(now);
+      }
       if (i < most_orders - 1) ++now.order;
     }
     transaction.commit();
@@ -322,7 +328,7 @@ bool Session::put_if_equal(std::string_view key, std::string_view expected, std:
                            std::optional<Ttl> ttl) {
   return write(1, [&](Table& table, const Moment& now) {
     const bool stored =
-        put_with_tags(table, [&] { return table.put_if_equal(key, expected, value, ttl, now); });
+        put_whole(table, now, [&] { return table.put_if_equal(key, expected, value, ttl, now); });
     report_damage(table, key);
     return stored;
   });

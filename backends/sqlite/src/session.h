@@ -55,8 +55,6 @@ struct Alias {
   // reach: a file next to the store's, or another store in memory. Null in its own alias.
   std::shared_ptr<const Alias> collections = {};
 
-  // How many entries may be added before they must be counted again.
-  mutable std::atomic<std::int64_t> free_entries{0};
   // Moment::order of the latest write.
   mutable std::atomic<std::int64_t> last_order{0};
 
@@ -125,6 +123,7 @@ class Session final : public Backend,
   bool check_structure(CheckExtension::Fix fix, Problems& problems);
   void check_rows(CheckExtension::Fix fix, Problems& problems);
   void check_tag_index(CheckExtension::Fix fix, Problems& problems);
+  void check_counts(CheckExtension::Fix fix, Problems& problems);
   bool has_collections() const;
 
   // How many entries of one bulk write get an order of their own: a microsecond each.
@@ -242,7 +241,7 @@ class Session final : public Backend,
   std::optional<std::int64_t> list_rows(const Glob& glob, std::int64_t from, std::int64_t rows);
   bool put_one(Table& table, const Item& item, PutMode mode, const Moment& now);
   template <class PutOne>
-  bool put_with_tags(Table& table, PutOne put);
+  bool put_whole(Table& table, const Moment& now, PutOne put);
   bool refuse(Table& table, const Item& item, PutMode mode, const Moment& now);
 
   const std::shared_ptr<const Alias> alias_;

@@ -78,6 +78,7 @@ void Session::check(Fix fix, Problems& problems) {
     if (check_structure(fix, problems)) {  // else its rows cannot be read reliably
       check_rows(fix, problems);
       check_tag_index(fix, problems);
+      check_counts(fix, problems);
     }
   } catch (const BackendError& error) {
     if (!found_damage_ && problems.none()) throw;
@@ -175,6 +176,27 @@ void Session::check_tag_index(Fix fix, Problems& problems) {
   if (orphans == 0) return;
   problems.add(alias_->shown,
                "the index of tags has " + std::to_string(orphans) + " rows of no entry",
+               fix == Fix::yes);
+}
+
+void Session::check_counts(Fix fix, Problems& problems) {
+  const auto are_right = [](Table& table, bool corrects) {
+    if (!table.has_limits()) return true;
+    Transaction transaction(table, corrects ? Transaction::Kind::write : Transaction::Kind::read);
+    Table::Usage counted;
+    const bool right = table.has_right_counts(counted);
+    if (corrects && !right) table.set_counts(counted);
+    transaction.commit();
+    return right;
+  };
+  const bool right = read([&](Table& table, const Moment&, Turn&) {
+    const Inside inside(table.connection());
+    return are_right(table, false);
+  });
+  if (right) return;
+  if (fix == Fix::yes) write(0, [&](Table& table, const Moment&) { are_right(table, true); });
+  problems.add(alias_->shown,
+               "the counts of its entries and their bytes, by which it keeps its limits, are wrong",
                fix == Fix::yes);
 }
 

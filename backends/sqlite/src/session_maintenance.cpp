@@ -22,6 +22,8 @@ namespace {
 constexpr std::size_t sweep_every = 256;
 constexpr std::size_t sweep_soon = 8;
 
+constexpr std::int64_t culled_rows = 256;  // in one transaction of cull()
+
 // How long a write waits for readers that prevent the log from being emptied (a quarter of
 // busy_timeout, if that is less). If they do not end, no write waits for five times as long.
 constexpr std::chrono::milliseconds log_patience{200};
@@ -34,13 +36,9 @@ constexpr std::chrono::milliseconds log_patience{200};
 void Session::tidy(Table& table, std::size_t entries, const Moment& now) noexcept {
   try {
     const Inside inside(table.connection());
-    if (alias_->table.max_entries > 0) {
-      const std::int64_t made = table.take_inserted();
-      if (made > 0 && alias_->free_entries.fetch_sub(made, std::memory_order_relaxed) < made) {
-        alias_->free_entries.store(table.cull(now).free, std::memory_order_relaxed);
-      }
-    }
-    if (entries < until_sweep_) {
+    if (alias_->table.cull_limit == 0) {
+      // Only expire() and cull() remove what is over.
+    } else if (entries < until_sweep_) {
       until_sweep_ -= entries;
     } else if (entries > 0) {
       until_sweep_ = table.sweep(now) ? sweep_soon : sweep_every;
@@ -92,12 +90,13 @@ std::size_t Session::expire() {
 }
 
 std::size_t Session::cull() {
-  if (alias_->table.max_entries == 0) return 0;
-  return write(0, [&](Table& table, const Moment& now) {
-    const Table::Culled culled = table.cull(now);
-    alias_->free_entries.store(culled.free, std::memory_order_relaxed);
-    return static_cast<std::size_t>(culled.removed);
-  });
+  std::int64_t removed = 0;
+  for (std::int64_t of_step = culled_rows; of_step == culled_rows; removed += of_step) {
+    of_step = write(0, [](Table& table, const Moment& now) {
+      return table.has_limits() ? table.cull(culled_rows, now) : 0;
+    });
+  }
+  return static_cast<std::size_t>(removed);
 }
 
 std::uint64_t Session::volume() {

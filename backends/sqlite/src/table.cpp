@@ -93,8 +93,7 @@ void Table::prepare_putting() {
       "written = excluded.written, value = excluded.value" +
       and_checksum("excluded.checksum");
   // Replacing is faster, but does not distinguish new entries from old ones.
-  put_always_.emplace(connection_,
-                      settings_.max_entries > 0 ? insert + update : "REPLACE INTO " + t + columns);
+  put_always_.emplace(connection_, has_limits() ? insert + update : "REPLACE INTO " + t + columns);
   put_if_absent_.emplace(connection_, insert + update +
                                           " WHERE key <> excluded.key OR expires <= ?6 OR " +
                                           is_ahead + " OR NOT " + sound());
@@ -220,6 +219,7 @@ bool Table::put(std::string_view key, std::string_view value, Ttl ttl, PutMode m
     if (uses_checksums_) put_if_present_->bind(8, checksum);
     put_if_present_->run();
     const bool stored = connection_.changes() > 0;
+    note_put(row, false);
     if (stored && has_tag_index()) [[unlikely]]
       add_tags(row, value);
     return stored;
@@ -228,9 +228,9 @@ bool Table::put(std::string_view key, std::string_view value, Ttl ttl, PutMode m
   statement.bind(1, row).bind(2, key).bind(3, expires).bind(4, now.order).bind(5, value);
   if (uses_checksums_) statement.bind(8, checksum);
   if (mode == PutMode::if_absent) statement.bind(6, now.milliseconds).bind(9, now.latest);
-  if (settings_.max_entries > 0) connection_.forget_insert(~row);
+  if (has_limits()) connection_.forget_insert(~row);
   statement.run();
-  if (settings_.max_entries > 0 && connection_.last_insert() == row) ++inserted_;
+  if (has_limits()) note_put(row, connection_.last_insert() == row);
   const bool stored = connection_.changes() > 0;
   if (stored && has_tag_index()) [[unlikely]]
     add_tags(row, value);
@@ -265,6 +265,7 @@ bool Table::put_if_equal(std::string_view key, std::string_view expected, std::s
   ttl ? put_if_equal_->bind(6, now.expires_after(*ttl)) : put_if_equal_->bind_null(6);
   put_if_equal_->run();
   const bool stored = connection_.changes() > 0;
+  note_put(id(key), false);
   if (stored && has_tag_index()) [[unlikely]]
     add_tags(id(key), value);
   return stored;
@@ -294,8 +295,6 @@ bool Table::renew(std::string_view key, Ttl ttl, std::string& value, const Momen
   renew_->step();  // to the end: that commits
   return sound;
 }
-
-void Table::clear() { connection_.execute("DELETE FROM " + quoted_); }
 
 void Table::erase_prefix(std::string_view prefix, std::int64_t& removed) {
   Statement last(connection_, "SELECT max(id) FROM (SELECT id FROM " + quoted_ +
@@ -346,33 +345,6 @@ void Table::make_room(const Moment& now) {
                                      quoted_ + " WHERE expires <= ?1 LIMIT " +
                                      std::to_string(room_rows) + ")");
   expired.bind(1, now.milliseconds).run();
-}
-
-Table::Culled Table::cull(const Moment& now) {
-  const std::int64_t limit = settings_.max_entries;
-  const std::int64_t slack = limit / 16;
-  const std::string& t = quoted_;
-  Transaction transaction(*this, Transaction::Kind::write);
-  std::int64_t count = connection_.query_integer("SELECT count(*) FROM " + t);
-  const std::int64_t before = count;
-  const auto erase = [&](const std::string& which, auto bind) {
-    if (count <= limit) return;
-    Statement statement(connection_,
-                        "DELETE FROM " + t + " WHERE id IN (SELECT id FROM " + t + which + ")");
-    bind(statement);
-    statement.run();
-    count -= connection_.changes();
-  };
-  const auto too_many = [&] { return count - (limit - slack); };
-  erase(std::string(" WHERE expires <= ?1 OR ") + is_ahead,
-        [&](Statement& of) { of.bind(1, now.milliseconds).bind(9, now.latest); });
-  // Written before the clock was set back: they would be the youngest for a long time.
-  erase(" WHERE written > ?9 LIMIT ?1",
-        [&](Statement& of) { of.bind(1, too_many()).bind(9, now.latest); });
-  erase(" ORDER BY written LIMIT ?1", [&](Statement& of) { of.bind(1, too_many()); });
-  transaction.commit();
-  // Other processes write as well: count again soon.
-  return {before - count, std::min(limit - count, std::max<std::int64_t>(slack, 1))};
 }
 
 std::optional<std::int64_t> Table::expire(std::int64_t from, const Moment& now,

@@ -2,7 +2,7 @@
 // locks between threads and error recovery belong to the session.
 //
 // An entry is stored in the row whose id is the hash of its key. Two keys with one hash (one chance
-// in a million among six million entries) evict each other, like entries beyond max_entries; an
+// in a million among six million entries) evict each other, like entries beyond a limit; an
 // operation never confuses them, since it compares whole keys.
 //
 // With checksums, an entry whose bytes do not match its checksum is damaged. It is absent to every
@@ -11,7 +11,9 @@
 
 #pragma once
 
+#include <array>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -36,6 +38,12 @@ struct TableSettings {
   std::int64_t wal_autocheckpoint = 0;
   std::int64_t page_cache = 0;   // bytes
   std::int64_t max_entries = 0;  // 0: no limit
+  std::int64_t size_limit = 0;   // bytes; 0: no limit
+  // Which entries go beyond a limit. Expired ones always do.
+  enum class Policy : unsigned char { least_recently_stored, none };
+  Policy policy = Policy::least_recently_stored;
+  bool exact_order = false;      // by an index, and not by samples
+  std::int64_t cull_limit = 10;  // entries that one write removes; 0: writes remove none
   bool checksum = false;
   std::chrono::milliseconds busy_timeout{};
 };
@@ -141,20 +149,31 @@ class Table {
   std::optional<std::int64_t> list(std::int64_t from, std::int64_t rows, const Moment& now,
                                    Visit visit);
 
-  // Entries that put() added, not overwrote, since the last call. Only known if there is a limit.
-  std::int64_t take_inserted() noexcept { return std::exchange(inserted_, 0); }
+  // Whether entries are removed beyond a limit. Then keep_limits() follows each put() and
+  // put_if_equal() in the same transaction, and makes room for what they have stored.
+  bool has_limits() const noexcept { return settings_.max_entries > 0 || settings_.size_limit > 0; }
+  void keep_limits(const Moment& now);
+  // Whether an entry is within the limits by itself.
+  bool fits_alone(std::string_view key, std::string_view value) const noexcept;
+  // Removes entries until the table is within its limits, at most so many, in one transaction.
+  // Returns how many there were.
+  std::int64_t cull(std::int64_t most, const Moment& now);
+  // What the table is known to hold. Bytes are those of keys and values, and 64 for each entry;
+  // they are counted if a limit needs them. REQUIRES: has_limits()
+  struct Usage {
+    std::int64_t entries = 0;
+    std::int64_t bytes = 0;
+    bool has_bytes = false;
+  };
+  Usage usage();
+  // Counts all rows, and returns whether usage() is the same. REQUIRES: a transaction, and
+  // has_limits()
+  bool has_right_counts(Usage& counted);
+  void set_counts(const Usage& usage);
 
   // Checks the next few rows and removes expired ones. Returns whether a good part of them was
   // expired.
   bool sweep(const Moment& now);
-
-  // If there are more entries than the limit, removes expired ones, then the oldest, until a
-  // sixteenth of the limit is free.
-  struct Culled {
-    std::int64_t removed;
-    std::int64_t free;  // how many may be added before the next call
-  };
-  Culled cull(const Moment& now);
 
   // Removes the expired entries of the next rows, whose ids are at least `from`, and adds their
   // number to `removed`. Returns the least id of the rows that follow; empty after the last.
@@ -274,7 +293,31 @@ class Table {
   void create_table();
   void make_way_for_table();
   void check_spelling();
-  void create_index();
+  void create_order();
+  void drop_order();
+  std::string order_name();
+  // How a table beyond its limits is told from others, and what goes.
+  static constexpr std::size_t sampled_rows = 16;
+  static constexpr std::size_t most_of_sample = 4;
+  struct Candidate {
+    std::int64_t id;
+    std::int64_t written;
+    std::int64_t bytes;
+    bool is_dead;
+  };
+  std::string usage_trigger(const char* event) const;
+  std::string usage_change(const std::string& change) const;
+  void make_erase_trigger();
+  void count_from_now_on();
+  void prepare_limits();
+  void note_put(std::int64_t row, bool was_inserted) noexcept {
+    put_row_ = row;
+    was_inserted_ = was_inserted;
+  }
+  bool is_beyond(const Usage& usage) const noexcept;
+  std::size_t sample(std::int64_t& from, std::array<Candidate, sampled_rows>& rows,
+                     const Moment& now);
+  std::int64_t evict(std::int64_t& from, std::int64_t most, const Moment& now);
   void add_checksums();
   std::string tags_table() const;
   std::string locks_table() const;
@@ -317,8 +360,10 @@ class Table {
   std::int64_t page_size_ = 0;
   std::int64_t empty_log_at_ = 0;    // pages, when it was not possible
   std::int64_t log_pages_left_ = 0;  // then
-  std::int64_t inserted_ = 0;
   std::int64_t sweep_from_ = 0;
+  std::int64_t cull_from_ = 0;
+  std::int64_t put_row_ = 0;       // of the latest put(), if there are limits
+  bool was_inserted_ = false;      // by it: not overwritten
   std::int64_t schema_seen_ = -1;  // when the index of tags was looked for
 
   // Made after the schema is known to exist.
@@ -328,6 +373,7 @@ class Table {
       renew_;
   std::optional<Statement> sweep_look_, sweep_erase_, user_version_, list_;
   std::optional<Statement> schema_version_;
+  std::optional<Statement> usage_, sample_, evict_, oldest_;      // if there are limits
   std::optional<Statement> add_tag_, erase_tagged_, erase_rows_;  // if there is an index of tags
   // If there is a table of locks.
   std::optional<Statement> count_locks_, end_locks_, next_fence_, put_lock_, renew_lock_,

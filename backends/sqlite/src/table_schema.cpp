@@ -21,7 +21,6 @@ constexpr std::string_view index_tail = "_written";
 const char* const reserved_index_head = "polycache_written_";
 const char* const checksum_trigger_head = "polycache_checksum_";
 
-// Contains all columns that culling needs, so that it does not read the table.
 std::string index_on(const std::string& table, const std::string& index) {
   return "CREATE INDEX IF NOT EXISTS " + quote_identifier(index) + " ON " +
          quote_identifier(table) + "(written, expires)";
@@ -52,9 +51,12 @@ Table::Table(Connection::Place place, const std::string& name, Connection::Absen
     connection_.query_text("PRAGMA journal_mode=MEMORY");
   }
   connection_.execute("PRAGMA cache_size=-" + std::to_string(settings_.page_cache / 1024));
+  // A row that is replaced is one that was erased, for the triggers of a table that is counted.
+  connection_.execute("PRAGMA recursive_triggers=ON");
   create_table();
   add_checksums();
   prepare_statements();
+  prepare_limits();
   look_for_tag_index();
 }
 
@@ -63,7 +65,8 @@ void Table::prepare_file() {
   if (connection_.query_integer("PRAGMA schema_version") == 0) create_schema();
   const auto application = connection_.query_integer("PRAGMA application_id");
   const auto version = connection_.query_integer("PRAGMA user_version");
-  if (application != own_application_id || version != own_schema_version) {
+  if (application != own_application_id || version < first_schema_version ||
+      version > own_schema_version) {
     throw DatabaseError(DatabaseError::Cause::other, BackendError::Kind::storage,
                         connection_.shown(),
                         "sqlite " + quote_path(connection_.shown()) +
@@ -81,6 +84,7 @@ void Table::prepare_file() {
   }
   std::memcpy(&secret_, bytes.data(), sizeof secret_);
   std::memcpy(&sweep_from_, bytes.data(), sizeof sweep_from_);  // anywhere
+  cull_from_ = sweep_from_;
 }
 
 // With the rollback journal, so that the file itself has our application id from the beginning.
@@ -89,7 +93,7 @@ void Table::create_schema() {
     if (connection_.query_integer("PRAGMA schema_version") != 0) return;
     connection_.execute(
         "PRAGMA application_id=" + std::to_string(own_application_id) +
-        ";PRAGMA user_version=" + std::to_string(own_schema_version) +
+        ";PRAGMA user_version=" + std::to_string(first_schema_version) +
         ";CREATE TABLE polycache_meta(name TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID"
         ";INSERT INTO polycache_meta VALUES('hash_secret', randomblob(16))");
   });
@@ -153,7 +157,14 @@ void Table::create_table() {
     });
   }
   check_spelling();
-  if (settings_.max_entries > 0) create_index();
+  if (!has_limits()) return;
+  try {
+    count_from_now_on();
+    if (settings_.exact_order) create_order();
+  } catch (const DatabaseError& error) {
+    if (error.kind() != BackendError::Kind::read_only) throw;
+    settings_.max_entries = settings_.size_limit = 0;  // nothing is added to it
+  }
 }
 
 // The index of another table may have this table's name, which SQLite allows only once.
@@ -206,11 +217,22 @@ IndexRows& Table::indexes() {
   return indexes_.emplace(connection_, indexes, items);
 }
 
+// Of the index on the order in which entries were stored; empty if there is none.
+std::string Table::order_name() {
+  const std::string usual = name_in_file("index", settings_.name + std::string(index_tail));
+  return usual.empty() ? name_in_file("index", reserved_index_head + settings_.name) : usual;
+}
+
+void Table::drop_order() {
+  const std::string name = order_name();
+  if (!name.empty()) connection_.execute("DROP INDEX " + quote_identifier(name));
+}
+
 // The index's usual name may be another table's, or reserved by SQLite: "sqlite_written".
-void Table::create_index() {
+void Table::create_order() {
+  if (!order_name().empty()) return;
   const std::string usual = settings_.name + std::string(index_tail);
   const std::string reserved = reserved_index_head + settings_.name;
-  if (!name_in_file("index", usual).empty() || !name_in_file("index", reserved).empty()) return;
   change_schema([&] {
     const bool is_free =
         name_in_file("table", usual).empty() && !fold_case(usual).starts_with("sqlite_");
@@ -256,7 +278,7 @@ void Table::add_checksums() {
 bool Table::has_our_schema() {
   const Inside inside(connection_);
   const Resetting resetting(*user_version_);
-  return user_version_->step() && user_version_->integer(0) == own_schema_version;
+  return user_version_->step() && user_version_->integer(0) <= own_schema_version;
 }
 
 }  // namespace polycache::sqlite

@@ -145,7 +145,7 @@ TEST_F(SqliteCheck, TheIndexOfTagsIsMadeWhole) {
 TEST_F(SqliteCheck, AnIndexThatLacksRowsIsMadeAnew) {
   const std::string name = "cache_written";
   {
-    CacheRegistry registry = open({{"max_entries", 1000}});
+    CacheRegistry registry = open({{"max_entries", 1000}, {"eviction_order", "exact"}});
     registry["default"].set("a", "v");
   }
   const std::string root =
@@ -155,7 +155,7 @@ TEST_F(SqliteCheck, AnIndexThatLacksRowsIsMadeAnew) {
   change_file("INSERT INTO cache SELECT id / 2, key, written, expires, value FROM cache");
   change_file("PRAGMA writable_schema=ON; INSERT INTO sqlite_master VALUES('index', '" + name +
               "', 'cache', " + root + ", '" + sql + "')");
-  CacheRegistry registry = open({{"max_entries", 1000}});
+  CacheRegistry registry = open({{"max_entries", 1000}, {"eviction_order", "exact"}});
   Cache& cache = registry["default"];
   EXPECT_THAT(check(cache), Not(IsEmpty()));
   const std::vector<std::string> found = check(cache, Fix::yes);

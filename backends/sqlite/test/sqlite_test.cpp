@@ -631,7 +631,7 @@ TEST_F(SqliteFile, AnyNameOfATableKeepsItsEntriesApart) {
 }
 
 TEST_F(SqliteFile, ATableNamedLikeTheIndexOfAnotherHasItsOwnEntries) {
-  const OptionMap limited = {{"max_entries", std::int64_t{10}}};
+  const OptionMap limited = {{"max_entries", std::int64_t{10}}, {"eviction_order", "exact"}};
   const OptionMap like_its_index = {{"table", "Cache_Written"}};
   for (const bool index_first : {true, false}) {
     fs::remove(path_);
@@ -795,7 +795,7 @@ TEST_F(SqliteFile, AForeignFileThatAppearsBeforeTheFirstUseIsRefusedToo) {
 TEST_F(SqliteFile, ANewerSchemaIsRefusedAndStaysAsItIs) {
   const auto factory = make();
   put(*factory->connect(), "k", "v");
-  { Database(path_).execute("PRAGMA user_version=2"); }
+  { Database(path_).execute("PRAGMA user_version=3"); }
   const std::string before = read_file(path_);
   EXPECT_THROW(make(), ConfigError);
   EXPECT_THROW(put(*factory->connect(), "k", "w"), BackendError);
@@ -1025,15 +1025,20 @@ TEST_F(SqliteFile, AReadOnlyFileIsReadAndSaysSo) {
   }
   const pid_t child = start_child([&] {
     if (::geteuid() == 0 && ::setuid(65533) != 0) return false;
-    const auto factory = make();
-    const auto session = factory->connect();
-    if (get(*session, "k") != "v") return false;
-    try {
-      put(*session, "k", "w");
-    } catch (const BackendError& error) {
-      return error.kind() == BackendError::Kind::read_only && get(*session, "k") == "v";
+    const OptionMap limited{{"max_entries", std::int64_t{10}}, {"eviction_order", "exact"}};
+    for (const OptionMap& options : {OptionMap{}, limited}) {  // which would change the file
+      const auto factory = make(options);
+      const auto session = factory->connect();
+      if (get(*session, "k") != "v") return false;
+      try {
+        put(*session, "k", "w");
+        return false;
+      } catch (const BackendError& error) {
+        if (error.kind() != BackendError::Kind::read_only) return false;
+      }
+      if (get(*session, "k") != "v") return false;
     }
-    return false;
+    return true;
   });
   EXPECT_EQ(wait_for(child), 0);
 }

@@ -4,9 +4,15 @@
 //   location        path of the file, created at first use; or ":memory:", ":memory:NAME"
 //   table           name of the table; default "cache". Two aliases whose table names differ only
 //                   in case are refused, since SQLite treats them as the same table
-//   max_entries     how many entries are kept; default: no limit. Above it, expired entries are
-//                   removed first, then those written or touched longest ago, until a sixteenth
-//                   is free
+//   max_entries     how many entries are kept; default: no limit. A write that would exceed a limit
+//                   makes room: expired entries go first, then by eviction_policy
+//   size_limit      how many bytes of keys and values, and 64 for each entry; default: no limit
+//   eviction_policy "least-recently-stored" (default; a touch counts as storing) or "none": only
+//                   expired entries make room
+//   eviction_order  "approximate" (default): the oldest of 16 neighbours goes; "exact": the oldest
+//                   of all, by an index
+//   cull_limit      how many entries one write removes at most; default 10. 0: writes remove none,
+//                   expired ones included
 //   max_value_bytes larger values are refused; default: SQLite's limit (1 GB)
 //   busy_timeout    how long one operation waits in total for other threads and processes that use
 //                   the file; default 1s
