@@ -2,7 +2,10 @@
 // every policy, with those of LRU, of S3-FIFO as it was published, and of the optimum, which
 // knows the future (Belady).
 //
-//   hit_ratio [--entries 1000,5000] TRACE...
+//   hit_ratio [--sqlite] [--entries 1000,5000] TRACE...
+//
+// With --sqlite it replays them through the sqlite store in memory, and prints the share of hits
+// with the approximate order of eviction and with the exact one. Goal: within a point.
 //
 // A trace is a flat file of little-endian 64-bit keys, one a request. Without --entries, a
 // store of 1 %, 5 %, 10 % and 25 % of the trace's distinct keys is tried.
@@ -29,6 +32,7 @@
 #include <vector>
 
 #include "polycache/backends/locmem.h"
+#include "polycache/backends/sqlite.h"
 #include "polycache/testing/test_context.h"
 
 namespace {
@@ -200,14 +204,10 @@ std::size_t optimal_hits(const Trace& trace, std::size_t entries) {
   return hits;
 }
 
-std::size_t store_hits(const Trace& trace, std::size_t entries, const char* policy) {
-  using polycache::OptionValue;
+std::size_t hits_of(const Trace& trace, const polycache::PluginDescriptor& plugin,
+                    const polycache::testing::TestOptions& options) {
   polycache::testing::TestContext context;
-  const auto factory = polycache::testing::make_factory(
-      polycache::locmem::plugin, context,
-      {.options = {{"policy", OptionValue(std::string(policy))},
-                   {"max_entries", OptionValue(static_cast<std::int64_t>(entries))},
-                   {"max_bytes", OptionValue(std::string("1TiB"))}}});
+  const auto factory = polycache::testing::make_factory(plugin, context, options);
   const auto session = factory->connect();
   std::size_t hits = 0;
   for (const std::uint64_t key : trace) {
@@ -221,6 +221,20 @@ std::size_t store_hits(const Trace& trace, std::size_t entries, const char* poli
     }
   }
   return hits;
+}
+
+std::size_t store_hits(const Trace& trace, std::size_t entries, const char* policy) {
+  return hits_of(trace, polycache::locmem::plugin,
+                 {.options = {{"policy", std::string(policy)},
+                              {"max_entries", static_cast<std::int64_t>(entries)},
+                              {"max_bytes", std::string("1TiB")}}});
+}
+
+std::size_t sqlite_hits(const Trace& trace, std::size_t entries, const char* order) {
+  return hits_of(trace, polycache::sqlite::plugin,
+                 {.location = {":memory:"},
+                  .options = {{"max_entries", static_cast<std::int64_t>(entries)},
+                              {"eviction_order", std::string(order)}}});
 }
 
 // --- the table ---
@@ -238,10 +252,21 @@ void print_head() {
   std::printf(" %10s\n", "gap closed");
 }
 
+double percent_of(const Trace& trace, std::size_t hits) {
+  return 100.0 * static_cast<double>(hits) / static_cast<double>(trace.size());
+}
+
+void print_orders(const std::string& name, const Trace& trace, std::size_t entries, Sums& sums) {
+  const double approximate = percent_of(trace, sqlite_hits(trace, entries, "approximate"));
+  const double exact = percent_of(trace, sqlite_hits(trace, entries, "exact"));
+  std::printf("%-28s %9zu %11.2f %8.2f %11.2f\n", name.c_str(), entries, approximate, exact,
+              approximate - exact);
+  std::fflush(stdout);
+  sums.worst = std::min(sums.worst, approximate - exact);
+}
+
 void print_row(const std::string& name, const Trace& trace, std::size_t entries, Sums& sums) {
-  const auto percent = [&](std::size_t hits) {
-    return 100.0 * static_cast<double>(hits) / static_cast<double>(trace.size());
-  };
+  const auto percent = [&](std::size_t hits) { return percent_of(trace, hits); };
   const double optimum = percent(optimal_hits(trace, entries));
   const double lru = percent(lru_hits(trace, entries));
   const double published = percent(published_s3_fifo_hits(trace, entries));
@@ -285,25 +310,34 @@ std::vector<std::size_t> usual_sizes(const Trace& trace) {
 int run(const std::vector<std::string>& arguments) {
   std::vector<std::size_t> sizes;
   std::vector<std::filesystem::path> files;
+  bool of_sqlite = false;
   for (std::size_t i = 0; i < arguments.size(); ++i) {
     if (arguments[i] == "--entries" && i + 1 < arguments.size()) {
       sizes = parse_sizes(arguments[++i]);
+    } else if (arguments[i] == "--sqlite") {
+      of_sqlite = true;
     } else {
       files.emplace_back(arguments[i]);
     }
   }
   if (files.empty()) {
-    std::fputs("usage: hit_ratio [--entries 1000,5000] TRACE...\n", stderr);
+    std::fputs("usage: hit_ratio [--sqlite] [--entries 1000,5000] TRACE...\n", stderr);
     return 2;
   }
   Sums sums;
-  print_head();
+  if (of_sqlite) {
+    std::printf("%-28s %9s %11s %8s %11s\n", "trace", "entries", "approximate", "exact",
+                "difference");
+  } else {
+    print_head();
+  }
   for (const auto& file : files) {
     const Trace trace = read_trace(file);
     for (const std::size_t entries : sizes.empty() ? usual_sizes(trace) : sizes) {
-      print_row(file.filename().string(), trace, entries, sums);
+      (of_sqlite ? print_orders : print_row)(file.filename().string(), trace, entries, sums);
     }
   }
+  if (of_sqlite) std::printf("at worst %.2f points below the exact order\n", -sums.worst);
   if (sums.rows > 0) {
     std::printf(
         "%s closes %.1f%% of the gap from LRU to the optimum, on average of %d rows where "
