@@ -198,6 +198,14 @@ TableSettings read_table_settings(const OptionReader& options) {
   settings.exact_order =
       options.choice("eviction_order", {"approximate", "exact"}, "approximate") == "exact";
   settings.cull_limit = options.integer("cull_limit", 10, 0);
+  for (const char* const option : {"eviction_policy", "eviction_order"}) {
+    if (options.has(option) && settings.max_entries == 0 && settings.size_limit == 0) {
+      options.reject(option, "says what goes beyond a limit; set max_entries or size_limit");
+    }
+  }
+  if (settings.exact_order && settings.policy == TableSettings::Policy::none) {
+    options.reject("eviction_order", "the policy \"none\" has no order; remove one of the two");
+  }
   settings.checksum = options.boolean("checksum", false);
   settings.busy_timeout = options.duration("busy_timeout", milliseconds(1000));
   if (settings.page_cache > largest_page_cache)

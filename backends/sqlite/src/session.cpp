@@ -39,12 +39,6 @@ std::int64_t first_id(std::string_view cursor) {
   throw ValueError("the cursor " + quote(cursor) + " is none of this sqlite store");
 }
 
-std::string too_large(const Alias& alias, std::size_t size) {
-  return "sqlite " + quote_path(alias.shown) + ": a value of " + std::to_string(size) +
-         " bytes is larger than the store allows (max_value_bytes, size_limit); it was not stored, "
-         "and an older value of its key was removed";
-}
-
 }  // namespace
 
 void Session::report_damage(Table& table, std::string_view key) const {
@@ -223,19 +217,29 @@ void Session::get_many(std::span<const std::string_view> keys, TtlExtension::Sin
 
 // --- writing ---
 
+void Session::warn_too_large(std::string_view key, std::size_t size) const {
+  alias_->warn(Warning::Kind::value_refused, key,
+               "sqlite " + quote_path(alias_->shown) + ": a value of " + std::to_string(size) +
+                   " bytes is larger than the store allows (max_value_bytes, size_limit); it was "
+                   "not stored, and an older value of its key was removed");
+}
+
 bool Session::refuse(Table& table, const Item& item, PutMode mode, const Moment& now) {
   // add() keeps a live entry in any case.
   if (mode != PutMode::if_absent) table.erase(item.key, now);
-  alias_->warn(Warning::Kind::value_refused, item.key, too_large(*alias_, item.value.size()));
+  warn_too_large(item.key, item.value.size());
   return false;
 }
 
-bool Session::put_one(Table& table, const Item& item, PutMode mode, const Moment& now) {
+bool Session::is_too_large(const Table& table, std::string_view key,
+                           std::string_view value) const noexcept {
   const std::int64_t limit = alias_->max_value_bytes;
-  if ((limit > 0 && item.value.size() > static_cast<std::size_t>(limit)) ||
-      !table.fits_alone(item.key, item.value)) {
-    return refuse(table, item, mode, now);
-  }
+  return (limit > 0 && value.size() > static_cast<std::size_t>(limit)) ||
+         !table.fits_alone(key, value);
+}
+
+bool Session::put_one(Table& table, const Item& item, PutMode mode, const Moment& now) {
+  if (is_too_large(table, item.key, item.value)) return refuse(table, item, mode, now);
   try {
     const bool stored = table.put(item.key, item.value, item.ttl, mode, now);
     report_damage(table, item.key);
@@ -327,6 +331,10 @@ std::size_t Session::erase_many(std::span<const std::string_view> keys) {
 bool Session::put_if_equal(std::string_view key, std::string_view expected, std::string_view value,
                            std::optional<Ttl> ttl) {
   return write(1, [&](Table& table, const Moment& now) {
+    if (is_too_large(table, key, value)) {
+      if (table.erase_if_equal(key, expected, now)) warn_too_large(key, value.size());
+      return false;
+    }
     const bool stored =
         put_whole(table, now, [&] { return table.put_if_equal(key, expected, value, ttl, now); });
     report_damage(table, key);

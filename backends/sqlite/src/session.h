@@ -242,6 +242,9 @@ class Session final : public Backend,
   bool put_one(Table& table, const Item& item, PutMode mode, const Moment& now);
   template <class PutOne>
   bool put_whole(Table& table, const Moment& now, PutOne put);
+  bool is_too_large(const Table& table, std::string_view key,
+                    std::string_view value) const noexcept;
+  void warn_too_large(std::string_view key, std::size_t size) const;
   bool refuse(Table& table, const Item& item, PutMode mode, const Moment& now);
 
   const std::shared_ptr<const Alias> alias_;

@@ -174,14 +174,14 @@ void Session::check_tag_index(Fix fix, Problems& problems) {
     orphans += found;
   }
   if (orphans == 0) return;
-  problems.add(alias_->shown,
-               "the index of tags has " + std::to_string(orphans) + " rows of no entry",
+  problems.add(alias_->shown, "rows of no entry in the index of tags: " + std::to_string(orphans),
                fix == Fix::yes);
 }
 
 void Session::check_counts(Fix fix, Problems& problems) {
   const auto are_right = [](Table& table, bool corrects) {
     if (!table.has_limits()) return true;
+    if (corrects) table.count_from_now_on();
     Transaction transaction(table, corrects ? Transaction::Kind::write : Transaction::Kind::read);
     Table::Usage counted;
     const bool right = table.has_right_counts(counted);

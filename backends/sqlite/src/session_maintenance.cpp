@@ -37,7 +37,7 @@ void Session::tidy(Table& table, std::size_t entries, const Moment& now) noexcep
   try {
     const Inside inside(table.connection());
     if (alias_->table.cull_limit == 0) {
-      // Only expire() and cull() remove what is over.
+      // Only expire() and cull() remove expired entries and those beyond a limit.
     } else if (entries < until_sweep_) {
       until_sweep_ -= entries;
     } else if (entries > 0) {
@@ -90,6 +90,9 @@ std::size_t Session::expire() {
 }
 
 std::size_t Session::cull() {
+  const TableSettings& limits = alias_->table;
+  if (limits.max_entries == 0 && limits.size_limit == 0) return 0;
+  if (limits.policy == TableSettings::Policy::none) return expire();
   std::int64_t removed = 0;
   for (std::int64_t of_step = culled_rows; of_step == culled_rows; removed += of_step) {
     of_step = write(0, [](Table& table, const Moment& now) {

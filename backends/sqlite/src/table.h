@@ -166,8 +166,10 @@ class Table {
     bool has_bytes = false;
   };
   Usage usage();
-  // Counts all rows, and returns whether usage() is the same. REQUIRES: a transaction, and
-  // has_limits()
+  // Makes what counts the table, where it is missing, and counts it then. REQUIRES: no transaction
+  void count_from_now_on();
+  // Whether the table is counted and usage() is right, by counting all rows. REQUIRES: a
+  // transaction, and has_limits()
   bool has_right_counts(Usage& counted);
   void set_counts(const Usage& usage);
 
@@ -296,7 +298,7 @@ class Table {
   void create_order();
   void drop_order();
   std::string order_name();
-  // How a table beyond its limits is told from others, and what goes.
+  // How many rows a sample has, and how many live ones of it go.
   static constexpr std::size_t sampled_rows = 16;
   static constexpr std::size_t most_of_sample = 4;
   struct Candidate {
@@ -308,7 +310,7 @@ class Table {
   std::string usage_trigger(const char* event) const;
   std::string usage_change(const std::string& change) const;
   void make_erase_trigger();
-  void count_from_now_on();
+  bool is_counted();
   void prepare_limits();
   void note_put(std::int64_t row, bool was_inserted) noexcept {
     put_row_ = row;
@@ -362,6 +364,7 @@ class Table {
   std::int64_t log_pages_left_ = 0;  // then
   std::int64_t sweep_from_ = 0;
   std::int64_t cull_from_ = 0;
+  bool has_culled_ = false;
   std::int64_t put_row_ = 0;       // of the latest put(), if there are limits
   bool was_inserted_ = false;      // by it: not overwritten
   std::int64_t schema_seen_ = -1;  // when the index of tags was looked for

@@ -45,15 +45,24 @@ void Table::make_erase_trigger() {
       " BEGIN " + usage_change("entries = entries - 1, bytes = bytes - " + size_of("old")) + "END");
 }
 
+// A table that another program has dropped took its triggers along.
+bool Table::is_counted() {
+  const bool counts_bytes = settings_.size_limit > 0;
+  for (const char* const event : {"put", "erase", "change"}) {
+    const bool is_needed = event != std::string_view("change") || counts_bytes;
+    const std::string name = std::string("polycache_usage_") + event + "_" + settings_.name;
+    if (is_needed && name_in_file("trigger", name).empty()) return false;
+  }
+  return connection_.query_integer(std::string("SELECT ") +
+                                   (counts_bytes ? "count(bytes)" : "count(*)") + " FROM " +
+                                   usage_table + " WHERE name = " + quote_text(settings_.name)) > 0;
+}
+
 void Table::count_from_now_on() {
   const bool counts_bytes = settings_.size_limit > 0;
-  const auto is_counted = [&] {
-    if (name_in_file("table", usage_table).empty()) return false;
-    const std::string is_enough = counts_bytes ? "count(bytes)" : "count(*)";
-    return connection_.query_integer("SELECT " + is_enough + " FROM " + usage_table +
-                                     " WHERE name = " + quote_text(settings_.name)) > 0;
-  };
   if (is_counted()) return;
+  const Inside inside(connection_);
+  const Connection::YieldsToForks yields(connection_);
   change_schema([&] {
     if (is_counted()) return;
     connection_.execute(std::string("CREATE TABLE IF NOT EXISTS ") + usage_table +
@@ -74,9 +83,10 @@ void Table::count_from_now_on() {
                         quote_text(settings_.name) + ", count(*), " +
                         (counts_bytes ? "coalesce(sum(" + size_of("") + "), 0)" : "NULL") +
                         " FROM " + quoted_);
-    // Older versions replace rows without the triggers.
-    connection_.execute("PRAGMA user_version=" + std::to_string(counting_schema_version));
-    if (!settings_.exact_order) drop_order();
+    // Older versions replace rows without the triggers. A newer one may just have been here.
+    if (connection_.query_integer("PRAGMA user_version") < counting_schema_version) {
+      connection_.execute("PRAGMA user_version=" + std::to_string(counting_schema_version));
+    }
   });
 }
 
@@ -127,6 +137,12 @@ void Table::keep_limits(const Moment& now) {
 std::int64_t Table::cull(std::int64_t most, const Moment& now) {
   const Inside inside(connection_);
   put_row_ = 0;  // none is spared
+  // Another place each time: a session is made for each call, and the same part of the table would
+  // always be culled.
+  if (!has_culled_) {
+    cull_from_ ^= static_cast<std::int64_t>(hash_key(std::to_string(now.order), secret_));
+    has_culled_ = true;
+  }
   Transaction transaction(*this, Transaction::Kind::write);
   const std::int64_t removed = evict(cull_from_, most, now);
   transaction.commit();
@@ -202,6 +218,7 @@ std::int64_t Table::evict(std::int64_t& from, std::int64_t most, const Moment& n
 }
 
 bool Table::has_right_counts(Usage& counted) {
+  if (!is_counted()) return false;
   const Connection::YieldsToForks yields(connection_);
   Statement rows(connection_,
                  "SELECT count(*), coalesce(sum(" + size_of("") + "), 0) FROM " + quoted_);

@@ -160,7 +160,11 @@ void Table::create_table() {
   if (!has_limits()) return;
   try {
     count_from_now_on();
-    if (settings_.exact_order) create_order();
+    if (settings_.exact_order) {
+      create_order();
+    } else if (!order_name().empty()) {
+      change_schema([this] { drop_order(); });
+    }
   } catch (const DatabaseError& error) {
     if (error.kind() != BackendError::Kind::read_only) throw;
     settings_.max_entries = settings_.size_limit = 0;  // nothing is added to it

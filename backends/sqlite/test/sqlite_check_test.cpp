@@ -136,7 +136,7 @@ TEST_F(SqliteCheck, TheIndexOfTagsIsMadeWhole) {
       "DELETE FROM polycache_tags_cache WHERE id = (SELECT id FROM cache WHERE key = "
       "CAST('p:1:b' AS BLOB)); INSERT INTO polycache_tags_cache VALUES(1, 2)");
   EXPECT_THAT(check(cache), ElementsAre(HasSubstr("\"p:1:b\" is missing in the index of tags"),
-                                        HasSubstr("has 1 rows of no entry")));
+                                        HasSubstr("rows of no entry in the index of tags: 1")));
   EXPECT_THAT(check(cache, Fix::yes), ElementsAre(HasSubstr("(fixed)"), HasSubstr("(fixed)")));
   EXPECT_THAT(check(cache), IsEmpty());
   EXPECT_EQ(file_text("SELECT count(*) FROM polycache_tags_cache"), "4");

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <random>
 #include <string>
 #include <string_view>
@@ -306,6 +307,124 @@ TEST_F(SqliteLimits, WrongCountsAreFoundAndMended) {
   EXPECT_EQ(known(), counted());
 }
 
+// Each call has a session of its own.
+TEST_F(SqliteLimits, CullingByHandReachesAllPartsOfTheTable) {
+  const auto factory = make({{"max_entries", 200}, {"cull_limit", 0}});
+  const auto session = factory->connect();
+  for (int i = 0; i < 4000; ++i) {
+    put(*session, i, "v");
+    clock_.advance(1ms);
+    if (i % 20 == 19) cull(*factory);
+  }
+  EXPECT_EQ(file_text("SELECT count(*) FROM cache"), "200");
+  EXPECT_EQ(count(*session, 0, 2000), 0);
+}
+
+TEST_F(SqliteLimits, CullingByHandRemovesExpiredEntriesWithThePolicyNone) {
+  const auto factory = make({{"max_entries", 10}, {"eviction_policy", "none"}, {"cull_limit", 0}});
+  const auto session = factory->connect();
+  for (int i = 0; i < 500; ++i) put(*session, i, "v", i % 10 == 0 ? Ttl(10ms) : forever);
+  clock_.advance(10ms);
+  EXPECT_EQ(cull(*factory), 50U);
+}
+
+TEST_F(SqliteLimits, AValueThatReplacesAnotherMustFitToo) {
+  for (const char* const limit : {"size_limit", "max_value_bytes"}) {
+    SCOPED_TRACE(limit);
+    TestContext context(clock_);
+    const auto factory = make_factory(sqlite::plugin, context, {{path_}, {{limit, 5000}}});
+    const auto session = factory->connect();
+    auto& compare = *static_cast<CompareExtension*>(session->extension(CompareExtension::id));
+    EXPECT_TRUE(put(*session, 1, "small"));
+    EXPECT_FALSE(compare.put_if_equal("k1", "other", std::string(5001, 'v'), forever));
+    EXPECT_TRUE(contains(*session, 1));
+    EXPECT_TRUE(context.warnings().empty());
+    EXPECT_FALSE(compare.put_if_equal("k1", "small", std::string(5001, 'v'), forever));
+    EXPECT_FALSE(contains(*session, 1)) << "the older value is outdated";
+    EXPECT_THAT(context.warnings(), ElementsAre(HasSubstr(limit)));
+  }
+  CacheRegistry registry(Config{.caches = {{"default",
+                                            {.backend = "sqlite",
+                                             .location = {path_ + "2"},
+                                             .options = {{"size_limit", 5000}}}}}},
+                         {.on_warning = {}, .linked_plugins = {&sqlite::plugin}});
+  Cache& cache = registry["default"];
+  EXPECT_TRUE(cache.set("k", "small"));
+  const auto grow = [](const std::optional<std::string>&) { return std::string(6000, 'v'); };
+  EXPECT_FALSE(cache.update<std::string>("k", grow));
+  EXPECT_FALSE(cache.contains("k"));
+}
+
+TEST_F(SqliteLimits, ATableThatWasDroppedIsCountedAgain) {
+  const OptionMap options{{"max_entries", 20}, {"size_limit", 65'536}};
+  {
+    const auto factory = make(options);
+    const auto session = factory->connect();
+    for (int i = 0; i < 20; ++i) put(*session, i, "v");
+  }
+  Database(path_).execute("DROP TABLE cache");
+  for (int round = 0; round < 2; ++round) {
+    TestContext later(clock_);
+    const auto factory = make_factory(sqlite::plugin, later, {{path_}, options});
+    const auto session = factory->connect();
+    for (int i = 0; i < 50; ++i) put(*session, i, "v");
+    EXPECT_EQ(known(), counted());
+    EXPECT_EQ(count(*session, 0, 50), 20);
+    Database(path_).execute("DROP TRIGGER polycache_usage_erase_cache");
+  }
+}
+
+TEST_F(SqliteLimits, TheIndexOfTheExactOrderGoesWithIt) {
+  const auto indexes = [&] {
+    return file_text("SELECT count(*) FROM sqlite_master WHERE name = 'cache_written'");
+  };
+  for (const char* const order : {"exact", "approximate", "exact", "approximate"}) {
+    TestContext context(clock_);
+    const auto factory = make_factory(sqlite::plugin, context,
+                                      {{path_}, {{"max_entries", 20}, {"eviction_order", order}}});
+    const auto session = factory->connect();
+    for (int i = 0; i < 50; ++i) put(*session, i, "v");
+    EXPECT_EQ(count(*session, 0, 50), 20);
+    EXPECT_EQ(indexes(), order == std::string_view("exact") ? "1" : "0");
+  }
+}
+
+TEST_F(SqliteLimits, HoldForTablesOfAnyName) {
+  for (const char* const name : {"new", "old", "temp", "main.x", "excluded", "kept", "a\"b", "'"}) {
+    SCOPED_TRACE(name);
+    for (const char* const order : {"approximate", "exact"}) {
+      TestContext context(clock_);
+      const auto factory = make_factory(sqlite::plugin, context,
+                                        {{path_},
+                                         {{"table", name},
+                                          {"max_entries", 20},
+                                          {"size_limit", 65'536},
+                                          {"eviction_order", order}}});
+      const auto session = factory->connect();
+      for (int i = 0; i < 60; ++i) put(*session, i, std::string(static_cast<std::size_t>(i), 'v'));
+      EXPECT_EQ(count(*session, 0, 60), 20);
+      session->clear();
+      for (int i = 0; i < 30; ++i) put(*session, i, "v");
+      EXPECT_EQ(count(*session, 0, 60), 20);
+    }
+  }
+}
+
+TEST_F(SqliteLimits, GoTogetherWithTheIndexOfTags) {
+  CacheRegistry registry(Config{.caches = {{"default",
+                                            {.backend = "sqlite",
+                                             .location = {path_},
+                                             .options = {{"max_entries", 50}}}}}},
+                         {.on_warning = {}, .linked_plugins = {&sqlite::plugin}});
+  Cache& cache = registry["default"];
+  cache.create_tag_index();
+  for (int i = 0; i < 300; ++i) {
+    cache.set("k" + std::to_string(i), i, {.timeout = 1h, .tags = {"t" + std::to_string(i % 3)}});
+  }
+  EXPECT_EQ(file_text("SELECT count(*) FROM cache"), "50");
+  EXPECT_THAT(cache.maintenance().check(), IsEmpty());
+}
+
 TEST_F(SqliteLimits, AStoreInMemoryHasThemToo) {
   const auto factory = make_factory(
       sqlite::plugin, context_, {{":memory:limits"}, {{"max_entries", 20}, {"size_limit", 4096}}});
@@ -351,6 +470,11 @@ TEST_F(SqliteLimits, WrongOptionsAreNamedWithTheirRemedy) {
   EXPECT_THAT(problem({{"eviction_order", "precise"}}), HasSubstr("approximate"));
   EXPECT_THAT(problem({{"size_limit", 100}}), HasSubstr("options.size_limit"));
   EXPECT_THAT(problem({{"cull_limit", -1}}), HasSubstr("options.cull_limit"));
+  EXPECT_THAT(problem({{"eviction_policy", "none"}}), HasSubstr("set max_entries or size_limit"));
+  EXPECT_THAT(problem({{"eviction_order", "exact"}}), HasSubstr("set max_entries or size_limit"));
+  EXPECT_THAT(
+      problem({{"max_entries", 9}, {"eviction_policy", "none"}, {"eviction_order", "exact"}}),
+      HasSubstr("options.eviction_order"));
 }
 
 }  // namespace

@@ -87,8 +87,8 @@ class POLYCACHE_API TagSnapshot {
 };
 
 // The tags of a write: their names, or a snapshot of their versions. Cheap to copy. Allocates
-// nothing for names that take at most 47 bytes, with one more for each. A write refuses an empty
-// name, one of more than 1024 bytes, and more than 64 names (ValueError).
+// nothing for up to four names that take at most 47 bytes, with one more for each. A write refuses
+// an empty name, one of more than 1024 bytes, and more than 64 names (ValueError).
 class POLYCACHE_API Tags {
  public:
   Tags() noexcept = default;

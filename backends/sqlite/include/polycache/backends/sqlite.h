@@ -9,10 +9,10 @@
 //   size_limit      how many bytes of keys and values, and 64 for each entry; default: no limit
 //   eviction_policy "least-recently-stored" (default; a touch counts as storing) or "none": only
 //                   expired entries make room
-//   eviction_order  "approximate" (default): the oldest of 16 neighbours goes; "exact": the oldest
-//                   of all, by an index
-//   cull_limit      how many entries one write removes at most; default 10. 0: writes remove none,
-//                   expired ones included
+//   eviction_order  "approximate" (default): the oldest of 16 neighbours go; "exact": the oldest of
+//                   all, by an index
+//   cull_limit      how many entries one write removes at most to keep the limits; default 10. 0:
+//                   writes remove none, expired ones included
 //   max_value_bytes larger values are refused; default: SQLite's limit (1 GB)
 //   busy_timeout    how long one operation waits in total for other threads and processes that use
 //                   the file; default 1s
