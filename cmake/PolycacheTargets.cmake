@@ -51,8 +51,18 @@ function(polycache_precompile target what)
   endif()
 endfunction()
 
-# The same for a part of the product.
-function(polycache_precompile_part target)
+# With POLYCACHE_FUZZ, the code of the product tells fuzzers which parts of it ran. The address
+# sanitizer brings empty functions for programs that are no fuzzers.
+function(polycache_show_coverage target)
+  if(POLYCACHE_FUZZ)
+    target_compile_options(${target} PRIVATE -fsanitize=fuzzer-no-link)
+  endif()
+endfunction()
+
+# What holds for each part of the product but the core, which has a precompiled header of its own.
+function(polycache_product_part target)
+  polycache_target_defaults(${target})
+  polycache_show_coverage(${target})
   if(POLYCACHE_PRECOMPILE)
     polycache_precompile(${target} polycache_precompiled)
   endif()
@@ -64,8 +74,7 @@ function(polycache_backend name)
   cmake_parse_arguments(arg "" "" "LINK" ${ARGN})
   add_library(polycache_${name} STATIC ${arg_UNPARSED_ARGUMENTS})
   add_library(polycache::${name} ALIAS polycache_${name})
-  polycache_target_defaults(polycache_${name})
-  polycache_precompile_part(polycache_${name})
+  polycache_product_part(polycache_${name})
   set_target_properties(polycache_${name} PROPERTIES EXPORT_NAME ${name} POLYCACHE_PART ON)
   target_include_directories(polycache_${name} PUBLIC
     $<BUILD_INTERFACE:${CMAKE_CURRENT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
@@ -90,8 +99,7 @@ endfunction()
 function(polycache_plugin name)
   cmake_parse_arguments(arg "" "" "LINK" ${ARGN})
   add_library(polycache_plugin_${name} MODULE ${arg_UNPARSED_ARGUMENTS})
-  polycache_target_defaults(polycache_plugin_${name})
-  polycache_precompile_part(polycache_plugin_${name})
+  polycache_product_part(polycache_plugin_${name})
   set_target_properties(polycache_plugin_${name} PROPERTIES
     PREFIX "" OUTPUT_NAME polycache_${name}
     LIBRARY_OUTPUT_DIRECTORY ${POLYCACHE_PLUGIN_OUTPUT_DIR}
