@@ -195,7 +195,7 @@ void Table::check_spelling() {
 // No other table can have such a name, which is reserved.
 std::string Table::collections_table(std::string_view kind, const char* columns) {
   const std::string name = "polycache_" + std::string(kind) + "_" + settings_.name;
-  const std::string quoted = quote_identifier(name);
+  std::string quoted = quote_identifier(name);
   if (name_in_file("table", name).empty()) {
     change_schema([&] { connection_.execute("CREATE TABLE IF NOT EXISTS " + quoted + columns); });
   }
