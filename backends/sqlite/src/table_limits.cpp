@@ -45,8 +45,10 @@ void Table::make_erase_trigger() {
       " BEGIN " + usage_change("entries = entries - 1, bytes = bytes - " + size_of("old")) + "END");
 }
 
-// A table that another program has dropped took its triggers along.
+// A table that another program has dropped took its triggers along. Without the table of the
+// counts, triggers that are left would make each write fail.
 bool Table::is_counted() {
+  if (name_in_file("table", usage_table).empty()) return false;
   const bool counts_bytes = settings_.size_limit > 0;
   for (const char* const event : {"put", "erase", "change"}) {
     const bool is_needed = event != std::string_view("change") || counts_bytes;
