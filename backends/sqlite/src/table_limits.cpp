@@ -18,20 +18,20 @@ namespace polycache::sqlite {
 namespace {
 
 // What a row is counted as beyond its key and value.
-const char* const row_bytes = "64";
+constexpr std::size_t row_bytes = 64;
 
 const char* const usage_table = "polycache_usage";
 
 std::string size_of(const std::string& row) {
   const std::string column = row.empty() ? "" : row + ".";
-  return std::string("(length(") + column + "key) + length(" + column + "value) + " + row_bytes +
-         ")";
+  return std::string("(length(") + column + "key) + length(" + column + "value) + " +
+         std::to_string(row_bytes) + ")";
 }
 
 }  // namespace
 
 std::string Table::usage_trigger(const char* event) const {
-  return quote_identifier(std::string("polycache_usage_") + event + "_" + settings_.name);
+  return std::string("polycache_usage_") + event + "_" + settings_.name;
 }
 
 std::string Table::usage_change(const std::string& change) const {
@@ -40,9 +40,10 @@ std::string Table::usage_change(const std::string& change) const {
 }
 
 void Table::make_erase_trigger() {
-  connection_.execute(
-      "CREATE TRIGGER IF NOT EXISTS " + usage_trigger("erase") + " AFTER DELETE ON " + quoted_ +
-      " BEGIN " + usage_change("entries = entries - 1, bytes = bytes - " + size_of("old")) + "END");
+  connection_.execute("CREATE TRIGGER IF NOT EXISTS " + quote_identifier(usage_trigger("erase")) +
+                      " AFTER DELETE ON " + quoted_ + " BEGIN " +
+                      usage_change("entries = entries - 1, bytes = bytes - " + size_of("old")) +
+                      "END");
 }
 
 // A table that another program has dropped took its triggers along. Without the table of the
@@ -52,8 +53,7 @@ bool Table::is_counted() {
   const bool counts_bytes = settings_.size_limit > 0;
   for (const char* const event : {"put", "erase", "change"}) {
     const bool is_needed = event != std::string_view("change") || counts_bytes;
-    const std::string name = std::string("polycache_usage_") + event + "_" + settings_.name;
-    if (is_needed && name_in_file("trigger", name).empty()) return false;
+    if (is_needed && name_in_file("trigger", usage_trigger(event)).empty()) return false;
   }
   return connection_.query_integer(std::string("SELECT ") +
                                    (counts_bytes ? "count(bytes)" : "count(*)") + " FROM " +
@@ -70,14 +70,15 @@ void Table::count_from_now_on() {
     connection_.execute(std::string("CREATE TABLE IF NOT EXISTS ") + usage_table +
                         "(name TEXT PRIMARY KEY, entries INTEGER NOT NULL, bytes INTEGER) "
                         "WITHOUT ROWID");
-    connection_.execute("CREATE TRIGGER IF NOT EXISTS " + usage_trigger("put") +
+    connection_.execute("CREATE TRIGGER IF NOT EXISTS " + quote_identifier(usage_trigger("put")) +
                         " AFTER INSERT ON " + quoted_ + " BEGIN " +
                         usage_change("entries = entries + 1, bytes = bytes + " + size_of("new")) +
                         "END");
     make_erase_trigger();
     if (counts_bytes) {
       const std::string change = size_of("new") + " - " + size_of("old");
-      connection_.execute("CREATE TRIGGER IF NOT EXISTS " + usage_trigger("change") +
+      connection_.execute("CREATE TRIGGER IF NOT EXISTS " +
+                          quote_identifier(usage_trigger("change")) +
                           " AFTER UPDATE OF key, value ON " + quoted_ + " WHEN " + change +
                           " <> 0 BEGIN " + usage_change("bytes = bytes + " + change) + "END");
     }
@@ -124,9 +125,8 @@ bool Table::is_beyond(const Usage& usage) const noexcept {
 }
 
 bool Table::fits_alone(std::string_view key, std::string_view value) const noexcept {
-  constexpr std::size_t row = 64;
   return settings_.size_limit == 0 ||
-         key.size() + value.size() + row <= static_cast<std::size_t>(settings_.size_limit);
+         key.size() + value.size() + row_bytes <= static_cast<std::size_t>(settings_.size_limit);
 }
 
 void Table::keep_limits(const Moment& now) {
@@ -239,12 +239,12 @@ void Table::set_counts(const Usage& usage) {
 
 // SQLite forgets all rows at once if no trigger sees each of them.
 void Table::clear() {
-  if (name_in_file("trigger", "polycache_usage_erase_" + settings_.name).empty()) {
+  if (name_in_file("trigger", usage_trigger("erase")).empty()) {
     connection_.execute("DELETE FROM " + quoted_);
     return;
   }
   Transaction transaction(*this, Transaction::Kind::write);
-  connection_.execute("DROP TRIGGER IF EXISTS " + usage_trigger("erase"));
+  connection_.execute("DROP TRIGGER IF EXISTS " + quote_identifier(usage_trigger("erase")));
   connection_.execute("DELETE FROM " + quoted_);
   make_erase_trigger();
   set_counts({});
